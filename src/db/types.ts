@@ -1,0 +1,87 @@
+import type { Dataset, Day, SearchType, Slice } from '../domain/slice.ts';
+
+/** What a database call that may be tried again, or not, came to. Anything else thrown is a bug. */
+export type DatabaseFailure =
+  /** The connection is lost, the server restarts, a lock was not had in time: the same call may go through later. */
+  | { readonly kind: 'databaseAway'; readonly reason: string }
+  /** Disk full, no permission, wrong encoding, fenced off by a newer writer: no retry mends it. */
+  | { readonly kind: 'fatal'; readonly code: string; readonly reason: string };
+
+/** The run that writes, and what fences it: `epoch` is the property's at the moment its lock was taken. */
+export interface RunIdentity {
+  readonly runId: string;
+  readonly propertyId: string;
+  readonly epoch: string;
+}
+
+/** One key of the plan. */
+export interface SliceKey {
+  readonly searchType: SearchType;
+  readonly dataset: Dataset;
+  readonly date: Day;
+}
+
+/** One row as the API gives it. `keys` are the dataset's dimensions in the order asked for; `position` may be absent. */
+export interface SourceRow {
+  readonly keys: readonly string[];
+  readonly clicks: number;
+  readonly impressions: number;
+  readonly position: number | null;
+}
+
+export interface PageCommit {
+  readonly slice: Slice;
+  readonly startRow: number;
+  /** Rows asked for; fewer in the answer end the slice. */
+  readonly rowLimit: number;
+  readonly rows: readonly SourceRow[];
+  /** Whether the day is past the last one that Google still changes. */
+  readonly final: boolean;
+  /** False for a day at or after the last published one: an empty answer does not complete it. */
+  readonly mayBeEmpty: boolean;
+}
+
+export type CommitResult =
+  | {
+      /** `alreadyCommitted`: this page was in the ledger; nothing was written. Both are success. */
+      readonly kind: 'committed' | 'alreadyCommitted';
+      readonly rows: number;
+      readonly next:
+        | { readonly kind: 'page'; readonly startRow: number }
+        | { readonly kind: 'sealed' }
+        | { readonly kind: 'again'; readonly sliceId: string }
+        | { readonly kind: 'notPublished' }
+        | { readonly kind: 'failed'; readonly reason: string };
+    }
+  /** PostgreSQL would not take these rows (the slice's fault, not the database's state). Nothing was written. */
+  | { readonly kind: 'rejected'; readonly reason: string }
+  | DatabaseFailure;
+
+/** A slice that was opened for fetching, and where to go on in it. */
+export interface OpenedSlice {
+  readonly slice: Slice;
+  readonly startRow: number;
+}
+
+/** What the table knows of one key. Keys without a row are missing. */
+export interface Coverage extends SliceKey {
+  readonly status: 'complete' | 'open' | 'failed';
+  readonly final: boolean;
+  /** Completed before the refresh's cut-off, so a refresh fetches it again. */
+  readonly beforeCutOff: boolean;
+}
+
+/** A day of the calendar: what Google says it has for the property, whatever the dataset. */
+export interface DayTotal {
+  readonly date: Day;
+  readonly clicks: number;
+  readonly impressions: number;
+}
+
+/** Tokens that an earlier run took and that may still count at the server. */
+export interface LeaseRecord {
+  readonly scope: string;
+  readonly tokens: number;
+  /** How long ago, by the database's clock, it settled; null when it never did. */
+  readonly settledMsAgo: number | null;
+}

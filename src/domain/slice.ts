@@ -1,0 +1,71 @@
+/**
+ * The vocabulary of what is copied. A slice is the unit that is complete or not: one property, one search type,
+ * one dataset, one date.
+ */
+
+/** Search types of the Search Console API, as it spells them. */
+export const SEARCH_TYPES = ['web', 'image', 'video', 'news', 'discover', 'googleNews'] as const;
+export type SearchType = (typeof SEARCH_TYPES)[number];
+
+/** Dimensions that a dataset may hold beside the date, in the order in which a dataset's name joins them. */
+export const DIMENSIONS = ['page', 'query', 'country', 'device', 'searchAppearance'] as const;
+export type Dimension = (typeof DIMENSIONS)[number];
+
+/**
+ * A dataset's name: its dimensions joined by `+` in the order of {@link DIMENSIONS}, or `date` for the day's totals.
+ * Made by `parseDataset` only, so that one dataset has one name.
+ */
+export type Dataset = string;
+
+/** A calendar day in Pacific time, `YYYY-MM-DD`. Never a JavaScript Date: a day has no time zone of its own here. */
+export type Day = string;
+
+/** What one slice holds. `id` is the row in `longtail.slice`, as text. */
+export interface Slice {
+  readonly id: string;
+  readonly siteUrl: string;
+  readonly searchType: SearchType;
+  readonly dataset: Dataset;
+  readonly date: Day;
+}
+
+/** Dimensions of a dataset: `page+query` → `['page', 'query']`, `date` → `[]`. */
+export function dimensionsOf(dataset: Dataset): readonly Dimension[] {
+  if (dataset === 'date') return [];
+  const names = dataset.split('+');
+  return DIMENSIONS.filter((dimension) => names.includes(dimension));
+}
+
+/**
+ * Reads a dataset's name in any order of dimensions and returns its one proper name, or a sentence saying what is wrong.
+ * `query+page` → `page+query`.
+ */
+export function parseDataset(text: string): { readonly dataset: Dataset } | { readonly problem: string } {
+  const trimmed = text.trim();
+  if (trimmed === 'date') return { dataset: 'date' };
+  const names = trimmed.split('+').map((name) => name.trim());
+  for (const name of names) {
+    if (!DIMENSIONS.some((dimension) => dimension === name)) {
+      return {
+        problem: `"${text}" is not a dataset: use "date", or dimensions joined by "+" out of ${DIMENSIONS.join(', ')}.`,
+      };
+    }
+  }
+  if (new Set(names).size !== names.length) return { problem: `"${text}" names a dimension twice.` };
+  if (names.includes('searchAppearance') && names.length > 1) {
+    return { problem: 'Google gives searchAppearance only on its own, not with another dimension.' };
+  }
+  return { dataset: DIMENSIONS.filter((dimension) => names.includes(dimension)).join('+') };
+}
+
+/** Why Google has no such dataset for this search type, or undefined when it has. */
+export function whyNotServed(searchType: SearchType, dataset: Dataset): string | undefined {
+  const dimensions = dimensionsOf(dataset);
+  if (searchType === 'discover' && dimensions.includes('device')) {
+    return 'Google does not group Discover by device.';
+  }
+  if ((searchType === 'discover' || searchType === 'googleNews') && dimensions.includes('query')) {
+    return `Google has no queries for ${searchType === 'discover' ? 'Discover' : 'Google News'}.`;
+  }
+  return undefined;
+}
