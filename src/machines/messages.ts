@@ -91,14 +91,19 @@ export type LimiterEvent =
   | { readonly type: 'lease.returned'; readonly leaseId: string; readonly tokens: number }
   | {
       readonly type: 'quota.refused';
-      readonly leaseId: string;
+      readonly scopes: readonly string[];
       readonly quota: QuotaKind;
       readonly retryAfterMs: number | null;
     };
 
 /** What the limiter answers. A `leaseId` equals the `requestId` it was granted for. */
 export type GrantEvent =
-  | { readonly type: 'tokens.granted'; readonly requestId: string; readonly leaseId: string; readonly tokens: number }
+  | {
+      readonly type: 'tokens.granted';
+      readonly requestId: string;
+      readonly leaseId: string;
+      readonly tokens: number;
+    }
   /** No token will come: the quota is used up for longer than a run waits. */
   | { readonly type: 'tokens.denied'; readonly requestId: string; readonly quota: QuotaKind };
 
@@ -127,7 +132,12 @@ export type CallEvent =
     }
   /** Tokens whose requests were never sent. */
   | { readonly type: 'call.unsent'; readonly tokens: number }
-  | { readonly type: 'call.page'; readonly sliceId: string; readonly startRow: number; readonly result: PageResult }
+  | {
+      readonly type: 'call.page';
+      readonly sliceId: string;
+      readonly startRow: number;
+      readonly result: PageResult;
+    }
   /** `chance` in [0, 1) is for the jitter of the backoff that may follow: machines draw no lots. */
   | { readonly type: 'call.ended'; readonly outcome: CallOutcome; readonly chance: number };
 

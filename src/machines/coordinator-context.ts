@@ -1,0 +1,226 @@
+/**
+ * What the coordinator knows: its input, its context, its events, and pure questions about them. What it does is in
+ * `coordinator-setup.ts`, when it does it in `coordinator.ts`.
+ */
+import type { DoneActorEvent, ErrorActorEvent } from 'xstate';
+import type { BackoffRule } from './backoff.ts';
+import type { BatchWorkerInput } from './batch-worker.ts';
+import { availableSlots, countWaiting, createSlot, type Queues, type WorkerSlot } from './dispatch.ts';
+import type {
+  AfterPage,
+  ControlEvent,
+  Fatal,
+  HaltReason,
+  LimiterEvent,
+  MorePlan,
+  Page,
+  PlanReport,
+  Recipient,
+  WorkerReport,
+} from './messages.ts';
+
+export interface CoordinatorInput {
+  /** Unique among the runs that share a rate limiter: the ids of assignments begin with it. */
+  readonly runId: string;
+  readonly limiter: Recipient<LimiterEvent>;
+  readonly scopes: readonly string[];
+  readonly maxConcurrency: number;
+  readonly batchSize: number;
+  /** Attempts a page has; after the last its slice fails. */
+  readonly maxAttempts: number;
+  /** Calls in a row, over all workers, that may fail as a whole before the run halts. */
+  readonly maxConsecutiveCallFailures: number;
+  /** Crashes of workers that are mended before the run fails. */
+  readonly maxWorkerRestarts: number;
+  readonly maxDatabaseProbes: number;
+  readonly haltDeadlineMs: number;
+  readonly retryBackoff: BackoffRule;
+  readonly callBackoff: BackoffRule;
+  readonly probeBackoff: BackoffRule;
+}
+
+/** How the run is to end, once everything is quiet. */
+export type Ending =
+  | { readonly status: 'complete' }
+  | { readonly status: 'completeWithFailures' }
+  | { readonly status: 'halted'; readonly reason: HaltReason }
+  | { readonly status: 'failed'; readonly fatal: Fatal };
+
+export interface CoordinatorContext {
+  readonly input: CoordinatorInput;
+  readonly maxConcurrency: number;
+  readonly queues: Queues;
+  readonly workers: readonly WorkerSlot[];
+  /** `asked`: the plan's actor owes an answer. */
+  readonly plan: MorePlan | 'asked';
+  readonly callFailures: number;
+  readonly restarts: number;
+  readonly probes: number;
+  readonly probeDelayMs: number;
+  /** How the run will end if nothing else happens: with failures, once a slice has failed. */
+  readonly ending: Ending;
+}
+
+/** What the reaper of a crashed worker found when its call had ended. */
+export interface ReapInput {
+  readonly workerId: string;
+  readonly assignmentId: string;
+  readonly pages: readonly Page[];
+}
+export interface ReapOutput {
+  readonly workerId: string;
+  /** Pages of the assignment that are committed although nobody was left to say so. */
+  readonly committed: readonly {
+    readonly sliceId: string;
+    readonly startRow: number;
+    readonly rows: number;
+    readonly next: AfterPage;
+  }[];
+}
+
+type InternalEvent = { readonly type: 'retry.due'; readonly groupId: string };
+
+export type CoordinatorEvent =
+  | ControlEvent
+  | WorkerReport
+  | PlanReport
+  | InternalEvent
+  | DoneActorEvent<unknown, string>
+  | ErrorActorEvent<unknown, string>;
+
+/** Facts for those who listen: counts and ids, summed by `progress.ts`. */
+export type CoordinatorEmitted =
+  | {
+      readonly type: 'page.committed';
+      readonly sliceId: string;
+      readonly startRow: number;
+      readonly rows: number;
+      readonly next: AfterPage;
+    }
+  | {
+      readonly type: 'page.failed';
+      readonly sliceId: string;
+      readonly startRow: number;
+      readonly attempt: number;
+      readonly reason: string;
+      readonly final: boolean;
+    }
+  | { readonly type: 'retry.scheduled'; readonly pages: number; readonly delayMs: number }
+  | {
+      readonly type: 'call.failed';
+      readonly workerId: string;
+      readonly reason: string;
+      readonly inARow: number;
+    }
+  | { readonly type: 'worker.restarted'; readonly workerId: string }
+  | { readonly type: 'database.away'; readonly reason: string }
+  | { readonly type: 'database.back' }
+  | { readonly type: 'concurrency.changed'; readonly maxConcurrency: number };
+
+const REAPER = 'reap:';
+export const reaperId = (workerId: string): string => `${REAPER}${workerId}`;
+export const assignmentIdOf = (context: CoordinatorContext, slot: WorkerSlot): string =>
+  `${context.input.runId}:${slot.workerId}.${slot.serial}`;
+
+export const isQuiet = ({ queues, workers }: CoordinatorContext): boolean =>
+  countWaiting(queues) === 0 && queues.delayed.length === 0 && nobodyIsBusy(workers);
+
+/** The slot a report speaks of, or undefined when it is of an assignment that is no more. */
+export function slotOf(context: CoordinatorContext, event: CoordinatorEvent): WorkerSlot | undefined {
+  if (!('assignmentId' in event)) return undefined;
+  const slot = context.workers.find(({ workerId }) => workerId === event.workerId);
+  return slot !== undefined && assignmentIdOf(context, slot) === event.assignmentId ? slot : undefined;
+}
+
+/** The slot of a worker that crashed just now. */
+export function crashedSlot(context: CoordinatorContext, event: CoordinatorEvent): WorkerSlot | undefined {
+  if (!('error' in event)) return undefined;
+  return context.workers.find(({ workerId, status }) => workerId === event.actorId && status !== 'reaping');
+}
+
+/** The slot whose reaper is done, or failed: then the ledger will say `alreadyCommitted` where it matters. */
+export function reapedSlot(context: CoordinatorContext, event: CoordinatorEvent): WorkerSlot | undefined {
+  if (!('actorId' in event) || !event.actorId.startsWith(REAPER)) return undefined;
+  return context.workers.find(({ workerId }) => reaperId(workerId) === event.actorId);
+}
+
+export function reapOutput(event: CoordinatorEvent): ReapOutput | undefined {
+  return 'output' in event && isReapOutput(event.output) ? event.output : undefined;
+}
+
+const isReapOutput = (output: unknown): output is ReapOutput =>
+  typeof output === 'object' && output !== null && 'committed' in output;
+
+export const withSlot = (workers: readonly WorkerSlot[], changed: WorkerSlot): readonly WorkerSlot[] =>
+  workers.map((slot) => (slot.workerId === changed.workerId ? changed : slot));
+
+export const without = (
+  pages: readonly Page[],
+  gone: { sliceId: string; startRow: number },
+): readonly Page[] =>
+  pages.filter((page) => page.sliceId !== gone.sliceId || page.startRow !== gone.startRow);
+
+/** The page that a committed one leads to, if any: it is of a begun slice, and goes out before new ones. */
+export function afterCommit(queues: Queues, sliceId: string, next: AfterPage): Queues {
+  if (next.kind !== 'page' && next.kind !== 'again') return queues;
+  const page: Page =
+    next.kind === 'page'
+      ? { sliceId, startRow: next.startRow, attempts: 0, callFailures: 0 }
+      : { sliceId: next.sliceId, startRow: 0, attempts: 0, callFailures: 0 };
+  return { ...queues, begun: [...queues.begun, page] };
+}
+
+export const worse = (ending: Ending): Ending =>
+  ending.status === 'complete' ? { status: 'completeWithFailures' } : ending;
+
+export function initialContext(input: CoordinatorInput): CoordinatorContext {
+  return {
+    input,
+    maxConcurrency: input.maxConcurrency,
+    queues: { begun: [], ahead: [], delayed: [] },
+    workers: Array.from({ length: input.maxConcurrency }, (_, index) => createSlot(`w${index}`)),
+    plan: 'whenLow',
+    callFailures: 0,
+    restarts: 0,
+    probes: 0,
+    probeDelayMs: 0,
+    ending: { status: 'complete' },
+  };
+}
+
+/** What a worker of the pool is born with. */
+export function workerInput(
+  context: CoordinatorContext,
+  slot: WorkerSlot,
+  coordinator: Recipient<WorkerReport>,
+): BatchWorkerInput {
+  const { limiter, scopes, callBackoff } = context.input;
+  return {
+    workerId: slot.workerId,
+    assignmentId: assignmentIdOf(context, slot),
+    coordinator,
+    limiter,
+    scopes,
+    backoff: callBackoff,
+  };
+}
+
+export const canDispatch = ({ queues, workers, maxConcurrency }: CoordinatorContext): boolean =>
+  countWaiting(queues) > 0 && availableSlots(workers, maxConcurrency).length > 0;
+
+/** The look-ahead is shorter than one round of full batches; or the plan waits for what it gave to be done. */
+export const wantsPlan = (context: CoordinatorContext): boolean =>
+  (context.plan === 'whenLow' &&
+    context.queues.ahead.length < context.input.batchSize * context.maxConcurrency) ||
+  (context.plan === 'whenQuiet' && isQuiet(context));
+
+/** Nothing waits and nothing is under way; only retries, later. */
+export const onlyRetriesAreLeft = ({ queues, workers }: CoordinatorContext): boolean =>
+  queues.delayed.length > 0 && countWaiting(queues) === 0 && nobodyIsBusy(workers);
+
+/** Pages are known, or there are none. */
+export const hasPlan = ({ queues, workers, plan }: CoordinatorContext): boolean =>
+  plan === 'none' || countWaiting(queues) > 0 || queues.delayed.length > 0 || !nobodyIsBusy(workers);
+
+export const nobodyIsBusy = (workers: readonly WorkerSlot[]): boolean =>
+  workers.every(({ status }) => status !== 'busy' && status !== 'reaping');

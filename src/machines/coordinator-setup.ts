@@ -1,0 +1,379 @@
+/** What the coordinator may ask (guards) and can do (actions). When it does it is the statechart's: `coordinator.ts`. */
+import { enqueueActions, fromCallback, fromPromise, setup } from 'xstate';
+import { backoffMs } from './backoff.ts';
+import { batchWorkerMachine } from './batch-worker.ts';
+import {
+  afterCommit,
+  assignmentIdOf,
+  type CoordinatorContext,
+  type CoordinatorEmitted,
+  type CoordinatorEvent,
+  type CoordinatorInput,
+  canDispatch,
+  crashedSlot,
+  type Ending,
+  hasPlan,
+  isQuiet,
+  nobodyIsBusy,
+  onlyRetriesAreLeft,
+  type ReapInput,
+  type ReapOutput,
+  reapedSlot,
+  reaperId,
+  reapOutput,
+  slotOf,
+  wantsPlan,
+  without,
+  withSlot,
+  workerInput,
+  worse,
+} from './coordinator-context.ts';
+import {
+  assignPages,
+  availableSlots,
+  countWaiting,
+  createSlot,
+  putBack,
+  type WorkerSlot,
+} from './dispatch.ts';
+import type { Page, PlanOrder } from './messages.ts';
+
+export const coordinatorSetup = setup({
+  types: {
+    context: {} as CoordinatorContext,
+    events: {} as CoordinatorEvent,
+    input: {} as CoordinatorInput,
+    output: {} as Ending,
+    emitted: {} as CoordinatorEmitted,
+  },
+  actors: {
+    batchWorker: batchWorkerMachine,
+    loadPlan: fromCallback<PlanOrder>(() => {
+      throw new Error('loadPlan is provided by the composition root');
+    }),
+    /** Resolves when the database answers, rejects when it does not. */
+    probeDatabase: fromPromise<void>(() =>
+      Promise.reject(new Error('probeDatabase is provided by the composition root')),
+    ),
+    /** Ends the crashed worker's call, waits for that end, then reads the ledger. */
+    reapWorker: fromPromise<ReapOutput, ReapInput>(() =>
+      Promise.reject(new Error('reapWorker is provided by the composition root')),
+    ),
+  },
+  delays: {
+    haltDeadline: ({ context }) => context.input.haltDeadlineMs,
+    probe: ({ context }) => context.probeDelayMs,
+  },
+  guards: {
+    canDispatch: ({ context }) => canDispatch(context),
+    wantsPlan: ({ context }) => wantsPlan(context),
+    isFinished: ({ context }) => context.plan === 'none' && isQuiet(context),
+    onlyRetriesAreLeft: ({ context }) => onlyRetriesAreLeft(context),
+    somethingIsLeft: ({ context }) => !onlyRetriesAreLeft(context),
+    hasPlan: ({ context }) => hasPlan(context),
+    hasWork: ({ context }) => countWaiting(context.queues) > 0 || context.plan !== 'none',
+    hasNoWork: ({ context }) => countWaiting(context.queues) === 0 && context.plan === 'none',
+    nobodyIsBusy: ({ context }) => nobodyIsBusy(context.workers),
+    allHalted: ({ context }) => context.workers.every(({ status }) => status === 'halted'),
+    /** The batch's end is the run's: no retry mends it, no token will come, or it was one failed call too many. */
+    endsTheRun: ({ context, event }) => {
+      if (event.type !== 'batch.ended' || slotOf(context, event) === undefined) return false;
+      switch (event.outcome.kind) {
+        case 'fatal':
+        case 'denied':
+          return true;
+        case 'failed':
+        case 'unauthorized':
+          return context.callFailures + 1 >= context.input.maxConsecutiveCallFailures;
+        default:
+          return false;
+      }
+    },
+    databaseIsAway: ({ context, event }) =>
+      event.type === 'batch.ended' &&
+      event.outcome.kind === 'databaseAway' &&
+      slotOf(context, event) !== undefined,
+    planFailedFatally: ({ event }) => event.type === 'plan.failed' && event.outcome.kind === 'fatal',
+    noProbeIsLeft: ({ context }) => context.probes >= context.input.maxDatabaseProbes,
+    workerCrashed: ({ context, event }) => crashedSlot(context, event) !== undefined,
+    mayRespawn: ({ context, event }) =>
+      reapedSlot(context, event) !== undefined && context.restarts < context.input.maxWorkerRestarts,
+    endsComplete: ({ context }) => context.ending.status === 'complete',
+    endsWithFailures: ({ context }) => context.ending.status === 'completeWithFailures',
+    endsHalted: ({ context }) => context.ending.status === 'halted',
+  },
+  actions: {
+    spawnPool: enqueueActions(({ context, enqueue, self }) => {
+      for (const slot of context.workers) {
+        enqueue.spawnChild('batchWorker', { id: slot.workerId, input: workerInput(context, slot, self) });
+      }
+    }),
+    dispatch: enqueueActions(({ context, enqueue }) => {
+      const available = availableSlots(context.workers, context.maxConcurrency);
+      const { assignments, queues } = assignPages(context.queues, available, context.input.batchSize);
+      let workers = context.workers;
+      for (const { slot, pages } of assignments) {
+        const busy: WorkerSlot = { ...slot, status: 'busy', serial: slot.serial + 1, pages, retry: [] };
+        workers = withSlot(workers, busy);
+        enqueue.sendTo(slot.workerId, {
+          type: 'batch.assign',
+          assignmentId: assignmentIdOf(context, busy),
+          pages,
+          maxAttempts: context.input.maxAttempts,
+        });
+      }
+      enqueue.assign({ queues, workers });
+    }),
+    requestPlan: enqueueActions(({ context, enqueue }) => {
+      enqueue.sendTo('plan', {
+        type: 'plan.requested',
+        count: 2 * context.input.batchSize * context.maxConcurrency,
+      });
+      enqueue.assign({ plan: 'asked' });
+    }),
+    takePlan: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'plan.supplied') return;
+      enqueue.assign({
+        queues: { ...context.queues, ahead: [...context.queues.ahead, ...event.pages] },
+        plan: event.more,
+      });
+    }),
+    /** The plan could not be read: it is asked again when the database is back. */
+    askPlanAgain: enqueueActions(({ enqueue }) => {
+      enqueue.assign({ plan: 'whenLow' });
+    }),
+    noteCommitted: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'page.committed') return;
+      const slot = slotOf(context, event);
+      if (slot === undefined) return;
+      enqueue.assign({
+        workers: withSlot(context.workers, { ...slot, pages: without(slot.pages, event) }),
+        queues: afterCommit(context.queues, event.sliceId, event.next),
+        ending: event.next.kind === 'failed' ? worse(context.ending) : context.ending,
+      });
+      const { sliceId, startRow, rows, next } = event;
+      enqueue.emit({ type: 'page.committed', sliceId, startRow, rows, next });
+    }),
+    noteFailed: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'page.failed') return;
+      const slot = slotOf(context, event);
+      const page = slot?.pages.find(
+        ({ sliceId, startRow }) => sliceId === event.sliceId && startRow === event.startRow,
+      );
+      if (slot === undefined || page === undefined) return;
+      const attempt = page.attempts + 1;
+      const retry = event.final
+        ? slot.retry
+        : [...slot.retry, { ...page, attempts: attempt, callFailures: 0 }];
+      enqueue.assign({
+        workers: withSlot(context.workers, { ...slot, pages: without(slot.pages, event), retry }),
+        ending: event.final ? worse(context.ending) : context.ending,
+      });
+      const { sliceId, startRow, reason, final } = event;
+      enqueue.emit({ type: 'page.failed', sliceId, startRow, attempt, reason, final });
+    }),
+    takeBack: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'pages.returned') return;
+      const slot = slotOf(context, event);
+      if (slot === undefined) return;
+      const pages = event.pages.reduce<readonly Page[]>(without, slot.pages);
+      enqueue.assign({
+        workers: withSlot(context.workers, { ...slot, pages }),
+        queues: putBack(context.queues, event.pages),
+      });
+    }),
+    /** The assignment is over: failed pages wait as one group, and anything never spoken of goes back in line. */
+    closeAssignment: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'batch.ended') return;
+      const slot = slotOf(context, event);
+      if (slot === undefined) return;
+      const groupId = assignmentIdOf(context, slot);
+      const { outcome } = event;
+      const failed = outcome.kind === 'failed' || outcome.kind === 'unauthorized';
+      const callFailures = failed
+        ? context.callFailures + 1
+        : outcome.kind === 'answered'
+          ? 0
+          : context.callFailures;
+      const queues = putBack(context.queues, slot.pages);
+      enqueue.assign({
+        callFailures,
+        workers: withSlot(context.workers, {
+          ...slot,
+          status: outcome.kind === 'failed' ? 'backingOff' : 'idle',
+          pages: [],
+          retry: [],
+        }),
+        queues:
+          slot.retry.length === 0
+            ? queues
+            : { ...queues, delayed: [...queues.delayed, { groupId, pages: slot.retry }] },
+      });
+      if (slot.retry.length > 0) {
+        const attempts = Math.max(...slot.retry.map((page) => page.attempts));
+        const delayMs = backoffMs(context.input.retryBackoff, attempts, event.chance);
+        enqueue.raise({ type: 'retry.due', groupId }, { id: groupId, delay: delayMs });
+        enqueue.emit({ type: 'retry.scheduled', pages: slot.retry.length, delayMs });
+      }
+      if (outcome.kind === 'failed') {
+        enqueue.emit({
+          type: 'call.failed',
+          workerId: slot.workerId,
+          reason: outcome.reason,
+          inARow: callFailures,
+        });
+      }
+    }),
+    releaseRetries: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'retry.due') return;
+      const { queues } = context;
+      const due = queues.delayed
+        .filter(({ groupId }) => groupId === event.groupId)
+        .flatMap(({ pages }) => pages);
+      enqueue.assign({
+        queues: {
+          ...queues,
+          begun: [...queues.begun, ...due],
+          delayed: queues.delayed.filter(({ groupId }) => groupId !== event.groupId),
+        },
+      });
+    }),
+    noteReady: enqueueActions(({ context, event, enqueue }) => {
+      const slot = slotOf(context, event);
+      if (slot === undefined || slot.status !== 'backingOff') return;
+      enqueue.assign({ workers: withSlot(context.workers, { ...slot, status: 'idle' }) });
+    }),
+    noteHalted: enqueueActions(({ context, event, enqueue }) => {
+      const slot = slotOf(context, event);
+      if (slot === undefined || slot.status === 'reaping') return;
+      enqueue.assign({
+        workers: withSlot(context.workers, { ...slot, status: 'halted', pages: [], retry: [] }),
+        queues: putBack(context.queues, [...slot.pages, ...slot.retry]),
+      });
+    }),
+    changeConcurrency: enqueueActions(({ context, event, enqueue, self }) => {
+      if (event.type !== 'concurrency.change') return;
+      const { maxConcurrency } = event;
+      const added: WorkerSlot[] = [];
+      for (let index = context.workers.length; index < maxConcurrency; index += 1) {
+        const slot = createSlot(`w${index}`);
+        added.push(slot);
+        enqueue.spawnChild('batchWorker', { id: slot.workerId, input: workerInput(context, slot, self) });
+      }
+      enqueue.assign({ maxConcurrency, workers: [...context.workers, ...added] });
+      enqueue.emit({ type: 'concurrency.changed', maxConcurrency });
+    }),
+    pauseWorkers: enqueueActions(({ context, enqueue }) => {
+      for (const { workerId, status } of context.workers) {
+        if (status === 'busy') enqueue.sendTo(workerId, { type: 'worker.pause' });
+      }
+    }),
+    haltWorkers: enqueueActions(({ context, enqueue }) => {
+      for (const { workerId, status } of context.workers) {
+        if (status !== 'reaping' && status !== 'halted') enqueue.sendTo(workerId, { type: 'worker.halt' });
+      }
+      for (const { groupId } of context.queues.delayed) enqueue.cancel(groupId);
+    }),
+    reap: enqueueActions(({ context, event, enqueue }) => {
+      const slot = crashedSlot(context, event);
+      if (slot === undefined) return;
+      enqueue.assign({ workers: withSlot(context.workers, { ...slot, status: 'reaping' }) });
+      enqueue.spawnChild('reapWorker', {
+        id: reaperId(slot.workerId),
+        input: { workerId: slot.workerId, assignmentId: assignmentIdOf(context, slot), pages: slot.pages },
+      });
+    }),
+    /** The crashed worker's call has ended: what the ledger has counts, the rest goes back in line. */
+    takeOver: enqueueActions(({ context, event, enqueue }) => {
+      const slot = reapedSlot(context, event);
+      if (slot === undefined) return;
+      const committed = reapOutput(event)?.committed ?? [];
+      let pages = slot.pages;
+      let queues = context.queues;
+      let ending = context.ending;
+      for (const { sliceId, startRow, rows, next } of committed) {
+        pages = without(pages, { sliceId, startRow });
+        queues = afterCommit(queues, sliceId, next);
+        if (next.kind === 'failed') ending = worse(ending);
+        enqueue.emit({ type: 'page.committed', sliceId, startRow, rows, next });
+      }
+      enqueue.assign({
+        ending,
+        queues: putBack(queues, [...pages, ...slot.retry]),
+        workers: withSlot(context.workers, { ...slot, pages: [], retry: [] }),
+      });
+      enqueue.stopChild(reaperId(slot.workerId));
+      enqueue.stopChild(slot.workerId);
+    }),
+    respawn: enqueueActions(({ context, event, enqueue, self }) => {
+      const dead = reapedSlot(context, event);
+      if (dead === undefined) return;
+      // A serial of its own, so that nothing the dead one said late is taken for the new one's word.
+      const slot: WorkerSlot = { ...dead, status: 'idle', serial: dead.serial + 1 };
+      enqueue.spawnChild('batchWorker', { id: slot.workerId, input: workerInput(context, slot, self) });
+      enqueue.assign({ restarts: context.restarts + 1, workers: withSlot(context.workers, slot) });
+      enqueue.emit({ type: 'worker.restarted', workerId: slot.workerId });
+    }),
+    retire: enqueueActions(({ context, event, enqueue }) => {
+      const slot = reapedSlot(context, event);
+      if (slot === undefined) return;
+      enqueue.assign({ workers: withSlot(context.workers, { ...slot, status: 'halted' }) });
+    }),
+    beginProbing: enqueueActions(({ context, event, enqueue }) => {
+      const outcome =
+        event.type === 'batch.ended' || event.type === 'plan.failed' ? event.outcome : undefined;
+      const chance = event.type === 'batch.ended' || event.type === 'plan.failed' ? event.chance : 1;
+      enqueue.assign({ probes: 0, probeDelayMs: backoffMs(context.input.probeBackoff, 1, chance) });
+      if (outcome?.kind === 'databaseAway') enqueue.emit({ type: 'database.away', reason: outcome.reason });
+    }),
+    countProbe: enqueueActions(({ context, enqueue }) => {
+      const probes = context.probes + 1;
+      enqueue.assign({ probes, probeDelayMs: backoffMs(context.input.probeBackoff, probes + 1, 1) });
+    }),
+    endHalted: enqueueActions(({ event, enqueue }) => {
+      if (event.type === 'halt') enqueue.assign({ ending: { status: 'halted', reason: event.reason } });
+    }),
+    endFailed: enqueueActions(({ event, enqueue }) => {
+      if (event.type === 'fail') enqueue.assign({ ending: { status: 'failed', fatal: event.fatal } });
+    }),
+    endByOutcome: enqueueActions(({ event, enqueue }) => {
+      if (event.type !== 'batch.ended' && event.type !== 'plan.failed') return;
+      const { outcome } = event;
+      if (outcome.kind === 'fatal') enqueue.assign({ ending: { status: 'failed', fatal: outcome.fatal } });
+      if (outcome.kind === 'denied') {
+        enqueue.assign({ ending: { status: 'halted', reason: { kind: 'quota', quota: outcome.quota } } });
+      }
+      if (outcome.kind === 'failed' || outcome.kind === 'unauthorized') {
+        const reason = outcome.kind === 'failed' ? outcome.reason : 'the access token is refused';
+        enqueue.assign({ ending: { status: 'halted', reason: { kind: 'callFailures', reason } } });
+      }
+    }),
+    endWithoutDatabase: enqueueActions(({ enqueue }) => {
+      enqueue.assign({
+        ending: {
+          status: 'halted',
+          reason: { kind: 'databaseAway', reason: 'the database did not come back' },
+        },
+      });
+    }),
+    noteDatabaseBack: enqueueActions(({ enqueue }) => {
+      enqueue.emit({ type: 'database.back' });
+    }),
+    /** While halting nothing is tried again: what failed goes back in line for the next run. */
+    closeForGood: enqueueActions(({ context, event, enqueue }) => {
+      const slot = slotOf(context, event);
+      if (slot === undefined) return;
+      enqueue.assign({
+        workers: withSlot(context.workers, { ...slot, status: 'idle', pages: [], retry: [] }),
+        queues: putBack(context.queues, [...slot.pages, ...slot.retry]),
+      });
+    }),
+    endCrashed: enqueueActions(({ event, enqueue }) => {
+      const reason =
+        'error' in event && event.error instanceof Error
+          ? `the actor "${event.actorId}" crashed: ${event.error.message}`
+          : 'batch workers crashed again and again';
+      enqueue.assign({ ending: { status: 'failed', fatal: { code: 'INTERNAL', reason } } });
+    }),
+  },
+});

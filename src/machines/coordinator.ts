@@ -1,0 +1,180 @@
+/**
+ * The coordinator: feeds a fixed pool of batch workers from a plan it never holds whole, and decides how a run ends.
+ *
+ *   running ─────────────────────────────────────────────────────────────┐
+ *   │ working ────────────────────────────────────────┐  databaseAway     │
+ *   │ │ planning ─► dispatching ⇄ waitingForRetry      │ ───────────────►  waitingForDatabase
+ *   │ │                  ⇅             ⇅               │ ◄───────────────  { sleeping ⇄ probing }
+ *   │ │               draining                         │  it answers       │
+ *   │ └────────────────────────────────────────────────┘                  │
+ *   └───────────┬───────────────▲─────────────────────────────────────────┘
+ *         pause │        resume │
+ *               ▼               │
+ *            pausing ───────► paused          (pages not sent come back, calls under way finish)
+ *
+ *   from every state above:  nothing is left to do · halt · fail · a quota that will not come back · too many failed calls
+ *                                                   │
+ *                                                   ▼
+ *                                                halting ──► complete · completeWithFailures · halted · failed
+ *                                                (every worker reports worker.halted, or the deadline passes)
+ *
+ * In `working`, and there only, pages go out: `always` dispatches while a worker is free and a page waits, asks the plan
+ * for more when the look-ahead runs low, and ends the run when nothing is left. So no handler has to remember to.
+ */
+import { and, type SnapshotFrom } from 'xstate';
+import { initialContext } from './coordinator-context.ts';
+import { coordinatorSetup } from './coordinator-setup.ts';
+
+export const coordinatorMachine = coordinatorSetup.createMachine({
+  id: 'coordinator',
+  context: ({ input }) => initialContext(input),
+  entry: 'spawnPool',
+  invoke: { id: 'plan', src: 'loadPlan' },
+  initial: 'running',
+  output: ({ context }) => context.ending,
+  on: {
+    'page.committed': { actions: 'noteCommitted' },
+    'page.failed': { actions: 'noteFailed' },
+    'pages.returned': { actions: 'takeBack' },
+    'worker.ready': { actions: 'noteReady' },
+    'worker.halted': { actions: 'noteHalted' },
+    'retry.due': { actions: 'releaseRetries' },
+    'plan.supplied': { actions: 'takePlan' },
+    'plan.failed': [
+      { guard: 'planFailedFatally', target: '.halting', actions: 'endByOutcome' },
+      { actions: 'askPlanAgain' },
+    ],
+    'concurrency.change': { actions: 'changeConcurrency' },
+    halt: { target: '.halting', actions: 'endHalted' },
+    fail: { target: '.halting', actions: 'endFailed' },
+    'batch.ended': [
+      { guard: 'endsTheRun', target: '.halting', actions: ['endByOutcome', 'closeAssignment'] },
+      { actions: 'closeAssignment' },
+    ],
+    // A worker crashed, or a reaper failed, or (the last case) an actor that nothing can replace.
+    'xstate.error.actor.*': [
+      { guard: 'workerCrashed', actions: 'reap' },
+      { guard: 'mayRespawn', actions: ['takeOver', 'respawn'] },
+      { target: '.halting', actions: ['takeOver', 'retire', 'endCrashed'] },
+    ],
+    'xstate.done.actor.*': [
+      { guard: 'mayRespawn', actions: ['takeOver', 'respawn'] },
+      { target: '.halting', actions: ['takeOver', 'retire', 'endCrashed'] },
+    ],
+  },
+  states: {
+    running: {
+      initial: 'working',
+      on: { pause: 'pausing' },
+      states: {
+        working: {
+          initial: 'planning',
+          always: [
+            { guard: 'canDispatch', actions: 'dispatch' },
+            { guard: 'wantsPlan', actions: 'requestPlan' },
+            { guard: 'isFinished', target: '#coordinator.halting' },
+          ],
+          on: {
+            'batch.ended': [
+              {
+                guard: 'endsTheRun',
+                target: '#coordinator.halting',
+                actions: ['endByOutcome', 'closeAssignment'],
+              },
+              {
+                guard: 'databaseIsAway',
+                target: 'waitingForDatabase',
+                actions: ['closeAssignment', 'beginProbing'],
+              },
+              { actions: 'closeAssignment' },
+            ],
+            'plan.failed': [
+              { guard: 'planFailedFatally', target: '#coordinator.halting', actions: 'endByOutcome' },
+              { target: 'waitingForDatabase', actions: ['askPlanAgain', 'beginProbing'] },
+            ],
+          },
+          states: {
+            planning: {
+              always: { guard: 'hasPlan', target: 'dispatching' },
+            },
+            dispatching: {
+              always: [
+                { guard: 'onlyRetriesAreLeft', target: 'waitingForRetry' },
+                { guard: 'hasNoWork', target: 'draining' },
+              ],
+            },
+            waitingForRetry: {
+              always: { guard: 'somethingIsLeft', target: 'dispatching' },
+            },
+            draining: {
+              always: [
+                { guard: 'onlyRetriesAreLeft', target: 'waitingForRetry' },
+                { guard: 'hasWork', target: 'dispatching' },
+              ],
+            },
+          },
+        },
+        waitingForDatabase: {
+          initial: 'sleeping',
+          states: {
+            sleeping: { after: { probe: 'probing' } },
+            probing: {
+              invoke: {
+                id: 'probe',
+                src: 'probeDatabase',
+                onDone: { target: '#coordinator.running.working', actions: 'noteDatabaseBack' },
+                onError: [
+                  { guard: 'noProbeIsLeft', target: '#coordinator.halting', actions: 'endWithoutDatabase' },
+                  { target: 'sleeping', actions: 'countProbe' },
+                ],
+              },
+            },
+          },
+        },
+      },
+    },
+    pausing: {
+      entry: 'pauseWorkers',
+      always: { guard: 'nobodyIsBusy', target: 'paused' },
+      on: { resume: 'running' },
+    },
+    paused: {
+      on: { resume: 'running' },
+    },
+    halting: {
+      entry: 'haltWorkers',
+      always: [
+        { guard: and(['allHalted', 'endsComplete']), target: 'complete' },
+        { guard: and(['allHalted', 'endsWithFailures']), target: 'completeWithFailures' },
+        { guard: and(['allHalted', 'endsHalted']), target: 'halted' },
+        { guard: 'allHalted', target: 'failed' },
+      ],
+      after: {
+        haltDeadline: [
+          { guard: 'endsComplete', target: 'complete' },
+          { guard: 'endsWithFailures', target: 'completeWithFailures' },
+          { guard: 'endsHalted', target: 'halted' },
+          { target: 'failed' },
+        ],
+      },
+      on: {
+        halt: {},
+        fail: { actions: 'endFailed' },
+        'concurrency.change': {},
+        'plan.failed': {},
+        'batch.ended': { actions: 'closeForGood' },
+        'xstate.error.actor.*': [
+          { guard: 'workerCrashed', actions: 'reap' },
+          { actions: ['takeOver', 'retire'] },
+        ],
+        'xstate.done.actor.*': { actions: ['takeOver', 'retire'] },
+      },
+    },
+    complete: { type: 'final' },
+    completeWithFailures: { type: 'final' },
+    halted: { type: 'final' },
+    failed: { type: 'final' },
+  },
+});
+
+export type CoordinatorSnapshot = SnapshotFrom<typeof coordinatorMachine>;

@@ -1,0 +1,110 @@
+/**
+ * Who gets which pages: pure decisions over the coordinator's queues and its pool of workers.
+ */
+import type { Page } from './messages.ts';
+
+/** Pages that wait, in the order in which they go out: begun slices first, then the plan's look-ahead. */
+export interface Queues {
+  /** Pages of slices that have a page already, and pages that came back. */
+  readonly begun: readonly Page[];
+  /** Slices not begun, newest day first. */
+  readonly ahead: readonly Page[];
+  /** Pages that wait for a retry: one group a batch. */
+  readonly delayed: readonly DelayedGroup[];
+}
+
+export interface DelayedGroup {
+  readonly groupId: string;
+  readonly pages: readonly Page[];
+}
+
+/**
+ * `idle` takes work. `busy` has an assignment. `backingOff` has none and takes none. `reaping` crashed: its call is being
+ * ended and its ledger read. `halted` has nothing under way and never will again.
+ */
+export type WorkerStatus = 'idle' | 'busy' | 'backingOff' | 'reaping' | 'halted';
+
+export interface WorkerSlot {
+  readonly workerId: string;
+  readonly status: WorkerStatus;
+  /** Assignments given so far; the present one's id is made of it. */
+  readonly serial: number;
+  /** Pages of the assignment of which nothing was heard yet. */
+  readonly pages: readonly Page[];
+  /** Pages of the assignment that failed and may be tried again: they wait together when it has ended. */
+  readonly retry: readonly Page[];
+}
+
+export interface Assignment {
+  readonly slot: WorkerSlot;
+  readonly pages: readonly Page[];
+}
+
+export function createSlot(workerId: string): WorkerSlot {
+  return { workerId, status: 'idle', serial: 0, pages: [], retry: [] };
+}
+
+export function countWaiting(queues: Queues): number {
+  return queues.begun.length + queues.ahead.length;
+}
+
+/**
+ * Idle workers that may be given work: no more than `maxConcurrency` are ever busy. A worker above a lowered limit finishes
+ * what it has and then rests.
+ */
+export function availableSlots(slots: readonly WorkerSlot[], maxConcurrency: number): readonly WorkerSlot[] {
+  const busy = slots.filter((slot) => slot.status === 'busy' || slot.status === 'reaping').length;
+  return slots.filter((slot) => slot.status === 'idle').slice(0, Math.max(0, maxConcurrency - busy));
+}
+
+/** A batch that failed twice in a row as a whole is resent in halves, then quarters: it may be too much for the server. */
+function largestBatchWith(page: Page, batchSize: number): number {
+  return Math.max(1, Math.floor(batchSize / 2 ** Math.max(0, page.callFailures - 1)));
+}
+
+/**
+ * Spreads the waiting pages over the available workers: with 100 pages and 3 workers nobody gets 50 while another
+ * idles.
+ */
+export function assignPages(
+  queues: Queues,
+  available: readonly WorkerSlot[],
+  batchSize: number,
+): { readonly assignments: readonly Assignment[]; readonly queues: Queues } {
+  const waiting = [...queues.begun, ...queues.ahead];
+  const assignments: Assignment[] = [];
+  let taken = 0;
+  for (const [index, slot] of available.entries()) {
+    const share = Math.min(batchSize, Math.ceil((waiting.length - taken) / (available.length - index)));
+    let limit = share;
+    const pages: Page[] = [];
+    while (pages.length < limit) {
+      const page = waiting[taken];
+      if (page === undefined) break;
+      const largest = largestBatchWith(page, batchSize);
+      if (pages.length + 1 > largest) break;
+      limit = Math.min(limit, largest);
+      pages.push(page);
+      taken += 1;
+    }
+    if (pages.length > 0) assignments.push({ slot, pages });
+  }
+  return {
+    assignments,
+    queues: {
+      ...queues,
+      begun: queues.begun.slice(taken),
+      ahead: queues.ahead.slice(Math.max(0, taken - queues.begun.length)),
+    },
+  };
+}
+
+/** Puts pages that nothing happened to back where they stood: at the head of their line. */
+export function putBack(queues: Queues, pages: readonly Page[]): Queues {
+  const isBegun = (page: Page): boolean => page.startRow > 0 || page.attempts > 0 || page.callFailures > 0;
+  return {
+    ...queues,
+    begun: [...pages.filter(isBegun), ...queues.begun],
+    ahead: [...pages.filter((page) => !isBegun(page)), ...queues.ahead],
+  };
+}

@@ -1,0 +1,35 @@
+/**
+ * The statecharts that run in production, for those who want to watch them, draw them, or walk them in tests.
+ * Provide their actors with `machine.provide({ actors })`: `fetchBatch`, `loadPlan`, `probeDatabase`, `reapWorker`.
+ */
+export { type BackoffRule, backoffMs } from './backoff.ts';
+export {
+  type BatchWorkerContext,
+  type BatchWorkerEvent,
+  type BatchWorkerInput,
+  type BatchWorkerSnapshot,
+  batchWorkerMachine,
+  type FetchBatchInput,
+} from './batch-worker.ts';
+export { type CoordinatorSnapshot, coordinatorMachine } from './coordinator.ts';
+export type {
+  CoordinatorContext,
+  CoordinatorEmitted,
+  CoordinatorEvent,
+  CoordinatorInput,
+  Ending,
+  ReapInput,
+  ReapOutput,
+} from './coordinator-context.ts';
+export type { Assignment, DelayedGroup, Queues, WorkerSlot, WorkerStatus } from './dispatch.ts';
+export type * from './messages.ts';
+export type { Budget, BudgetRule } from './quota-window.ts';
+export {
+  type RateLimiterContext,
+  type RateLimiterEmitted,
+  type RateLimiterEvent,
+  type RateLimiterInput,
+  type RateLimiterSnapshot,
+  rateLimiterMachine,
+  type RecoveredEvent,
+} from './rate-limiter.ts';
