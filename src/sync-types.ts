@@ -1,0 +1,200 @@
+import type { Sql } from 'postgres';
+import type { InspectionEvent, Observer } from 'xstate';
+import type { Dataset, Day, SearchType } from './domain/slice.ts';
+import type { ErrorCode } from './errors.ts';
+import type { HaltReason, QuotaKind } from './machines/messages.ts';
+import type { BudgetRule } from './machines/quota-window.ts';
+import type { RateLimiter } from './rate-limiter.ts';
+
+/** What a synchronisation needs to know. Only `siteUrl` has no default. */
+export interface SyncOptions {
+  /** The property as Search Console names it: `sc-domain:example.com` or `https://www.example.com/`. */
+  readonly siteUrl: string;
+  /**
+   * A PostgreSQL URL, or an existing `postgres` connection (with room for `maxConcurrency` + 2 connections). Without it:
+   * the embedded server, its data under `.longtail/` of the working directory.
+   */
+  readonly database?: string | Sql;
+  /** First and last day, both included, `YYYY-MM-DD`, Pacific time. Default: all that Google still has. */
+  readonly from?: Day;
+  readonly to?: Day;
+  /** Instead of `from` and `to`: the newest N days that Google calls final. */
+  readonly days?: number;
+  /** Default `['page', 'page+query']`. Names as in `parseDataset`. */
+  readonly datasets?: readonly string[];
+  /** Default `['web']`. */
+  readonly searchTypes?: readonly SearchType[];
+  /** Calls under way at once. Default 3. */
+  readonly maxConcurrency?: number;
+  /** Pages a call, 1 to 1,000; 1 sends plain requests. Default 50. */
+  readonly batchSize?: number;
+  /** Rows a page, 1 to 25,000. Default 25,000. */
+  readonly rowsPerPage?: number;
+  /** Requests a minute, a site and a user. Default 1,200. */
+  readonly requestsPerMinute?: number;
+  /** Limits beside Google's own, such as a burst limit: `{ scopeKind: 'site', limit: 20, windowMs: 1000 }`. */
+  readonly extraBudgets?: readonly BudgetRule[];
+  /** Attempts a page has before its slice fails. Default 5. */
+  readonly maxAttempts?: number;
+  /** Fetch again what is complete, too. */
+  readonly refresh?: boolean;
+  /** Let a refreshed slice replace one that had more than twice its rows. */
+  readonly acceptShrunk?: boolean;
+  /** Where access tokens come from; see {@link Credentials}. Default: Application Default Credentials. */
+  readonly credentials?: Credentials;
+  /** Default `https://searchconsole.googleapis.com/`. */
+  readonly apiRoot?: string;
+  /** Default: Google's. Where refresh tokens and signed JWTs are exchanged. */
+  readonly tokenUrl?: string;
+  /** Shared by several synchronisations under one account; made by `createRateLimiter()`. */
+  readonly rateLimiter?: RateLimiter;
+  /** Run the migrations at the start. Default true; with false, run the exported `migrate()` yourself. */
+  readonly migrate?: boolean;
+  /** Through a transaction pooler, set this: no prepared statements. */
+  readonly prepare?: boolean;
+  /** How long a halt may take. Default 5,000. */
+  readonly haltDeadlineMs?: number;
+  /** Goes straight to XState's `createActor`: Stately's inspector works. */
+  readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void);
+}
+
+export type Credentials =
+  | { readonly getAccessToken: () => string | Promise<string> }
+  | { readonly accessToken: string }
+  /** A credentials file of any type that google-auth-library reads. */
+  | { readonly file: string };
+
+export interface SliceFailure {
+  readonly searchType: SearchType;
+  readonly dataset: Dataset;
+  readonly date: Day;
+  readonly reason: string;
+}
+
+/** What the range holds now (slices, rows), and what this run did (the rest). */
+export interface RunFigures {
+  readonly siteUrl: string;
+  readonly from: Day;
+  readonly to: Day;
+  /** `planned`: the whole range. `complete`, `failed`, `empty` (of the complete ones) count earlier runs, too. */
+  readonly slices: {
+    readonly planned: number;
+    readonly complete: number;
+    readonly failed: number;
+    readonly empty: number;
+  };
+  /** Rows of the range's complete slices. */
+  readonly rows: number;
+  /** Requests that took a token: pages and calendars. */
+  readonly apiCalls: number;
+  /** HTTP calls that carried them. */
+  readonly httpCalls: number;
+  readonly retries: number;
+  readonly quotaRefusals: number;
+  readonly durationMs: number;
+  readonly peakRssBytes: number;
+  readonly failures: readonly SliceFailure[];
+}
+
+/** How a run ended. Everything here is expected; `run` rejects only for a broken environment or a bug. */
+export type Outcome = RunFigures &
+  (
+    | { readonly status: 'complete'; readonly haltReason: null }
+    | { readonly status: 'completeWithFailures'; readonly haltReason: null }
+    | { readonly status: 'halted'; readonly haltReason: HaltReason }
+    | {
+        readonly status: 'failed';
+        readonly haltReason: null;
+        readonly failure: { readonly code: ErrorCode; readonly message: string; readonly nextStep: string };
+      }
+  );
+
+/** A running synchronisation's figures, some ten times a second at most. */
+export interface Progress {
+  /** The coordinator's state, as a path: `running.working.dispatching`. */
+  readonly state: string;
+  /** Slices of the range that are complete, failed, or proved not published, of `slicesPlanned`. Never passes it. */
+  readonly slicesDone: number;
+  readonly slicesPlanned: number;
+  readonly daysDone: number;
+  readonly daysPlanned: number;
+  /** Rows written by this run. */
+  readonly rows: number;
+  readonly rowsPerSecond: number;
+  readonly apiCalls: number;
+  readonly httpCalls: number;
+  readonly retries: number;
+  readonly quotaRefusals: number;
+  /** The fullest budget: tokens that count now, and its limit. */
+  readonly quotaUsed: number;
+  readonly quotaLimit: number;
+  readonly pagesInFlight: number;
+  readonly pagesWaiting: number;
+  readonly maxConcurrency: number;
+  readonly elapsedMs: number;
+  /** Null until there is something to go by. */
+  readonly remainingMs: number | null;
+}
+
+export interface SliceEvent {
+  readonly searchType: SearchType;
+  readonly dataset: Dataset;
+  readonly date: Day;
+  readonly status: 'complete' | 'failed' | 'notPublished';
+  readonly rows: number;
+  readonly reason?: string;
+}
+
+export type QuotaEvent =
+  | { readonly kind: 'approaching'; readonly scope: string; readonly used: number; readonly limit: number }
+  | { readonly kind: 'refused'; readonly quota: QuotaKind }
+  | { readonly kind: 'lowered'; readonly scope: string; readonly limit: number }
+  | { readonly kind: 'cooling'; readonly quota: QuotaKind; readonly coolingMs: number };
+
+export type RetryEvent =
+  | { readonly kind: 'pages'; readonly pages: number; readonly delayMs: number }
+  | { readonly kind: 'call'; readonly reason: string; readonly inARow: number }
+  | { readonly kind: 'database'; readonly reason: string }
+  | { readonly kind: 'worker'; readonly workerId: string };
+
+export interface SyncEvents {
+  readonly progress: Progress;
+  readonly slice: SliceEvent;
+  readonly quota: QuotaEvent;
+  readonly retry: RetryEvent;
+}
+
+/** What a run would do. */
+export interface DryRun {
+  readonly siteUrl: string;
+  readonly from: Day;
+  readonly to: Day;
+  readonly slicesPlanned: number;
+  readonly slicesToFetch: number;
+  /** The least number of requests: one a slice, and the calendars. */
+  readonly apiCalls: number;
+  /** The least number of HTTP calls that carry them. */
+  readonly httpCalls: number;
+  /** The least time they take at the quota, in milliseconds. */
+  readonly durationMs: number;
+}
+
+/** One property's synchronisation. Made by `createSync`; runs once. */
+export interface Sync extends AsyncDisposable {
+  /**
+   * Copies what is missing. Aborting `signal` asks for a halt.
+   * @throws LongtailError for a broken environment, wrong credentials, or a second `run`.
+   */
+  run(options?: { readonly signal?: AbortSignal }): Promise<Outcome>;
+  /** What `run` would do; reads the database, calls nobody. */
+  dryRun(): Promise<DryRun>;
+  pause(): void;
+  resume(): void;
+  /** Resolves when nothing is under way any more. The run's outcome is `halted`. */
+  halt(reason?: string): Promise<void>;
+  setConcurrency(maxConcurrency: number): void;
+  /** Returns its unsubscribe. A listener that throws harms nothing. */
+  on<K extends keyof SyncEvents>(type: K, listener: (event: SyncEvents[K]) => void): () => void;
+  /** Halts if needed, and closes what this synchronisation opened, nothing else. */
+  close(): Promise<void>;
+}
