@@ -48,5 +48,11 @@ export function oldestDayKept(today: Day): Day {
   const targetYear = Math.floor(months / 12);
   const targetMonth = months % 12;
   const lastOfMonth = new Date(Date.UTC(targetYear, targetMonth + 1, 0)).getUTCDate();
-  return new Date(Date.UTC(targetYear, targetMonth, Math.min(dayOfMonth, lastOfMonth))).toISOString().slice(0, 10);
+  return new Date(Date.UTC(targetYear, targetMonth, Math.min(dayOfMonth, lastOfMonth)))
+    .toISOString()
+    .slice(0, 10);
 }
+
+/** The later of two days, and the earlier one: days sort as text. */
+export const laterDay = (a: Day, b: Day): Day => (a > b ? a : b);
+export const earlierDay = (a: Day, b: Day): Day => (a < b ? a : b);

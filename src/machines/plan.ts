@@ -1,0 +1,97 @@
+/**
+ * What is to be fetched: pure decisions over the range asked for, what the table has, and Google's calendar.
+ */
+import { addDays, daysNewestFirst, FINAL_LAG_DAYS } from '../domain/day.ts';
+import { type Dataset, type Day, type SearchType, whyNotServed } from '../domain/slice.ts';
+
+export interface PlanRange {
+  readonly from: Day;
+  readonly to: Day;
+  readonly searchTypes: readonly SearchType[];
+  readonly datasets: readonly Dataset[];
+}
+
+export interface PlanKey {
+  readonly searchType: SearchType;
+  readonly dataset: Dataset;
+  readonly date: Day;
+}
+
+/** What the table has of one key. */
+export interface Held extends PlanKey {
+  readonly status: 'complete' | 'open' | 'failed';
+  readonly final: boolean;
+  /** A refresh is under way that this slice is older than. */
+  readonly beforeCutOff: boolean;
+}
+
+/** What Google says it has for one search type: published days with data, and from where on they still change. */
+export interface Calendar {
+  readonly days: ReadonlySet<Day>;
+  readonly lastPublished: Day | null;
+  readonly firstIncomplete: Day | null;
+}
+
+/** `fetch` in the order to fetch in. `empty` days are complete without a call; `notPublished` ones are left for later. */
+export interface Plan {
+  readonly fetch: readonly PlanKey[];
+  readonly empty: readonly PlanKey[];
+  readonly notPublished: readonly PlanKey[];
+}
+
+const keyOf = ({ searchType, dataset, date }: PlanKey): string => `${searchType} ${dataset} ${date}`;
+
+/** Every key of the range, newest day first. Combinations that Google does not serve are no part of it. */
+export function keysOf({ from, to, searchTypes, datasets }: PlanRange): PlanKey[] {
+  return daysNewestFirst(from, to).flatMap((date) =>
+    searchTypes.flatMap((searchType) =>
+      datasets
+        .filter((dataset) => whyNotServed(searchType, dataset) === undefined)
+        .map((dataset) => ({ searchType, dataset, date })),
+    ),
+  );
+}
+
+/** Keys that the table does not have for good: missing, open, failed, not final when fetched, or due for a refresh. */
+export function missingKeys(range: PlanRange, held: readonly Held[]): PlanKey[] {
+  const done = new Set(
+    held
+      .filter(({ status, final, beforeCutOff }) => status === 'complete' && final && !beforeCutOff)
+      .map(keyOf),
+  );
+  return keysOf(range).filter((key) => !done.has(keyOf(key)));
+}
+
+/**
+ * Sorts missing keys by the calendar. A day that it leaves out before the last published one is empty. A day after the
+ * last published one is late, not empty.
+ */
+export function planByCalendar(
+  missing: readonly PlanKey[],
+  calendars: ReadonlyMap<SearchType, Calendar>,
+): Plan {
+  const fetch: PlanKey[] = [];
+  const empty: PlanKey[] = [];
+  const notPublished: PlanKey[] = [];
+  for (const key of missing) {
+    const calendar = calendars.get(key.searchType);
+    const last = calendar?.lastPublished ?? null;
+    if (calendar === undefined || last === null || key.date > last) notPublished.push(key);
+    else if (calendar.days.has(key.date)) fetch.push(key);
+    else empty.push(key);
+  }
+  return { fetch, empty, notPublished };
+}
+
+/** Whether Google will change this day no more. Without a word of Google's, its documented lag decides. */
+export function isFinal(date: Day, calendar: Calendar | undefined, today: Day): boolean {
+  if (date > addDays(today, -FINAL_LAG_DAYS)) return false;
+  const firstIncomplete = calendar?.firstIncomplete ?? null;
+  return firstIncomplete === null || date < firstIncomplete;
+}
+
+/** Whether an empty answer completes the day: only before the last published one. */
+export function mayBeEmpty(date: Day, calendar: Calendar | undefined): boolean {
+  const last = calendar?.lastPublished ?? null;
+  return last !== null && date < last;
+}
