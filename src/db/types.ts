@@ -7,6 +7,9 @@ export type DatabaseFailure =
   /** Disk full, no permission, wrong encoding, fenced off by a newer writer: no retry mends it. */
   | { readonly kind: 'fatal'; readonly code: string; readonly reason: string };
 
+/** What a call came to: its value, or why there is none. */
+export type Answer<T> = { readonly kind: 'ok'; readonly value: T } | DatabaseFailure;
+
 /** The run that writes, and what fences it: `epoch` is the property's at the moment its lock was taken. */
 export interface RunIdentity {
   readonly runId: string;
@@ -78,10 +81,52 @@ export interface DayTotal {
   readonly impressions: number;
 }
 
+/** What Google said about one search type's days, and when. */
+export interface Calendar {
+  /** The range that was asked for; nothing is known outside it. */
+  readonly from: Day;
+  readonly to: Day;
+  /** The newest day that Google had anything for; null when it had none in the range. */
+  readonly lastPublished: Day | null;
+  /** The first day that Google says it still changes; null when it named none. */
+  readonly firstIncomplete: Day | null;
+  /** The days that have data. A day that is left out has none. */
+  readonly days: readonly DayTotal[];
+}
+
 /** Tokens that an earlier run took and that may still count at the server. */
 export interface LeaseRecord {
   readonly scope: string;
   readonly tokens: number;
-  /** How long ago, by the database's clock, it settled; null when it never did. */
+  /**
+   * How long ago, by the database's clock, it settled; null when it never did. Negative when the last byte of a request
+   * without an answer may still be on its way.
+   */
   readonly settledMsAgo: number | null;
+}
+
+/** Tokens granted for one call; every token is taken from each of the scopes. */
+export interface LeaseGrant {
+  readonly leaseId: string;
+  /** Budgets as scope ids: `site:…`, `user:…`, `project:…`. */
+  readonly scopes: readonly string[];
+  readonly tokens: number;
+}
+
+/** What became of some of a lease's tokens. */
+export interface LeaseSettlement {
+  readonly leaseId: string;
+  /** Requests that were answered or dropped. They arrived at the server `graceMs` from now at the latest. */
+  readonly settled: number;
+  readonly graceMs: number;
+  /** Tokens whose requests were never sent. */
+  readonly returned: number;
+}
+
+/** Which keys a question is about: all of them that the lists and the range span. */
+export interface CoverageRange {
+  readonly from: Day;
+  readonly to: Day;
+  readonly searchTypes: readonly SearchType[];
+  readonly datasets: readonly Dataset[];
 }

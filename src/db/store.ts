@@ -1,0 +1,58 @@
+import type { SearchType } from '../domain/slice.ts';
+import type {
+  Answer,
+  Calendar,
+  CommitResult,
+  Coverage,
+  CoverageRange,
+  LeaseGrant,
+  LeaseRecord,
+  LeaseSettlement,
+  OpenedSlice,
+  PageCommit,
+  SliceKey,
+} from './types.ts';
+
+/**
+ * All that one run reads and writes while it fetches: the port behind which PostgreSQL is, and in a simulation is not.
+ * No call rejects for a database that is away, full or refusing: these are values. A rejection is a bug.
+ */
+export interface Store {
+  /** Writes one page with its ledger entry, and seals the slice when the page is its last. Safe to repeat. */
+  commitPage(commit: PageCommit): Promise<CommitResult>;
+
+  /** Ends an open slice as failed. A slice that is no longer open stays as it is. */
+  failSlice(sliceId: string, reason: string): Promise<Answer<null>>;
+
+  /**
+   * Opens a slice for each key, in the order of the keys. One that an earlier run left open is continued from its
+   * ledger when its newest page is at most `continueYoungerThanMinutes` old, else abandoned for a new one.
+   */
+  openSlices(
+    keys: readonly SliceKey[],
+    options: { readonly continueYoungerThanMinutes: number },
+  ): Promise<Answer<readonly OpenedSlice[]>>;
+
+  /**
+   * Records days without data as complete and empty, without a call. A key that is complete already, with or without
+   * rows, stays as it is (nothing is replaced by less). The value is how many keys were sealed.
+   */
+  sealEmptySlices(keys: readonly SliceKey[], options: { readonly final: boolean }): Promise<Answer<number>>;
+
+  /** What the table has of these keys. Keys without an entry are missing. */
+  readCoverage(range: CoverageRange): Promise<Answer<readonly Coverage[]>>;
+
+  /** Keeps what Google said about the days of one search type. Days that it no longer names keep their totals. */
+  commitCalendar(searchType: SearchType, calendar: Calendar): Promise<Answer<null>>;
+
+  /** Writes the lease down before its first request is sent. */
+  recordLease(grant: LeaseGrant): Promise<Answer<null>>;
+
+  settleLease(settlement: LeaseSettlement): Promise<Answer<null>>;
+
+  /** Leases of any run in these scopes that may still count, settled at most `windowMs` ago or never. */
+  readOpenLeases(scopes: readonly string[], windowMs: number): Promise<Answer<readonly LeaseRecord[]>>;
+
+  /** Whether the database answers: the cheapest question there is. */
+  probe(): Promise<Answer<null>>;
+}
