@@ -1,0 +1,43 @@
+/**
+ * Calls under way, by worker: what a crashed worker leaves behind can be aborted and waited for.
+ */
+export interface RunningCall {
+  abort(): void;
+  /** Resolves when nothing of the call is under way any more, no commit either. Never rejects. */
+  readonly ended: Promise<void>;
+}
+
+export interface CallRegistry {
+  add(workerId: string, call: RunningCall): void;
+  /** Aborts the worker's call, if it has one, and waits for its end. */
+  end(workerId: string): Promise<void>;
+  endAll(): Promise<void>;
+  /** Calls under way now. */
+  readonly size: number;
+}
+
+export function createCallRegistry(): CallRegistry {
+  const calls = new Map<string, Set<RunningCall>>();
+  const end = async (workerId: string): Promise<void> => {
+    const running = [...(calls.get(workerId) ?? [])];
+    for (const call of running) call.abort();
+    await Promise.all(running.map((call) => call.ended));
+  };
+  return {
+    add(workerId, call) {
+      const running = calls.get(workerId) ?? new Set();
+      calls.set(workerId, running.add(call));
+      void call.ended.then(() => {
+        running.delete(call);
+        if (running.size === 0 && calls.get(workerId) === running) calls.delete(workerId);
+      });
+    },
+    end,
+    async endAll() {
+      await Promise.all([...calls.keys()].map(end));
+    },
+    get size() {
+      return [...calls.values()].reduce((sum, running) => sum + running.size, 0);
+    },
+  };
+}

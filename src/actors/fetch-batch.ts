@@ -1,0 +1,369 @@
+/**
+ * One call: lease → token → HTTP stream → pages → COPY and ledger, a transaction a page. The data plane: rows live and
+ * die in here; what leaves are ids and counts.
+ *
+ * While a page is being committed the next one is read and parsed, and no further: the socket waits.
+ */
+import { fromCallback } from 'xstate';
+import type { Store } from '../db/store.ts';
+import type { Calendar, DatabaseFailure } from '../db/types.ts';
+import type { Clock } from '../domain/clock.ts';
+import type { Day } from '../domain/slice.ts';
+import type { FetchBatchInput } from '../machines/batch-worker.ts';
+import type { CallEvent, CallOrder, CallOutcome, Page, PageResult } from '../machines/messages.ts';
+import type { Auth } from '../search-console/auth.ts';
+import type { CallEnd, Client, PageOutcome } from '../search-console/call.ts';
+import type { QueryAnswer } from '../search-console/decode-rows.ts';
+import { calendarRequest, sliceRequest } from '../search-console/query.ts';
+import type { CallRegistry } from './call-registry.ts';
+import type { CalendarEntry, Catalogue, CatalogueEntry } from './catalogue.ts';
+
+export interface FetchBatchPorts {
+  readonly client: Client;
+  readonly auth: Auth;
+  readonly store: Pick<Store, 'commitPage' | 'commitCalendar' | 'failSlice' | 'recordLease' | 'settleLease'>;
+  readonly clock: Clock;
+  readonly catalogue: Catalogue;
+  readonly calls: CallRegistry;
+  readonly rowsPerPage: number;
+  /** The longest time a request without an answer may still be on its way: connect and first-byte timeouts together. */
+  readonly graceMs: number;
+  /** Aborted when the whole run is over, whatever state it was in. */
+  readonly scope: AbortSignal;
+  readonly observer: CallObserver;
+  /** Work that a call leaves behind; the run waits for it before it closes the database. */
+  readonly background: (work: Promise<unknown>) => void;
+}
+
+/** Where figures and spans come from. Must not throw. */
+export interface CallObserver {
+  callStarted(input: FetchBatchInput): CallObservation;
+}
+export interface CallObservation {
+  /** The request left: from now on it counts. */
+  sent(pages: number): void;
+  page(sliceId: string, startRow: number, result: PageResult, commitMs: number): void;
+  ended(outcome: CallOutcome): void;
+}
+
+type Report = (event: CallEvent) => void;
+
+export function createFetchBatch(ports: FetchBatchPorts) {
+  return fromCallback<CallOrder, FetchBatchInput>(({ input, sendBack, receive }) => {
+    const controller = new AbortController();
+    const signal = AbortSignal.any([controller.signal, ports.scope]);
+    receive(({ type }) => {
+      if (type === 'call.abort') controller.abort();
+    });
+    let listening = true;
+    const report: Report = (event) => {
+      if (listening) sendBack(event);
+    };
+    const ended = fetchBatch(ports, input, signal, report).then(
+      (outcome) => report({ type: 'call.ended', outcome, chance: ports.clock.random() }),
+      (error: unknown) => {
+        const reason = error instanceof Error ? error.message : String(error);
+        const outcome: CallOutcome = { kind: 'fatal', fatal: { code: 'INTERNAL', reason } };
+        report({ type: 'call.ended', outcome, chance: 0 });
+      },
+    );
+    ports.calls.add(input.workerId, { abort: () => controller.abort(), ended });
+    // The worker is gone (crashed and stopped, or the run is over): nobody listens, and nothing may go on.
+    return () => {
+      listening = false;
+      controller.abort();
+    };
+  });
+}
+
+/** A page, what it stands for, and how far it has come. */
+interface PendingPage {
+  readonly page: Page;
+  readonly entry: CatalogueEntry;
+  settled: boolean;
+}
+
+/** @returns how the call ended; pages and tokens were reported before. */
+async function fetchBatch(
+  ports: FetchBatchPorts,
+  input: FetchBatchInput,
+  signal: AbortSignal,
+  report: Report,
+): Promise<CallOutcome> {
+  const observation = ports.observer.callStarted(input);
+  const call = new BatchCall(ports, input, signal, report, observation);
+  const outcome = await call.run();
+  observation.ended(outcome);
+  return outcome;
+}
+
+class BatchCall {
+  readonly #ports: FetchBatchPorts;
+  readonly #input: FetchBatchInput;
+  readonly #signal: AbortSignal;
+  readonly #report: Report;
+  readonly #observation: CallObservation;
+  readonly #pages: readonly PendingPage[];
+  /** The commit under way: one at a time, while the next page is read. */
+  #commit: Promise<void> = Promise.resolve();
+  /** What ends the call before its answer does. */
+  #stop: CallOutcome | undefined;
+  #sent = false;
+
+  constructor(
+    ports: FetchBatchPorts,
+    input: FetchBatchInput,
+    signal: AbortSignal,
+    report: Report,
+    observation: CallObservation,
+  ) {
+    this.#ports = ports;
+    this.#input = input;
+    this.#signal = signal;
+    this.#report = report;
+    this.#observation = observation;
+    this.#pages = input.pages.map((page) => {
+      const entry = ports.catalogue.get(page.sliceId);
+      if (entry === undefined) throw new Error(`slice ${page.sliceId} is not in the catalogue`);
+      return { page, entry, settled: false };
+    });
+  }
+
+  async run(): Promise<CallOutcome> {
+    const { store, auth } = this.#ports;
+    const { leaseId, scopes } = this.#input;
+    // The lease is in the database before the first byte leaves: a run that dies is counted by the next one.
+    const leased = await store.recordLease({ leaseId, scopes, tokens: this.#pages.length });
+    if (leased.kind !== 'ok') return this.#unsent(databaseOutcome(leased));
+    if (this.#signal.aborted) return this.#unsent({ kind: 'aborted' });
+    const token = await auth.token();
+    if (token.kind === 'failed') return this.#unsent({ kind: 'fatal', fatal: token });
+    if (token.kind === 'unavailable') return this.#unsent({ kind: 'failed', reason: token.reason });
+    if (this.#signal.aborted) return this.#unsent({ kind: 'aborted' });
+
+    const end = await this.#fetch(token.token);
+    await this.#commit;
+    this.#settleRest(end);
+    return this.#stop ?? (await this.#outcomeOf(end, token.token));
+  }
+
+  async #fetch(accessToken: string): Promise<CallEnd | undefined> {
+    const requests = this.#pages.map(({ page, entry }) => this.#requestOf(page, entry));
+    const steps = this.#ports.client.call(requests, {
+      accessToken,
+      signal: this.#signal,
+      mode: requests.length === 1 ? 'plain' : 'batch',
+    });
+    for await (const step of steps) {
+      switch (step.kind) {
+        case 'sent':
+          this.#sent = true;
+          this.#observation.sent(this.#pages.length);
+          break;
+        case 'head':
+          this.#settle(this.#pages[step.index], step.status === 200);
+          break;
+        case 'answer':
+          await this.#takeAnswer(this.#pages[step.index], step.outcome, accessToken);
+          break;
+        case 'end':
+          return step.outcome;
+      }
+      // Leaving the loop drops the socket: what the database cannot take is not worth reading.
+      if (this.#stop !== undefined) return undefined;
+    }
+    return undefined;
+  }
+
+  #requestOf({ startRow }: Page, entry: CatalogueEntry) {
+    return entry.kind === 'slice'
+      ? sliceRequest(entry.slice, { startRow, rowLimit: this.#ports.rowsPerPage })
+      : calendarRequest(entry.siteUrl, entry.searchType, entry.from, entry.to);
+  }
+
+  async #takeAnswer(pending: PendingPage | undefined, outcome: PageOutcome, token: string): Promise<void> {
+    if (pending === undefined) return;
+    switch (outcome.kind) {
+      case 'ok':
+        this.#ports.auth.succeeded(token);
+        await this.#commit;
+        if (this.#stop === undefined) this.#commit = this.#commitPage(pending, outcome.answer);
+        return;
+      case 'quota':
+        this.#tell(pending, { kind: 'refused', quota: outcome.quota, retryAfterMs: outcome.retryAfterMs });
+        return;
+      case 'retryable':
+        return this.#failPage(pending, outcome.reason, pending.page.attempts + 1 >= this.#input.maxAttempts);
+      case 'invalid':
+        return this.#failPage(pending, outcome.reason, true);
+      case 'unauthorized':
+        this.#stop ??= await this.#refused(token, outcome.reason);
+        return;
+      case 'forbidden':
+      case 'fatal':
+        this.#stop ??= { kind: 'fatal', fatal: { code: outcome.code, reason: outcome.reason } };
+        return;
+    }
+  }
+
+  async #commitPage(pending: PendingPage, answer: QueryAnswer): Promise<void> {
+    const { page, entry } = pending;
+    const { store, clock, rowsPerPage } = this.#ports;
+    const startedAt = clock.now();
+    if (entry.kind === 'calendar') {
+      const calendar = readCalendar(entry, answer);
+      const written = await store.commitCalendar(entry.searchType, calendar);
+      if (written.kind !== 'ok') {
+        this.#stop ??= databaseOutcome(written);
+        return;
+      }
+      entry.calendar = calendar;
+      this.#tell(pending, { kind: 'committed', rows: 0, next: { kind: 'sealed' } }, clock.now() - startedAt);
+      return;
+    }
+    const { slice, final, mayBeEmpty } = entry;
+    const result = await store.commitPage({
+      slice,
+      startRow: page.startRow,
+      rowLimit: rowsPerPage,
+      rows: answer.rows,
+      final,
+      mayBeEmpty,
+    });
+    switch (result.kind) {
+      case 'committed':
+      case 'alreadyCommitted':
+        if (result.next.kind === 'again') {
+          const again = { ...slice, id: result.next.sliceId };
+          this.#ports.catalogue.add(again.id, { ...entry, slice: again, rows: 0 });
+        }
+        entry.rows += result.rows;
+        this.#tell(
+          pending,
+          { kind: 'committed', rows: result.rows, next: result.next },
+          clock.now() - startedAt,
+        );
+        return;
+      case 'rejected':
+        return this.#failPage(pending, result.reason, true);
+      default:
+        this.#stop ??= databaseOutcome(result);
+    }
+  }
+
+  /** An attempt is used up; the last one makes the slice a failed one, in the database first. */
+  async #failPage(pending: PendingPage, reason: string, final: boolean): Promise<void> {
+    if (final) {
+      if (pending.entry.kind === 'calendar') pending.entry.problem = reason;
+      else {
+        const recorded = await this.#ports.store.failSlice(pending.page.sliceId, reason);
+        if (recorded.kind !== 'ok') {
+          this.#stop ??= databaseOutcome(recorded);
+          return;
+        }
+      }
+    }
+    this.#tell(pending, { kind: 'failed', reason, final });
+  }
+
+  #tell({ page }: PendingPage, result: PageResult, commitMs = 0): void {
+    const { sliceId, startRow } = page;
+    this.#observation.page(sliceId, startRow, result, commitMs);
+    this.#report({ type: 'call.page', sliceId, startRow, result });
+  }
+
+  #settle(pending: PendingPage | undefined, accepted: boolean): void {
+    if (pending === undefined || pending.settled) return;
+    pending.settled = true;
+    this.#report({ type: 'call.settled', tokens: 1, accepted: accepted ? 1 : 0, graceMs: 0 });
+  }
+
+  /** Nothing left this machine: every token comes back at once. */
+  #unsent(outcome: CallOutcome): CallOutcome {
+    this.#report({ type: 'call.unsent', tokens: this.#pages.length });
+    this.#recordSettlement(0, 0, this.#pages.length);
+    return outcome;
+  }
+
+  /**
+   * Tokens whose answer never came. A request that may still be on its way is settled as if it arrived at the last
+   * possible moment; one that surely never left comes back.
+   */
+  #settleRest(end: CallEnd | undefined): void {
+    const open = this.#pages.filter(({ settled }) => !settled).length;
+    const neverLeft =
+      !this.#sent ||
+      (end !== undefined && (end.kind === 'failed' || end.kind === 'aborted') && !end.mayHaveArrived);
+    if (open > 0 && neverLeft) this.#report({ type: 'call.unsent', tokens: open });
+    else if (open > 0) {
+      const graceMs = wasAnsweredAsAWhole(end) ? 0 : this.#ports.graceMs;
+      this.#report({ type: 'call.settled', tokens: open, accepted: 0, graceMs });
+    }
+    const returned = neverLeft ? open : 0;
+    const graceMs = open > 0 && !neverLeft && !wasAnsweredAsAWhole(end) ? this.#ports.graceMs : 0;
+    this.#recordSettlement(this.#pages.length - returned, graceMs, returned);
+  }
+
+  /** The call does not wait for it: a lease that is not settled counts as settled when the next run finds it, later. */
+  #recordSettlement(settled: number, graceMs: number, returned: number): void {
+    const { leaseId } = this.#input;
+    this.#ports.background(this.#ports.store.settleLease({ leaseId, settled, graceMs, returned }));
+  }
+
+  async #outcomeOf(end: CallEnd | undefined, token: string): Promise<CallOutcome> {
+    if (end === undefined) return { kind: 'failed', reason: 'the call ended without an end' };
+    switch (end.kind) {
+      case 'answered':
+      case 'aborted':
+        return { kind: end.kind };
+      case 'failed':
+        return { kind: 'failed', reason: end.reason };
+      case 'unauthorized':
+        return this.#refused(token, end.reason);
+      case 'forbidden':
+      case 'fatal':
+        return { kind: 'fatal', fatal: { code: end.code, reason: end.reason } };
+      case 'quota':
+        for (const pending of this.#pages) {
+          this.#tell(pending, { kind: 'refused', quota: end.quota, retryAfterMs: end.retryAfterMs });
+        }
+        return { kind: 'answered' };
+    }
+  }
+
+  /** A 401: the token is renewed once; a renewed one that is refused, too, is the end. */
+  async #refused(token: string, reason: string): Promise<CallOutcome> {
+    const verdict = await this.#ports.auth.refused(token);
+    return verdict === 'retry'
+      ? { kind: 'unauthorized' }
+      : { kind: 'fatal', fatal: { code: 'UNAUTHORIZED', reason } };
+  }
+}
+
+/** The calendar out of its rows: one key each, the day. */
+function readCalendar(entry: CalendarEntry, { rows, firstIncompleteDate }: QueryAnswer): Calendar {
+  const days = rows.map(({ keys, clicks, impressions }) => ({ date: keys[0] ?? '', clicks, impressions }));
+  const lastPublished = days.reduce<Day | null>(
+    (last, { date }) => (last === null || date > last ? date : last),
+    null,
+  );
+  return { from: entry.from, to: entry.to, lastPublished, firstIncomplete: firstIncompleteDate, days };
+}
+
+function wasAnsweredAsAWhole(end: CallEnd | undefined): boolean {
+  switch (end?.kind) {
+    case 'quota':
+    case 'unauthorized':
+    case 'forbidden':
+    case 'fatal':
+      return true;
+    default:
+      return false;
+  }
+}
+
+function databaseOutcome(failure: DatabaseFailure): CallOutcome {
+  return failure.kind === 'databaseAway'
+    ? { kind: 'databaseAway', reason: failure.reason }
+    : { kind: 'fatal', fatal: { code: failure.code, reason: failure.reason } };
+}
