@@ -5,26 +5,16 @@
  * API's own no-ops, and the gauges are never read. Nothing here throws, and nothing here is read by the run: it only tells.
  * Spans get their parents by hand, so no context manager is needed; the run's parent is whatever span is active when it starts.
  */
-import {
-  type Attributes,
-  type BatchObservableCallback,
-  context,
-  type Meter,
-  metrics,
-  type Observable,
-  type Span,
-  SpanStatusCode,
-  trace,
-} from '@opentelemetry/api';
-import type { CommitResult } from './db/types.ts';
+import { type Attributes, context, metrics, type Span, SpanStatusCode, trace } from '@opentelemetry/api';
 import { type Clock, systemClock } from './domain/clock.ts';
-import type { CallOutcome, QuotaKind } from './machines/messages.ts';
+import type { FetchBatchInput } from './machines/batch-worker.ts';
+import type { CallOutcome, PageResult } from './machines/messages.ts';
 import { scopeKindOf } from './machines/quota-window.ts';
+import type { QuotaEvent, RetryEvent } from './sync-types.ts';
+import { createInstruments, type GaugeReading, observeGauges } from './telemetry-metrics.ts';
 
 /** The name that spans and metrics come under. */
 const SCOPE = 'longtail';
-/** Of a budget's window: as long as this or longer, and it is called `daily`. */
-const DAY_MS = 86_400_000;
 
 export interface RunStart {
   readonly runId: string;
@@ -45,48 +35,12 @@ export interface RunEnd {
   readonly httpCalls: number;
 }
 
-/** The run's state at one moment. Read when metrics are collected, and at no other time. */
-export interface GaugeReading {
-  /** Pages that wait to be assigned, those of delayed groups included. */
-  readonly pagesWaiting: number;
-  /** Pages whose call is under way. */
-  readonly pagesInFlight: number;
-  /** Workers by state, such as `{ idle: 1, busy: 2 }`. */
-  readonly workers: Readonly<Record<string, number>>;
-  readonly budgets: readonly {
-    readonly scope: string;
-    /** Tokens that count now. */
-    readonly spent: number;
-    readonly limit: number;
-    readonly windowMs: number;
-  }[];
-}
-
-/** Something that is tried again, or that tokens are waited for because of. */
-export type Retry =
-  | { readonly kind: 'pages'; readonly pages: number; readonly delayMs: number }
-  | { readonly kind: 'call'; readonly reason: string; readonly inARow: number }
-  | { readonly kind: 'database'; readonly reason: string }
-  | { readonly kind: 'worker'; readonly workerId: string };
-
-/** A page of the batch that brought no rows. */
-export type PageTrouble =
-  | { readonly kind: 'failed'; readonly reason: string; readonly final: boolean }
-  | { readonly kind: 'refused'; readonly quota: QuotaKind };
-
-export interface PageName {
-  readonly sliceId: string;
-  readonly startRow: number;
-}
-
-/** One call and what came of it. */
-export interface BatchTelemetry {
-  /** Runs a page's transaction in a span of its own, and returns what it returned. */
-  commit(
-    page: PageName & { readonly rows: number },
-    work: () => Promise<CommitResult>,
-  ): Promise<CommitResult>;
-  pageTrouble(page: PageName, trouble: PageTrouble): void;
+/** One call and what came of it: what `fetchBatch` tells whoever observes it. */
+export interface CallTelemetry {
+  /** The request left. */
+  sent(pages: number): void;
+  /** What came of one page. `commitMs` is how long its transaction took; 0 when there was none. */
+  page(sliceId: string, startRow: number, result: PageResult, commitMs: number): void;
   /** Exactly once, when the call has ended. */
   ended(outcome: CallOutcome): void;
 }
@@ -95,16 +49,10 @@ export interface BatchTelemetry {
 export interface Telemetry {
   /** `read` is called at every collection of metrics from now until {@link Telemetry.close}. */
   runStarted(run: RunStart, read: () => GaugeReading): void;
-  batchStarted(batch: {
-    readonly workerId: string;
-    readonly assignmentId: string;
-    readonly pages: number;
-  }): BatchTelemetry;
-  retried(retry: Retry): void;
-  quotaApproaching(scope: string, used: number, limit: number): void;
-  quotaRefused(quota: QuotaKind): void;
-  quotaLowered(scope: string, limit: number): void;
-  quotaCooling(quota: QuotaKind, coolingMs: number): void;
+  /** A call begins, tokens in hand. */
+  callStarted(call: FetchBatchInput): CallTelemetry;
+  retried(retry: RetryEvent): void;
+  quota(event: QuotaEvent): void;
   /** A halt was asked for; its duration ends with the run. The first call counts. */
   haltStarted(reason: string): void;
   runEnded(end: RunEnd): void;
@@ -150,38 +98,24 @@ export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Te
         },
       });
       removeGauges?.();
-      removeGauges = observe(meter, property, read);
+      removeGauges = observeGauges(meter, property, read);
     },
-    batchStarted: (batch) => startBatch(batch),
+    callStarted: startCall,
     retried(retry) {
       const { kind, ...rest } = retry;
       const count = retry.kind === 'pages' ? retry.pages : 1;
       instruments.retries.add(count, { ...property, 'longtail.retry.kind': kind });
       note('longtail.retry', { 'longtail.retry.kind': kind, ...named('longtail.retry', rest) });
     },
-    quotaApproaching(scope, used, limit) {
-      const where = { 'longtail.quota.scope': scopeKindOf(scope) };
-      instruments.approaching.add(1, { ...property, ...where });
-      note('longtail.quota.approaching', {
-        ...where,
-        'longtail.quota.used': used,
-        'longtail.quota.limit': limit,
-      });
+    quota(event) {
+      const { kind, ...rest } = event;
+      const what = 'quota' in rest ? { 'longtail.quota.kind': rest.quota } : {};
+      const where = 'scope' in rest ? { 'longtail.quota.scope': scopeKindOf(rest.scope) } : {};
+      if (kind === 'approaching') instruments.approaching.add(1, { ...property, ...where });
+      if (kind === 'refused') instruments.refused.add(1, { ...property, ...what });
+      // The scope's id may be an account's name: its kind is enough.
+      note(`longtail.quota.${kind}`, { ...named('longtail.quota', rest), ...what, ...where });
     },
-    quotaRefused(quota) {
-      instruments.refused.add(1, { ...property, 'longtail.quota.kind': quota });
-      note('longtail.quota.refused', { 'longtail.quota.kind': quota });
-    },
-    quotaLowered: (scope, limit) =>
-      note('longtail.quota.lowered', {
-        'longtail.quota.scope': scopeKindOf(scope),
-        'longtail.quota.limit': limit,
-      }),
-    quotaCooling: (quota, coolingMs) =>
-      note('longtail.quota.cooling', {
-        'longtail.quota.kind': quota,
-        'longtail.quota.cooling_ms': coolingMs,
-      }),
     haltStarted(reason) {
       if (haltStartedMs !== undefined) return;
       haltStartedMs = clock.now();
@@ -208,45 +142,51 @@ export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Te
     },
   };
 
-  function startBatch(batch: { workerId: string; assignmentId: string; pages: number }): BatchTelemetry {
+  function startCall(call: FetchBatchInput): CallTelemetry {
     const startedMs = clock.now();
+    const parent = run === undefined ? context.active() : trace.setSpan(context.active(), run);
     const span = tracer.startSpan(
       'longtail.batch',
       {
         attributes: {
           ...property,
-          'longtail.worker.id': batch.workerId,
-          'longtail.assignment.id': batch.assignmentId,
-          'longtail.pages': batch.pages,
+          'longtail.worker.id': call.workerId,
+          'longtail.assignment.id': call.assignmentId,
+          'longtail.pages': call.pages.length,
         },
       },
-      run === undefined ? context.active() : trace.setSpan(context.active(), run),
+      parent,
     );
     return {
-      async commit(page, work) {
-        const within = trace.setSpan(context.active(), span);
-        const commit = tracer.startSpan(
-          'longtail.page.commit',
-          { attributes: { ...property, ...pageAttributes(page), 'longtail.page.rows': page.rows } },
-          within,
-        );
-        try {
-          const result = await context.with(trace.setSpan(within, commit), work);
-          commit.setAttribute('longtail.page.result', result.kind);
-          if ('reason' in result) commit.setStatus(failure(result.reason));
-          else instruments.pageRows.record(result.rows, property);
-          return result;
-        } catch (error) {
-          noteException(commit, error);
-          throw error;
-        } finally {
-          commit.end();
-        }
+      sent: () => {
+        span.addEvent('longtail.sent');
       },
-      pageTrouble(page, trouble) {
+      page(sliceId, startRow, result, commitMs) {
+        const page = { 'longtail.slice.id': sliceId, 'longtail.page.start_row': startRow };
+        if (result.kind === 'committed') instruments.pageRows.record(result.rows, property);
         if (!span.isRecording()) return;
-        const { kind, ...rest } = trouble;
-        span.addEvent(`longtail.page.${kind}`, { ...pageAttributes(page), ...named('longtail.page', rest) });
+        if (result.kind !== 'committed') {
+          const { kind, ...rest } = result;
+          span.addEvent(`longtail.page.${kind}`, { ...page, ...named('longtail.page', rest) });
+          return;
+        }
+        // The transaction is told of when it is over, so its span begins in the past.
+        const nowMs = clock.now();
+        tracer
+          .startSpan(
+            'longtail.page.commit',
+            {
+              startTime: nowMs - commitMs,
+              attributes: {
+                ...property,
+                ...page,
+                'longtail.page.rows': result.rows,
+                'longtail.page.next': result.next.kind,
+              },
+            },
+            trace.setSpan(parent, span),
+          )
+          .end(nowMs);
       },
       ended(outcome) {
         const reason = reasonOf(outcome);
@@ -260,75 +200,6 @@ export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Te
       },
     };
   }
-}
-
-function createInstruments(meter: Meter) {
-  return {
-    batchDuration: meter.createHistogram('longtail.batch.duration', {
-      unit: 's',
-      description: 'From the start of a call to the commit of its last page.',
-    }),
-    pageRows: meter.createHistogram('longtail.page.rows', {
-      unit: '{row}',
-      description: 'Rows of a committed page.',
-      advice: { explicitBucketBoundaries: [0, 1, 10, 100, 1_000, 5_000, 10_000, 20_000, 24_999, 25_000] },
-    }),
-    retries: meter.createCounter('longtail.retries', {
-      unit: '{retry}',
-      description: 'Pages, calls, database probes and workers tried again.',
-    }),
-    approaching: meter.createCounter('longtail.quota.approaching', {
-      unit: '{event}',
-      description: 'Times that a budget came to 80 % of its limit.',
-    }),
-    refused: meter.createCounter('longtail.quota.refused', {
-      unit: '{refusal}',
-      description: 'Refusals by Google for want of quota.',
-    }),
-    haltDuration: meter.createHistogram('longtail.halt.duration', {
-      unit: 's',
-      description: 'From the halt asked for to the end of the run.',
-    }),
-  };
-}
-
-/** The gauges, fed by `read` at every collection. Returns what takes them back. */
-function observe(meter: Meter, property: Attributes, read: () => GaugeReading): () => void {
-  const queue = meter.createObservableGauge('longtail.queue.size', {
-    unit: '{page}',
-    description: 'Pages that wait to be fetched.',
-  });
-  const inFlight = meter.createObservableGauge('longtail.pages.in_flight', {
-    unit: '{page}',
-    description: 'Pages whose call is under way.',
-  });
-  const workers = meter.createObservableGauge('longtail.workers', {
-    unit: '{worker}',
-    description: 'Batch workers, by state.',
-  });
-  const used = meter.createObservableGauge('longtail.quota.used', {
-    unit: '{request}',
-    description: 'Requests that count against a limit now.',
-  });
-  const gauges: Observable[] = [queue, inFlight, workers, used];
-  const callback: BatchObservableCallback = (result) => {
-    const { pagesWaiting, pagesInFlight, workers: byState, budgets } = read();
-    result.observe(queue, pagesWaiting, property);
-    result.observe(inFlight, pagesInFlight, property);
-    for (const [state, count] of Object.entries(byState)) {
-      result.observe(workers, count, { ...property, 'longtail.worker.state': state });
-    }
-    for (const budget of budgets) {
-      result.observe(used, budget.spent, {
-        ...property,
-        'longtail.quota.scope': scopeKindOf(budget.scope),
-        'longtail.quota.kind': budget.windowMs >= DAY_MS ? 'daily' : 'qps',
-        'longtail.quota.limit': budget.limit,
-      });
-    }
-  };
-  meter.addBatchObservableCallback(callback, gauges);
-  return () => meter.removeBatchObservableCallback(callback, gauges);
 }
 
 function reasonOf(outcome: CallOutcome): string | undefined {
@@ -355,17 +226,17 @@ function noteException(span: Span, error: unknown): void {
   span.setStatus(failure(message));
 }
 
-const pageAttributes = (page: PageName): Attributes => ({
-  'longtail.slice.id': page.sliceId,
-  'longtail.page.start_row': page.startRow,
-});
-
 /** `{ delayMs: 5 }` → `{ 'longtail.retry.delay_ms': 5 }`: OpenTelemetry writes names in snake case. */
-function named(prefix: string, values: Readonly<Record<string, string | number | boolean>>): Attributes {
+function named(
+  prefix: string,
+  values: Readonly<Record<string, string | number | boolean | null>>,
+): Attributes {
   return Object.fromEntries(
-    Object.entries(values).map(([key, value]) => [
-      `${prefix}.${key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`,
-      value,
-    ]),
+    Object.entries(values)
+      .filter(([, value]) => value !== null)
+      .map(([key, value]) => [
+        `${prefix}.${key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`,
+        value ?? undefined,
+      ]),
   );
 }
