@@ -13,14 +13,15 @@ import { embeddedError, systemCode } from './embedded-error.ts';
 export interface Binaries {
   readonly initdb: string;
   readonly postgres: string;
-  /** The major version: 18. Data of another one cannot be used. */
-  readonly major: number;
 }
 
 /** The package as npm left it. `native` holds `bin`, `lib`, `share`. */
-interface NativePackage {
+export interface NativePackage {
   readonly native: string;
+  /** PostgreSQL's version first: `18.4.0-beta.17`. */
   readonly version: string;
+  /** PostgreSQL's major version: 18. Data of another one cannot be used. */
+  readonly major: number;
 }
 
 interface LibraryLink {
@@ -58,7 +59,11 @@ export async function findNativePackage(from: string = import.meta.url): Promise
     typeof manifest === 'object' && manifest !== null && 'version' in manifest
       ? String(manifest.version)
       : 'unknown';
-  return { native: join(root, 'native'), version };
+  const major = Number.parseInt(version, 10);
+  if (!Number.isInteger(major)) {
+    throw embeddedError(`The package ${name} names no PostgreSQL version: ${version}.`, 'Install it again.');
+  }
+  return { native: join(root, 'native'), version, major };
 }
 
 /**
@@ -93,12 +98,8 @@ function probe(native: string, account: ServerAccount): Promise<Probe> {
   const initdb = join(native, 'bin', 'initdb');
   return new Promise((resolve) => {
     execFile(postgres, ['-V'], { cwd: '/', ...account }, (error, stdout, stderr) => {
-      const version = /\(PostgreSQL\) (\d+)/.exec(stdout)?.[1];
-      if (error === null && version !== undefined) {
-        resolve({ ok: true, binaries: { initdb, postgres, major: Number(version) } });
-      } else {
-        resolve({ ok: false, reason: lastLine(stderr) || (error?.message ?? `it said: ${stdout.trim()}`) });
-      }
+      if (error === null) resolve({ ok: true, binaries: { initdb, postgres } });
+      else resolve({ ok: false, reason: lastLine(stderr) || lastLine(stdout) || error.message });
     });
   });
 }

@@ -36,6 +36,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
   maintenance_work_mem: '128MB',
   wal_level: 'minimal',
   max_wal_senders: '0',
+  max_logical_replication_workers: '0',
   max_wal_size: '2GB',
   checkpoint_timeout: '15min',
   log_checkpoints: 'off',
@@ -101,7 +102,7 @@ export async function createCluster(cluster: Cluster, options: CreateOptions): P
 
 /**
  * Runs statements on a data directory that no server runs on. Each ends with its line. They go in through standard
- * input: arguments can be read by everybody on the machine.
+ * input, since arguments can be read by everybody on the machine, and are not repeated in an error's output.
  */
 export async function runSingleUser(
   cluster: Cluster,
@@ -111,7 +112,16 @@ export async function runSingleUser(
   const { exitCode, output } = await runProgram(
     cluster,
     cluster.binaries.postgres,
-    ['--single', '-D', cluster.dataDirectory, '-c', 'log_checkpoints=off', database],
+    [
+      '--single',
+      '-D',
+      cluster.dataDirectory,
+      '-c',
+      'log_checkpoints=off',
+      '-c',
+      'log_min_error_statement=panic',
+      database,
+    ],
     statements.map((statement) => `${statement}\n`).join(''),
   );
   if (exitCode !== 0 || /^\S* ?\S* ?\S* ?\[\d+\] (ERROR|FATAL|PANIC):/m.test(output)) {

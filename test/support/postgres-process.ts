@@ -23,7 +23,7 @@ export type Command =
       readonly settings: Readonly<Record<string, string>>;
     }
   | { readonly kind: 'start' }
-  /** Ends the server: `fast` writes all out, `immediate` does not, `kill` is kill -9 of its main process. */
+  /** Ends the server: `fast` writes all out, `immediate` does not, `kill` is kill -9 of all its processes. */
   | { readonly kind: 'stop'; readonly how: 'fast' | 'immediate' | 'kill' }
   | { readonly kind: 'remove' };
 
@@ -56,10 +56,7 @@ async function obey(command: Command): Promise<void> {
     case 'start':
       return start();
     case 'stop':
-      postmaster?.signal(command.how);
-      await postmaster?.exited;
-      postmaster = undefined;
-      return;
+      return stop(command.how);
     case 'remove':
       return remove();
   }
@@ -83,6 +80,30 @@ async function start(): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new Error(`${reason}\n${lines.join('\n')}`);
+}
+
+async function stop(how: 'fast' | 'immediate' | 'kill'): Promise<void> {
+  if (postmaster === undefined) return;
+  // Its children would answer for some milliseconds more: killed means that all is gone.
+  const children = how === 'kill' ? childrenOf(postmaster.pid) : [];
+  postmaster.signal(how);
+  await postmaster.exited;
+  for (const pid of children) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It ended by itself.
+    }
+  }
+  postmaster = undefined;
+}
+
+function childrenOf(parent: number): number[] {
+  const pairs = execFileSync('ps', ['-Ao', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n');
+  return pairs.flatMap((line) => {
+    const [pid, ppid] = line.trim().split(/\s+/).map(Number);
+    return pid !== undefined && ppid === parent ? [pid] : [];
+  });
 }
 
 async function remove(): Promise<void> {

@@ -20,7 +20,7 @@ export interface TestServer extends AsyncDisposable {
   /** The process id of the server's main process; 0 while it is stopped. */
   pid(): number;
   start(): Promise<void>;
-  /** `fast` (the default) ends sessions and writes all out; `immediate` leaves it to recovery; `kill` is kill -9. */
+  /** `fast` (the default) ends sessions and writes all out; `immediate` leaves it to recovery; `kill` is kill -9 of all its processes. */
   stop(how?: 'fast' | 'immediate' | 'kill'): Promise<void>;
   /** Stops it and removes its data. */
   close(): Promise<void>;
