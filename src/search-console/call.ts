@@ -10,6 +10,8 @@ export interface ApiRequest {
   readonly body: string;
   /** How many keys each row of the answer must have. */
   readonly keyCount: number;
+  /** How many rows the answer may have at most. */
+  readonly rowLimit: number;
 }
 
 export interface CallOptions {

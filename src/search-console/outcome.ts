@@ -1,3 +1,5 @@
+import { oneLine } from './one-line.ts';
+
 /** The server took on no more. It costs the page no attempt. */
 export interface QuotaRefusal {
   readonly kind: 'quota';
@@ -24,3 +26,139 @@ export type Refusal =
     }
   /** The request itself is wrong in the server's eyes: its slice fails, the rest goes on. */
   | { readonly kind: 'invalid'; readonly reason: string };
+
+/** An answer that is not a 2xx. */
+export interface RefusedAnswer {
+  readonly status: number;
+  /** The first 64 KiB or so are enough. */
+  readonly body: Uint8Array;
+  /** The Retry-After header, as sent. */
+  readonly retryAfter: string | undefined;
+  /** Now: Retry-After may be a date. */
+  readonly nowMs: number;
+  /** Taken out of the reason, should the server repeat them. */
+  readonly secrets?: readonly string[];
+}
+
+/** What Google's error body says, in any of its shapes; empty where it says nothing. */
+interface ApiError {
+  readonly message: string;
+  /** `errors[].reason`, `details[].reason`, and the name of an OAuth error. */
+  readonly reasons: readonly string[];
+  readonly domains: readonly string[];
+  /** Whether the body was an error object at all. */
+  readonly recognised: boolean;
+}
+
+const QUOTA_REASONS = new Set([
+  'quotaExceeded',
+  'rateLimitExceeded',
+  'userRateLimitExceeded',
+  'servingLimitExceeded',
+  'dailyLimitExceeded',
+  'RATE_LIMIT_EXCEEDED',
+]);
+const NOT_ENABLED_REASONS = new Set(['accessNotConfigured', 'SERVICE_DISABLED']);
+const SCOPE_REASONS = new Set(['insufficientPermissions', 'ACCESS_TOKEN_SCOPE_INSUFFICIENT']);
+const MAX_RETRY_AFTER_MS = 24 * 60 * 60 * 1000;
+
+/** What an answer that is not a 2xx means for the request it answers. Pure. */
+export function refusalOf(answer: RefusedAnswer): Refusal {
+  const { status } = answer;
+  const error = readError(answer.body);
+  const reason = describe(answer, error);
+  if (error.reasons.includes('invalid_grant')) return { kind: 'fatal', code: 'INVALID_GRANT', reason };
+  if (status === 401) return { kind: 'unauthorized', reason };
+  if (status === 403 || status === 429) return refusedAccess(answer, error, reason);
+  if (status === 408 || status === 425) return { kind: 'retryable', reason };
+  if (status >= 400 && status < 500) return { kind: 'invalid', reason };
+  return { kind: 'retryable', reason };
+}
+
+/** 403 and 429 stand for many things; the body tells them apart. */
+function refusedAccess(answer: RefusedAnswer, error: ApiError, reason: string): Refusal {
+  const has = (names: ReadonlySet<string>) => error.reasons.some((name) => names.has(name));
+  // Asked first: `accessNotConfigured` comes with the domain of the quota refusals.
+  if (has(NOT_ENABLED_REASONS)) return { kind: 'fatal', code: 'API_NOT_ENABLED', reason };
+  const isQuota =
+    answer.status === 429 ||
+    has(QUOTA_REASONS) ||
+    error.domains.includes('usageLimits') ||
+    /quota exceeded/i.test(error.message);
+  if (isQuota) {
+    const retryAfterMs = parseRetryAfter(answer.retryAfter, answer.nowMs);
+    return { kind: 'quota', quota: quotaKind(error), retryAfterMs };
+  }
+  // A proxy, or a page that asks for a human: nothing is said about the property.
+  if (!error.recognised) return { kind: 'retryable', reason };
+  if (has(SCOPE_REASONS) || /insufficient authentication scopes/i.test(error.message)) {
+    return { kind: 'forbidden', code: 'MISSING_SCOPE', reason };
+  }
+  return { kind: 'forbidden', code: 'FORBIDDEN', reason };
+}
+
+function quotaKind({ message, reasons }: ApiError): QuotaRefusal['quota'] {
+  if (/\bload quota/i.test(message)) return 'load';
+  if (/\bQPS\b|per minute|per 100 seconds/i.test(message)) return 'qps';
+  if (reasons.includes('dailyLimitExceeded') || /\bdaily\b|per day/i.test(message)) return 'daily';
+  return 'qps';
+}
+
+/** `Retry-After: 120`, or a date; null when absent, unreadable or past. At most a day. */
+export function parseRetryAfter(value: string | undefined, nowMs: number): number | null {
+  const text = value?.trim() ?? '';
+  if (text === '') return null;
+  const ms = /^\d+(?:\.\d+)?$/.test(text) ? Math.ceil(Number(text) * 1000) : Date.parse(text) - nowMs;
+  if (Number.isNaN(ms) || ms <= 0) return null;
+  return Math.min(ms, MAX_RETRY_AFTER_MS);
+}
+
+function describe({ status, body, secrets }: RefusedAnswer, error: ApiError): string {
+  const name = error.reasons[0] ?? '';
+  const what = error.recognised ? error.message : pageText(body);
+  const said = [name, what].filter((text) => text !== '').join(': ');
+  const head = status === 0 ? 'An answer without a status' : `HTTP ${status}`;
+  return oneLine(said === '' ? head : `${head} ${said}`, secrets);
+}
+
+function readError(body: Uint8Array): ApiError {
+  const none: ApiError = { message: '', reasons: [], domains: [], recognised: false };
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'));
+  } catch {
+    return none;
+  }
+  // The older endpoints wrap the object in an array.
+  const holder = Array.isArray(parsed) ? parsed[0] : parsed;
+  const error = field(holder, 'error');
+  // OAuth: {"error":"invalid_grant","error_description":"…"}.
+  if (typeof error === 'string') {
+    return { ...none, message: text(field(holder, 'error_description')), reasons: [error], recognised: true };
+  }
+  if (typeof error !== 'object' || error === null) return none;
+  const items = [...list(field(error, 'errors')), ...list(field(error, 'details'))];
+  const status = text(field(error, 'status'));
+  const reasons = items.map((item) => text(field(item, 'reason'))).filter((name) => name !== '');
+  return {
+    message: text(field(error, 'message')) || text(field(items[0], 'message')),
+    reasons: reasons.length === 0 && status !== '' ? [status] : reasons,
+    domains: items.map((item) => text(field(item, 'domain'))),
+    recognised: true,
+  };
+}
+
+/** What a page of HTML, or plain text, has to say: its title, or its beginning. */
+function pageText(body: Uint8Array): string {
+  const page = Buffer.from(body.buffer, body.byteOffset, Math.min(body.byteLength, 4096)).toString('utf8');
+  const title = /<title[^>]*>([^<]*)<\/title>/i.exec(page)?.[1];
+  return title ?? page.replace(/<[^>]*>/g, ' ');
+}
+
+function field(value: unknown, name: string): unknown {
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, name)) return undefined;
+  return Reflect.get(value, name);
+}
+
+const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value.slice(0, 20) : []);
+const text = (value: unknown): string => (typeof value === 'string' ? value : '');

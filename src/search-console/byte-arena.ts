@@ -1,0 +1,41 @@
+import { Buffer } from 'node:buffer';
+
+const FIRST_CAPACITY_BYTES = 256 * 1024;
+
+/**
+ * One growing buffer, used again for every part of an answer: a part's bytes are copied once, in chunks of whatever
+ * size they come in, and no memory is allocated once the largest part has been seen.
+ */
+export class ByteArena {
+  #buffer: Buffer = Buffer.allocUnsafeSlow(0);
+  size = 0;
+
+  /** Appends `chunk[from, to)`. */
+  append(chunk: Buffer, from: number, to: number): void {
+    const needed = this.size + (to - from);
+    if (needed > this.#buffer.length) this.#grow(needed);
+    chunk.copy(this.#buffer, this.size, from, to);
+    this.size = needed;
+  }
+
+  /** The bytes from `from` to `to`: a view, overwritten by what comes after a `clear`. */
+  view(from: number, to: number): Buffer {
+    return this.#buffer.subarray(from, Math.min(to, this.size));
+  }
+
+  clear(): void {
+    this.size = 0;
+  }
+
+  #grow(needed: number): void {
+    const capacity = Math.max(needed, this.#buffer.length * 2, FIRST_CAPACITY_BYTES);
+    const larger = Buffer.allocUnsafeSlow(capacity);
+    this.#buffer.copy(larger, 0, 0, this.size);
+    this.#buffer = larger;
+  }
+}
+
+/** The same memory as a Buffer: nothing is copied. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

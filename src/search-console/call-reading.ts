@@ -1,0 +1,234 @@
+import { indexOfContentId } from './batch-request.ts';
+import { asBuffer, ByteArena } from './byte-arena.ts';
+import type { ApiRequest, CallEnd, CallStep, PageOutcome } from './call.ts';
+import { decodeRows } from './decode-rows.ts';
+import type { Exchange } from './exchange.ts';
+import { type MultipartEvent, MultipartReader } from './multipart.ts';
+import { boundaryOf } from './multipart-head.ts';
+import { oneLine } from './one-line.ts';
+import { type Refusal, refusalOf } from './outcome.ts';
+import { type HttpAnswer, TransportError } from './transport.ts';
+
+/** An error's text is read no further. */
+const MAX_ERROR_BYTES = 64 * 1024;
+/** Parts beyond twice those asked for, after which an answer is given up. */
+const SPARE_PARTS = 1_000;
+
+export interface ReadingOptions {
+  readonly requests: readonly ApiRequest[];
+  readonly exchange: Exchange;
+  readonly maxPartBytes: number;
+  /** Kept out of every reason. */
+  readonly accessToken: string;
+  readonly signal: AbortSignal;
+  readonly now: () => number;
+}
+
+/** Reads one answer: what has been had so far, and from it how the call ends. */
+export class CallReading {
+  readonly #options: ReadingOptions;
+  readonly #secrets: readonly string[];
+  readonly #headHad = new Set<number>();
+  readonly #answerHad = new Set<number>();
+  /** The head of the part under way. */
+  #head: Head = { status: 0, headers: {} };
+  end: CallEnd = { kind: 'answered' };
+  /** Parts that nobody asked for, or that came twice. */
+  strayParts = 0;
+
+  constructor(options: ReadingOptions) {
+    this.#options = options;
+    this.#secrets = [options.accessToken];
+  }
+
+  /** One request, whose outcome is the HTTP answer's own. */
+  async *plain({ status, headers }: HttpAnswer): AsyncGenerator<CallStep, void, void> {
+    const { exchange, maxPartBytes } = this.#options;
+    yield { kind: 'head', index: 0, status };
+    if (!isSuccess(status)) {
+      const body = await exchange.readSome(MAX_ERROR_BYTES);
+      yield this.#answerStep(0, this.#refusal(status, body, headers['retry-after']));
+      return;
+    }
+    const arena = new ByteArena();
+    let broken: TransportError | undefined;
+    try {
+      for (let chunk = await exchange.read(); chunk !== null; chunk = await exchange.read()) {
+        if (arena.size + chunk.length > maxPartBytes) {
+          yield this.#answerStep(0, tooLarge(maxPartBytes));
+          return;
+        }
+        arena.append(asBuffer(chunk), 0, chunk.length);
+      }
+    } catch (error) {
+      broken = expected(error);
+    }
+    const outcome = this.#outcome(0, { status, headers }, arena.view(0, arena.size), broken === undefined);
+    // What the network did is not the page's fault.
+    if (broken !== undefined && outcome.kind === 'retryable') this.end = failed(cutOff(broken));
+    else yield this.#answerStep(0, outcome);
+  }
+
+  /** A batch: the outer answer refuses the whole, or holds a part for each request. */
+  async *batch({ status, headers }: HttpAnswer): AsyncGenerator<CallStep, void, void> {
+    const { exchange, requests, maxPartBytes } = this.#options;
+    if (!isSuccess(status)) {
+      const body = await exchange.readSome(MAX_ERROR_BYTES);
+      this.end = this.#outerRefusal(status, this.#refusal(status, body, headers['retry-after']));
+      return;
+    }
+    const boundary = boundaryOf(headers['content-type']);
+    if (boundary === null) {
+      const body = await exchange.readSome(MAX_ERROR_BYTES);
+      const shown = oneLine(Buffer.from(body).toString('utf8', 0, 200), this.#secrets);
+      this.end = failed(`the answer to the batch is not multipart: ${shown}`);
+      return;
+    }
+    const reader = new MultipartReader({
+      boundary,
+      maxPartBytes,
+      maxParts: 2 * requests.length + SPARE_PARTS,
+      wants: (contentId) => this.#isAwaited(contentId),
+    });
+    let broken: TransportError | undefined;
+    try {
+      while (!reader.stopped) {
+        const chunk = await exchange.read();
+        if (chunk === null) break;
+        yield* this.#parts(reader.feed(chunk));
+      }
+    } catch (error) {
+      broken = expected(error);
+    }
+    yield* this.#parts(reader.end());
+    yield* this.#endOfParts(reader.closed ? 'the answer left this part out' : cutOff(broken));
+  }
+
+  *#parts(events: Iterable<MultipartEvent>): Generator<CallStep, void, void> {
+    for (const event of events) {
+      if (this.#options.signal.aborted) throw aborted();
+      if (event.kind === 'tooManyParts') return;
+      const index = indexOfContentId(event.contentId, this.#options.requests.length);
+      if (index === null || event.kind === 'unwanted') this.strayParts++;
+      else yield* this.#part(index, event);
+    }
+  }
+
+  *#part(
+    index: number,
+    event: Exclude<MultipartEvent, { kind: 'unwanted' | 'tooManyParts' }>,
+  ): Generator<CallStep, void, void> {
+    switch (event.kind) {
+      case 'head':
+        this.#headHad.add(index);
+        this.#head = event;
+        yield { kind: 'head', index, status: event.status };
+        return;
+      case 'body': {
+        const outcome = this.#outcome(index, this.#head, event.bytes, event.closed);
+        // A part that was cut off is told with all the others that did not come.
+        if (event.closed || outcome.kind !== 'retryable') yield this.#answerStep(index, outcome);
+        return;
+      }
+      case 'tooLarge':
+        if (this.#answerHad.has(index)) this.strayParts++;
+        else yield this.#answerStep(index, tooLarge(this.#options.maxPartBytes));
+    }
+  }
+
+  /** A part that was asked for and has not come yet; of two with one id the first counts. */
+  #isAwaited(contentId: string | null): boolean {
+    const index = indexOfContentId(contentId, this.#options.requests.length);
+    return index !== null && !this.#headHad.has(index) && !this.#answerHad.has(index);
+  }
+
+  /** No more parts: those that never came are told as such, unless none came at all. */
+  *#endOfParts(why: string): Generator<CallStep, void, void> {
+    if (this.#answerHad.size === 0) {
+      this.end = failed(oneLine(why, this.#secrets));
+      return;
+    }
+    for (const index of this.#options.requests.keys()) {
+      if (!this.#answerHad.has(index))
+        yield this.#answerStep(index, { kind: 'retryable', reason: oneLine(why) });
+    }
+  }
+
+  /** The exchange broke before any part of the answer was read, or was aborted. */
+  broken({ kind, message, mayHaveArrived }: TransportError): void {
+    const arrived = mayHaveArrived || this.#options.exchange.sent;
+    if (kind === 'aborted') this.end = { kind: 'aborted', mayHaveArrived: arrived };
+    else this.end = failed(oneLine(message, this.#secrets), arrived);
+  }
+
+  #answerStep(index: number, outcome: PageOutcome): CallStep {
+    this.#answerHad.add(index);
+    return { kind: 'answer', index, outcome };
+  }
+
+  /** What one answer means. One that may be cut off counts only if its JSON is whole. */
+  #outcome(index: number, { status, headers }: Head, bytes: Buffer, isWhole: boolean): PageOutcome {
+    const request = this.#options.requests[index];
+    if (request === undefined) throw new Error(`no request ${index}`);
+    if (!isSuccess(status)) {
+      if (!isWhole && !isWholeJson(bytes)) return { kind: 'retryable', reason: cutOff() };
+      return this.#refusal(status, bytes.subarray(0, MAX_ERROR_BYTES), headers['retry-after']);
+    }
+    const decoded = decodeRows(bytes, request);
+    if ('answer' in decoded) return { kind: 'ok', answer: decoded.answer };
+    return { kind: 'retryable', reason: isWhole ? decoded.problem : cutOff() };
+  }
+
+  #refusal(status: number, body: Uint8Array, retryAfter: string | undefined): Refusal {
+    return refusalOf({ status, body, retryAfter, nowMs: this.#options.now(), secrets: this.#secrets });
+  }
+
+  #outerRefusal(status: number, refusal: Refusal): CallEnd {
+    switch (refusal.kind) {
+      case 'retryable':
+        return failed(refusal.reason);
+      case 'invalid':
+        // No batch endpoint there: no retry mends it. All else may be this batch's own fault, which a smaller one has not.
+        return status === 404 || status === 405
+          ? { kind: 'fatal', code: 'UNEXPECTED_ANSWER', reason: refusal.reason }
+          : failed(refusal.reason);
+      default:
+        return refusal;
+    }
+  }
+}
+
+type Head = Pick<HttpAnswer, 'status' | 'headers'>;
+
+const isSuccess = (status: number): boolean => status >= 200 && status < 300;
+
+function failed(reason: string, mayHaveArrived = true): CallEnd {
+  return { kind: 'failed', reason, mayHaveArrived };
+}
+
+function tooLarge(maxPartBytes: number): PageOutcome {
+  return { kind: 'retryable', reason: `the answer is larger than ${maxPartBytes} bytes` };
+}
+
+function isWholeJson(bytes: Buffer): boolean {
+  try {
+    JSON.parse(bytes.toString('utf8'));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What may break a body; an abort ends the call, all else leaves what was had. */
+function expected(error: unknown): TransportError {
+  if (!(error instanceof TransportError) || error.kind === 'aborted') throw error;
+  return error;
+}
+
+function aborted(): TransportError {
+  return new TransportError('aborted', 'body', true, 'the call was aborted');
+}
+
+function cutOff(error?: TransportError): string {
+  return oneLine(`the answer was cut off: ${error?.message ?? 'it ended too early'}`);
+}

@@ -1,0 +1,116 @@
+import type { Clock } from '../domain/clock.ts';
+import { batchBody, batchUrl, MAX_BATCH_SIZE } from './batch-request.ts';
+import type { ApiRequest, CallOptions, CallStep, Client } from './call.ts';
+import { CallReading } from './call-reading.ts';
+import { Exchange } from './exchange.ts';
+import { secureApiRoot } from './root.ts';
+import { type HttpRequest, type Transport, TransportError } from './transport.ts';
+
+export interface ClientOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  /** `https:`, or `http:` to loopback; anything else throws `INSECURE_ROOT`. */
+  readonly apiRoot: string;
+  /** How long a body may stay silent while we wait for it. Default 60,000. */
+  readonly idleTimeoutMs?: number;
+  /** Largest answer to one request, decompressed. Default 64 MiB; a full page is about 4 MiB. */
+  readonly maxPartBytes?: number;
+  /** Project that the quota is charged to: sent as `x-goog-user-project`. */
+  readonly quotaProjectId?: string | null;
+  /** Appended to the User-Agent. */
+  readonly userAgent?: string;
+}
+
+const DEFAULT_IDLE_TIMEOUT_MS = 60_000;
+const DEFAULT_MAX_PART_BYTES = 64 * 1024 * 1024;
+
+/** @throws LongtailError `BAD_OPTION` or `INSECURE_ROOT` for the root. */
+export function createClient(options: ClientOptions): Client {
+  const settings: Settings = {
+    ...options,
+    apiRoot: secureApiRoot(options.apiRoot),
+    idleTimeoutMs: options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS,
+    maxPartBytes: options.maxPartBytes ?? DEFAULT_MAX_PART_BYTES,
+  };
+  return { call: (requests, callOptions) => call(settings, requests, callOptions) };
+}
+
+interface Settings extends ClientOptions {
+  readonly idleTimeoutMs: number;
+  readonly maxPartBytes: number;
+}
+
+/** What every request to the API carries. Google compresses only for those whose User-Agent says `gzip`. */
+export function commonHeaders(
+  accessToken: string,
+  options: Pick<ClientOptions, 'quotaProjectId' | 'userAgent'>,
+) {
+  return {
+    authorization: `Bearer ${accessToken}`,
+    accept: '*/*',
+    'accept-encoding': 'gzip',
+    'user-agent': `longtail (gzip)${options.userAgent === undefined ? '' : ` ${options.userAgent}`}`,
+    ...(typeof options.quotaProjectId === 'string' && { 'x-goog-user-project': options.quotaProjectId }),
+  };
+}
+
+async function* call(
+  settings: Settings,
+  requests: readonly ApiRequest[],
+  { accessToken, signal, mode }: CallOptions,
+): AsyncGenerator<CallStep, void, void> {
+  if (
+    requests.length === 0 ||
+    requests.length > MAX_BATCH_SIZE ||
+    (mode === 'plain' && requests.length !== 1)
+  ) {
+    throw new Error(`a ${mode} call cannot hold ${requests.length} requests`);
+  }
+  const exchange = new Exchange({
+    transport: settings.transport,
+    clock: settings.clock,
+    idleTimeoutMs: settings.idleTimeoutMs,
+    maxAnswerBytes: requests.length * settings.maxPartBytes + settings.maxPartBytes,
+    signal,
+  });
+  const reading = new CallReading({
+    requests,
+    exchange,
+    maxPartBytes: settings.maxPartBytes,
+    accessToken,
+    signal,
+    now: () => settings.clock.now(),
+  });
+  try {
+    const sent = await exchange.start(
+      mode === 'plain'
+        ? plainRequest(settings, requests, accessToken)
+        : batchRequest(settings, requests, accessToken),
+    );
+    if (sent) yield { kind: 'sent' };
+    const answer = await exchange.head();
+    yield* mode === 'plain' ? reading.plain(answer) : reading.batch(answer);
+  } catch (error) {
+    if (!(error instanceof TransportError)) throw error;
+    reading.broken(error);
+  } finally {
+    exchange.close();
+  }
+  yield { kind: 'end', outcome: reading.end, strayParts: reading.strayParts };
+}
+
+function plainRequest(settings: Settings, requests: readonly ApiRequest[], accessToken: string): HttpRequest {
+  const { method, path, body } = requests[0] ?? { method: 'POST', path: '/', body: '' };
+  const headers = { ...commonHeaders(accessToken, settings), 'content-type': 'application/json' };
+  return { method, url: `${settings.apiRoot}${path.slice(1)}`, headers, body };
+}
+
+function batchRequest(settings: Settings, requests: readonly ApiRequest[], accessToken: string): HttpRequest {
+  const { clock, apiRoot } = settings;
+  const boundary = `longtail_${Math.floor(clock.random() * 2 ** 48).toString(36)}`;
+  const headers = {
+    ...commonHeaders(accessToken, settings),
+    'content-type': `multipart/mixed; boundary=${boundary}`,
+  };
+  return { method: 'POST', url: batchUrl(apiRoot), headers, body: batchBody(requests, boundary) };
+}

@@ -1,0 +1,142 @@
+import type { Clock } from '../domain/clock.ts';
+import { type HttpAnswer, type HttpRequest, type Transport, TransportError } from './transport.ts';
+
+export interface ExchangeOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  /** How long the body may stay silent while we wait for it. */
+  readonly idleTimeoutMs: number;
+  /** Bytes of the body, decompressed, after which the answer is cut off: nothing a server sends is read without end. */
+  readonly maxAnswerBytes: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * One HTTP request and its answer. Every failure is a {@link TransportError}; the idle timer runs only inside `read`,
+ * so it never fires while the consumer is at work on what it has.
+ */
+export class Exchange {
+  readonly #options: ExchangeOptions;
+  readonly #socket = new AbortController();
+  readonly #abort: () => void;
+  readonly #firstByteOut = Promise.withResolvers<void>();
+  #sent = false;
+  #answer: Promise<HttpAnswer> | undefined;
+  #body: AsyncIterator<Uint8Array> | undefined;
+  #readBytes = 0;
+  #whole = false;
+  /** Rejects the `read` under way. */
+  #interrupt: ((error: TransportError) => void) | undefined;
+
+  constructor(options: ExchangeOptions) {
+    this.#options = options;
+    this.#abort = () =>
+      this.#cut(new TransportError('aborted', this.#phase(), this.#sent, 'the call was aborted'));
+    if (options.signal.aborted) this.#abort();
+    else options.signal.addEventListener('abort', this.#abort, { once: true });
+  }
+
+  /** Whether a byte of the request may have left. */
+  get sent(): boolean {
+    return this.#sent;
+  }
+
+  /** Sends; resolves once bytes may leave (true), or once it is over before that (false). */
+  async start(request: HttpRequest): Promise<boolean> {
+    const onFirstByteOut = () => {
+      this.#sent = true;
+      this.#firstByteOut.resolve();
+    };
+    const { transport } = this.#options;
+    const answer = transport.send(request, { signal: this.#socket.signal, onFirstByteOut });
+    this.#answer = answer;
+    // Whoever calls `head` gets the rejection; until then it is nobody's.
+    const settled = answer.then(
+      () => onFirstByteOut(),
+      (error: unknown) => {
+        if (!(error instanceof TransportError) || error.mayHaveArrived) onFirstByteOut();
+      },
+    );
+    await Promise.race([this.#firstByteOut.promise, settled]);
+    return this.#sent;
+  }
+
+  /** The answer's status and headers. */
+  async head(): Promise<HttpAnswer> {
+    if (this.#answer === undefined) throw new Error('head before start');
+    const answer = await this.#answer;
+    this.#body = answer.body[Symbol.asyncIterator]();
+    return answer;
+  }
+
+  /** The next bytes of the body; null at its end. */
+  async read(): Promise<Uint8Array | null> {
+    const body = this.#body;
+    if (body === undefined) throw new Error('read before head');
+    const { clock, idleTimeoutMs, maxAnswerBytes } = this.#options;
+    const next = body.next();
+    const interrupted = Promise.withResolvers<never>();
+    this.#interrupt = interrupted.reject;
+    const timer = clock.setTimeout(() => {
+      this.#cut(new TransportError('timeout', 'body', true, `no data for ${idleTimeoutMs} ms`));
+    }, idleTimeoutMs);
+    try {
+      if (this.#options.signal.aborted) this.#abort();
+      const { done, value } = await Promise.race([next, interrupted.promise]);
+      if (done === true) {
+        this.#whole = true;
+        return null;
+      }
+      this.#readBytes += value.length;
+      if (this.#readBytes > maxAnswerBytes) {
+        throw new TransportError(
+          'malformed',
+          'body',
+          true,
+          `the answer is larger than ${maxAnswerBytes} bytes`,
+        );
+      }
+      return value;
+    } finally {
+      this.#interrupt = undefined;
+      clock.clearTimeout(timer);
+      next.catch(() => undefined);
+    }
+  }
+
+  /** At most `maxBytes` of the body, for an error's text; what fails on the way is cut off there. */
+  async readSome(maxBytes: number): Promise<Uint8Array> {
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    try {
+      while (size < maxBytes) {
+        const chunk = await this.read();
+        if (chunk === null) break;
+        chunks.push(chunk);
+        size += chunk.length;
+      }
+    } catch (error) {
+      if (!(error instanceof TransportError) || error.kind === 'aborted') throw error;
+    }
+    return Buffer.concat(chunks);
+  }
+
+  /** Lets go. Unless the body was read to its end, the socket is destroyed. Never throws. */
+  close(): void {
+    this.#options.signal.removeEventListener('abort', this.#abort);
+    if (this.#whole) return;
+    this.#socket.abort();
+    this.#answer?.catch(() => undefined);
+    void this.#body?.return?.()?.catch(() => undefined);
+  }
+
+  #phase(): 'connect' | 'firstByte' | 'body' {
+    if (this.#body !== undefined) return 'body';
+    return this.#sent ? 'firstByte' : 'connect';
+  }
+
+  #cut(error: TransportError): void {
+    this.#socket.abort();
+    this.#interrupt?.(error);
+  }
+}
