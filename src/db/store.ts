@@ -1,4 +1,12 @@
 import type { SearchType } from '../domain/slice.ts';
+import { answer } from './answer.ts';
+import { commitCalendar } from './calendar.ts';
+import { commitPage } from './commit-page.ts';
+import type { Database } from './connect.ts';
+import { readCoverage } from './coverage.ts';
+import { KeyHashes } from './key-hashes.ts';
+import { readOpenLeases, recordLease, settleLease } from './leases.ts';
+import { failSlice, openSlices, sealEmptySlices } from './slices.ts';
 import type {
   Answer,
   Calendar,
@@ -10,6 +18,7 @@ import type {
   LeaseSettlement,
   OpenedSlice,
   PageCommit,
+  RunIdentity,
   SliceKey,
 } from './types.ts';
 
@@ -55,4 +64,28 @@ export interface Store {
 
   /** Whether the database answers: the cheapest question there is. */
   probe(): Promise<Answer<null>>;
+}
+
+/** The store of one run in a PostgreSQL. It holds no connection and needs no closing. */
+export function createStore({ sql }: Pick<Database, 'sql'>, run: RunIdentity): Store {
+  const hashes = new KeyHashes();
+  return {
+    commitPage: (commit) => commitPage(sql, run, commit, hashes),
+    failSlice(sliceId, reason) {
+      hashes.forget(sliceId);
+      return answer(() => failSlice(sql, run, sliceId, reason));
+    },
+    openSlices: (keys, options) => answer(() => openSlices(sql, run, keys, options)),
+    sealEmptySlices: (keys, options) => answer(() => sealEmptySlices(sql, run, keys, options)),
+    readCoverage: (range) => answer(() => readCoverage(sql, run, range)),
+    commitCalendar: (searchType, calendar) => answer(() => commitCalendar(sql, run, searchType, calendar)),
+    recordLease: (grant) => answer(() => recordLease(sql, run, grant)),
+    settleLease: (settlement) => answer(() => settleLease(sql, run, settlement)),
+    readOpenLeases: (scopes, windowMs) => answer(() => readOpenLeases(sql, scopes, windowMs)),
+    probe: () =>
+      answer(async () => {
+        await sql.unsafe('select 1');
+        return null;
+      }),
+  };
 }

@@ -1,0 +1,114 @@
+import { Writable } from 'node:stream';
+import type { TransactionSql } from 'postgres';
+import { errorFacts } from './failure.ts';
+
+/** What the source of the rows threw, kept apart from what the database did: both may say ECONNRESET. */
+export class SourceError extends Error {
+  override readonly name = 'SourceError';
+  constructor(cause: unknown) {
+    super(`the source of the rows failed: ${errorFacts(cause).message}`, { cause });
+  }
+}
+
+/** A `COPY … FROM STDIN` that has been sent, and waits for its rows. */
+export interface CopyIn {
+  /**
+   * Sends the rows, then waits for `barrier`, a query of the same transaction. Rejects with PostgreSQL's own error, or
+   * with a {@link SourceError}; then the transaction can only be rolled back.
+   */
+  send<T>(chunks: Iterable<Buffer> | AsyncIterable<Buffer>, barrier: () => Promise<T>): Promise<T>;
+  /** Ends it without rows. The transaction can only be rolled back. */
+  cancel(): Promise<void>;
+}
+
+/**
+ * Sends the COPY at once, behind the queries that were sent before it, and all that must be known of how postgres 3.4
+ * does it:
+ *
+ * - Its stream never says `finish` in a transaction. The next query's answer is what shows that the rows are in.
+ * - A query that is sent while the stream still holds data fails with COPY_IN_PROGRESS. So each chunk is awaited until
+ *   the socket has taken it: then `end()` leaves nothing behind.
+ * - A stream that is not destroyed when its source throws leaves the backend in COPY, with its locks.
+ * - An error after `end()` has no promise left to reject: the next query says only 25P02. The error is caught where the
+ *   driver hands it to the COPY's own query.
+ */
+export function startCopy(tx: TransactionSql, statement: string): CopyIn {
+  const query = tx.unsafe(statement);
+  const heard = listenIn(query);
+  const opened: Promise<Writable> = query.writable();
+  // A failure before this is seen by whoever awaits the queries before the COPY; `send` sees it, too.
+  opened.catch(() => {});
+
+  return {
+    async send(chunks, barrier) {
+      const stream = await opened;
+      const iterator =
+        Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
+      for (;;) {
+        let next: IteratorResult<Buffer, unknown>;
+        try {
+          next = await iterator.next();
+        } catch (error) {
+          stream.destroy(new Error('the source failed'));
+          throw new SourceError(error);
+        }
+        if (next.done === true) break;
+        await Promise.race([write(stream, next.value), heard.broken]);
+      }
+      stream.end();
+      try {
+        return await barrier();
+      } catch (error) {
+        throw errorFacts(error).code === '25P02' ? (heard.refusal() ?? error) : error;
+      }
+    },
+    async cancel() {
+      const stream = await opened;
+      stream.destroy(new Error('not needed'));
+    },
+  };
+}
+
+function write(stream: Writable, chunk: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stream.write(chunk, (error) => {
+      // A broken stream tells its reason through `error`, which the caller races with this.
+      if (error === null || error === undefined) resolve();
+      else if (!stream.destroyed) reject(error);
+    });
+  });
+}
+
+interface Heard {
+  /** Rejects when the stream breaks, with the reason. Never resolves. */
+  readonly broken: Promise<never>;
+  /** What the server said against the rows, if it did. */
+  readonly refusal: () => unknown;
+}
+
+/**
+ * Hears what the driver tells a COPY's query. Its promise settles when the COPY begins, so that a later refusal is
+ * told to nobody; and the stream may break in the very packet that opens it, before any promise has been followed: an
+ * `error` without a listener kills the process.
+ */
+function listenIn(query: object): Heard {
+  let refusal: unknown;
+  let fail: (reason: unknown) => void = () => {};
+  const broken = new Promise<never>((_, reject) => {
+    fail = reject;
+  });
+  broken.catch(() => {});
+  if (!('resolve' in query && 'reject' in query))
+    throw new TypeError('the driver has changed: see copy-in.ts');
+  const { resolve, reject } = query;
+  if (typeof resolve !== 'function' || typeof reject !== 'function') throw new TypeError('see copy-in.ts');
+  query.resolve = (value: unknown): unknown => {
+    if (value instanceof Writable) value.on('error', fail);
+    return resolve(value);
+  };
+  query.reject = (error: unknown): unknown => {
+    refusal ??= error;
+    return reject(error);
+  };
+  return { broken, refusal: () => refusal };
+}

@@ -1,0 +1,57 @@
+/** Google gives no more rows than this for a day and a search type. */
+const ROWS_GIVEN_AT_MOST = 50_000;
+
+/** Why a slice ended without rows of its own being seen. Stored, and read again: see `after-page.ts`. */
+export const NOT_PUBLISHED = 'the day is not published yet';
+export const FIRST_LOOK_KEPT = 'the first look had as many different rows';
+
+/** All that decides how a slice whose pages are all there ends. */
+export interface SealFacts {
+  /** Of all its pages. */
+  readonly rows: number;
+  /** Rows whose key had come before in the slice. */
+  readonly duplicateRows: number;
+  /** Opened because the version before it had duplicates. */
+  readonly isSecondLook: boolean;
+  /** False for a day that may yet be published. */
+  readonly mayBeEmpty: boolean;
+  /** The run was told that less may replace more. */
+  readonly force: boolean;
+  /** The version that readers see now. */
+  readonly previous: { readonly rows: number; readonly duplicateRows: number } | null;
+}
+
+export type Verdict =
+  | { readonly kind: 'complete'; readonly capped: boolean; readonly lookAgain: boolean }
+  | { readonly kind: 'failed'; readonly reason: string }
+  | { readonly kind: 'abandoned'; readonly reason: string };
+
+/**
+ * Decides how a slice ends. What Google no longer has is not replaced by less; a slice with duplicates is fetched once
+ * more, and the version with more different rows stays.
+ */
+export function judge(facts: SealFacts): Verdict {
+  const { rows, duplicateRows, previous } = facts;
+  if (facts.isSecondLook && previous !== null) {
+    const different = rows - duplicateRows;
+    if (rows === 0 || different < previous.rows - previous.duplicateRows) {
+      return { kind: 'abandoned', reason: FIRST_LOOK_KEPT };
+    }
+    return complete(rows, false);
+  }
+  if (rows === 0 && !facts.mayBeEmpty) return { kind: 'abandoned', reason: NOT_PUBLISHED };
+  if (previous !== null && rows === 0 && previous.rows > 0) {
+    return { kind: 'failed', reason: `shrunk: Google gives no rows now, and gave ${previous.rows} before` };
+  }
+  if (previous !== null && rows * 2 < previous.rows && !facts.force) {
+    return {
+      kind: 'failed',
+      reason: `shrunk: Google gives ${rows} rows now, and gave ${previous.rows} before`,
+    };
+  }
+  return complete(rows, duplicateRows > 0 && !facts.isSecondLook);
+}
+
+function complete(rows: number, lookAgain: boolean): Verdict {
+  return { kind: 'complete', capped: rows >= ROWS_GIVEN_AT_MOST, lookAgain };
+}
