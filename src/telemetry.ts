@@ -109,12 +109,13 @@ export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Te
     },
     quota(event) {
       const { kind, ...rest } = event;
-      const what = 'quota' in rest ? { 'longtail.quota.kind': rest.quota } : {};
-      const where = 'scope' in rest ? { 'longtail.quota.scope': scopeKindOf(rest.scope) } : {};
+      const { scope, quota, ...measures } = { scope: undefined, quota: undefined, ...rest };
+      const what = quota === undefined ? {} : { 'longtail.quota.kind': quota };
+      // The scope's id may be an account's name: its kind is enough.
+      const where = scope === undefined ? {} : { 'longtail.quota.scope': scopeKindOf(scope) };
       if (kind === 'approaching') instruments.approaching.add(1, { ...property, ...where });
       if (kind === 'refused') instruments.refused.add(1, { ...property, ...what });
-      // The scope's id may be an account's name: its kind is enough.
-      note(`longtail.quota.${kind}`, { ...named('longtail.quota', rest), ...what, ...where });
+      note(`longtail.quota.${kind}`, { ...named('longtail.quota', measures), ...what, ...where });
     },
     haltStarted(reason) {
       if (haltStartedMs !== undefined) return;

@@ -1,0 +1,121 @@
+import type { HaltReason } from '../machines/messages.ts';
+import type { Progress, QuotaEvent, RetryEvent, SliceEvent } from '../sync-types.ts';
+import type { LogEntry } from './log.ts';
+import { count, counted, roughDuration } from './render.ts';
+
+/** The run's events as log entries. Those with a `text` are told to everyone, log or not. */
+
+export function sliceEntry({ searchType, dataset, date, status, rows, reason }: SliceEvent): LogEntry {
+  const fields = { type: searchType, dataset, date, rows, reason };
+  if (status !== 'failed') return { level: 'info', name: `slice.${status}`, fields };
+  return {
+    level: 'warn',
+    name: 'slice.failed',
+    fields,
+    text: `${date} ${dataset} (${searchType}) failed: ${reason ?? 'no reason was given'}`,
+  };
+}
+
+export function quotaEntry(event: QuotaEvent): LogEntry {
+  const { kind, ...fields } = event;
+  const name = `quota.${kind}`;
+  switch (event.kind) {
+    case 'approaching':
+      return { level: 'debug', name, fields };
+    case 'refused':
+      return { level: 'warn', name, fields };
+    case 'lowered':
+      return {
+        level: 'warn',
+        name,
+        fields,
+        text: `Google’s real limit is lower than the one given: going on with ${count(event.limit)} requests a minute.`,
+      };
+    case 'cooling':
+      return {
+        level: 'warn',
+        name,
+        fields,
+        text: `Google refused requests (${quotaWords(event.quota)}): waiting ${roughDuration(event.coolingMs)}.`,
+      };
+  }
+}
+
+export function retryEntry(event: RetryEvent): LogEntry {
+  const { kind, ...fields } = event;
+  const name = `retry.${kind}`;
+  switch (event.kind) {
+    case 'pages':
+      return { level: 'debug', name, fields };
+    case 'call':
+      // One is nothing: networks lose calls. Several in a row is news.
+      return event.inARow === 3
+        ? {
+            level: 'warn',
+            name,
+            fields,
+            text: `${counted(3, 'call')} in a row failed (${event.reason}); still trying.`,
+          }
+        : { level: 'warn', name, fields };
+    case 'database':
+      return { level: 'warn', name, fields, text: `The database is away (${event.reason}): waiting for it.` };
+    case 'worker':
+      return { level: 'warn', name, fields, text: `Worker ${event.workerId} crashed and was replaced.` };
+  }
+}
+
+/** The state changed. What is between `running` and its children matters to a bug hunt alone. */
+export function stateEntry(state: string, before: string | undefined): LogEntry {
+  const [top] = state.split('.');
+  return {
+    level: top === before?.split('.')[0] ? 'debug' : 'info',
+    name: 'run.state',
+    fields: { state },
+  };
+}
+
+export function progressEntry(progress: Progress): LogEntry {
+  const { slicesDone, slicesPlanned, rows, apiCalls, httpCalls, retries, quotaUsed, quotaLimit } = progress;
+  const { pagesInFlight, pagesWaiting } = progress;
+  return {
+    level: 'trace',
+    name: 'run.progress',
+    fields: {
+      slicesDone,
+      slicesPlanned,
+      rows,
+      apiCalls,
+      httpCalls,
+      retries,
+      quotaUsed,
+      quotaLimit,
+      pagesInFlight,
+      pagesWaiting,
+    },
+  };
+}
+
+/** Why it stopped, as the end of a sentence. */
+export function haltWords(reason: HaltReason): string {
+  switch (reason.kind) {
+    case 'asked':
+      return `as asked (${reason.reason})`;
+    case 'quota':
+      return quotaWords(reason.quota);
+    case 'callFailures':
+      return `too many calls in a row failed: ${reason.reason}`;
+    case 'databaseAway':
+      return `the database stayed away: ${reason.reason}`;
+  }
+}
+
+function quotaWords(quota: 'qps' | 'load' | 'daily'): string {
+  switch (quota) {
+    case 'qps':
+      return 'too many requests a minute';
+    case 'load':
+      return 'the load quota of ten minutes is used up';
+    case 'daily':
+      return 'the day’s quota is used up';
+  }
+}

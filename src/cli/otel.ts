@@ -1,0 +1,80 @@
+/**
+ * Sets up OpenTelemetry's SDK for one command, when the standard variables ask for it. The library itself speaks the API
+ * alone; the SDK is an optional package.
+ */
+import type { NodeSDKConfiguration } from '@opentelemetry/sdk-node';
+import type { Clock } from '../domain/clock.ts';
+import { variable } from './options.ts';
+import type { Session } from './session.ts';
+
+export interface TelemetrySdk {
+  /** Hands over what was collected and ends. At most `deadlineMs`; safe to call again. Never rejects. */
+  end(deadlineMs: number): Promise<void>;
+}
+
+const NOTHING: TelemetrySdk = { end: () => Promise.resolve() };
+
+/** Which signals the variables ask for, as OpenTelemetry's specification reads them, but off when none is set. */
+export function wantedSignals(env: NodeJS.ProcessEnv): {
+  readonly traces: boolean;
+  readonly metrics: boolean;
+} {
+  if (variable(env, 'OTEL_SDK_DISABLED')?.toLowerCase() === 'true') return { traces: false, metrics: false };
+  const everywhere = variable(env, 'OTEL_EXPORTER_OTLP_ENDPOINT');
+  const wanted = (signal: 'TRACES' | 'METRICS'): boolean => {
+    const exporter = variable(env, `OTEL_${signal}_EXPORTER`);
+    if (exporter !== undefined) return exporter.toLowerCase() !== 'none';
+    return (everywhere ?? variable(env, `OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`)) !== undefined;
+  };
+  return { traces: wanted('TRACES'), metrics: wanted('METRICS') };
+}
+
+/** Starts the SDK if it is asked for and there. It is ended with the process, if nobody ends it before. */
+export async function startTelemetry({ env, output, clock, beforeExit }: Session): Promise<TelemetrySdk> {
+  const { traces, metrics } = wantedSignals(env);
+  if (!traces && !metrics) return NOTHING;
+  let module: typeof import('@opentelemetry/sdk-node');
+  try {
+    module = await import('@opentelemetry/sdk-node');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND')) throw error;
+    output.note('OTEL_* asks for telemetry, and the package for it is not installed: going on without.');
+    output.note('Install it beside longtail: npm install @opentelemetry/sdk-node');
+    return NOTHING;
+  }
+  const configuration: Partial<NodeSDKConfiguration> = {
+    ...(isNamed(env) ? {} : { serviceName: 'longtail' }),
+    // What was not asked for would go to the default address, and fail there.
+    ...(traces ? {} : { spanProcessors: [] }),
+    ...(metrics ? {} : { metricReaders: [] }),
+    logRecordProcessors: [],
+  };
+  const sdk = new module.NodeSDK(configuration);
+  sdk.start();
+  let ending: Promise<void> | undefined;
+  const shutdown = (): Promise<void> =>
+    sdk.shutdown().catch((error: unknown) => {
+      output.note(`Telemetry was not delivered: ${error instanceof Error ? error.message : String(error)}`);
+    });
+  const telemetry: TelemetrySdk = {
+    end(deadlineMs) {
+      ending ??= shutdown();
+      return Promise.race([ending, pause(clock, deadlineMs)]);
+    },
+  };
+  beforeExit((deadlineMs) => telemetry.end(deadlineMs));
+  return telemetry;
+}
+
+function isNamed(env: NodeJS.ProcessEnv): boolean {
+  return (
+    variable(env, 'OTEL_SERVICE_NAME') !== undefined ||
+    /(^|,)\s*service\.name\s*=/.test(variable(env, 'OTEL_RESOURCE_ATTRIBUTES') ?? '')
+  );
+}
+
+function pause(clock: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.setTimeout(resolve, delayMs);
+  });
+}

@@ -1,0 +1,55 @@
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import type { Session } from './session.ts';
+import { registerSync } from './sync.ts';
+
+const EXAMPLES = `
+Examples:
+  $ longtail demo                                      a synthetic property, from nothing to the ten top queries
+  $ longtail sites                                     the properties you may read
+  $ longtail sync --site sc-domain:example.com         all that Google still has, into PostgreSQL
+  $ longtail status                                    what is there, and what is missing
+
+Exit codes: 0 complete, 1 failed, 2 wrong use or configuration, 3 complete but for failed slices,
+75 halted by a quota (run again later), 130 halted by Ctrl-C.`;
+
+/** The whole command line. Nothing in it ends the process: it throws, and `main` says and ends. */
+export function createProgram(session: Session): Command {
+  const { output } = session;
+  const program = new Command('longtail')
+    .description('Copies a site’s whole Google Search Console history into your own PostgreSQL.')
+    .version(readVersion(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand('help [command]', 'print the help of a command')
+    .usage('<command> [options]')
+    .exitOverride()
+    .showSuggestionAfterError()
+    .configureHelp({ sortSubcommands: false, styleTitle: (text) => output.colours.bold(text) })
+    .configureOutput({
+      writeOut: (text) => output.print(text.trimEnd()),
+      writeErr: (text) => output.note(text.trimEnd()),
+    })
+    .addHelpText('after', EXAMPLES);
+  tellErrors(program, 'longtail --help');
+  registerSync(program, session);
+  for (const command of program.commands) tellErrors(command, `longtail ${command.name()} --help`);
+  return program;
+}
+
+/** `error: unknown option '--x'\n(Did you mean --y?)` → two lines of ours. */
+function tellErrors(command: Command, help: string): void {
+  command.configureOutput({
+    outputError(text, write) {
+      const [first = '', suggestion = `See ${help}`] = text.trim().split('\n');
+      const message = first.replace(/^error: (.)/, (_, letter: string) => letter.toUpperCase());
+      write(`longtail: ${message.replace(/\.$/, '')}.\n${suggestion.replace(/^\((.*)\)$/, '$1')}`);
+    },
+  });
+}
+
+function readVersion(): string {
+  // Both src/cli and dist/cli are two folders below it.
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  const { version } = JSON.parse(text) as { readonly version: string };
+  return version;
+}

@@ -1,0 +1,19 @@
+import type { Clock } from '../domain/clock.ts';
+import type { ExitCode } from './exit-code.ts';
+import type { Output } from './output.ts';
+import type { Redactor } from './redact.ts';
+import type { Interrupt } from './signals.ts';
+
+/** What every command gets: its surroundings, and where to say how it ended. */
+export interface Session {
+  readonly env: NodeJS.ProcessEnv;
+  readonly clock: Clock;
+  readonly output: Output;
+  readonly redactor: Redactor;
+  /** From now on a signal asks for a halt instead of ending the process; a second one ends it. */
+  readonly catchSignals: () => Interrupt;
+  /** Work for every way out, a forced one included. It gets as long as it may take, in milliseconds. */
+  readonly beforeExit: (work: (deadlineMs: number) => Promise<void>) => void;
+  /** The code that the process ends with, once the command is over. */
+  readonly endWith: (code: ExitCode) => void;
+}

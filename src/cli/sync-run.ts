@@ -1,0 +1,148 @@
+/** `longtail sync`: runs one synchronisation and says how it went. */
+import { pacificDay } from '../domain/day.ts';
+import { createSync } from '../sync.ts';
+import type { Outcome, Sync, SyncOptions } from '../sync-types.ts';
+import { type CommandDatabase, namedDatabase, openDatabase } from './database.ts';
+import { usageError } from './errors.ts';
+import { progressEntry, quotaEntry, retryEntry, sliceEntry, stateEntry } from './events.ts';
+import { EXIT, exitCodeOfOutcome } from './exit-code.ts';
+import { createLog, type Log } from './log.ts';
+import { checkRange, readAccess } from './options.ts';
+import { startTelemetry } from './otel.ts';
+import type { Output } from './output.ts';
+import { createProgressView } from './progress-view.ts';
+import type { Session } from './session.ts';
+import { describeDryRun, jsonOf, type Paint, summarise } from './summary.ts';
+import type { SyncFlags } from './sync.ts';
+
+/** After a signal, the way out is short. */
+const INTERRUPTED_CLOSE_MS = 250;
+const CLOSE_MS = 10_000;
+const TELEMETRY_MS = 5_000;
+
+/** @throws LongtailError for wrong options and a broken environment. */
+export async function runSync(flags: SyncFlags, session: Session): Promise<void> {
+  const { env, output, clock } = session;
+  const { site } = flags;
+  if (site === undefined) {
+    throw usageError(
+      'No property is given.',
+      'For example: --site sc-domain:example.com (longtail sites lists yours).',
+    );
+  }
+  const note = checkRange(flags, pacificDay(clock.now()));
+  const options = syncOptions(site, flags, env);
+  // Before anything is started: a URL of a wrong form should not cost a database server's start.
+  namedDatabase(flags.databaseUrl, env);
+  if (note !== undefined) output.note(note);
+
+  const { signal, asked } = session.catchSignals();
+  const database = await Promise.race([openDatabase(flags.databaseUrl, session), asked]);
+  // Halted before anything began; the server that is still starting ends with this process.
+  if (database === undefined) return session.endWith(EXIT.interrupted);
+  const telemetry = await startTelemetry(session);
+  const sync = createSync({ ...options, database: database.url });
+  let tell: () => void;
+  try {
+    tell =
+      flags.dryRun === true
+        ? await planOf(sync, flags, output)
+        : await outcomeOf(sync, flags, database, session, signal);
+  } finally {
+    // The gauges are read for the last time before they are gone.
+    await telemetry.end(signal.aborted ? INTERRUPTED_CLOSE_MS : TELEMETRY_MS);
+    await sync.close();
+    await database.close({ waitMs: signal.aborted ? INTERRUPTED_CLOSE_MS : CLOSE_MS });
+  }
+  // The result comes last on standard output, after all that closing may have had to say.
+  tell();
+}
+
+async function planOf(sync: Sync, { json, qpm }: SyncFlags, output: Output): Promise<() => void> {
+  const plan = await sync.dryRun();
+  return () =>
+    tellResult(describeDryRun(plan, qpm), json === true ? JSON.stringify(plan) : undefined, output);
+}
+
+async function outcomeOf(
+  sync: Sync,
+  { json, logLevel }: SyncFlags,
+  database: CommandDatabase,
+  session: Session,
+  signal: AbortSignal,
+): Promise<() => void> {
+  const { output, clock } = session;
+  const log = createLog({ level: logLevel, clock, write: output.note });
+  const outcome = await follow(sync, session, log, { signal, bar: logLevel === undefined });
+  session.endWith(exitCodeOfOutcome(outcome));
+  const colours = json === true ? output.noteColours : output.colours;
+  const paint: Paint = { good: colours.green, bad: colours.red, weak: colours.dim };
+  const words = `${summarise(outcome, paint)}\n\n${whereItIs(database)}`;
+  return () => tellResult(words, json === true ? jsonOf(outcome) : undefined, output);
+}
+
+function syncOptions(siteUrl: string, flags: SyncFlags, env: NodeJS.ProcessEnv): SyncOptions {
+  const { from, to, days } = flags;
+  return {
+    siteUrl,
+    datasets: flags.datasets,
+    searchTypes: flags.types,
+    maxConcurrency: flags.maxConcurrency,
+    batchSize: flags.batchSize,
+    requestsPerMinute: flags.qpm,
+    refresh: flags.refresh === true,
+    ...(from === undefined ? {} : { from }),
+    ...(to === undefined ? {} : { to }),
+    ...(days === undefined ? {} : { days }),
+    ...readAccess(flags, env),
+  };
+}
+
+/** Runs it, with progress and log on standard error. */
+export async function follow(
+  sync: Sync,
+  { output, clock }: Pick<Session, 'output' | 'clock'>,
+  log: Log,
+  options: { readonly signal: AbortSignal; readonly bar: boolean },
+): Promise<Outcome> {
+  const view = options.bar ? createProgressView(output, clock) : undefined;
+  let state: string | undefined;
+  const unsubscribe = [
+    sync.on('progress', (progress) => {
+      view?.update(progress);
+      log(progressEntry(progress));
+      if (progress.state === state) return;
+      log(stateEntry(progress.state, state));
+      state = progress.state;
+    }),
+    sync.on('slice', (event) => log(sliceEntry(event))),
+    sync.on('quota', (event) => log(quotaEntry(event))),
+    sync.on('retry', (event) => log(retryEntry(event))),
+  ];
+  try {
+    return await sync.run({ signal: options.signal });
+  } finally {
+    for (const stop of unsubscribe) stop();
+    view?.end();
+  }
+}
+
+/** The words are the result, unless a script asked for JSON: then they are for whoever watches it. */
+function tellResult(words: string, json: string | undefined, output: Output): void {
+  if (json === undefined) {
+    output.print(words);
+    return;
+  }
+  output.note(words);
+  output.print(json);
+}
+
+/** How to get at the rows. */
+export function whereItIs({ embedded }: CommandDatabase): string {
+  if (embedded === undefined)
+    return 'The rows are in the view search_analytics; filter one dataset, or sums double.';
+  return [
+    `The rows are in the embedded PostgreSQL under ${embedded.directory}, in the view search_analytics.`,
+    'It runs while longtail does. To look into it: longtail database',
+  ].join('\n');
+}
