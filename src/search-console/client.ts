@@ -21,7 +21,7 @@ export interface ClientOptions {
   readonly userAgent?: string;
 }
 
-const DEFAULT_IDLE_TIMEOUT_MS = 60_000;
+export const DEFAULT_IDLE_TIMEOUT_MS = 60_000;
 const DEFAULT_MAX_PART_BYTES = 64 * 1024 * 1024;
 
 /** @throws LongtailError `BAD_OPTION` or `INSECURE_ROOT` for the root. */

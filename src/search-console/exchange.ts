@@ -73,7 +73,8 @@ export class Exchange {
   async read(): Promise<Uint8Array | null> {
     const body = this.#body;
     if (body === undefined) throw new Error('read before head');
-    const { clock, idleTimeoutMs, maxAnswerBytes } = this.#options;
+    const { clock, idleTimeoutMs, maxAnswerBytes, signal } = this.#options;
+    if (signal.aborted) throw this.#aborted();
     const next = body.next();
     const interrupted = Promise.withResolvers<never>();
     this.#interrupt = interrupted.reject;
@@ -81,7 +82,6 @@ export class Exchange {
       this.#cut(new TransportError('timeout', 'body', true, `no data for ${idleTimeoutMs} ms`));
     }, idleTimeoutMs);
     try {
-      if (this.#options.signal.aborted) this.#abort();
       const { done, value } = await Promise.race([next, interrupted.promise]);
       if (done === true) {
         this.#whole = true;
@@ -104,16 +104,21 @@ export class Exchange {
     }
   }
 
-  /** At most `maxBytes` of the body, for an error's text; what fails on the way is cut off there. */
-  async readSome(maxBytes: number): Promise<Uint8Array> {
+  /** The rest of the body. */
+  async readAll(): Promise<Buffer> {
     const chunks: Uint8Array[] = [];
-    let size = 0;
+    for (let chunk = await this.read(); chunk !== null; chunk = await this.read()) chunks.push(chunk);
+    return Buffer.concat(chunks);
+  }
+
+  /** At most about `maxBytes` of the body, for an error's text; what fails on the way is cut off there. */
+  async readSome(maxBytes: number): Promise<Buffer> {
+    const chunks: Uint8Array[] = [];
     try {
-      while (size < maxBytes) {
+      for (let size = 0; size < maxBytes; size += chunks.at(-1)?.length ?? 0) {
         const chunk = await this.read();
         if (chunk === null) break;
         chunks.push(chunk);
-        size += chunk.length;
       }
     } catch (error) {
       if (!(error instanceof TransportError) || error.kind === 'aborted') throw error;
@@ -128,6 +133,10 @@ export class Exchange {
     this.#socket.abort();
     this.#answer?.catch(() => undefined);
     void this.#body?.return?.()?.catch(() => undefined);
+  }
+
+  #aborted(): TransportError {
+    return new TransportError('aborted', this.#phase(), this.#sent, 'the call was aborted');
   }
 
   #phase(): 'connect' | 'firstByte' | 'body' {

@@ -1,0 +1,218 @@
+import { type Clock, systemClock } from '../domain/clock.ts';
+import { LongtailError } from '../errors.ts';
+import {
+  defaultCredentialsPath,
+  fingerprint,
+  type Identity,
+  readCredentialsFile,
+} from './credentials-file.ts';
+import { tokensFromFile, tokensFromMachine } from './google-tokens.ts';
+import { oneLine } from './one-line.ts';
+import { secureUrl } from './root.ts';
+import type { TokenResult, TokenSource } from './token-source.ts';
+
+export type { Identity } from './credentials-file.ts';
+export type { TokenResult } from './token-source.ts';
+
+/** Where access tokens come from. */
+export type AuthCredentials =
+  | { readonly getAccessToken: () => string | Promise<string> }
+  | { readonly accessToken: string }
+  /** Path of a credentials file of any type that google-auth-library reads. */
+  | { readonly file: string };
+
+export interface AuthOptions {
+  /** Without: Application Default Credentials. */
+  readonly credentials?: AuthCredentials | undefined;
+  /** Takes the place of Google's token endpoint, for user credentials and service accounts. */
+  readonly tokenUrl?: string | undefined;
+  readonly clock?: Clock;
+  /** How long one token may take to come. Default 60,000. */
+  readonly tokenTimeoutMs?: number;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+export interface Auth {
+  readonly identity: Identity;
+  /** The token to use now. Calls at the same time share one request. Never rejects. */
+  token(): Promise<TokenResult>;
+  /**
+   * The server answered 401 to `token`. `retry`: it is replaced, or was before. `fatal`: there is no other, or the
+   * refused one was itself the replacement and has never worked.
+   */
+  refused(token: string): Promise<'retry' | 'fatal'>;
+  /** The server accepted `token`. */
+  succeeded(token: string): void;
+}
+
+const DEFAULT_TOKEN_TIMEOUT_MS = 60_000;
+
+/**
+ * Finds out who we are; asks for a token only where that is the one way to know.
+ * @throws LongtailError `NO_CREDENTIALS`, `BAD_CREDENTIALS`, `BAD_OPTION` or `INSECURE_ROOT`.
+ */
+export async function createAuth(options: AuthOptions = {}): Promise<Auth> {
+  const tokenUrl =
+    options.tokenUrl === undefined ? undefined : secureUrl(options.tokenUrl, '--token-url').href;
+  const clock = options.clock ?? systemClock;
+  const { source, identity, isFixed } = await openSource(options, tokenUrl);
+  const timed = withDeadline(source, clock, options.tokenTimeoutMs ?? DEFAULT_TOKEN_TIMEOUT_MS);
+  return new RenewingAuth(timed, identity, isFixed);
+}
+
+interface OpenedSource {
+  readonly source: TokenSource;
+  readonly identity: Identity;
+  /** There is one token and never another. */
+  readonly isFixed: boolean;
+}
+
+async function openSource(options: AuthOptions, tokenUrl: string | undefined): Promise<OpenedSource> {
+  const { credentials } = options;
+  if (credentials !== undefined && 'accessToken' in credentials) return fixedToken(credentials.accessToken);
+  if (credentials !== undefined && 'getAccessToken' in credentials) {
+    return callersToken(credentials.getAccessToken);
+  }
+  const path = credentials?.file;
+  if (path !== undefined) return fromFile(path, tokenUrl);
+  const found = defaultCredentialsPath(options.env ?? process.env, process.platform);
+  if (found.named) return fromFile(found.path, tokenUrl);
+  try {
+    return await fromFile(found.path, tokenUrl);
+  } catch (error) {
+    // gcloud was never signed in here: the machine may have credentials of its own.
+    if (!(error instanceof LongtailError) || error.code !== 'NO_CREDENTIALS') throw error;
+    return { ...(await tokensFromMachine(tokenUrl)), isFixed: false };
+  }
+}
+
+async function fromFile(path: string, tokenUrl: string | undefined): Promise<OpenedSource> {
+  const file = await readCredentialsFile(path);
+  return { source: tokensFromFile(file, tokenUrl), identity: file.identity, isFixed: false };
+}
+
+function fixedToken(token: string): OpenedSource {
+  if (!isToken(token)) {
+    throw new LongtailError(
+      'BAD_CREDENTIALS',
+      'The access token is empty or holds characters that no token has.',
+      'Give the token alone, without "Bearer" and without line breaks.',
+    );
+  }
+  return {
+    source: { get: async () => ({ kind: 'token', token }) },
+    identity: anonymous(token),
+    isFixed: true,
+  };
+}
+
+/** Asked once at the start: whose quota it is cannot be known otherwise. */
+async function callersToken(getAccessToken: () => string | Promise<string>): Promise<OpenedSource> {
+  const source: TokenSource = {
+    get: async () => {
+      try {
+        const token = await getAccessToken();
+        if (isToken(token)) return { kind: 'token', token };
+        return {
+          kind: 'failed',
+          code: 'BAD_CREDENTIALS',
+          reason: 'getAccessToken gave something that is not an access token.',
+          nextStep: 'Return the token alone, as a string.',
+        };
+      } catch (error) {
+        const said = error instanceof Error ? error.message : String(error);
+        return { kind: 'unavailable', reason: oneLine(`getAccessToken failed: ${said}`) };
+      }
+    },
+  };
+  const first = await source.get(false);
+  if (first.kind === 'token') return { source, identity: anonymous(first.token), isFixed: false };
+  if (first.kind === 'failed') throw new LongtailError(first.code, first.reason, first.nextStep);
+  throw new LongtailError('NO_CREDENTIALS', first.reason, 'See to it that getAccessToken returns a token.');
+}
+
+const anonymous = (token: string): Identity => ({
+  userScope: `user:${fingerprint(token)}`,
+  projectScope: null,
+  quotaProjectId: null,
+});
+
+/** What may stand in a header: a line break in it would add headers of its own. */
+const isToken = (token: unknown): token is string =>
+  typeof token === 'string' && /^[\x21-\x7e]+$/.test(token);
+
+/** A source that never hangs: a caller's function may. */
+function withDeadline(source: TokenSource, clock: Clock, timeoutMs: number): TokenSource {
+  return {
+    get: (renew) => {
+      const { promise, resolve } = Promise.withResolvers<TokenResult>();
+      const timer = clock.setTimeout(
+        () => resolve({ kind: 'unavailable', reason: `No access token came within ${timeoutMs} ms.` }),
+        timeoutMs,
+      );
+      void source.get(renew).then((result) => {
+        clock.clearTimeout(timer);
+        resolve(result);
+      });
+      return promise;
+    },
+  };
+}
+
+/**
+ * One refresh after a 401, no more:
+ *
+ *   fresh ──refused──► (renewed) ──refused──► fatal
+ *     ▲                    └──succeeded──┐
+ *     └──────────────────────────────────┘
+ */
+class RenewingAuth implements Auth {
+  readonly identity: Identity;
+  readonly #source: TokenSource;
+  readonly #isFixed: boolean;
+  /** The token handed out last, until it is refused. */
+  #current: string | undefined;
+  /** Got by a refresh after a refusal, and not accepted since. */
+  #unproven: string | undefined;
+  #mustRenew = false;
+  #underWay: Promise<TokenResult> | undefined;
+
+  constructor(source: TokenSource, identity: Identity, isFixed: boolean) {
+    this.#source = source;
+    this.identity = identity;
+    this.#isFixed = isFixed;
+  }
+
+  token(): Promise<TokenResult> {
+    this.#underWay ??= this.#get().finally(() => {
+      this.#underWay = undefined;
+    });
+    return this.#underWay;
+  }
+
+  async refused(token: string): Promise<'retry' | 'fatal'> {
+    if (this.#isFixed) return 'fatal';
+    if (token === this.#unproven) return 'fatal';
+    if (token === this.#current) {
+      this.#current = undefined;
+      this.#mustRenew = true;
+    }
+    return 'retry';
+  }
+
+  succeeded(token: string): void {
+    if (token === this.#unproven) this.#unproven = undefined;
+  }
+
+  async #get(): Promise<TokenResult> {
+    const renew = this.#mustRenew;
+    const result = await this.#source.get(renew);
+    if (result.kind !== 'token') return result;
+    if (renew) {
+      this.#mustRenew = false;
+      this.#unproven = result.token;
+    }
+    this.#current = result.token;
+    return result;
+  }
+}

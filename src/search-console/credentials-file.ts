@@ -1,0 +1,139 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { LongtailError } from '../errors.ts';
+
+/** What reading data needs, and no more. */
+export const READ_SCOPE = 'https://www.googleapis.com/auth/webmasters.readonly';
+
+/** Who asks, as the quota sees it. Holds no secret. */
+export interface Identity {
+  /** `user:` and a service account's address, or a short hash of what the user signs in with. */
+  readonly userScope: string;
+  /** `project:` and an id or number, or null when it is not known. */
+  readonly projectScope: string | null;
+  /** To be sent as `x-goog-user-project`, or null. */
+  readonly quotaProjectId: string | null;
+  /** Must be a user of the property in Search Console. */
+  readonly serviceAccountEmail?: string;
+}
+
+const text = z.string().min(1);
+const anyType = z.object({
+  type: z.string(),
+  project_id: text.optional(),
+  quota_project_id: text.optional(),
+});
+const SCHEMAS = {
+  authorized_user: anyType.extend({ client_id: text, client_secret: text, refresh_token: text }),
+  service_account: anyType.extend({ client_email: text, private_key: text }),
+  external_account: anyType.extend({ audience: text, service_account_impersonation_url: text.optional() }),
+  external_account_authorized_user: anyType.extend({ refresh_token: text }),
+  impersonated_service_account: anyType.extend({
+    service_account_impersonation_url: z.string().regex(/\/serviceAccounts\/[^/:]+:generateAccessToken$/),
+    source_credentials: z.looseObject({ type: text }),
+  }),
+} as const;
+type CredentialsType = keyof typeof SCHEMAS;
+
+/** A credentials file that was read and checked. `json` is what google-auth-library takes. */
+export interface CredentialsFile {
+  readonly type: CredentialsType;
+  readonly json: Readonly<Record<string, unknown>>;
+  readonly identity: Identity;
+}
+
+/** @throws LongtailError `NO_CREDENTIALS` when there is no such file, `BAD_CREDENTIALS` when it is of no use. */
+export async function readCredentialsFile(path: string): Promise<CredentialsFile> {
+  let content: string;
+  try {
+    content = await readFile(path, 'utf8');
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'it cannot be read';
+    throw new LongtailError(
+      'NO_CREDENTIALS',
+      `The credentials file ${path} cannot be read (${code}).`,
+      'Check the path and its permissions, or leave it out to use Application Default Credentials.',
+    );
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(content);
+  } catch {
+    // The parser's own message quotes the text, and that is a secret.
+    throw bad(path, 'is not JSON', 'Download the key again, as JSON.');
+  }
+  const holder = z.looseObject({ type: z.string().optional() }).safeParse(json);
+  if (!holder.success) throw bad(path, 'is not a JSON object', 'Download the key again, as JSON.');
+  const { type } = holder.data;
+  if (type === undefined && ('installed' in holder.data || 'web' in holder.data)) {
+    throw bad(
+      path,
+      'describes an OAuth client, which cannot sign in by itself',
+      `Make a service account key, or run: gcloud auth application-default login --client-id-file="${path}" --scopes=${READ_SCOPE},https://www.googleapis.com/auth/cloud-platform`,
+    );
+  }
+  if (type === undefined || !isKnownType(type)) {
+    const known = Object.keys(SCHEMAS).join(', ');
+    throw bad(path, `has the type "${String(type).slice(0, 60)}", not one of ${known}`, 'Use another file.');
+  }
+  const checked = SCHEMAS[type].safeParse(json);
+  if (!checked.success) {
+    const names = checked.error.issues.map((issue) => issue.path.join('.')).join(', ');
+    throw bad(path, `is of type ${type} and lacks ${names}`, 'Download or make it again.');
+  }
+  return { type, json: holder.data, identity: identityOf(type, holder.data) };
+}
+
+/** Where Application Default Credentials are looked for, before the machine's own. */
+export function defaultCredentialsPath(
+  env: Readonly<Record<string, string | undefined>>,
+  platform: NodeJS.Platform,
+): { readonly path: string; readonly named: boolean } {
+  const named = env['GOOGLE_APPLICATION_CREDENTIALS'];
+  if (named !== undefined && named !== '') return { path: named, named: true };
+  const windows = platform === 'win32';
+  const folder =
+    env['CLOUDSDK_CONFIG'] ??
+    (windows ? join(env['APPDATA'] ?? '', 'gcloud') : join(env['HOME'] ?? homedir(), '.config', 'gcloud'));
+  return { path: join(folder, 'application_default_credentials.json'), named: false };
+}
+
+/** Short, and the same for the same secret; the secret cannot be had back from it. */
+export function fingerprint(...secrets: readonly string[]): string {
+  return createHash('sha256').update(JSON.stringify(secrets)).digest('hex').slice(0, 16);
+}
+
+function identityOf(type: CredentialsType, json: Readonly<Record<string, unknown>>): Identity {
+  const of = (name: string) => (typeof json[name] === 'string' ? json[name] : '');
+  const quotaProjectId = of('quota_project_id') || null;
+  const email = of('client_email') || impersonated(of('service_account_impersonation_url'));
+  // A client id begins with the number of the project that it belongs to.
+  const projectOfClient = /^(\d+)-/.exec(of('client_id'))?.[1] ?? '';
+  const project = quotaProjectId ?? (of('project_id') || projectOfClient);
+  const user =
+    email ||
+    fingerprint(
+      type,
+      of('client_id'),
+      of('refresh_token'),
+      of('audience'),
+      JSON.stringify(json['credential_source'] ?? null),
+    );
+  return {
+    userScope: `user:${user}`,
+    projectScope: project === '' ? null : `project:${project}`,
+    quotaProjectId,
+    ...(email !== '' && { serviceAccountEmail: email }),
+  };
+}
+
+const impersonated = (url: string): string => /\/serviceAccounts\/([^/:]+):/.exec(url)?.[1] ?? '';
+
+const isKnownType = (type: string): type is CredentialsType => Object.hasOwn(SCHEMAS, type);
+
+function bad(path: string, what: string, nextStep: string): LongtailError {
+  return new LongtailError('BAD_CREDENTIALS', `The credentials file ${path} ${what}.`, nextStep);
+}

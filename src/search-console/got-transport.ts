@@ -1,0 +1,226 @@
+import http from 'node:http';
+import https from 'node:https';
+import type { Socket } from 'node:net';
+import { pipeline, type Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import got, { type Request } from 'got';
+import type { Clock } from '../domain/clock.ts';
+import { oneLine } from './one-line.ts';
+import {
+  type HttpAnswer,
+  type HttpRequest,
+  type SendOptions,
+  type Transport,
+  TransportError,
+  type TransportErrorKind,
+  type TransportPhase,
+} from './transport.ts';
+
+export interface GotTransportOptions {
+  readonly clock: Clock;
+  /** From `send` to the request's first byte: waiting for a free connection, name look-up, TCP, TLS. Default 10,000. */
+  readonly connectTimeoutMs?: number;
+  /** From the request's first byte to the answer's head. Default 120,000. */
+  readonly firstByteTimeoutMs?: number;
+  /** Connections to one host; further requests wait. Default 16. */
+  readonly maxSockets?: number;
+}
+
+export interface GotTransport extends Transport {
+  /** Destroys the connections that are kept for reuse, and those in use. A later `send` opens new ones. */
+  close(): void;
+}
+
+const DEFAULT_CONNECT_TIMEOUT_MS = 10_000;
+const DEFAULT_FIRST_BYTE_TIMEOUT_MS = 120_000;
+const DEFAULT_MAX_SOCKETS = 16;
+/** zlib's own 16 KiB means eight times as many events a megabyte. */
+const GUNZIP_CHUNK_BYTES = 128 * 1024;
+
+/**
+ * The transport over real sockets. got's retries, redirects and thrown statuses are off: all of that is the caller's.
+ * So are its timeouts: `socket` and `read` run while nobody wants bytes, and the others do not know our clock.
+ */
+export function createGotTransport(options: GotTransportOptions): GotTransport {
+  const pool = { keepAlive: true, maxSockets: options.maxSockets ?? DEFAULT_MAX_SOCKETS };
+  const agents = { http: new http.Agent(pool), https: new https.Agent(pool) };
+  const deadlines: Deadlines = {
+    clock: options.clock,
+    connectMs: options.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS,
+    firstByteMs: options.firstByteTimeoutMs ?? DEFAULT_FIRST_BYTE_TIMEOUT_MS,
+  };
+  return {
+    send: (request, sendOptions) => {
+      const { method, url, headers, body } = request;
+      const stream = got.stream(url, {
+        method,
+        headers: { ...headers },
+        ...(body !== undefined && { body }),
+        agent: agents,
+        retry: { limit: 0 },
+        throwHttpErrors: false,
+        followRedirect: false,
+        // Undone here, with larger chunks and no stream between that reads ahead.
+        decompress: false,
+      });
+      return new GotExchange(stream, request, sendOptions, deadlines).answer();
+    },
+    close: () => {
+      agents.http.destroy();
+      agents.https.destroy();
+    },
+  };
+}
+
+interface Deadlines {
+  readonly clock: Clock;
+  readonly connectMs: number;
+  readonly firstByteMs: number;
+}
+
+/** One request of got's, from its first byte to the end of the answer's body. */
+class GotExchange {
+  readonly #stream: Request;
+  readonly #isTls: boolean;
+  readonly #options: SendOptions;
+  readonly #deadlines: Deadlines;
+  #timer: unknown;
+  #phase: TransportPhase = 'connect';
+  /** What we ended it for ourselves; else the first error that got told of. */
+  #failure: TransportError | undefined;
+
+  constructor(stream: Request, { url }: HttpRequest, options: SendOptions, deadlines: Deadlines) {
+    this.#stream = stream;
+    this.#isTls = url.startsWith('https:');
+    this.#options = options;
+    this.#deadlines = deadlines;
+  }
+
+  answer(): Promise<HttpAnswer> {
+    const stream = this.#stream;
+    const { signal } = this.#options;
+    const answer = Promise.withResolvers<HttpAnswer>();
+    const abort = () => this.#fail('aborted', 'the request was aborted');
+    const settle = () => {
+      signal.removeEventListener('abort', abort);
+      this.#setDeadline(undefined);
+    };
+    stream.once('request', (request: http.ClientRequest) => this.#watch(request));
+    // Kept to the end: an error without a listener would take the process down.
+    stream.on('error', (error: Error) => {
+      this.#failure ??= this.#translate(error);
+      settle();
+      answer.reject(this.#failure);
+    });
+    stream.once('end', settle);
+    stream.once('close', settle);
+    stream.once('response', (response: http.IncomingMessage) => {
+      this.#phase = 'body';
+      this.#setDeadline(undefined);
+      const { statusCode: status = 0, headers } = response;
+      const encoding = (headers['content-encoding'] ?? 'identity').trim().toLowerCase();
+      if (encoding !== 'identity' && encoding !== 'gzip' && encoding !== 'x-gzip') {
+        this.#fail(
+          'malformed',
+          oneLine(`the answer has the content encoding ${encoding}, which was not asked for`),
+        );
+        return;
+      }
+      const body = this.#body(encoding === 'identity' ? stream : gunzip(stream));
+      answer.resolve({ status, headers: flatHeaders(headers), body });
+    });
+    this.#setDeadline(this.#deadlines.connectMs);
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
+    return answer.promise;
+  }
+
+  /** Notes the moment from which bytes of the request may be on the wire. */
+  #watch(request: http.ClientRequest): void {
+    const sent = () => {
+      if (this.#phase !== 'connect' || this.#failure !== undefined) return;
+      this.#phase = 'firstByte';
+      this.#setDeadline(this.#deadlines.firstByteMs);
+      this.#options.onFirstByteOut?.();
+    };
+    const watchSocket = (socket: Socket) => {
+      if (!socket.connecting) sent();
+      else socket.once(this.#isTls ? 'secureConnect' : 'connect', sent);
+    };
+    if (request.socket) watchSocket(request.socket);
+    else request.once('socket', watchSocket);
+  }
+
+  #setDeadline(timeoutMs: number | undefined): void {
+    const { clock } = this.#deadlines;
+    if (this.#timer !== undefined) clock.clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (timeoutMs === undefined) return;
+    const waitedFor = this.#phase === 'connect' ? 'no connection' : 'no answer';
+    this.#timer = clock.setTimeout(
+      () => this.#fail('timeout', `${waitedFor} within ${timeoutMs} ms`),
+      timeoutMs,
+    );
+  }
+
+  /** Ends it for a reason of ours: the socket is destroyed at once. */
+  #fail(kind: TransportErrorKind, message: string): void {
+    this.#failure ??= new TransportError(kind, this.#phase, this.#phase !== 'connect', message);
+    this.#stream.destroy(this.#failure);
+  }
+
+  /** Pulled chunk by chunk; leaving early, or failing, destroys the socket. */
+  async *#body(stream: Readable): AsyncGenerator<Uint8Array, void, void> {
+    let isWhole = false;
+    try {
+      for await (const chunk of stream) yield chunk as Uint8Array;
+      isWhole = true;
+    } catch (error) {
+      throw this.#failure ?? this.#translate(error);
+    } finally {
+      if (!isWhole) this.#stream.destroy();
+    }
+  }
+
+  /** got's error without got's options: those hold the token. */
+  #translate(error: unknown): TransportError {
+    const code = codeOf(error);
+    const kind = this.#kind(error, code);
+    const text = error instanceof Error ? error.message : String(error);
+    const message = oneLine(code === '' || text.includes(code) ? text : `${text} (${code})`);
+    return new TransportError(kind, this.#phase, this.#phase !== 'connect', message);
+  }
+
+  #kind(error: unknown, code: string): TransportErrorKind {
+    if (code === 'ETIMEDOUT') return 'timeout';
+    if (/^(?:ERR_TLS|ERR_SSL|CERT_|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|ERR_OSSL)|^EPROTO$/.test(code))
+      return 'tls';
+    // A compressed body that ends too early is cut off, not broken.
+    if (code === 'Z_BUF_ERROR') return 'reset';
+    if (/^(?:HPE_|Z_)/.test(code)) return 'malformed';
+    if (code === '' && this.#phase === 'body') return 'malformed';
+    return this.#phase === 'connect' ? 'connect' : 'reset';
+  }
+}
+
+function gunzip(stream: Readable): Readable {
+  const plain = createGunzip({ chunkSize: GUNZIP_CHUNK_BYTES });
+  // Errors reach the reader through `plain`.
+  return pipeline(stream, plain, () => undefined);
+}
+
+function flatHeaders(from: http.IncomingHttpHeaders): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(from)) {
+    if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(', ') : value;
+  }
+  return headers;
+}
+
+/** The code of the error, or of what it was made from: got wraps. */
+function codeOf(error: unknown): string {
+  for (let at = error, depth = 0; at instanceof Error && depth < 4; at = at.cause, depth++) {
+    if ('code' in at && typeof at.code === 'string' && !at.code.startsWith('ERR_GOT')) return at.code;
+  }
+  return '';
+}
