@@ -155,8 +155,9 @@ async function copyOfNative(found: NativePackage, home: string): Promise<string>
       verbatimSymlinks: true,
       filter: isNeededToRun,
     });
-    await linkLibraries(join(making, 'native'));
+    // In this order: the copy of a folder that nobody may write to is one, too.
     await makeReachable(making);
+    await linkLibraries(join(making, 'native'));
     await rename(making, target);
   } catch (error) {
     await rm(making, { recursive: true, force: true });

@@ -32,7 +32,7 @@ export async function openClients(
   starterGone: boolean,
 ): Promise<Clients> {
   const holders = new Set<Readable>([starter]);
-  /** Those that left as the last, and want to hear when it is over. */
+  /** Those that left, and want to hear whether others go on or it is over. */
   const leavers = new Set<Socket>();
   let greeting: ControlMessage | undefined;
   let closed = false;
@@ -46,6 +46,12 @@ export async function openClients(
     closed = true;
     onGone();
   };
+  /** While the starter alone is left it is open how it goes on: it connects itself next, or closes what it holds. */
+  const dismissLeavers = (): void => {
+    if (holders.size === 0 || (holders.size === 1 && holders.has(starter))) return;
+    for (const socket of leavers) writeMessage(socket, { kind: 'left' });
+    leavers.clear();
+  };
   const onConnection = (socket: Socket): void => {
     // It came while we were going: it sees its connection closed, and starts a supervisor of its own.
     if (closed) {
@@ -53,6 +59,7 @@ export async function openClients(
       return;
     }
     holders.add(socket);
+    dismissLeavers();
     socket.on('error', () => undefined);
     socket.on('close', () => {
       leavers.delete(socket);
@@ -60,9 +67,9 @@ export async function openClients(
     });
     onLines(socket, (line) => {
       if (`${line}\n` !== LEAVE || !holders.has(socket)) return;
-      if (holders.size === 1) leavers.add(socket);
-      else writeMessage(socket, { kind: 'left' });
+      leavers.add(socket);
       drop(socket);
+      dismissLeavers();
     });
     if (greeting !== undefined) writeMessage(socket, greeting);
   };
@@ -76,8 +83,9 @@ export async function openClients(
     gone,
     tell(message) {
       if (message.kind === 'ready' || message.kind === 'failed') greeting = message;
-      for (const holder of holders)
+      for (const holder of holders) {
         if (holder instanceof Socket && holder !== starter) writeMessage(holder, message);
+      }
     },
     async close() {
       closed = true;

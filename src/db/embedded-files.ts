@@ -1,8 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import {
   chmod,
   chown,
   mkdir,
+  mkdtemp,
   readdir,
   readFile,
   realpath,
@@ -11,7 +13,7 @@ import {
   stat,
   writeFile,
 } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { obstacleFor, runsAsRoot, type ServerAccount, serverAccount } from './embedded-account.ts';
 import { embeddedError, systemCode } from './embedded-error.ts';
 
@@ -45,12 +47,9 @@ export const SHARED_DIRECTORY = '/var/lib/longtail';
 /** Makes `.longtail` where it is missing, and says where things are in it. */
 export async function embeddedFiles(directory: string): Promise<EmbeddedFiles> {
   try {
-    if ((await mkdir(directory, { recursive: true, mode: 0o700 })) !== undefined) {
-      // Root's is passable, since another account runs PostgreSQL in it. It cannot be listed.
-      if (runsAsRoot()) await chmod(directory, 0o711);
-      await writeFile(join(directory, '.gitignore'), '*\n');
-    }
+    if (!existsSync(directory)) await makeDirectory(directory);
     const at = await realpath(directory);
+    if (!(await stat(at)).isDirectory()) throw new Error('it is a file.');
     return {
       directory: at,
       lock: join(at, 'lock'),
@@ -65,6 +64,22 @@ export async function embeddedFiles(directory: string): Promise<EmbeddedFiles> {
       'Start longtail where it may write.',
       error,
     );
+  }
+}
+
+/** It appears with all that belongs to it: several commands may be making it at this instant. */
+async function makeDirectory(directory: string): Promise<void> {
+  await mkdir(dirname(directory), { recursive: true });
+  const making = await mkdtemp(`${directory}-`);
+  try {
+    // Root's is passable, since another account runs PostgreSQL in it. It cannot be listed.
+    await chmod(making, runsAsRoot() ? 0o711 : 0o700);
+    // It holds a password, and often lies in a repository.
+    await writeFile(join(making, '.gitignore'), '*\n');
+    await rename(making, directory);
+  } catch (error) {
+    await rm(making, { recursive: true, force: true });
+    if (!['EEXIST', 'ENOTEMPTY'].includes(systemCode(error))) throw error;
   }
 }
 

@@ -14,15 +14,14 @@ const RETRY_MS = 20;
  */
 export async function holdLock(path: string, clock: Clock, givenUp: () => boolean): Promise<boolean> {
   const file = new DatabaseSync(path, { timeout: 0 });
-  // Nothing is ever written: a journal would only lie about.
-  file.exec('PRAGMA journal_mode = MEMORY');
   for (;;) {
     if (givenUp()) {
       file.close();
       return false;
     }
     try {
-      file.exec('BEGIN EXCLUSIVE');
+      // Nothing is ever written: a journal would only lie about. Either statement finds the file locked.
+      file.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
       held.push(file);
       return true;
     } catch (error) {

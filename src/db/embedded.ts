@@ -129,7 +129,7 @@ async function join(
       if (membership !== undefined) return membership;
       candidate ??= await spawnSupervisor(files, options);
       if (candidate.exitCode !== null || candidate.signalCode !== null) {
-        const said = ((await readIfThere(files.log)) ?? '').trim().split('\n').at(-1) ?? '';
+        const said = lastError((await readIfThere(files.log)) ?? '');
         throw embeddedError(
           `The embedded PostgreSQL's supervisor did not start: ${said}`,
           `Read ${files.log}.`,
@@ -232,6 +232,12 @@ async function spawnSupervisor(files: EmbeddedFiles, options: SupervisorOptions)
   } finally {
     closeSync(output);
   }
+}
+
+/** The last line that names an error: a crash ends with a stack and the version of Node. */
+function lastError(log: string): string {
+  const lines = log.trim().split('\n');
+  return lines.findLast((line) => /error/i.test(line)) ?? lines.at(-1) ?? '';
 }
 
 /** The little it needs. Debugger flags and the like in `NODE_OPTIONS` are meant for this process, not for that one. */

@@ -113,6 +113,14 @@ test('a path too long for a socket is no obstacle', async () => {
   expect(existsSync(dirname(controlPath))).toBe(false);
 });
 
+test('a file in the place of the directory is refused', async () => {
+  const { folder, options } = workplace();
+  await writeFile(join(folder, '.longtail'), '');
+  expect((await failureOf(options())).message).toBe(
+    `The directory ${join(folder, '.longtail')} cannot be used: it is a file.`,
+  );
+});
+
 test('a directory reached through a link is the directory', async () => {
   const { folder, options } = workplace();
   await using first = await startEmbedded(options());

@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { chown } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { startEmbedded } from '../../src/db/embedded.ts';
@@ -40,8 +39,8 @@ test('everything is killed at once: the next start recovers', async () => {
   const { url } = await program.next();
   await withSql(url, (sql) => sql`CREATE TABLE kept AS SELECT 1 AS number`);
   const { serverPid, supervisorPid } = runningState(options().directory);
-  await program.kill();
   for (const pid of [supervisorPid, serverPid]) killHard(pid);
+  await program.kill();
   // At once, while processes of the old server may still be ending.
   await using server = await startEmbedded(options());
   expect(server.url).toBe(url);
@@ -165,7 +164,6 @@ test('a state file that makes no sense is no obstacle', async () => {
   const { options } = workplace();
   const first = await startEmbedded(options());
   await first.close();
-  const { uid, gid } = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
   for (const text of [
     '',
     '{',
@@ -173,7 +171,6 @@ test('a state file that makes no sense is no obstacle', async () => {
     '{"supervisorPid": 1, "controlPath": "/nowhere/control.sock"}',
   ]) {
     writeFileSync(join(first.directory, 'server.json'), text);
-    await chown(join(first.directory, 'server.json'), uid, gid);
     const server = await startEmbedded(options());
     await server.close();
   }
