@@ -2,16 +2,23 @@
 
 import type { Sql } from 'postgres';
 import { z } from 'zod';
-import { addDays, daysBetween, earlierDay, FINAL_LAG_DAYS, isDay, laterDay, oldestDayKept } from './domain/day.ts';
+import {
+  addDays,
+  daysBetween,
+  earlierDay,
+  FINAL_LAG_DAYS,
+  isDay,
+  laterDay,
+  oldestDayKept,
+} from './domain/day.ts';
 import { type Dataset, type Day, parseDataset, SEARCH_TYPES, type SearchType } from './domain/slice.ts';
 import { LongtailError } from './errors.ts';
 import type { BudgetRule } from './machines/quota-window.ts';
+import { MAX_BATCH_SIZE } from './search-console/batch-request.ts';
+import { MAX_ROW_LIMIT } from './search-console/query.ts';
+import { GOOGLE_API_ROOT, secureApiRoot, secureUrl } from './search-console/root.ts';
 import type { Credentials, SyncOptions } from './sync-types.ts';
 
-export const DEFAULT_API_ROOT = 'https://searchconsole.googleapis.com/';
-export const GOOGLE_TOKEN_URL = 'https://oauth2.googleapis.com/token';
-export const MOST_ROWS_PER_PAGE = 25_000;
-export const LARGEST_BATCH = 1_000;
 export const MOST_CONCURRENCY = 64;
 
 export interface Config {
@@ -34,7 +41,7 @@ export interface Config {
   readonly apiRoot: string;
   readonly tokenUrl: string | undefined;
   readonly migrate: boolean;
-  readonly prepare: boolean;
+  readonly prepare: boolean | undefined;
   readonly haltDeadlineMs: number;
 }
 
@@ -52,8 +59,8 @@ const yesOrNo = (name: string) => z.boolean(`${name} is true or false.`);
 
 const numbers = z.object({
   maxConcurrency: whole('maxConcurrency', 1, MOST_CONCURRENCY).default(3),
-  batchSize: whole('batchSize', 1, LARGEST_BATCH).default(50),
-  rowsPerPage: whole('rowsPerPage', 1, MOST_ROWS_PER_PAGE).default(MOST_ROWS_PER_PAGE),
+  batchSize: whole('batchSize', 1, MAX_BATCH_SIZE).default(50),
+  rowsPerPage: whole('rowsPerPage', 1, MAX_ROW_LIMIT).default(MAX_ROW_LIMIT),
   requestsPerMinute: whole('requestsPerMinute', 1, 40_000).default(1_200),
   maxAttempts: whole('maxAttempts', 1, 100).default(5),
   haltDeadlineMs: whole('haltDeadlineMs', 100, 600_000).default(5_000),
@@ -61,7 +68,7 @@ const numbers = z.object({
   refresh: yesOrNo('refresh').default(false),
   acceptShrunk: yesOrNo('acceptShrunk').default(false),
   migrate: yesOrNo('migrate').default(true),
-  prepare: yesOrNo('prepare').default(true),
+  prepare: yesOrNo('prepare').optional(),
   extraBudgets: z
     .array(
       z.object({
@@ -161,22 +168,6 @@ function readSearchTypes(names: unknown): SearchType[] {
   return [...new Set(types)];
 }
 
-/** No token goes to a root that is neither https nor this machine. */
-export function checkRoot(name: string, root: string): string {
-  if (!URL.canParse(root)) throw wrong(`${name} "${root}" is not a URL.`, 'Write it as https://host/.');
-  const url = new URL(root);
-  const loopback =
-    ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname) || url.hostname.startsWith('127.');
-  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && loopback)) {
-    throw new LongtailError(
-      'INSECURE_ROOT',
-      `${name} ${url.protocol}//${url.host}/ is neither https nor on this machine.`,
-      'Access tokens go to https or to loopback addresses only.',
-    );
-  }
-  return url.href;
-}
-
 /** @throws LongtailError BAD_OPTION or INSECURE_ROOT, in one sentence with the next step. */
 export function readConfig(options: SyncOptions, today: Day): Config {
   const siteUrl = checkSiteUrl(options.siteUrl);
@@ -190,9 +181,9 @@ export function readConfig(options: SyncOptions, today: Day): Config {
   }
   const { days, ...rest } = parsed.data;
   const range = readRange(options, days, today);
-  const root = checkRoot('apiRoot', options.apiRoot ?? DEFAULT_API_ROOT);
   return {
     ...rest,
+    prepare: rest.prepare,
     ...range,
     siteUrl,
     today,
@@ -200,8 +191,8 @@ export function readConfig(options: SyncOptions, today: Day): Config {
     datasets: readDatasets(options.datasets ?? ['page', 'page+query']),
     searchTypes: readSearchTypes(options.searchTypes ?? ['web']),
     credentials: options.credentials,
-    apiRoot: root.endsWith('/') ? root : `${root}/`,
-    tokenUrl: options.tokenUrl === undefined ? undefined : checkRoot('tokenUrl', options.tokenUrl),
+    apiRoot: secureApiRoot(options.apiRoot ?? GOOGLE_API_ROOT, 'apiRoot'),
+    tokenUrl: options.tokenUrl === undefined ? undefined : secureUrl(options.tokenUrl, 'tokenUrl').href,
   };
 }
 

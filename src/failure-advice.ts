@@ -14,9 +14,9 @@ export interface Advice {
   readonly nextStep: string;
 }
 
-export function explainFatal({ code, reason }: Fatal, context: AdviceContext): Advice {
+export function explainFatal({ code, reason, nextStep }: Fatal, context: AdviceContext): Advice {
   const known = ERROR_CODES.find((candidate) => candidate === code) ?? 'INTERNAL';
-  return { code: known, message: reason, nextStep: nextStepFor(known, context) };
+  return { code: known, message: reason, nextStep: nextStep ?? nextStepFor(known, context) };
 }
 
 function nextStepFor(code: ErrorCode, { siteUrl, serviceAccountEmail }: AdviceContext): string {

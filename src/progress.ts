@@ -24,18 +24,19 @@ export interface ProgressPlan {
   readonly daysPlanned: number;
 }
 
+/** What is read off the machines at the moment of asking. */
+export type MachineFigures = Pick<
+  Progress,
+  'state' | 'pagesWaiting' | 'maxConcurrency' | 'quotaUsed' | 'quotaLimit'
+>;
+
 export interface ProgressTracker {
   readonly counters: Counters;
   /** The plan is known, or known better: slices that need no call count as done at once. */
   planned(plan: ProgressPlan): void;
   /** A slice of this day is complete, failed, or proved not published. */
   sliceDone(day: Day): void;
-  quotaUsed(used: number, limit: number): void;
-  snapshot(machine: {
-    readonly state: string;
-    readonly pagesWaiting: number;
-    readonly maxConcurrency: number;
-  }): Progress;
+  snapshot(now: MachineFigures): Progress;
 }
 
 export function createProgress(clock: Clock): ProgressTracker {
@@ -52,7 +53,6 @@ export function createProgress(clock: Clock): ProgressTracker {
   let openByDay = new Map<Day, number>();
   let doneByRun = 0;
   let firstDoneAt: number | null = null;
-  let quota = { used: 0, limit: 0 };
 
   return {
     counters,
@@ -68,14 +68,11 @@ export function createProgress(clock: Clock): ProgressTracker {
       if (left <= 0) openByDay.delete(day);
       else openByDay.set(day, left);
     },
-    quotaUsed(used, limit) {
-      quota = { used, limit };
-    },
-    snapshot(machine) {
+    snapshot(now) {
       const elapsedMs = Math.max(0, clock.now() - startedAt);
       const left = Math.max(0, plan.slicesPlanned - plan.slicesDone - doneByRun);
       return {
-        ...machine,
+        ...now,
         slicesPlanned: plan.slicesPlanned,
         slicesDone: plan.slicesPlanned - left,
         daysPlanned: plan.daysPlanned,
@@ -86,8 +83,6 @@ export function createProgress(clock: Clock): ProgressTracker {
         httpCalls: counters.httpCalls,
         retries: counters.retries,
         quotaRefusals: counters.quotaRefusals,
-        quotaUsed: quota.used,
-        quotaLimit: quota.limit,
         pagesInFlight: counters.pagesInFlight,
         elapsedMs,
         remainingMs:

@@ -25,8 +25,14 @@ export interface RateLimiterOptions {
 /** One limiter for several synchronisations: two properties under one account share its user's and project's quota. */
 export interface RateLimiter {
   readonly actor: ActorRefFrom<typeof rateLimiterMachine>;
-  /** Runs whose leases it has seen itself: those are not recovered from the database a second time. */
-  readonly runs: Set<string>;
+  /** Scopes whose earlier leases it has counted: what came since, it has granted itself. */
+  readonly knownScopes: Set<string>;
+  /**
+   * Holds a user's scope against other processes for as long as one of this limiter's synchronisations needs it: `lock`
+   * takes it, and that of the next one is called when the holder has ended. Returns what gives it up, to be called once
+   * the holder's own lock is released.
+   */
+  holdUser(userScope: string, lock: () => Promise<void>): Promise<() => Promise<void>>;
   close(): void;
 }
 
@@ -50,7 +56,24 @@ export function createRateLimiter(options: RateLimiterOptions = {}): RateLimiter
     ...(inspect === undefined ? {} : { inspect }),
   });
   actor.start();
-  return { actor, runs: new Set(), close: () => actor.stop() };
+  return { actor, knownScopes: new Set(), holdUser: createUserHolds(), close: () => actor.stop() };
+}
+
+function createUserHolds(): RateLimiter['holdUser'] {
+  const queues = new Map<string, (() => Promise<void>)[]>();
+  return async (userScope, lock) => {
+    const holders = queues.get(userScope) ?? [];
+    queues.set(userScope, holders);
+    if (holders.length === 0) await lock();
+    holders.push(lock);
+    return async () => {
+      const wasFirst = holders[0] === lock;
+      holders.splice(holders.indexOf(lock), 1);
+      const [next] = holders;
+      // Another process may have been faster: then both go on, and a refusal lowers the limits.
+      if (wasFirst && next !== undefined) await next().catch(() => undefined);
+    };
+  };
 }
 
 /** XState's clock out of ours: it takes the same two functions. */

@@ -14,7 +14,7 @@ import type { CallEvent, CallOrder, CallOutcome, Page, PageResult } from '../mac
 import type { Auth } from '../search-console/auth.ts';
 import type { CallEnd, Client, PageOutcome } from '../search-console/call.ts';
 import type { QueryAnswer } from '../search-console/decode-rows.ts';
-import { calendarRequest, sliceRequest } from '../search-console/query.ts';
+import { calendarQuery, sliceQuery } from '../search-console/query.ts';
 import type { CallRegistry } from './call-registry.ts';
 import type { CalendarEntry, Catalogue, CatalogueEntry } from './catalogue.ts';
 
@@ -137,7 +137,10 @@ class BatchCall {
     if (leased.kind !== 'ok') return this.#unsent(databaseOutcome(leased));
     if (this.#signal.aborted) return this.#unsent({ kind: 'aborted' });
     const token = await auth.token();
-    if (token.kind === 'failed') return this.#unsent({ kind: 'fatal', fatal: token });
+    if (token.kind === 'failed') {
+      const { code, reason, nextStep } = token;
+      return this.#unsent({ kind: 'fatal', fatal: { code, reason, nextStep } });
+    }
     if (token.kind === 'unavailable') return this.#unsent({ kind: 'failed', reason: token.reason });
     if (this.#signal.aborted) return this.#unsent({ kind: 'aborted' });
 
@@ -177,8 +180,8 @@ class BatchCall {
 
   #requestOf({ startRow }: Page, entry: CatalogueEntry) {
     return entry.kind === 'slice'
-      ? sliceRequest(entry.slice, { startRow, rowLimit: this.#ports.rowsPerPage })
-      : calendarRequest(entry.siteUrl, entry.searchType, entry.from, entry.to);
+      ? sliceQuery(entry.slice, { startRow, rowLimit: this.#ports.rowsPerPage })
+      : calendarQuery(entry);
   }
 
   async #takeAnswer(pending: PendingPage | undefined, outcome: PageOutcome, token: string): Promise<void> {

@@ -44,3 +44,16 @@ export async function readCoverage(sql: Sql, run: RunIdentity, range: CoverageRa
     from judged j left join this_run r on true
     order by j.date desc, j.search_type, j.dataset`;
 }
+
+/** What the table has of a property, outside of any run. Empty when the property was never synchronised. */
+export async function readPropertyCoverage(
+  sql: Sql,
+  siteUrl: string,
+  range: CoverageRange,
+): Promise<Coverage[]> {
+  const [property] = await sql<{ id: string }[]>`
+    select id::text as "id" from longtail.property where site_url = ${siteUrl}::text`;
+  return property === undefined
+    ? []
+    : readCoverage(sql, { propertyId: property.id, runId: '0', epoch: '0' }, range);
+}

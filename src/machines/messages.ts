@@ -32,6 +32,8 @@ export type HaltReason =
 export interface Fatal {
   readonly code: string;
   readonly reason: string;
+  /** What the user can do, where whoever found it knows best. */
+  readonly nextStep?: string;
 }
 
 /** What came of one page. */

@@ -1,0 +1,25 @@
+/**
+ * Longtail copies a site's whole Google Search Console history into your own PostgreSQL: fast, never over quota, never
+ * wrong after a crash.
+ */
+
+export type { Dataset, Day, SearchType } from './domain/slice.ts';
+export { ERROR_CODES, type ErrorCode, LongtailError } from './errors.ts';
+export type { HaltReason, QuotaKind } from './machines/messages.ts';
+export type { BudgetRule } from './machines/quota-window.ts';
+export { createRateLimiter, type RateLimiter, type RateLimiterOptions } from './rate-limiter.ts';
+export { createSync } from './sync.ts';
+export type {
+  Credentials,
+  DryRun,
+  Outcome,
+  Progress,
+  QuotaEvent,
+  RetryEvent,
+  RunFigures,
+  SliceEvent,
+  SliceFailure,
+  Sync,
+  SyncEvents,
+  SyncOptions,
+} from './sync-types.ts';

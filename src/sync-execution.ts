@@ -1,0 +1,384 @@
+/**
+ * One run of the machines: provides the actors, starts the coordinator, turns what it emits into figures and events.
+ */
+import { type ActorRefFrom, createActor, type SnapshotFrom } from 'xstate';
+import { createCallRegistry } from './actors/call-registry.ts';
+import { createCatalogue } from './actors/catalogue.ts';
+import { createFetchBatch } from './actors/fetch-batch.ts';
+import { createLoadPlan, type PlanSummary } from './actors/load-plan.ts';
+import { createProbeDatabase } from './actors/probe-database.ts';
+import { createReapWorker } from './actors/reap-worker.ts';
+import { type Config, daysIn } from './config.ts';
+import type { Clock } from './domain/clock.ts';
+import type { Day } from './domain/slice.ts';
+import type { Listeners } from './listeners.ts';
+import { batchWorkerMachine } from './machines/batch-worker.ts';
+import { coordinatorMachine } from './machines/coordinator.ts';
+import type { CoordinatorEmitted, Ending } from './machines/coordinator-context.ts';
+import { countWaiting } from './machines/dispatch.ts';
+import type { HaltReason } from './machines/messages.ts';
+import { keysOf } from './machines/plan.ts';
+import type { Budget } from './machines/quota-window.ts';
+import type { RateLimiterEmitted } from './machines/rate-limiter.ts';
+import { createProgress, type ProgressTracker } from './progress.ts';
+import { actorClock } from './rate-limiter.ts';
+import type { Resources } from './sync-resources.ts';
+import type { Progress, QuotaEvent, RetryEvent, SyncEvents, SyncOptions } from './sync-types.ts';
+
+const RETRY_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
+const CALL_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
+const PROBE_BACKOFF = { baseMs: 500, maxMs: 10_000 };
+const MAX_DATABASE_PROBES = 30;
+const MAX_CONSECUTIVE_CALL_FAILURES = 10;
+const MAX_WORKER_RESTARTS = 5;
+const PROGRESS_INTERVAL_MS = 100;
+
+type CoordinatorRef = ActorRefFrom<typeof coordinatorMachine>;
+
+export interface Execution {
+  /** How the coordinator ended. Rejects only for a bug. */
+  readonly ended: Promise<Ending>;
+  readonly figures: ProgressTracker;
+  halt(reason: HaltReason): void;
+  fail(code: string, reason: string): void;
+  pause(): void;
+  resume(): void;
+  setConcurrency(maxConcurrency: number): void;
+  progress(): Progress;
+  /** Aborts and waits for what is under way, at most `deadlineMs`. Resolves whether all of it ended. */
+  quiesce(deadlineMs: number): Promise<boolean>;
+}
+
+export function startExecution(
+  config: Config,
+  resources: Resources,
+  clock: Clock,
+  listeners: Listeners<SyncEvents>,
+  inspect: SyncOptions['inspect'],
+): Execution {
+  const { store, client, auth, limiter, run, scopes, telemetry } = resources;
+  const catalogue = createCatalogue();
+  const calls = createCallRegistry();
+  const figures = createProgress(clock);
+  const scope = new AbortController();
+  const leftBehind = new Set<Promise<unknown>>();
+  const background = (work: Promise<unknown>): void => {
+    leftBehind.add(work);
+    void work.finally(() => leftBehind.delete(work)).catch(() => undefined);
+  };
+
+  const observer = observeCalls(figures, telemetry);
+  const machine = coordinatorMachine.provide({
+    actors: {
+      batchWorker: batchWorkerMachine.provide({
+        actors: {
+          fetchBatch: createFetchBatch({
+            client,
+            auth,
+            store,
+            clock,
+            catalogue,
+            calls,
+            rowsPerPage: config.rowsPerPage,
+            graceMs: resources.graceMs,
+            scope: scope.signal,
+            observer,
+            background,
+          }),
+        },
+      }),
+      loadPlan: createLoadPlan({
+        store,
+        clock,
+        catalogue,
+        siteUrl: config.siteUrl,
+        range: config,
+        today: config.today,
+        onPlanned: (plan) => figures.planned(planFigures(config, plan)),
+        scope: scope.signal,
+        background,
+      }),
+      probeDatabase: createProbeDatabase(store),
+      reapWorker: createReapWorker(calls),
+    },
+  });
+  const coordinator = createActor(machine, {
+    input: {
+      runId: run.runId,
+      limiter: limiter.actor,
+      scopes,
+      maxConcurrency: config.maxConcurrency,
+      batchSize: config.batchSize,
+      maxAttempts: config.maxAttempts,
+      maxConsecutiveCallFailures: MAX_CONSECUTIVE_CALL_FAILURES,
+      maxWorkerRestarts: MAX_WORKER_RESTARTS,
+      maxDatabaseProbes: MAX_DATABASE_PROBES,
+      haltDeadlineMs: config.haltDeadlineMs,
+      retryBackoff: RETRY_BACKOFF,
+      callBackoff: CALL_BACKOFF,
+      probeBackoff: PROBE_BACKOFF,
+    },
+    clock: actorClock(clock),
+    ...(inspect === undefined ? {} : { inspect }),
+  });
+
+  const progress = (): Progress =>
+    figures.snapshot({
+      ...machineFigures(coordinator.getSnapshot()),
+      ...fullestBudget(limiter.actor.getSnapshot().context.budgets, scopes),
+    });
+  const tellProgress = throttle(clock, PROGRESS_INTERVAL_MS, () => listeners.emit('progress', progress()));
+  const unsubscribe = [
+    coordinator.on('*', (event) => {
+      noteCoordinator(event, { figures, catalogue, listeners, telemetry });
+    }),
+    limiter.actor.on('*', (event) => {
+      noteLimiter(event, scopes, { figures, listeners, telemetry });
+    }),
+  ];
+  const ended = new Promise<Ending>((resolve, reject) => {
+    coordinator.subscribe({
+      next: () => tellProgress.soon(),
+      error: reject,
+      complete: () => {
+        const { output } = coordinator.getSnapshot();
+        if (output === undefined) reject(new Error('the coordinator ended without saying how'));
+        else resolve(output);
+      },
+    });
+  }).finally(() => {
+    for (const stop of unsubscribe) stop.unsubscribe();
+    tellProgress.now();
+  });
+
+  telemetry.runStarted(
+    {
+      runId: run.runId,
+      from: config.from,
+      to: config.to,
+      datasets: config.datasets,
+      searchTypes: config.searchTypes,
+      maxConcurrency: config.maxConcurrency,
+      batchSize: config.batchSize,
+    },
+    () => gauges(coordinator, limiter.actor.getSnapshot().context.budgets, scopes, figures),
+  );
+  coordinator.start();
+
+  return {
+    ended,
+    figures,
+    halt: (reason) => {
+      telemetry.haltStarted(reason.kind);
+      coordinator.send({ type: 'halt', reason });
+    },
+    fail: (code, reason) => coordinator.send({ type: 'fail', fatal: { code, reason } }),
+    pause: () => coordinator.send({ type: 'pause' }),
+    resume: () => coordinator.send({ type: 'resume' }),
+    setConcurrency: (maxConcurrency) => coordinator.send({ type: 'concurrency.change', maxConcurrency }),
+    progress,
+    async quiesce(deadlineMs) {
+      scope.abort();
+      const quiet = Promise.all([calls.endAll(), Promise.allSettled([...leftBehind])]).then(() => true);
+      let timer: unknown;
+      const late = new Promise<boolean>((resolve) => {
+        timer = clock.setTimeout(() => resolve(false), deadlineMs);
+      });
+      return Promise.race([quiet, late]).finally(() => clock.clearTimeout(timer));
+    },
+  };
+}
+
+function observeCalls(figures: ProgressTracker, telemetry: Resources['telemetry']) {
+  return {
+    callStarted: (input: Parameters<Resources['telemetry']['callStarted']>[0]) => {
+      const span = telemetry.callStarted(input);
+      let inFlight = 0;
+      return {
+        sent(pages: number) {
+          figures.counters.httpCalls += 1;
+          figures.counters.apiCalls += pages;
+          inFlight = pages;
+          figures.counters.pagesInFlight += pages;
+          span.sent(pages);
+        },
+        page: span.page,
+        ended(outcome: Parameters<typeof span.ended>[0]) {
+          figures.counters.pagesInFlight -= inFlight;
+          span.ended(outcome);
+        },
+      };
+    },
+  };
+}
+
+interface Watchers {
+  readonly figures: ProgressTracker;
+  readonly listeners: Listeners<SyncEvents>;
+  readonly telemetry: Resources['telemetry'];
+}
+
+function noteCoordinator(
+  event: CoordinatorEmitted,
+  { figures, catalogue, listeners, telemetry }: Watchers & { catalogue: ReturnType<typeof createCatalogue> },
+): void {
+  const retry = (told: RetryEvent): void => {
+    telemetry.retried(told);
+    listeners.emit('retry', told);
+  };
+  switch (event.type) {
+    case 'page.committed': {
+      figures.counters.rows += event.rows;
+      const { next } = event;
+      if (next.kind === 'page') return;
+      const entry = catalogue.get(event.sliceId);
+      if (entry?.kind !== 'slice') return;
+      catalogue.remove(event.sliceId);
+      if (next.kind === 'again') return;
+      const { searchType, dataset, date } = entry.slice;
+      figures.sliceDone(date);
+      const { rows } = entry;
+      if (next.kind === 'failed') {
+        listeners.emit('slice', { searchType, dataset, date, status: 'failed', rows, reason: next.reason });
+      } else {
+        const status = next.kind === 'sealed' ? 'complete' : 'notPublished';
+        listeners.emit('slice', { searchType, dataset, date, status, rows });
+      }
+      return;
+    }
+    case 'page.failed': {
+      if (!event.final) return;
+      const entry = catalogue.get(event.sliceId);
+      if (entry?.kind !== 'slice') return;
+      catalogue.remove(event.sliceId);
+      const { searchType, dataset, date } = entry.slice;
+      figures.sliceDone(date);
+      listeners.emit('slice', { searchType, dataset, date, status: 'failed', rows: 0, reason: event.reason });
+      return;
+    }
+    case 'retry.scheduled':
+      figures.counters.retries += event.pages;
+      retry({ kind: 'pages', pages: event.pages, delayMs: event.delayMs });
+      return;
+    case 'call.failed':
+      figures.counters.retries += 1;
+      retry({ kind: 'call', reason: event.reason, inARow: event.inARow });
+      return;
+    case 'worker.restarted':
+      retry({ kind: 'worker', workerId: event.workerId });
+      return;
+    case 'database.away':
+      retry({ kind: 'database', reason: event.reason });
+      return;
+    case 'database.back':
+    case 'concurrency.changed':
+      return;
+  }
+}
+
+function noteLimiter(
+  event: RateLimiterEmitted,
+  scopes: readonly string[],
+  { figures, listeners, telemetry }: Watchers,
+): void {
+  const tell = (quota: QuotaEvent): void => {
+    telemetry.quota(quota);
+    listeners.emit('quota', quota);
+  };
+  // A shared limiter speaks of others' budgets, too.
+  const concerns = (...named: readonly string[]): boolean => named.some((scope) => scopes.includes(scope));
+  switch (event.type) {
+    case 'quota.used':
+      // Read off the limiter when progress is told, not counted.
+      return;
+    case 'quota.approaching':
+      if (concerns(event.scope)) {
+        tell({ kind: 'approaching', scope: event.scope, used: event.spent, limit: event.limit });
+      }
+      return;
+    case 'quota.refused':
+      if (!concerns(...event.scopes)) return;
+      figures.counters.quotaRefusals += 1;
+      tell({ kind: 'refused', quota: event.quota });
+      return;
+    case 'quota.lowered':
+      if (concerns(event.scope)) tell({ kind: 'lowered', scope: event.scope, limit: event.limit });
+      return;
+    case 'quota.cooling':
+      tell({ kind: 'cooling', quota: event.quota, coolingMs: event.coolingMs });
+      return;
+  }
+}
+
+function planFigures(config: Config, plan: PlanSummary) {
+  const openSlicesByDay = new Map<Day, number>();
+  for (const { date } of plan.toFetch) openSlicesByDay.set(date, (openSlicesByDay.get(date) ?? 0) + 1);
+  const slicesPlanned = keysOf(config).length;
+  return {
+    slicesPlanned,
+    slicesDone: slicesPlanned - plan.toFetch.length,
+    openSlicesByDay,
+    daysPlanned: daysIn(config),
+  };
+}
+
+function machineFigures(snapshot: SnapshotFrom<typeof coordinatorMachine>) {
+  const { queues, maxConcurrency } = snapshot.context;
+  return {
+    state: statePath(snapshot.value),
+    pagesWaiting: countWaiting(queues) + queues.delayed.reduce((sum, { pages }) => sum + pages.length, 0),
+    maxConcurrency,
+  };
+}
+
+/** The budget of this run's scopes that has the least room left, by share. */
+function fullestBudget(budgets: readonly Budget[], scopes: readonly string[]) {
+  const [fullest] = budgets
+    .filter(({ scope }) => scopes.includes(scope))
+    .sort((a, b) => b.spent / b.limit - a.spent / a.limit);
+  return { quotaUsed: fullest?.spent ?? 0, quotaLimit: fullest?.limit ?? 0 };
+}
+
+/** `{ running: { working: 'dispatching' } }` → `running.working.dispatching`. */
+export function statePath(value: unknown): string {
+  if (typeof value === 'string') return value;
+  if (typeof value !== 'object' || value === null) return '';
+  return Object.entries(value)
+    .map(([state, child]) => `${state}.${statePath(child)}`)
+    .join('|');
+}
+
+function gauges(
+  coordinator: CoordinatorRef,
+  budgets: readonly Budget[],
+  scopes: readonly string[],
+  figures: ProgressTracker,
+) {
+  const snapshot = coordinator.getSnapshot();
+  const workers: Record<string, number> = {};
+  for (const { status } of snapshot.context.workers) workers[status] = (workers[status] ?? 0) + 1;
+  return {
+    pagesWaiting: machineFigures(snapshot).pagesWaiting,
+    pagesInFlight: figures.counters.pagesInFlight,
+    workers,
+    budgets: budgets.filter(({ scope }) => scopes.includes(scope)),
+  };
+}
+
+/** At most once an interval, and never later than one after it was asked for. */
+function throttle(clock: Clock, intervalMs: number, tell: () => void) {
+  let timer: unknown;
+  return {
+    soon() {
+      timer ??= clock.setTimeout(() => {
+        timer = undefined;
+        tell();
+      }, intervalMs);
+    },
+    now() {
+      clock.clearTimeout(timer);
+      timer = undefined;
+      tell();
+    },
+  };
+}

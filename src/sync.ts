@@ -1,0 +1,273 @@
+/**
+ * One property's synchronisation, from outside: opened, run once, steered, closed.
+ *
+ *   ready ──run──► opening ──► running ──► ended
+ *     └──────────────── close ─────────────────► closed
+ */
+import { type Config, MOST_CONCURRENCY, readConfig } from './config.ts';
+import { analyze, cleanUp } from './db/cleanup.ts';
+import { readPropertyCoverage } from './db/coverage.ts';
+import { readOutcome } from './db/outcome.ts';
+import { finishRun } from './db/run.ts';
+import { type Clock, systemClock } from './domain/clock.ts';
+import { pacificDay } from './domain/day.ts';
+import { LongtailError } from './errors.ts';
+import { explainFatal } from './failure-advice.ts';
+import { createListeners } from './listeners.ts';
+import type { Ending } from './machines/coordinator-context.ts';
+import type { HaltReason } from './machines/messages.ts';
+import { keysOf, missingKeys } from './machines/plan.ts';
+import { type Execution, startExecution } from './sync-execution.ts';
+import { openDatabase, openResources, type Resources } from './sync-resources.ts';
+import type { DryRun, Outcome, RunFigures, Sync, SyncEvents, SyncOptions } from './sync-types.ts';
+
+/**
+ * Prepares one property's synchronisation. Nothing is opened before `run` or `dryRun`.
+ * @throws LongtailError `BAD_OPTION` or `INSECURE_ROOT`, saying what is wrong and what to write instead.
+ */
+export function createSync(options: SyncOptions): Sync {
+  const clock = systemClock;
+  return new PropertySync(readConfig(options, pacificDay(clock.now())), options, clock);
+}
+
+type Phase =
+  | { readonly kind: 'ready' }
+  /** Connections are being opened: what is asked for now is kept until there is somebody to ask. */
+  | {
+      readonly kind: 'opening';
+      halt: HaltReason | undefined;
+      isPaused: boolean;
+      maxConcurrency: number | undefined;
+    }
+  | { readonly kind: 'running'; readonly execution: Execution }
+  | { readonly kind: 'ended' }
+  | { readonly kind: 'closed' };
+
+class PropertySync implements Sync {
+  readonly #config: Config;
+  readonly #options: SyncOptions;
+  readonly #clock: Clock;
+  readonly #listeners = createListeners<SyncEvents>();
+  #phase: Phase = { kind: 'ready' };
+  #running: Promise<Outcome> | undefined;
+  /** A halt that comes when the machines have ended cuts the tidying short. */
+  #isHalting = false;
+
+  constructor(config: Config, options: SyncOptions, clock: Clock) {
+    this.#config = config;
+    this.#options = options;
+    this.#clock = clock;
+  }
+
+  on<K extends keyof SyncEvents>(type: K, listener: (event: SyncEvents[K]) => void): () => void {
+    return this.#listeners.on(type, listener);
+  }
+
+  async run({ signal }: { readonly signal?: AbortSignal } = {}): Promise<Outcome> {
+    if (this.#phase.kind === 'closed') {
+      throw new LongtailError(
+        'CLOSED',
+        'This synchronisation is closed.',
+        'Make a new one with createSync().',
+      );
+    }
+    if (this.#phase.kind !== 'ready') {
+      throw new LongtailError(
+        'ALREADY_RUN',
+        'This synchronisation has been run.',
+        'Make a new one with createSync().',
+      );
+    }
+    this.#phase = { kind: 'opening', halt: undefined, isPaused: false, maxConcurrency: undefined };
+    const onAbort = (): void => this.#askToHalt({ kind: 'asked', reason: abortReason(signal) });
+    if (signal?.aborted === true) onAbort();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    this.#running = this.#execute().finally(() => {
+      signal?.removeEventListener('abort', onAbort);
+      if (this.#phase.kind !== 'closed') this.#phase = { kind: 'ended' };
+    });
+    return this.#running;
+  }
+
+  async #execute(): Promise<Outcome> {
+    const startedAt = this.#clock.now();
+    const resources = await openResources(this.#config, this.#options, this.#clock);
+    try {
+      const execution = startExecution(
+        this.#config,
+        resources,
+        this.#clock,
+        this.#listeners,
+        this.#options.inspect,
+      );
+      this.#enterRunning(execution);
+      void resources.lock.lost.then((reason) =>
+        execution.fail('LOCK_LOST', `the property's lock is lost: ${reason}`),
+      );
+      try {
+        const ending = await execution.ended;
+        await execution.quiesce(this.#config.haltDeadlineMs);
+        return await this.#conclude(ending, resources, execution, startedAt);
+      } catch (error) {
+        resources.telemetry.runThrew(error);
+        await execution.quiesce(this.#config.haltDeadlineMs);
+        throw error;
+      }
+    } finally {
+      await resources.close();
+    }
+  }
+
+  #enterRunning(execution: Execution): void {
+    const before = this.#phase;
+    this.#phase = { kind: 'running', execution };
+    if (before.kind !== 'opening') return;
+    if (before.maxConcurrency !== undefined) execution.setConcurrency(before.maxConcurrency);
+    if (before.isPaused) execution.pause();
+    if (before.halt !== undefined) execution.halt(before.halt);
+  }
+
+  /** Writes down how it ended, tidies, and reads the figures from the tables. */
+  async #conclude(
+    ending: Ending,
+    resources: Resources,
+    execution: Execution,
+    startedAt: number,
+  ): Promise<Outcome> {
+    const { run, telemetry, database, auth } = resources;
+    const { counters } = execution.figures;
+    await finishRun(database.sql, run, endOf(ending));
+    if (ending.status === 'complete' || ending.status === 'completeWithFailures') {
+      await cleanUp(database.sql, run.propertyId, () => this.#isHalting);
+      if (counters.rows > 0) await analyze(database.sql);
+    }
+    const { rows, failures, ...slices } = await readOutcome(database.sql, run, this.#config);
+    const figures: RunFigures = {
+      siteUrl: this.#config.siteUrl,
+      from: this.#config.from,
+      to: this.#config.to,
+      slices: { planned: keysOf(this.#config).length, ...slices },
+      rows,
+      failures,
+      apiCalls: counters.apiCalls,
+      httpCalls: counters.httpCalls,
+      retries: counters.retries,
+      quotaRefusals: counters.quotaRefusals,
+      durationMs: this.#clock.now() - startedAt,
+      peakRssBytes: process.resourceUsage().maxRSS * 1_024,
+    };
+    const outcome = outcomeOf(ending, figures, auth.identity.serviceAccountEmail);
+    telemetry.runEnded({
+      status: outcome.status,
+      ...('failure' in outcome ? { reason: outcome.failure.message } : {}),
+      rows: counters.rows,
+      apiCalls: counters.apiCalls,
+      httpCalls: counters.httpCalls,
+    });
+    return outcome;
+  }
+
+  async dryRun(): Promise<DryRun> {
+    const { database, close } = await openDatabase(this.#config, this.#clock);
+    try {
+      const held = await readPropertyCoverage(database.sql, this.#config.siteUrl, this.#config);
+      const missing = this.#config.refresh ? keysOf(this.#config) : missingKeys(this.#config, held);
+      const calendars = new Set(missing.map(({ searchType }) => searchType)).size;
+      const apiCalls = missing.length + calendars;
+      const { batchSize, requestsPerMinute, siteUrl, from, to } = this.#config;
+      return {
+        siteUrl,
+        from,
+        to,
+        slicesPlanned: keysOf(this.#config).length,
+        slicesToFetch: missing.length,
+        apiCalls,
+        httpCalls: Math.ceil(calendars / batchSize) + Math.ceil(missing.length / batchSize),
+        // The first minute's worth goes out at once; each further one has to wait for a window.
+        durationMs: apiCalls === 0 ? 0 : Math.floor((apiCalls - 1) / requestsPerMinute) * 60_000,
+      };
+    } finally {
+      await close();
+    }
+  }
+
+  pause(): void {
+    if (this.#phase.kind === 'opening') this.#phase.isPaused = true;
+    if (this.#phase.kind === 'running') this.#phase.execution.pause();
+  }
+
+  resume(): void {
+    if (this.#phase.kind === 'opening') this.#phase.isPaused = false;
+    if (this.#phase.kind === 'running') this.#phase.execution.resume();
+  }
+
+  setConcurrency(maxConcurrency: number): void {
+    if (!Number.isInteger(maxConcurrency) || maxConcurrency < 1 || maxConcurrency > MOST_CONCURRENCY) {
+      throw new LongtailError(
+        'BAD_OPTION',
+        `maxConcurrency is a whole number from 1 to ${MOST_CONCURRENCY}.`,
+        `Give setConcurrency() such a number; it was given ${String(maxConcurrency)}.`,
+      );
+    }
+    if (this.#phase.kind === 'opening') this.#phase.maxConcurrency = maxConcurrency;
+    if (this.#phase.kind === 'running') this.#phase.execution.setConcurrency(maxConcurrency);
+  }
+
+  async halt(reason = 'asked'): Promise<void> {
+    this.#askToHalt({ kind: 'asked', reason });
+    await this.#running?.catch(() => undefined);
+  }
+
+  #askToHalt(reason: HaltReason): void {
+    this.#isHalting = true;
+    if (this.#phase.kind === 'opening') this.#phase.halt ??= reason;
+    if (this.#phase.kind === 'running') this.#phase.execution.halt(reason);
+  }
+
+  async close(): Promise<void> {
+    await this.halt('closed');
+    this.#phase = { kind: 'closed' };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+function outcomeOf(ending: Ending, figures: RunFigures, serviceAccountEmail: string | undefined): Outcome {
+  switch (ending.status) {
+    case 'complete':
+    case 'completeWithFailures':
+      return { status: ending.status, ...figures, haltReason: null };
+    case 'halted':
+      return { status: 'halted', ...figures, haltReason: ending.reason };
+    case 'failed':
+      return {
+        status: 'failed',
+        ...figures,
+        haltReason: null,
+        failure: explainFatal(ending.fatal, { siteUrl: figures.siteUrl, serviceAccountEmail }),
+      };
+  }
+}
+
+/** The ending as the run's row has it. */
+function endOf(ending: Ending): { readonly status: Ending['status']; readonly reason?: string } {
+  switch (ending.status) {
+    case 'complete':
+    case 'completeWithFailures':
+      return { status: ending.status };
+    case 'halted':
+      return {
+        status: 'halted',
+        reason: 'reason' in ending.reason ? ending.reason.reason : ending.reason.quota,
+      };
+    case 'failed':
+      return { status: 'failed', reason: ending.fatal.reason };
+  }
+}
+
+function abortReason(signal: AbortSignal | undefined): string {
+  const reason: unknown = signal?.reason;
+  return typeof reason === 'string' ? reason : 'the signal was aborted';
+}
