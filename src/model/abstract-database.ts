@@ -1,0 +1,105 @@
+/**
+ * The database as the protocol sees it: how far each slice has come. A commit is one transaction, and a second one of the
+ * same page changes nothing.
+ */
+import type { AfterPage, Page } from '../machines/index.ts';
+
+/** `superseded`: it is fetched once more under another id. */
+export type SliceStatus = 'missing' | 'open' | 'complete' | 'failed' | 'superseded';
+
+export interface AbstractSlice {
+  readonly status: SliceStatus;
+  /** Pages it has at the server. */
+  readonly size: number;
+  /** Pages committed, from the first on. */
+  readonly committed: number;
+}
+
+/** Slices by id. The plan's own, and those that stand in for one that is fetched again. */
+export type AbstractDatabase = Readonly<Record<string, AbstractSlice>>;
+
+type PageId = Pick<Page, 'sliceId' | 'startRow'>;
+
+export const SLICE_NAMES = 'abcdefgh';
+
+export function createDatabase(sizes: readonly number[], calendar: boolean): AbstractDatabase {
+  const slices: Record<string, AbstractSlice> = {};
+  if (calendar) slices['calendar'] = { status: 'missing', size: 1, committed: 0 };
+  for (const [index, size] of sizes.entries()) {
+    slices[SLICE_NAMES.charAt(index)] = { status: 'missing', size, committed: 0 };
+  }
+  return slices;
+}
+
+export function isCommitted(database: AbstractDatabase, { sliceId, startRow }: PageId): boolean {
+  return startRow < (database[sliceId]?.committed ?? 0);
+}
+
+/** How a slice ends with its last page. */
+export type SliceEnd = 'sealed' | 'again' | 'shrunk';
+
+/** Which of them are possible. A page that is in the ledger already has its end, too. */
+export function possibleEnds(database: AbstractDatabase, page: PageId): readonly SliceEnd[] {
+  const slice = database[page.sliceId];
+  if (slice === undefined || isCommitted(database, page)) return ['sealed'];
+  if (page.startRow + 1 < slice.size || page.sliceId === 'calendar') return ['sealed'];
+  return page.sliceId.endsWith("'") ? ['sealed', 'shrunk'] : ['sealed', 'shrunk', 'again'];
+}
+
+/** @returns the database after the commit, and what it says follows. Pages come in order, or the protocol is broken. */
+export function commit(
+  database: AbstractDatabase,
+  page: PageId,
+  end: SliceEnd,
+): { readonly database: AbstractDatabase; readonly next: AfterPage } {
+  const { sliceId, startRow } = page;
+  const slice = database[sliceId];
+  if (slice === undefined) throw new Error(`slice "${sliceId}" is not in the database`);
+  if (isCommitted(database, page)) return { database, next: afterPage(database, page) };
+  if (startRow > slice.committed)
+    throw new Error(`page ${startRow} of "${sliceId}" comes before its predecessor`);
+  const committed = startRow + 1;
+  if (committed < slice.size) {
+    const changed = { ...database, [sliceId]: { ...slice, status: 'open' as const, committed } };
+    return { database: changed, next: { kind: 'page', startRow: committed } };
+  }
+  const status = ({ sealed: 'complete', again: 'superseded', shrunk: 'failed' } as const)[end];
+  const ended: AbstractDatabase = { ...database, [sliceId]: { ...slice, status, committed } };
+  const changed: AbstractDatabase =
+    end === 'again'
+      ? { ...ended, [`${sliceId}'`]: { status: 'open', size: slice.size, committed: 0 } }
+      : ended;
+  return { database: changed, next: afterPage(changed, page) };
+}
+
+/** What follows a page that is in the ledger: the same answer to whoever asks again. */
+export function afterPage(database: AbstractDatabase, { sliceId, startRow }: PageId): AfterPage {
+  const slice = database[sliceId];
+  if (slice !== undefined && startRow + 1 < slice.size) return { kind: 'page', startRow: startRow + 1 };
+  if (slice?.status === 'superseded') return { kind: 'again', sliceId: `${sliceId}'` };
+  return slice?.status === 'failed' ? { kind: 'failed', reason: 'it shrank' } : { kind: 'sealed' };
+}
+
+/** A page had its last attempt: its slice is recorded as failed. */
+export function fail(database: AbstractDatabase, sliceId: string): AbstractDatabase {
+  const slice = database[sliceId];
+  return slice === undefined ? database : { ...database, [sliceId]: { ...slice, status: 'failed' } };
+}
+
+/** A new run opens a slice: a failed one from its beginning, an open one where its ledger ends. */
+export function open(database: AbstractDatabase, sliceId: string): AbstractDatabase {
+  const slice = database[sliceId];
+  if (slice === undefined) return database;
+  const committed = slice.status === 'failed' ? 0 : slice.committed;
+  return { ...database, [sliceId]: { ...slice, status: 'open', committed } };
+}
+
+/** Slices that a new run has to fetch, in the plan's order. */
+export function missingSlices(database: AbstractDatabase): readonly string[] {
+  return Object.keys(database)
+    .sort()
+    .filter((sliceId) => {
+      const status = database[sliceId]?.status;
+      return sliceId !== 'calendar' && status !== 'complete' && status !== 'superseded';
+    });
+}

@@ -1,0 +1,15 @@
+/** `loadPlan` as the protocol sees it: what it has not handed out yet, and whether it owes an answer. */
+import { type AbstractDatabase, missingSlices } from './abstract-database.ts';
+
+export interface AbstractPlan {
+  /** Requests without an answer. */
+  readonly owed: number;
+  readonly stage: 'calendar' | 'slices';
+  /** Slices not handed out, in the plan's order. */
+  readonly left: readonly string[];
+}
+
+export function startPlan(database: AbstractDatabase): AbstractPlan {
+  const left = missingSlices(database);
+  return { owed: 0, stage: 'calendar' in database && left.length > 0 ? 'calendar' : 'slices', left };
+}

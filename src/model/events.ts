@@ -1,0 +1,156 @@
+/** What may happen next in a world. */
+import type { AbstractCall, CallEnd } from './abstract-call.ts';
+import { possibleEnds } from './abstract-database.ts';
+import type { ModelOptions, RareKind } from './options.ts';
+import type { World, WorldEvent } from './world.ts';
+
+/** The rare kind an event is of; undefined for what happens every day. */
+export function rareKindOf(event: WorldEvent): RareKind | undefined {
+  switch (event.type) {
+    case 'pause':
+    case 'halt':
+    case 'fail':
+    case 'concurrency':
+      return event.type;
+    case 'worker.crashes':
+      return 'workerCrash';
+    case 'process.crashes':
+      return 'processCrash';
+    case 'call.refuses':
+      return 'refused';
+    case 'call.commits':
+      return event.end === 'sealed' ? undefined : event.end;
+    case 'call.ends':
+      return RARE_ENDS[event.how];
+    case 'plan.answers':
+      return event.how === 'supplied' ? undefined : event.how;
+    case 'probe.answers':
+      return event.how === 'back' ? undefined : 'databaseAway';
+    case 'reaper.ends':
+      return event.how === 'done' ? undefined : 'reaperFailed';
+    default:
+      return undefined;
+  }
+}
+
+const RARE_ENDS: Readonly<Partial<Record<CallEnd, RareKind>>> = {
+  failed: 'callFailed',
+  failedUnsent: 'callFailed',
+  unauthorized: 'unauthorized',
+  fatal: 'fatal',
+  databaseAway: 'databaseAway',
+  databaseAwayUnsent: 'databaseAway',
+};
+
+/** How often something rare may still happen. */
+export function rareLeft({ history }: World, options: ModelOptions, kind: RareKind): number {
+  const happened = Object.values(history.rare).reduce((sum, count) => sum + count, 0);
+  const left = (options.rare[kind] ?? 0) - (history.rare[kind] ?? 0);
+  return Math.max(0, Math.min(left, options.maxRare - happened));
+}
+
+/** Every event that is possible now, in an order that depends on the world alone. */
+export function possibleEvents(world: World, options: ModelOptions): readonly WorldEvent[] {
+  const deliveries = deliveriesOf(world);
+  if (world.coordinator.status !== 'active') return deliveries;
+  const events: WorldEvent[] = [
+    ...deliveries,
+    ...Object.keys(world.calls)
+      .sort()
+      .flatMap((worker) => callEvents(world, options, worker)),
+    ...planEvents(world),
+    ...timerEvents(world),
+    ...workEvents(world),
+    ...controlEvents(world, options),
+    ...crashes(world),
+  ];
+  return events.filter((event) => {
+    const kind = rareKindOf(event);
+    return kind === undefined || rareLeft(world, options, kind) > 0;
+  });
+}
+
+function deliveriesOf(world: World): WorldEvent[] {
+  return Object.keys(world.channels)
+    .sort()
+    .map((channel) => ({ type: 'deliver', channel }));
+}
+
+function callEvents(world: World, options: ModelOptions, worker: string): WorldEvent[] {
+  const call = world.calls[worker];
+  if (call === undefined) return [];
+  const events: WorldEvent[] = [];
+  for (const { sliceId, startRow } of call.pages) {
+    const page = { worker, sliceId, startRow };
+    for (const end of possibleEnds(world.database, page)) events.push({ type: 'call.commits', ...page, end });
+    // A call that is being aborted reads no further; only a commit under way gets through.
+    if (call.aborted) continue;
+    events.push({ type: 'call.pageFails', ...page });
+    for (const quota of options.refusals) events.push({ type: 'call.refuses', ...page, quota });
+  }
+  for (const how of endsOf(call)) events.push({ type: 'call.ends', worker, how, landed: false });
+  if (call.pages.length > 0 && !call.aborted) {
+    events.push({ type: 'call.ends', worker, how: 'databaseAway', landed: true });
+  }
+  return events;
+}
+
+function endsOf(call: AbstractCall): CallEnd[] {
+  if (call.pages.length === 0) return ['answered'];
+  const unsent = !call.answered;
+  if (call.aborted) return unsent ? ['aborted', 'abortedUnsent'] : ['aborted'];
+  const partly: CallEnd[] = ['unauthorized', 'fatal', 'databaseAway'];
+  return unsent ? ['failed', 'failedUnsent', 'databaseAwayUnsent', ...partly] : partly;
+}
+
+function planEvents({ plan }: World): WorldEvent[] {
+  if (plan.owed === 0) return [];
+  return [
+    { type: 'plan.answers', how: 'supplied' },
+    { type: 'plan.answers', how: 'databaseAway' },
+    { type: 'plan.answers', how: 'fatal' },
+  ];
+}
+
+/** Timers of one name fire in the order in which they were set. */
+function timerEvents({ timers }: World): WorldEvent[] {
+  return timers
+    .filter(
+      ({ owner, name }, index) =>
+        timers.findIndex((other) => other.owner === owner && other.name === name) === index,
+    )
+    .map(({ owner, name }) => ({ type: 'timer', owner, timer: name }));
+}
+
+function workEvents({ probing, reapers, calls }: World): WorldEvent[] {
+  const events: WorldEvent[] = [];
+  if (probing) events.push({ type: 'probe.answers', how: 'back' }, { type: 'probe.answers', how: 'away' });
+  for (const worker of Object.keys(reapers).sort()) {
+    if (calls[worker] !== undefined) continue;
+    events.push({ type: 'reaper.ends', worker, how: 'done' }, { type: 'reaper.ends', worker, how: 'failed' });
+  }
+  return events;
+}
+
+function controlEvents({ coordinator, history }: World, options: ModelOptions): WorldEvent[] {
+  const events: WorldEvent[] = [];
+  if (coordinator.matches('pausing') || coordinator.matches('paused')) events.push({ type: 'resume' });
+  else events.push({ type: 'pause' });
+  if (!history.haltAsked) events.push({ type: 'halt' });
+  events.push({ type: 'fail' });
+  for (const maxConcurrency of options.concurrencies) {
+    if (maxConcurrency !== coordinator.context.maxConcurrency) {
+      events.push({ type: 'concurrency', maxConcurrency });
+    }
+  }
+  return events;
+}
+
+function crashes({ workers }: World): WorldEvent[] {
+  return [
+    ...Object.keys(workers)
+      .sort()
+      .map((worker): WorldEvent => ({ type: 'worker.crashes', worker })),
+    { type: 'process.crashes' },
+  ];
+}

@@ -1,0 +1,223 @@
+/**
+ * Breadth first through every world that can be reached: each invariant is asked in each state, and from each state some
+ * end must be reachable without help from anything rare. The first state that breaks an invariant ends the search, so its
+ * path is a shortest one.
+ */
+import { StateStore } from './state-store.ts';
+import type { SystemModel } from './system-model.ts';
+import { isEnd, type World, type WorldEvent } from './world.ts';
+
+export interface ExploreOptions {
+  /** More states than this end the search unfinished. */
+  readonly maxStates?: number;
+  /** Called now and then. */
+  readonly onProgress?: (progress: { readonly states: number; readonly depth: number }) => void;
+}
+
+export interface Exploration {
+  readonly states: number;
+  readonly edges: number;
+  readonly ends: number;
+  /** Events on the longest of the shortest paths. */
+  readonly depth: number;
+  /** Whether every reachable state was seen. */
+  readonly finished: boolean;
+  readonly evaluations: readonly {
+    readonly number: number;
+    readonly name: string;
+    /** States of which it says something. */
+    readonly states: number;
+  }[];
+  /** What is wrong, with a shortest path to it. */
+  readonly violation: Violation | undefined;
+}
+
+export interface Violation {
+  readonly invariant: number;
+  readonly name: string;
+  readonly what: string;
+  readonly path: readonly WorldEvent[];
+}
+
+const PROGRESS_EVERY = 100_000;
+
+export function explore(
+  model: SystemModel,
+  { maxStates = 50_000_000, onProgress }: ExploreOptions = {},
+): Exploration {
+  const search = new Search(model);
+  let level = search.start();
+  let depth = 0;
+  while (level.length > 0 && search.violation === undefined && search.size < maxStates) {
+    const next: Frontier[] = [];
+    for (const entry of level) {
+      search.expand(entry, next);
+      if (search.violation !== undefined || search.size >= maxStates) break;
+      if (search.size % PROGRESS_EVERY === 0) onProgress?.({ states: search.size, depth });
+    }
+    if (next.length > 0) depth += 1;
+    level = next;
+  }
+  const finished = level.length === 0 && search.violation === undefined;
+  if (finished) search.findDeadEnd();
+  return { ...search.result(), depth, finished };
+}
+
+interface Frontier {
+  readonly state: number;
+  readonly world: World;
+}
+
+class Search {
+  readonly #model: SystemModel;
+  readonly #store = new StateStore();
+  readonly #evaluated: number[];
+  readonly #ends: number[] = [];
+  /** Edges that count for reaching an end: those of every day. */
+  readonly #from = new NumberList();
+  readonly #to = new NumberList();
+  #edges = 0;
+  violation: Violation | undefined;
+
+  constructor(model: SystemModel) {
+    this.#model = model;
+    this.#evaluated = model.invariants.map(() => 0);
+  }
+
+  get size(): number {
+    return this.#store.size;
+  }
+
+  start(): Frontier[] {
+    const world = this.#model.logic.getInitialSnapshot(NO_SCOPE, undefined);
+    const { state } = this.#store.add(this.#model.serializeState(world), -1, 0);
+    this.#judge(state, world);
+    return [{ state, world }];
+  }
+
+  expand({ state, world }: Frontier, next: Frontier[]): void {
+    for (const [index, event] of this.#model.events(world).entries()) {
+      const following = this.#model.logic.transition(world, event, NO_SCOPE);
+      const added = this.#store.add(this.#model.serializeState(following), state, index);
+      this.#edges += 1;
+      if (!this.#model.isRare(event)) {
+        this.#from.push(state);
+        this.#to.push(added.state);
+      }
+      if (!added.isNew) continue;
+      this.#judge(added.state, following);
+      if (this.violation !== undefined) return;
+      next.push({ state: added.state, world: following });
+    }
+  }
+
+  /** A state from which nothing of every day leads to an end is a dead end, or the way into one. */
+  findDeadEnd(): void {
+    const reaches = reachBackwards(this.#store.size, this.#from, this.#to, this.#ends);
+    const stuck = reaches.indexOf(0);
+    if (stuck === -1) return;
+    this.violation = this.#violationAt(
+      stuck,
+      6,
+      'from every state an end is reachable',
+      'no end is reachable from here',
+    );
+  }
+
+  result(): Omit<Exploration, 'depth' | 'finished'> {
+    return {
+      states: this.#store.size,
+      edges: this.#edges,
+      ends: this.#ends.length,
+      evaluations: this.#model.invariants.map(({ number, name }, index) => ({
+        number,
+        name,
+        states: this.#evaluated[index] ?? 0,
+      })),
+      violation: this.violation,
+    };
+  }
+
+  #judge(state: number, world: World): void {
+    if (isEnd(world)) this.#ends.push(state);
+    const { options, invariants } = this.#model;
+    for (const [index, { number, name, applies, check }] of invariants.entries()) {
+      if (applies?.(world, options) === false) continue;
+      this.#evaluated[index] = (this.#evaluated[index] ?? 0) + 1;
+      const what = check(world, options);
+      if (what === undefined) continue;
+      this.violation = this.#violationAt(state, number, name, what);
+      return;
+    }
+  }
+
+  #violationAt(state: number, invariant: number, name: string, what: string): Violation {
+    return { invariant, name, what, path: replay(this.#model, this.#store.pathTo(state)) };
+  }
+}
+
+/** The events of a path that is given as which event of each state it takes. */
+function replay(model: SystemModel, choices: readonly number[]): readonly WorldEvent[] {
+  const path: WorldEvent[] = [];
+  let world = model.logic.getInitialSnapshot(NO_SCOPE, undefined);
+  for (const choice of choices) {
+    const event = model.events(world)[choice];
+    if (event === undefined) throw new Error('a path cannot be replayed');
+    path.push(event);
+    world = model.logic.transition(world, event, NO_SCOPE);
+  }
+  return path;
+}
+
+/** 1 for every state from which one of `ends` is reachable. */
+function reachBackwards(size: number, from: NumberList, to: NumberList, ends: readonly number[]): Uint8Array {
+  const first = new Uint32Array(size + 1);
+  for (let edge = 0; edge < to.length; edge += 1) {
+    const at = to.at(edge) + 1;
+    first[at] = (first[at] ?? 0) + 1;
+  }
+  for (let state = 0; state < size; state += 1)
+    first[state + 1] = (first[state + 1] ?? 0) + (first[state] ?? 0);
+  const place = first.slice(0, size);
+  const sources = new Uint32Array(to.length);
+  for (let edge = 0; edge < to.length; edge += 1) {
+    const target = to.at(edge);
+    const at = place[target] ?? 0;
+    sources[at] = from.at(edge);
+    place[target] = at + 1;
+  }
+  const reaches = new Uint8Array(size);
+  const stack = [...ends];
+  for (const end of ends) reaches[end] = 1;
+  for (let state = stack.pop(); state !== undefined; state = stack.pop()) {
+    for (let at = first[state] ?? 0; at < (first[state + 1] ?? 0); at += 1) {
+      const source = sources[at] ?? 0;
+      if (reaches[source] === 1) continue;
+      reaches[source] = 1;
+      stack.push(source);
+    }
+  }
+  return reaches;
+}
+
+/** Numbers in chunks of their own: tens of millions of them need no copy to grow. */
+class NumberList {
+  static readonly #CHUNK = 1 << 20;
+  readonly #chunks: Uint32Array[] = [];
+  length = 0;
+
+  push(value: number): void {
+    const within = this.length % NumberList.#CHUNK;
+    if (within === 0) this.#chunks.push(new Uint32Array(NumberList.#CHUNK));
+    const chunk = this.#chunks.at(-1);
+    if (chunk !== undefined) chunk[within] = value;
+    this.length += 1;
+  }
+
+  at(index: number): number {
+    return this.#chunks[Math.floor(index / NumberList.#CHUNK)]?.[index % NumberList.#CHUNK] ?? 0;
+  }
+}
+
+/** The world's logic needs no actor around it. */
+const NO_SCOPE = undefined as never;

@@ -1,0 +1,265 @@
+/**
+ * What always holds, as questions to a single state. The numbers are those of the specification; what the model cannot
+ * speak of (rows, facts, versions of a slice) is enforced in the database and tested there.
+ */
+import { isCommitted } from './abstract-database.ts';
+import { countTokens } from './abstract-server.ts';
+import type { ModelOptions } from './options.ts';
+import { channelName, isEnd, pageKey, type World } from './world.ts';
+
+export interface Invariant {
+  /** In the specification. */
+  readonly number: number;
+  readonly name: string;
+  /** Whether it says anything of this state. Absent: of every state. */
+  readonly applies?: (world: World, options: ModelOptions) => boolean;
+  /** @returns what is wrong, or undefined. */
+  readonly check: (world: World, options: ModelOptions) => string | undefined;
+}
+
+const brokenOnTheWay = (number: number, name: string): Invariant => ({
+  number,
+  name,
+  check: ({ history }) => history.broken.find(({ invariant }) => invariant === number)?.what,
+});
+
+const isRunning = ({ coordinator }: World): boolean => coordinator.status === 'active';
+/** The run ended because everybody was quiet, and not because the deadline for it had passed. */
+const endedInOrder = (world: World): boolean =>
+  isEnd(world) && world.coordinator.context.workers.every(({ status }) => status === 'halted');
+
+export const INVARIANTS: readonly Invariant[] = [
+  brokenOnTheWay(1, 'a page is put in line once, given out only while due, and reported once'),
+  {
+    number: 1,
+    name: 'a page reported as committed is in the database, and one reported as failed has a failed slice',
+    check: ({ history, database }) => {
+      for (const [key, fate] of Object.entries(history.pages)) {
+        const [sliceId = '', row] = key.split('/');
+        if (fate === 'committed' && !isCommitted(database, { sliceId, startRow: Number(row) })) {
+          return `${key} is reported as committed, and is not in the database`;
+        }
+        if (fate === 'failed' && database[sliceId]?.status !== 'failed' && sliceId !== 'calendar') {
+          return `${key} is reported as failed, and its slice is not`;
+        }
+      }
+      return undefined;
+    },
+  },
+  {
+    number: 1,
+    name: 'a run that ends complete has every slice, and one with failures says which failed',
+    applies: (world) => isEnd(world) && /^complete/.test(String(world.coordinator.value)),
+    check: ({ coordinator, database, history }) => {
+      const slices = Object.entries(database).filter(
+        ([id, { status }]) => id !== 'calendar' && status !== 'superseded',
+      );
+      const failed = slices.filter(([, { status }]) => status === 'failed').map(([id]) => id);
+      const missing = slices.find(([, { status }]) => status !== 'complete' && status !== 'failed');
+      if (missing !== undefined)
+        return `slice ${missing[0]} is ${missing[1].status}, and the run is complete`;
+      const said = coordinator.value === 'completeWithFailures';
+      const calendarFailed = history.pages['calendar/0'] === 'failed';
+      if (failed.length > 0 && !said) return `slice ${failed.join()} failed, and the run says it is complete`;
+      return said && failed.length === 0 && !calendarFailed
+        ? 'the run speaks of failures, and there are none'
+        : undefined;
+    },
+  },
+  {
+    number: 2,
+    name: 'a complete slice has all its pages in the ledger',
+    check: ({ database }) => {
+      const wrong = Object.entries(database).find(
+        ([, { status, committed, size }]) => status === 'complete' && committed !== size,
+      );
+      return wrong && `slice ${wrong[0]} is complete with ${wrong[1].committed} of ${wrong[1].size} pages`;
+    },
+  },
+  {
+    number: 3,
+    name: 'however slow the network, no window at the server holds more than the quota',
+    check: ({ calls, server }, { quota }) => {
+      const underWay = Object.values(calls).reduce((sum, { unsettled }) => sum + unsettled, 0);
+      const counted = underWay + countTokens(server);
+      return counted > quota ? `${counted} requests may fall into one window of ${quota}` : undefined;
+    },
+  },
+  brokenOnTheWay(3, 'a call has exactly one token for each of its requests'),
+  {
+    number: 3,
+    name: 'the budget is what is granted and unsettled, and what has settled and not expired',
+    check: ({ limiter, timers }) => {
+      const unsettled = limiter.context.leases.reduce((sum, lease) => sum + lease.unsettled, 0);
+      const settled = timers.reduce((sum, { event }) => sum + tokensOf(event, 'lease.expired'), 0);
+      const wrong = limiter.context.budgets.find(({ spent }) => spent !== unsettled + settled);
+      return wrong && `${wrong.spent} tokens are spent, ${unsettled} are unsettled and ${settled} settled`;
+    },
+  },
+  {
+    number: 3,
+    name: 'nobody waits for tokens that are there',
+    applies: ({ limiter }) => limiter.matches('granting'),
+    check: ({ limiter: { context } }) => {
+      const free = context.budgets.every(({ limit, spent }) => spent < limit);
+      return free && context.queue.length > 0 ? `${context.queue[0]?.requestId} waits` : undefined;
+    },
+  },
+  {
+    number: 4,
+    name: 'every page is in exactly one place',
+    check: (world) => {
+      const places = placesOf(world);
+      for (const [key, fate] of Object.entries(world.history.pages)) {
+        const where = places.get(key) ?? [];
+        if (fate === 'due' && where.length === 0) return `${key} is due, and nowhere`;
+        if (fate === 'due' && where.length > 1) return `${key} is ${where.join(' and ')}`;
+        if (fate !== 'due' && where.length > 0) return `${key} is ${fate}, and ${where.join(' and ')}`;
+      }
+      const stranger = [...places.keys()].find((key) => world.history.pages[key] === undefined);
+      return stranger && `${stranger} is ${places.get(stranger)?.join()}, and nobody put it in line`;
+    },
+  },
+  brokenOnTheWay(4, 'no page is in two calls'),
+  {
+    number: 4,
+    name: 'every unsettled token is with a call, or on its way',
+    check: (world) => {
+      for (const lease of world.limiter.context.leases) {
+        const held = tokensHeld(world, lease.leaseId);
+        if (held !== undefined && held !== lease.unsettled) {
+          return `${lease.unsettled} tokens of ${lease.leaseId} are unsettled, ${held} are accounted for`;
+        }
+      }
+      return undefined;
+    },
+  },
+  {
+    number: 4,
+    name: 'at an orderly end no token is unsettled, nobody waits for one, and no call is under way',
+    applies: (world, { semantics }) => semantics === 'sync' && endedInOrder(world),
+    check: ({ limiter: { context }, calls }) => {
+      if (context.leases.length > 0) return `the lease ${context.leases[0]?.leaseId} is not settled`;
+      if (context.queue.length > 0) return `${context.queue[0]?.requestId} still waits for tokens`;
+      const [worker] = Object.keys(calls);
+      return worker && `${worker} still has a call under way`;
+    },
+  },
+  brokenOnTheWay(5, 'after a halt, or during a pause, no page is given out; after a halt no call starts'),
+  {
+    number: 5,
+    name: 'while the run is halting its calls are aborted, and its deadline runs',
+    applies: (world) => isRunning(world) && world.coordinator.matches('halting'),
+    check: ({ calls, channels, timers }) => {
+      const spared = Object.keys(calls).find(
+        (worker) =>
+          calls[worker]?.aborted === false && channels[channelName('coordinator', worker)] === undefined,
+      );
+      if (spared !== undefined) return `the call of ${spared} is not aborted`;
+      const runs = timers.some(({ owner, name }) => owner === 'coordinator' && name.includes('haltDeadline'));
+      return runs ? undefined : 'no deadline runs';
+    },
+  },
+  brokenOnTheWay(6, 'no machine throws'),
+  {
+    number: 6,
+    name: 'nobody idles while pages wait, and every retry has its timer',
+    applies: (world) => isRunning(world) && world.coordinator.matches('running'),
+    check: ({ coordinator, timers }) => {
+      const { queues, workers, maxConcurrency } = coordinator.context;
+      const orphan = queues.delayed.find(
+        ({ groupId }) => !timers.some(({ owner, name }) => owner === 'coordinator' && name === groupId),
+      );
+      if (orphan !== undefined) return `nothing wakes the retry ${orphan.groupId}`;
+      if (!coordinator.matches({ running: 'working' })) return undefined;
+      const working = workers.filter(({ status }) => status === 'busy' || status === 'reaping').length;
+      const idle = workers.find(({ status }) => status === 'idle');
+      const waiting = queues.begun.length + queues.ahead.length;
+      return waiting > 0 && idle !== undefined && working < maxConcurrency
+        ? `${waiting} pages wait, and ${idle.workerId} is idle`
+        : undefined;
+    },
+  },
+  brokenOnTheWay(8, 'no more workers than allowed have work; one call a worker, one question to the plan'),
+  {
+    number: 8,
+    name: 'what the coordinator thinks of its workers is so',
+    applies: (world, { semantics }) => semantics === 'sync' && isRunning(world),
+    check: ({ coordinator, workers, calls }) => {
+      for (const slot of coordinator.context.workers) {
+        const worker = workers[slot.workerId];
+        const actual = worker === undefined ? 'reaping' : EXPECTED[String(nameOf(worker.value))];
+        if (actual !== slot.status && !(slot.status === 'halted' && worker === undefined)) {
+          return `${slot.workerId} is ${actual}, the coordinator thinks ${slot.status}`;
+        }
+        if (
+          slot.status !== 'busy' &&
+          slot.status !== 'reaping' &&
+          slot.pages.length + slot.retry.length > 0
+        ) {
+          return `${slot.workerId} is ${slot.status}, the coordinator thinks it has pages`;
+        }
+        if (slot.status === 'busy' && worker !== undefined) {
+          const called = calls[slot.workerId]?.pages ?? worker.context.pages;
+          const strange = called.find((page) => !slot.pages.some((own) => pageKey(own) === pageKey(page)));
+          if (strange !== undefined)
+            return `${slot.workerId} works on ${pageKey(strange)} unknown to the coordinator`;
+        }
+      }
+      return undefined;
+    },
+  },
+];
+
+/** What a worker's state is in the coordinator's words. */
+const EXPECTED: Readonly<Record<string, string>> = {
+  idle: 'idle',
+  awaitingTokens: 'busy',
+  calling: 'busy',
+  backingOff: 'backingOff',
+  halted: 'halted',
+};
+
+const nameOf = (value: unknown): unknown =>
+  typeof value === 'object' && value !== null ? Object.keys(value)[0] : value;
+
+/** Where the coordinator has each page. */
+function placesOf({ coordinator }: World): ReadonlyMap<string, readonly string[]> {
+  const { queues, workers } = coordinator.context;
+  const places = new Map<string, string[]>();
+  const put = (page: { sliceId: string; startRow: number }, where: string): void => {
+    const key = pageKey(page);
+    const known = places.get(key);
+    if (known === undefined) places.set(key, [where]);
+    else known.push(where);
+  };
+  for (const page of queues.begun) put(page, 'waiting');
+  for (const page of queues.ahead) put(page, 'waiting ahead');
+  for (const { pages } of queues.delayed) for (const page of pages) put(page, 'delayed');
+  for (const slot of workers) {
+    for (const page of slot.pages) put(page, `with ${slot.workerId}`);
+    for (const page of slot.retry) put(page, `to be tried again after ${slot.workerId}`);
+  }
+  return places;
+}
+
+/** Tokens of a lease that are somewhere; undefined while its worker is being reaped. */
+function tokensHeld(world: World, leaseId: string): number | undefined {
+  const workerId = leaseId.slice(leaseId.indexOf(':') + 1, leaseId.indexOf('.'));
+  const slot = world.coordinator.context.workers.find((other) => other.workerId === workerId);
+  if (slot?.status === 'reaping' && isRunning(world)) return undefined;
+  const call = world.calls[workerId];
+  let tokens = call?.leaseId === leaseId && !call.orphaned ? call.unsettled : 0;
+  const inChannels = (from: string, to: string, type: string): void => {
+    for (const event of world.channels[channelName(from, to)] ?? []) {
+      if (event['leaseId'] === leaseId) tokens += tokensOf(event, type);
+    }
+  };
+  inChannels('limiter', workerId, 'tokens.granted');
+  inChannels(workerId, 'limiter', 'lease.settled');
+  inChannels(workerId, 'limiter', 'lease.returned');
+  return tokens;
+}
+
+const tokensOf = (event: { readonly type: string; readonly [key: string]: unknown }, type: string): number =>
+  event.type === type && typeof event['tokens'] === 'number' ? event['tokens'] : 0;

@@ -1,0 +1,89 @@
+/** What is written down while a turn goes on: facts that no single state shows, for the invariants to speak of. */
+import type { AnyEventObject } from 'xstate';
+import type { CoordinatorEmitted, Page, PlanReport, WorkerOrder } from '../machines/index.ts';
+import type { AbstractCall } from './abstract-call.ts';
+import type { Turn } from './turn.ts';
+import { type PageFate, pageKey } from './world.ts';
+import type { Address } from './xstate-internals.ts';
+
+type PageId = Pick<Page, 'sliceId' | 'startRow'>;
+
+/** The coordinator handles an event: pages that the plan supplies are due from now on. */
+export function noteDelivery(turn: Turn, to: Address, event: AnyEventObject): void {
+  if (to !== 'coordinator' || event.type !== 'plan.supplied') return;
+  // Only the abstract plan sends this.
+  for (const page of (event as Extract<PlanReport, { type: 'plan.supplied' }>).pages) becomesDue(turn, page);
+}
+
+/** The coordinator says that a page is committed, or has failed for good. */
+export function noteCommit(turn: Turn, emitted: AnyEventObject): void {
+  // The coordinator emits nothing but these.
+  const fact = emitted as CoordinatorEmitted;
+  if (fact.type === 'page.failed' && fact.final) ends(turn, fact, 'failed');
+  if (fact.type !== 'page.committed') return;
+  ends(turn, fact, 'committed');
+  if (fact.next.kind === 'page') becomesDue(turn, { sliceId: fact.sliceId, startRow: fact.next.startRow });
+  if (fact.next.kind === 'again') becomesDue(turn, { sliceId: fact.next.sliceId, startRow: 0 });
+}
+
+/** The coordinator gives a worker pages. */
+export function noteAssignment(turn: Turn, workerId: Address, event: AnyEventObject): void {
+  // Nothing else has this type.
+  const { pages } = event as Extract<WorkerOrder, { type: 'batch.assign' }>;
+  const { coordinator, history } = turn.world;
+  const { workers, maxConcurrency } = coordinator.context;
+  const working = workers.filter(({ status }) => status === 'busy' || status === 'reaping').length;
+  if (working > maxConcurrency) turn.breaks(8, `${working} workers have work, ${maxConcurrency} may`);
+  if (pages.length > turn.options.batchSize)
+    turn.breaks(8, `${workerId} was given a batch of ${pages.length}`);
+  if (pages.length === 0) turn.breaks(8, `${workerId} was given nothing`);
+  if (history.haltAsked || coordinator.status !== 'active' || coordinator.matches('halting')) {
+    turn.breaks(5, `${workerId} was given pages after the halt`);
+  }
+  if (coordinator.matches('pausing') || coordinator.matches('paused')) {
+    turn.breaks(5, `${workerId} was given pages during a pause`);
+  }
+  for (const page of pages) {
+    const key = pageKey(page);
+    if (history.pages[key] !== 'due') turn.breaks(1, `${key} was given to ${workerId}, but is not due`);
+    if (page.attempts >= turn.options.maxAttempts) turn.breaks(1, `${key} has had all its attempts`);
+  }
+}
+
+/** A worker starts a call. */
+export function noteCallStart(turn: Turn, workerId: Address, call: AbstractCall): void {
+  const { calls, history, limiter } = turn.world;
+  if (calls[workerId] !== undefined) turn.breaks(8, `${workerId} has two calls at once`);
+  // Where messages linger, a worker may not have heard of the halt yet.
+  if (history.haltAsked && turn.options.semantics === 'sync')
+    turn.breaks(5, `${workerId} calls after the halt`);
+  const held = limiter.context.leases.find(({ leaseId }) => leaseId === call.leaseId)?.unsettled ?? 0;
+  if (held !== call.pages.length) {
+    turn.breaks(3, `${workerId} sends ${call.pages.length} requests and has ${held} tokens`);
+  }
+  for (const page of call.pages) {
+    const other = Object.keys(calls).find((id) =>
+      calls[id]?.pages.some((taken) => pageKey(taken) === pageKey(page)),
+    );
+    if (other !== undefined)
+      turn.breaks(4, `${pageKey(page)} is in a call of ${workerId} and in one of ${other}`);
+  }
+}
+
+function becomesDue(turn: Turn, page: PageId): void {
+  const key = pageKey(page);
+  if (turn.world.history.pages[key] !== undefined) turn.breaks(1, `${key} is put in line a second time`);
+  setFate(turn, key, 'due');
+}
+
+function ends(turn: Turn, page: PageId, fate: PageFate): void {
+  const key = pageKey(page);
+  const before = turn.world.history.pages[key];
+  if (before !== 'due') turn.breaks(1, `${key} is reported as ${fate}, but is ${before ?? 'unknown'}`);
+  setFate(turn, key, fate);
+}
+
+function setFate(turn: Turn, key: string, fate: PageFate): void {
+  const { history } = turn.world;
+  turn.world.history = { ...history, pages: { ...history.pages, [key]: fate } };
+}

@@ -1,0 +1,52 @@
+/** A short text that two worlds share exactly when they are the same. */
+import { rareLeft } from './events.ts';
+import { type ModelOptions, RARE_KINDS } from './options.ts';
+import type { StepMemory } from './step-memory.ts';
+import type { World } from './world.ts';
+
+export function stateKey(world: World, options: ModelOptions, memory: StepMemory): string {
+  const all = (record: Readonly<Record<string, object>>): string =>
+    Object.keys(record)
+      .sort()
+      .map((key) => `${key}=${memory.numberOf(record[key] ?? {})}`)
+      .join();
+  return [
+    memory.numberOf(world.coordinator),
+    memory.numberOf(world.limiter),
+    all(world.workers),
+    Object.keys(world.channels)
+      .sort()
+      .map(
+        (name) => `${name}=${(world.channels[name] ?? []).map((event) => memory.numberOf(event)).join('.')}`,
+      )
+      .join(),
+    timersKey(world, memory),
+    all(world.calls),
+    memory.numberOf(world.plan),
+    world.probing,
+    all(world.reapers),
+    all(world.database),
+    memory.numberOf(world.server),
+    // What may still happen matters, not what did.
+    RARE_KINDS.map((kind) => rareLeft(world, options, kind)).join(''),
+    world.history.haltAsked,
+    fatesKey(world),
+    world.history.broken.length,
+  ].join('|');
+}
+
+/** The order of timers matters only among those of one name. */
+function timersKey({ timers }: World, memory: StepMemory): string {
+  return timers
+    .map((timer, index) => ({ name: `${timer.owner} ${timer.name}`, number: memory.numberOf(timer), index }))
+    .sort((a, b) => (a.name === b.name ? a.index - b.index : a.name < b.name ? -1 : 1))
+    .map(({ number }) => number)
+    .join();
+}
+
+function fatesKey({ history: { pages } }: World): string {
+  return Object.keys(pages)
+    .sort()
+    .map((page) => `${page}:${pages[page]}`)
+    .join();
+}

@@ -1,0 +1,88 @@
+/**
+ * States seen so far, by hash: millions of them at a few bytes each. For every state its parent and which of the parent's
+ * events led to it: that is the shortest path, by replay. Two 32-bit hashes make 64 bits: with ten million states the
+ * chance that any two of them share one is about 3 in a million.
+ */
+const GROWTH = 2;
+const FIRST_CAPACITY = 1 << 16;
+
+export class StateStore {
+  #high = new Uint32Array(FIRST_CAPACITY);
+  #low = new Uint32Array(FIRST_CAPACITY);
+  #parent = new Int32Array(FIRST_CAPACITY);
+  #event = new Uint16Array(FIRST_CAPACITY);
+  /** Open addressing: number of a state plus one, 0 where free. At most half full. */
+  #slots = new Uint32Array(FIRST_CAPACITY * 2);
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** @returns the state's number, and whether it is new. */
+  add(key: string, parent: number, event: number): { readonly state: number; readonly isNew: boolean } {
+    const { high, low } = hash(key);
+    let slot = low & (this.#slots.length - 1);
+    for (let found = this.#slots[slot] ?? 0; found !== 0; found = this.#slots[slot] ?? 0) {
+      if (this.#high[found - 1] === high && this.#low[found - 1] === low) {
+        return { state: found - 1, isNew: false };
+      }
+      slot = (slot + 1) & (this.#slots.length - 1);
+    }
+    const state = this.#size;
+    if (state === this.#high.length) this.#grow();
+    else this.#slots[slot] = state + 1;
+    this.#high[state] = high;
+    this.#low[state] = low;
+    this.#parent[state] = parent;
+    this.#event[state] = event;
+    this.#size += 1;
+    if (this.#slots[slot] !== state + 1) this.#place(state);
+    return { state, isNew: true };
+  }
+
+  /** Which event of each state on the way, from the first state to this one. */
+  pathTo(state: number): readonly number[] {
+    const path: number[] = [];
+    for (let at = state; (this.#parent[at] ?? -1) >= 0; at = this.#parent[at] ?? -1) {
+      path.push(this.#event[at] ?? 0);
+    }
+    return path.reverse();
+  }
+
+  #grow(): void {
+    const capacity = this.#high.length * GROWTH;
+    this.#high = copyTo(new Uint32Array(capacity), this.#high);
+    this.#low = copyTo(new Uint32Array(capacity), this.#low);
+    this.#parent = copyTo(new Int32Array(capacity), this.#parent);
+    this.#event = copyTo(new Uint16Array(capacity), this.#event);
+    this.#slots = new Uint32Array(capacity * 2);
+    for (let state = 0; state < this.#size; state += 1) this.#place(state);
+  }
+
+  #place(state: number): void {
+    const mask = this.#slots.length - 1;
+    let slot = (this.#low[state] ?? 0) & mask;
+    while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
+    this.#slots[slot] = state + 1;
+  }
+}
+
+function copyTo<A extends Uint32Array | Int32Array | Uint16Array>(to: A, from: A): A {
+  to.set(from);
+  return to;
+}
+
+/** Two different mixings of the same text. */
+function hash(text: string): { readonly high: number; readonly low: number } {
+  let high = 0xdeadbeef;
+  let low = 0x41c6ce57;
+  for (let index = 0; index < text.length; index += 1) {
+    const code = text.charCodeAt(index);
+    high = Math.imul(high ^ code, 2_654_435_761);
+    low = Math.imul(low ^ code, 1_597_334_677);
+  }
+  high = Math.imul(high ^ (high >>> 16), 2_246_822_507) ^ Math.imul(low ^ (low >>> 13), 3_266_489_909);
+  low = Math.imul(low ^ (low >>> 16), 2_246_822_507) ^ Math.imul(high ^ (high >>> 13), 3_266_489_909);
+  return { high: high >>> 0, low: low >>> 0 };
+}

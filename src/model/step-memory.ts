@@ -1,0 +1,76 @@
+/**
+ * The machines' steps, remembered. A machine's step depends on its snapshot and the event alone, and in a large world each
+ * machine is in few states of its own: what it did once need not be worked out again. Equal snapshots become one object,
+ * so that looking a step up, and telling two worlds apart, costs next to nothing.
+ */
+import type { AnyEventObject, AnyMachineSnapshot, AnyStateMachine } from 'xstate';
+import { type Address, advance, begin, type Step } from './xstate-internals.ts';
+
+export class StepMemory {
+  readonly #numbers = new Map<string, number>();
+  readonly #numberOf = new WeakMap<object, number>();
+  readonly #snapshots = new Map<string, AnyMachineSnapshot>();
+  readonly #steps = new WeakMap<AnyMachineSnapshot, Map<number, Step>>();
+
+  begin(machine: AnyStateMachine, address: Address, input: unknown): Step {
+    const step = begin(machine, address, input);
+    return { ...step, snapshot: this.unique(address, step.snapshot) };
+  }
+
+  advance(
+    machine: AnyStateMachine,
+    address: Address,
+    snapshot: AnyMachineSnapshot,
+    event: AnyEventObject,
+  ): Step {
+    let known = this.#steps.get(snapshot);
+    if (known === undefined) {
+      known = new Map();
+      this.#steps.set(snapshot, known);
+    }
+    const number = this.numberOf(event);
+    const remembered = known.get(number);
+    if (remembered !== undefined) return remembered;
+    const step = advance(machine, address, snapshot, event);
+    const unique = { ...step, snapshot: this.unique(address, step.snapshot) };
+    known.set(number, unique);
+    return unique;
+  }
+
+  /** The one object for all snapshots of this actor that are equal. */
+  unique<S extends AnyMachineSnapshot>(address: Address, snapshot: S): S {
+    // The input never changes after a machine's first step, which nobody remembers.
+    const { input: _, ...context } = snapshot.context;
+    const text = JSON.stringify([
+      address,
+      snapshot.value,
+      context,
+      Object.keys(snapshot.children),
+      snapshot.status,
+      snapshot.output ?? null,
+    ]);
+    const known = this.#snapshots.get(text);
+    // Equal texts of one actor's snapshots are snapshots of one machine.
+    if (known !== undefined) return known as S;
+    this.#snapshots.set(text, snapshot);
+    this.#numberOf.set(snapshot, this.#number(text));
+    return snapshot;
+  }
+
+  /** Equal values have equal numbers. Values must be JSON, or snapshots from here; they must not be changed. */
+  numberOf(value: object): number {
+    const known = this.#numberOf.get(value);
+    if (known !== undefined) return known;
+    const number = this.#number(JSON.stringify(value));
+    this.#numberOf.set(value, number);
+    return number;
+  }
+
+  #number(text: string): number {
+    const known = this.#numbers.get(text);
+    if (known !== undefined) return known;
+    const number = this.#numbers.size;
+    this.#numbers.set(text, number);
+    return number;
+  }
+}

@@ -1,0 +1,353 @@
+/** What each event of the world leads to. */
+import {
+  type CallEvent,
+  type CallOutcome,
+  type CoordinatorInput,
+  coordinatorMachine,
+  type MorePlan,
+  type Page,
+  type PageResult,
+  type PlanReport,
+  type RateLimiterInput,
+  type ReapOutput,
+  rateLimiterMachine,
+} from '../machines/index.ts';
+import type { CallEnd } from './abstract-call.ts';
+import {
+  afterPage,
+  commit,
+  createDatabase,
+  fail,
+  isCommitted,
+  open,
+  type SliceEnd,
+} from './abstract-database.ts';
+import { startPlan } from './abstract-plan.ts';
+import { age, isOver, type ServerWindow, settleAtServer } from './abstract-server.ts';
+import { rareKindOf } from './events.ts';
+import { GRACE_MS, type ModelOptions, RESTART_MS, RUN_ID, SCOPE, WINDOW_MS } from './options.ts';
+import type { StepMemory } from './step-memory.ts';
+import { Turn } from './turn.ts';
+import { type World, type WorldEvent, withEntry } from './world.ts';
+import { refTo } from './xstate-internals.ts';
+
+/** Every draw of lots comes out the same: backoffs are timers that may fire at any moment anyhow. */
+const CHANCE = 0.5;
+/** One object each, so that worlds are told apart by what happened and not by when. */
+const CRASH = new Error('the worker crashed');
+const REAPER_FAILED = new Error('the reaper failed');
+const PROBE_FAILED = new Error('the database does not answer');
+const AWAY = { kind: 'databaseAway', reason: 'away' } as const;
+const FATAL = { kind: 'fatal', fatal: { code: 'FORBIDDEN', reason: 'no permission' } } as const;
+
+export function coordinatorInput(options: ModelOptions): CoordinatorInput {
+  const backoff = { baseMs: 1_000, maxMs: 1_000 };
+  return {
+    runId: RUN_ID,
+    // The limiter's stand-in takes what the limiter takes.
+    limiter: refTo('limiter') as unknown as CoordinatorInput['limiter'],
+    scopes: [SCOPE],
+    maxConcurrency: options.workers,
+    batchSize: options.batchSize,
+    maxAttempts: options.maxAttempts,
+    maxConsecutiveCallFailures: options.maxConsecutiveCallFailures,
+    maxWorkerRestarts: options.maxWorkerRestarts,
+    maxDatabaseProbes: options.maxDatabaseProbes,
+    haltDeadlineMs: 5_000,
+    retryBackoff: backoff,
+    callBackoff: backoff,
+    probeBackoff: backoff,
+  };
+}
+
+export function limiterInput(options: ModelOptions): RateLimiterInput {
+  return {
+    rules: [{ scopeKind: 'site', limit: options.quota, windowMs: WINDOW_MS }],
+    marginMs: 1_000,
+    loadCoolingMs: 900_000,
+    qpsCoolingMs: 60_000,
+    maxLoadCoolings: 1,
+    maxQpsCoolings: 2,
+    refusingMs: 3_600_000,
+  };
+}
+
+export function initialWorld(options: ModelOptions, memory: StepMemory): World {
+  const database = createDatabase(options.slices, options.calendar);
+  return bornWorld(options, memory, { database, server: [], rare: {} });
+}
+
+/** A process starts: from an empty database, or from what one that crashed left behind. */
+function bornWorld(
+  options: ModelOptions,
+  memory: StepMemory,
+  left: Pick<World, 'database' | 'server'> & { readonly rare: World['history']['rare'] },
+): World {
+  const limiter = memory.begin(rateLimiterMachine, 'limiter', limiterInput(options)).snapshot;
+  const nothing: World = {
+    status: 'active',
+    output: undefined,
+    error: undefined,
+    // Each is replaced below by its machine's own first snapshot.
+    coordinator: limiter as unknown as World['coordinator'],
+    limiter: limiter as World['limiter'],
+    workers: {},
+    channels: {},
+    timers: [],
+    calls: {},
+    plan: startPlan(left.database),
+    probing: false,
+    reapers: {},
+    database: left.database,
+    server: left.server,
+    history: { rare: left.rare, haltAsked: false, pages: {}, broken: [] },
+  };
+  const turn = new Turn(nothing, options, memory);
+  if (left.server.length > 0) {
+    turn.deliver('limiter', {
+      type: 'leases.recovered',
+      leases: left.server.map(({ tokens, lastingMs }) => ({
+        scope: SCOPE,
+        tokens,
+        settledMsAgo: WINDOW_MS - lastingMs,
+      })),
+    });
+  }
+  turn.begin(coordinatorMachine, 'coordinator', coordinatorInput(options));
+  return turn.world;
+}
+
+export function nextWorld(world: World, event: WorldEvent, options: ModelOptions, memory: StepMemory): World {
+  const counted = countRare(world, event);
+  if (event.type === 'process.crashes') return restart(counted, options, memory);
+  const turn = new Turn(counted, options, memory);
+  carryOut(turn, event);
+  return turn.world;
+}
+
+function countRare(world: World, event: WorldEvent): World {
+  const kind = rareKindOf(event);
+  if (kind === undefined) return world;
+  const { rare } = world.history;
+  return { ...world, history: { ...world.history, rare: { ...rare, [kind]: (rare[kind] ?? 0) + 1 } } };
+}
+
+function carryOut(turn: Turn, event: Exclude<WorldEvent, { type: 'process.crashes' }>): void {
+  switch (event.type) {
+    case 'deliver':
+      return deliverFrom(turn, event.channel);
+    case 'timer':
+      return fire(turn, event.owner, event.timer);
+    case 'call.commits':
+      return commitPage(turn, event, event.end);
+    case 'call.pageFails':
+      return failPage(turn, event);
+    case 'call.refuses':
+      return answerPage(turn, event, 0, { kind: 'refused', quota: event.quota, retryAfterMs: null });
+    case 'call.ends':
+      return endCall(turn, event.worker, event.how, event.landed);
+    case 'plan.answers':
+      return answerPlan(turn, event.how);
+    case 'probe.answers':
+      turn.world.probing = false;
+      return event.how === 'back'
+        ? turn.deliver('coordinator', {
+            type: 'xstate.done.actor.probe',
+            output: undefined,
+            actorId: 'probe',
+          })
+        : turn.deliver('coordinator', {
+            type: 'xstate.error.actor.probe',
+            error: PROBE_FAILED,
+            actorId: 'probe',
+          });
+    case 'reaper.ends':
+      return endReaper(turn, event.worker, event.how);
+    case 'pause':
+    case 'resume':
+      return turn.deliver('coordinator', { type: event.type });
+    case 'halt':
+      turn.world.history = { ...turn.world.history, haltAsked: true };
+      return turn.deliver('coordinator', { type: 'halt', reason: { kind: 'asked', reason: 'asked' } });
+    case 'fail':
+      return turn.deliver('coordinator', {
+        type: 'fail',
+        fatal: { code: 'LOCK_LOST', reason: 'the lock is lost' },
+      });
+    case 'concurrency':
+      return turn.deliver('coordinator', {
+        type: 'concurrency.change',
+        maxConcurrency: event.maxConcurrency,
+      });
+    case 'worker.crashes':
+      return turn.crash(event.worker, CRASH);
+  }
+}
+
+function deliverFrom(turn: Turn, channel: string): void {
+  const [event, ...rest] = turn.world.channels[channel] ?? [];
+  turn.world.channels = withEntry(turn.world.channels, channel, rest.length === 0 ? undefined : rest);
+  if (event !== undefined) turn.deliver(channel.slice(channel.indexOf('>') + 1), event);
+}
+
+/** A timer that fires says that its delay has passed: what the server counted before that is over. */
+function fire(turn: Turn, owner: string, name: string): void {
+  const index = turn.world.timers.findIndex((timer) => timer.owner === owner && timer.name === name);
+  const timer = turn.world.timers[index];
+  if (timer === undefined) return;
+  const gone = turn.world.server.map((entry, at) => isOver(entry, at, timer.settledBefore, timer.delayMs));
+  turn.world.server = turn.world.server.filter((_, at) => gone[at] !== true);
+  turn.world.timers = turn.world.timers
+    .filter((_, at) => at !== index)
+    .map((other) => {
+      const fewer = gone.slice(0, other.settledBefore).filter(Boolean).length;
+      return fewer === 0 ? other : { ...other, settledBefore: other.settledBefore - fewer };
+    });
+  turn.deliver(owner, timer.event);
+}
+
+interface PageOfCall {
+  readonly worker: string;
+  readonly sliceId: string;
+  readonly startRow: number;
+}
+
+function commitPage(turn: Turn, page: PageOfCall, end: SliceEnd): void {
+  const { database, next } = commit(turn.world.database, page, end);
+  turn.world.database = database;
+  answerPage(turn, page, 1, { kind: 'committed', rows: 1, next });
+}
+
+function failPage(turn: Turn, page: PageOfCall): void {
+  const call = turn.world.calls[page.worker];
+  const attempts = findPage(call?.pages ?? [], page)?.attempts ?? 0;
+  const final = attempts + 1 >= (call?.maxAttempts ?? 1);
+  if (final) turn.world.database = fail(turn.world.database, page.sliceId);
+  answerPage(turn, page, 1, { kind: 'failed', reason: 'a part failed', final });
+}
+
+/** A page has its answer: its token settles, and its worker hears of both. */
+function answerPage(turn: Turn, page: PageOfCall, accepted: number, result: PageResult): void {
+  const { worker, sliceId, startRow } = page;
+  const call = turn.world.calls[worker];
+  if (call === undefined) return;
+  const pages = call.pages.filter((other) => other !== findPage(call.pages, page));
+  turn.world.calls = withEntry(turn.world.calls, worker, {
+    ...call,
+    pages,
+    answered: true,
+    unsettled: call.unsettled - 1,
+  });
+  turn.world.server = settleAtServer(turn.world.server, 1, WINDOW_MS);
+  tell(turn, worker, { type: 'call.settled', tokens: 1, accepted, graceMs: 0 });
+  tell(turn, worker, { type: 'call.page', sliceId, startRow, result });
+}
+
+function endCall(turn: Turn, worker: string, how: CallEnd, landed: boolean): void {
+  const call = turn.world.calls[worker];
+  if (call === undefined) return;
+  const [page] = call.pages;
+  if (landed && page !== undefined)
+    turn.world.database = commit(turn.world.database, page, 'sealed').database;
+  const unsent = how === 'failedUnsent' || how === 'abortedUnsent' || how === 'databaseAwayUnsent';
+  // Answered as a whole: then all its requests have arrived.
+  const graceMs = how === 'unauthorized' || how === 'fatal' ? 0 : GRACE_MS;
+  const tokens = call.unsettled;
+  turn.world.calls = withEntry(turn.world.calls, worker, { ...call, pages: [], unsettled: 0 });
+  if (!unsent) turn.world.server = settleAtServer(turn.world.server, tokens, WINDOW_MS + graceMs);
+  if (tokens > 0) {
+    tell(
+      turn,
+      worker,
+      unsent ? { type: 'call.unsent', tokens } : { type: 'call.settled', tokens, accepted: 0, graceMs },
+    );
+  }
+  turn.world.calls = withEntry(turn.world.calls, worker, undefined);
+  if (!call.orphaned) turn.deliver(worker, { type: 'call.ended', outcome: outcomeOf(how), chance: CHANCE });
+}
+
+function outcomeOf(how: CallEnd): CallOutcome {
+  switch (how) {
+    case 'failed':
+    case 'failedUnsent':
+      return { kind: 'failed', reason: 'no answer' };
+    case 'databaseAway':
+    case 'databaseAwayUnsent':
+      return AWAY;
+    case 'aborted':
+    case 'abortedUnsent':
+      return { kind: 'aborted' };
+    case 'fatal':
+      return FATAL;
+    default:
+      return { kind: how };
+  }
+}
+
+/** A call speaks to its worker without a channel between them: they live and die together. */
+function tell(turn: Turn, worker: string, event: CallEvent): void {
+  if (turn.world.calls[worker]?.orphaned !== true) turn.deliver(worker, event);
+}
+
+function answerPlan(turn: Turn, how: 'supplied' | 'databaseAway' | 'fatal'): void {
+  const { plan } = turn.world;
+  turn.world.plan = { ...plan, owed: plan.owed - 1 };
+  const report: PlanReport =
+    how === 'supplied'
+      ? { type: 'plan.supplied', ...supply(turn) }
+      : { type: 'plan.failed', outcome: how === 'fatal' ? FATAL : AWAY, chance: CHANCE };
+  turn.deliver('coordinator', report);
+}
+
+function supply(turn: Turn): { readonly pages: readonly Page[]; readonly more: MorePlan } {
+  const { plan } = turn.world;
+  if (plan.stage === 'calendar') {
+    turn.world.plan = { ...plan, stage: 'slices' };
+    turn.world.database = open(turn.world.database, 'calendar');
+    return { pages: [{ sliceId: 'calendar', startRow: 0, attempts: 0, callFailures: 0 }], more: 'whenQuiet' };
+  }
+  const chosen = plan.left.slice(0, turn.options.planChunk);
+  const left = plan.left.slice(chosen.length);
+  turn.world.plan = { ...plan, left };
+  const pages = chosen.map((sliceId): Page => {
+    turn.world.database = open(turn.world.database, sliceId);
+    const startRow = turn.world.database[sliceId]?.committed ?? 0;
+    return { sliceId, startRow, attempts: 0, callFailures: 0 };
+  });
+  return { pages, more: left.length === 0 ? 'none' : 'whenLow' };
+}
+
+function endReaper(turn: Turn, workerId: string, how: 'done' | 'failed'): void {
+  const reaping = turn.world.reapers[workerId];
+  if (reaping === undefined) return;
+  turn.world.reapers = withEntry(turn.world.reapers, workerId, undefined);
+  const actorId = `reap:${workerId}`;
+  if (how === 'failed') {
+    turn.deliver('coordinator', { type: `xstate.error.actor.${actorId}`, error: REAPER_FAILED, actorId });
+    return;
+  }
+  const { database } = turn.world;
+  const found = turn.options.reaperReadsLedger
+    ? reaping.pages.filter((page) => isCommitted(database, page))
+    : [];
+  const output: ReapOutput = {
+    workerId,
+    committed: found.map((page) => ({
+      sliceId: page.sliceId,
+      startRow: page.startRow,
+      rows: 1,
+      next: afterPage(database, page),
+    })),
+  };
+  turn.deliver('coordinator', { type: `xstate.done.actor.${actorId}`, output, actorId });
+}
+
+/** The process is gone, and started again. What its calls had sent counts from when the new one finds it. */
+function restart(world: World, options: ModelOptions, memory: StepMemory): World {
+  const unsettled = Object.values(world.calls).reduce((sum, call) => sum + call.unsettled, 0);
+  const server: ServerWindow = settleAtServer(age(world.server, RESTART_MS), unsettled, WINDOW_MS);
+  return bornWorld(options, memory, { database: world.database, server, rare: world.history.rare });
+}
+
+const findPage = (pages: readonly Page[], { sliceId, startRow }: PageOfCall): Page | undefined =>
+  pages.find((page) => page.sliceId === sliceId && page.startRow === startRow);

@@ -1,0 +1,127 @@
+/**
+ * The state of the composed system: every machine's snapshot, the messages under way, the timers, the calls, the plan,
+ * the database and the server's window; and a record of what happened, for the invariants to speak of.
+ */
+import type { AnyEventObject } from 'xstate';
+import type {
+  BatchWorkerSnapshot,
+  CoordinatorSnapshot,
+  RateLimiterSnapshot,
+  ReapInput,
+} from '../machines/index.ts';
+import type { AbstractCall, CallEnd } from './abstract-call.ts';
+import type { AbstractDatabase, SliceEnd } from './abstract-database.ts';
+import type { AbstractPlan } from './abstract-plan.ts';
+import type { ServerWindow } from './abstract-server.ts';
+import type { RareKind } from './options.ts';
+import type { Address } from './xstate-internals.ts';
+
+export interface World {
+  /** The three of an XState snapshot: the world itself never ends. */
+  readonly status: 'active';
+  readonly output: undefined;
+  readonly error: undefined;
+
+  readonly coordinator: CoordinatorSnapshot;
+  readonly limiter: RateLimiterSnapshot;
+  /** By id. A worker that crashed is not among them. */
+  readonly workers: Readonly<Record<string, BatchWorkerSnapshot>>;
+  /** Messages sent and not delivered, by channel: `w0>limiter`. Empty in `sync` semantics. */
+  readonly channels: Readonly<Record<string, readonly AnyEventObject[]>>;
+  /** Oldest first. */
+  readonly timers: readonly Timer[];
+  /** Calls under way, by worker. */
+  readonly calls: Readonly<Record<string, AbstractCall>>;
+  readonly plan: AbstractPlan;
+  readonly probing: boolean;
+  /** What the reapers under way were started with, by worker. */
+  readonly reapers: Readonly<Record<string, ReapInput>>;
+  readonly database: AbstractDatabase;
+  readonly server: ServerWindow;
+  readonly history: History;
+}
+
+export interface Timer {
+  readonly owner: Address;
+  /** Unique among the owner's, but for those that differ in nothing but when they were set: they fire in that order. */
+  readonly name: string;
+  readonly event: AnyEventObject;
+  readonly delayMs: number;
+  /** How many entries of the server's window had settled when it was set. */
+  readonly settledBefore: number;
+}
+
+/** What the coordinator knows of a page: it is to be fetched, or done with. */
+export type PageFate = 'due' | 'committed' | 'failed';
+
+export interface History {
+  /** How often each rare thing has happened. */
+  readonly rare: Readonly<Partial<Record<RareKind, number>>>;
+  readonly haltAsked: boolean;
+  /** By page, `slice/startRow`. */
+  readonly pages: Readonly<Record<string, PageFate>>;
+  /** What must never happen, and did. */
+  readonly broken: readonly Broken[];
+}
+
+export interface Broken {
+  /** The invariant's number. */
+  readonly invariant: number;
+  readonly what: string;
+}
+
+/** What may happen next. Everything in it is plain data: an event of a path can be written down and replayed. */
+export type WorldEvent =
+  | { readonly type: 'deliver'; readonly channel: string }
+  | { readonly type: 'timer'; readonly owner: Address; readonly timer: string }
+  | {
+      readonly type: 'call.commits';
+      readonly worker: string;
+      readonly sliceId: string;
+      readonly startRow: number;
+      readonly end: SliceEnd;
+    }
+  | {
+      readonly type: 'call.pageFails';
+      readonly worker: string;
+      readonly sliceId: string;
+      readonly startRow: number;
+    }
+  | {
+      readonly type: 'call.refuses';
+      readonly worker: string;
+      readonly sliceId: string;
+      readonly startRow: number;
+      readonly quota: 'qps' | 'load' | 'daily';
+    }
+  /** `landed`: a COMMIT whose answer was lost got through. */
+  | { readonly type: 'call.ends'; readonly worker: string; readonly how: CallEnd; readonly landed: boolean }
+  | { readonly type: 'plan.answers'; readonly how: 'supplied' | 'databaseAway' | 'fatal' }
+  | { readonly type: 'probe.answers'; readonly how: 'back' | 'away' }
+  | { readonly type: 'reaper.ends'; readonly worker: string; readonly how: 'done' | 'failed' }
+  | { readonly type: 'pause' | 'resume' | 'halt' | 'fail' }
+  | { readonly type: 'concurrency'; readonly maxConcurrency: number }
+  | { readonly type: 'worker.crashes'; readonly worker: string }
+  | { readonly type: 'process.crashes' };
+
+export const pageKey = ({ sliceId, startRow }: { sliceId: string; startRow: number }): string =>
+  `${sliceId}/${startRow}`;
+
+export const channelName = (from: Address, to: Address): string => `${from}>${to}`;
+export const receiverOf = (channel: string): Address => channel.slice(channel.indexOf('>') + 1);
+export const senderOf = (channel: string): Address => channel.slice(0, channel.indexOf('>'));
+
+/** The run is over, and nobody has anything to say to anybody. */
+export function isEnd(world: World): boolean {
+  return world.coordinator.status !== 'active' && Object.keys(world.channels).length === 0;
+}
+
+/** A record with one entry changed, or taken out. */
+export function withEntry<V>(
+  record: Readonly<Record<string, V>>,
+  key: string,
+  value: V | undefined,
+): Readonly<Record<string, V>> {
+  const { [key]: _, ...rest } = record;
+  return value === undefined ? rest : { ...rest, [key]: value };
+}

@@ -1,0 +1,208 @@
+/**
+ * The one place that knows how XState works inside: it takes a machine's step without running an actor, and says what the
+ * step asked for. The refs, the system and the actor scope are stand-ins with just what `StateMachine` touches (5.33).
+ *
+ * `transition()` of XState would do the same five times slower, and would make new refs each time.
+ */
+import type { AnyActorRef, AnyEventObject, AnyMachineSnapshot, AnyStateMachine } from 'xstate';
+
+/** Where an actor lives: `coordinator`, `limiter`, `w0`, `w0/call`, `plan`, `probe`, `reap:w0`. */
+export type Address = string;
+
+/** What a step asks for, in the order in which XState carries it out. */
+export type Effect =
+  | { readonly kind: 'send'; readonly to: Address; readonly event: AnyEventObject }
+  | {
+      readonly kind: 'schedule';
+      /** Absent where nobody can cancel it. */
+      readonly id: string | undefined;
+      readonly event: AnyEventObject;
+      readonly delayMs: number;
+    }
+  | { readonly kind: 'cancel'; readonly id: string }
+  | {
+      readonly kind: 'spawn';
+      readonly address: Address;
+      readonly source: string;
+      readonly input: unknown;
+    }
+  | { readonly kind: 'stop'; readonly address: Address }
+  | { readonly kind: 'emit'; readonly event: AnyEventObject };
+
+export interface Step {
+  readonly snapshot: AnyMachineSnapshot;
+  readonly effects: readonly Effect[];
+}
+
+interface RefStandIn {
+  readonly address: Address;
+  readonly id: string;
+  readonly sessionId: string;
+  readonly _parent: RefStandIn | undefined;
+  readonly system: typeof system;
+  send(): never;
+  toJSON(): string;
+}
+
+/** Every actor that a machine makes while it steps asks its system for these; none of them is ever started. */
+const system = {
+  _bookId: () => 'model',
+  _register: (sessionId: string) => sessionId,
+  _unregister: () => {},
+  _set: () => {},
+  _sendInspectionEvent: () => {},
+  _relay: () => {},
+  _clock: { setTimeout: () => 0, clearTimeout: () => {} },
+  _logger: () => {},
+  _snapshot: { _scheduledEvents: {} },
+  scheduler: { schedule: () => {}, cancel: () => {}, cancelAll: () => {} },
+  get: () => undefined,
+  getAll: () => ({}),
+  inspect: () => ({ unsubscribe: () => {} }),
+  getSnapshot: () => ({ _scheduledEvents: {} }),
+  start: () => {},
+};
+
+const ROOTS: readonly Address[] = ['coordinator', 'limiter'];
+
+/** The actor whose child this is; undefined for the two roots. */
+export function parentOf(address: Address): Address | undefined {
+  if (ROOTS.includes(address)) return undefined;
+  const slash = address.lastIndexOf('/');
+  return slash === -1 ? 'coordinator' : address.slice(0, slash);
+}
+
+/** The id under which its parent knows it. */
+export function idOf(address: Address): string {
+  return address.slice(address.lastIndexOf('/') + 1);
+}
+
+const refs = new Map<Address, RefStandIn>();
+
+function standIn(address: Address): RefStandIn {
+  const known = refs.get(address);
+  if (known !== undefined) return known;
+  const parent = parentOf(address);
+  const ref: RefStandIn = {
+    address,
+    id: idOf(address),
+    sessionId: address,
+    _parent: parent === undefined ? undefined : standIn(parent),
+    system,
+    send: () => {
+      throw new Error(`an action sent to "${address}" by itself, and not through XState`);
+    },
+    toJSON: () => `@${address}`,
+  };
+  refs.set(address, ref);
+  return ref;
+}
+
+/** A ref to hand to a machine as input. Nothing can be sent through it but by the machine's own actions. */
+export function refTo(address: Address): AnyActorRef {
+  // The stand-in has what a machine's step touches, which is far less than the type asks for.
+  return standIn(address) as unknown as AnyActorRef;
+}
+
+/** The address of a stand-in, or of an actor that a machine has made for a child of its own. */
+export function addressOf(ref: unknown): Address {
+  // XState's `Actor` has `_parent` and `id`, but its type hides the former.
+  const { address, id, _parent } = ref as Partial<RefStandIn> & { id: string };
+  if (address !== undefined) return address;
+  const parent = _parent === undefined ? undefined : addressOf(_parent);
+  return parent === undefined || parent === 'coordinator' ? id : `${parent}/${id}`;
+}
+
+interface RecordedAction {
+  readonly type: string;
+  readonly params: unknown;
+}
+
+function record(address: Address, step: (scope: never) => AnyMachineSnapshot): Step {
+  const actions: RecordedAction[] = [];
+  const self = standIn(address);
+  const scope = {
+    self,
+    id: self.id,
+    sessionId: self.sessionId,
+    system,
+    logger: () => {},
+    defer: () => {},
+    emit: () => {},
+    stopChild: () => {},
+    actionExecutor: (action: RecordedAction) => {
+      actions.push(action);
+    },
+  };
+  // `ActorScope` is generic over the whole system; the stand-in has what `StateMachine` uses of it.
+  const snapshot = step(scope as never);
+  return { snapshot: withRefs(snapshot), effects: actions.flatMap(effectOf) };
+}
+
+/** A machine makes an actor for every child it spawns; the model keeps its address alone. */
+function withRefs(snapshot: AnyMachineSnapshot): AnyMachineSnapshot {
+  const children = Object.fromEntries(
+    Object.keys(snapshot.children)
+      .sort()
+      .map((id) => [id, refTo(addressOf(snapshot.children[id]))]),
+  );
+  return { ...snapshot, children } as AnyMachineSnapshot;
+}
+
+/** Parameters of XState's own actions, as its `resolve…` functions make them. */
+interface ActionParams {
+  readonly to?: unknown;
+  readonly event?: AnyEventObject;
+  readonly id?: string;
+  readonly delay?: number;
+  readonly sendId?: string;
+  readonly src?: string;
+  readonly actorRef?: unknown;
+  readonly input?: unknown;
+}
+
+function effectOf({ type, params: given }: RecordedAction): Effect[] {
+  const params = (given ?? {}) as ActionParams;
+  const event = params.event ?? { type: 'none' };
+  switch (type) {
+    case 'xstate.sendTo':
+      if (typeof params.delay === 'number') throw new Error('delayed messages are not modelled');
+      return [{ kind: 'send', to: addressOf(params.to), event }];
+    case 'xstate.raise':
+      return typeof params.delay === 'number'
+        ? [{ kind: 'schedule', id: params.id, event, delayMs: params.delay }]
+        : [];
+    case 'xstate.cancel':
+      return [{ kind: 'cancel', id: String(params.sendId) }];
+    case 'xstate.spawnChild':
+      return [
+        {
+          kind: 'spawn',
+          address: addressOf(params.actorRef),
+          source: String(params.src),
+          input: params.input,
+        },
+      ];
+    case 'xstate.stopChild':
+      return given === undefined ? [] : [{ kind: 'stop', address: addressOf(given) }];
+    case 'xstate.emit':
+      return [{ kind: 'emit', event }];
+    default:
+      throw new Error(`the machines use the action "${type}", which the model does not know`);
+  }
+}
+
+/** The machine's first snapshot, and what entering it asks for. */
+export function begin(machine: AnyStateMachine, address: Address, input: unknown): Step {
+  return record(address, (scope) => machine.getInitialSnapshot(scope, input as never));
+}
+
+/** One event, run to completion. Throws what an action or a guard throws. */
+export function advance(
+  machine: AnyStateMachine,
+  address: Address,
+  snapshot: AnyMachineSnapshot,
+  event: AnyEventObject,
+): Step {
+  return record(address, (scope) => machine.transition(snapshot, event, scope));
+}
