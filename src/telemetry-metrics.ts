@@ -53,7 +53,10 @@ export function createInstruments(meter: Meter) {
   };
 }
 
-/** The gauges, fed by `read` at every collection. Returns what takes them back. */
+/**
+ * The gauges, fed by `read` at every collection. Returns what ends them: the last reading is kept for one more collection,
+ * so that a run shorter than the interval between two is seen at all.
+ */
 export function observeGauges(meter: Meter, property: Attributes, read: () => GaugeReading): () => void {
   const queue = meter.createObservableGauge('longtail.queue.size', {
     unit: '{page}',
@@ -72,8 +75,11 @@ export function observeGauges(meter: Meter, property: Attributes, read: () => Ga
     description: 'Requests that count against a limit now.',
   });
   const gauges: Observable[] = [queue, inFlight, workers, used];
+  let last: GaugeReading | undefined;
   const callback: BatchObservableCallback = (result) => {
-    const { pagesWaiting, pagesInFlight, workers: byState, budgets } = read();
+    const { pagesWaiting, pagesInFlight, workers: byState, budgets } = last ?? read();
+    // Not while the SDK is going through its list of callbacks.
+    if (last !== undefined) queueMicrotask(() => meter.removeBatchObservableCallback(callback, gauges));
     result.observe(queue, pagesWaiting, property);
     result.observe(inFlight, pagesInFlight, property);
     for (const [state, count] of Object.entries(byState)) {
@@ -89,5 +95,7 @@ export function observeGauges(meter: Meter, property: Attributes, read: () => Ga
     }
   };
   meter.addBatchObservableCallback(callback, gauges);
-  return () => meter.removeBatchObservableCallback(callback, gauges);
+  return () => {
+    last ??= read();
+  };
 }

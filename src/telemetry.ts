@@ -58,7 +58,7 @@ export interface Telemetry {
   runEnded(end: RunEnd): void;
   /** The run broke off by an exception. Instead of `runEnded`. */
   runThrew(error: unknown): void;
-  /** Takes the gauges back. After the last metrics were collected, so at the very end. */
+  /** Ends the gauges. They are read a last time now, and told once more at the next collection. */
   close(): void;
 }
 

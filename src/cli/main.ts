@@ -45,8 +45,8 @@ export async function main(argv: readonly string[]): Promise<void> {
     clock: systemClock,
     output,
     redactor,
-    catchSignals: () =>
-      catchSignals({ output, now: systemClock.now, force: () => forced.resolve(EXIT.interrupted) }),
+    catchSignals: (words) =>
+      catchSignals({ output, now: systemClock.now, force: () => forced.resolve(EXIT.interrupted), words }),
     beforeExit: (work) => beforeExit.push(work),
     endWith: (ended) => {
       code = ended;

@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { registerDatabase } from './database-command.ts';
+import { registerDemo } from './demo.ts';
 import type { Session } from './session.ts';
+import { registerStatus } from './status.ts';
 import { registerSync } from './sync.ts';
 
 const EXAMPLES = `
@@ -31,7 +34,10 @@ export function createProgram(session: Session): Command {
     })
     .addHelpText('after', EXAMPLES);
   tellErrors(program, 'longtail --help');
+  registerDemo(program, session);
   registerSync(program, session);
+  registerStatus(program, session);
+  registerDatabase(program, session);
   for (const command of program.commands) tellErrors(command, `longtail ${command.name()} --help`);
   return program;
 }

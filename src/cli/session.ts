@@ -11,7 +11,7 @@ export interface Session {
   readonly output: Output;
   readonly redactor: Redactor;
   /** From now on a signal asks for a halt instead of ending the process; a second one ends it. */
-  readonly catchSignals: () => Interrupt;
+  readonly catchSignals: (words?: string) => Interrupt;
   /** Work for every way out, a forced one included. It gets as long as it may take, in milliseconds. */
   readonly beforeExit: (work: (deadlineMs: number) => Promise<void>) => void;
   /** The code that the process ends with, once the command is over. */

@@ -2,6 +2,8 @@ import type { Output } from './output.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
+const HALTING = 'Halting: calls under way are ended, what is written stays. Once more to force it.';
+
 /** A wish to stop, from outside. */
 export interface Interrupt {
   /** Aborted by the first signal; its reason is the signal's name. */
@@ -19,6 +21,8 @@ export function catchSignals(options: {
   readonly output: Output;
   readonly now: () => number;
   readonly force: () => void;
+  /** Said at the first signal. */
+  readonly words?: string | undefined;
 }): Interrupt {
   const togetherMs = 100;
   const controller = new AbortController();
@@ -30,9 +34,7 @@ export function catchSignals(options: {
     process.on(name, () => {
       if (first === undefined) {
         first = { name, atMs: options.now() };
-        options.output.note(
-          'Halting: calls under way are ended, what is written stays. Once more to force it.',
-        );
+        options.output.note(options.words ?? HALTING);
         controller.abort(name);
         return;
       }

@@ -1,0 +1,16 @@
+/** `longtail database`: keeps the embedded server up, for looking into it with other programs. */
+import type { Command } from 'commander';
+import { EXIT } from './exit-code.ts';
+import type { Session } from './session.ts';
+
+export function registerDatabase(program: Command, session: Session): void {
+  program
+    .command('database')
+    .summary('keep the embedded PostgreSQL running, and say how to connect')
+    .description('Runs the embedded PostgreSQL of .longtail/ until Ctrl-C, and says how to connect to it.')
+    .action(async () => {
+      const { runDatabase } = await import('./database-run.ts');
+      await runDatabase(session);
+      session.endWith(EXIT.complete);
+    });
+}
