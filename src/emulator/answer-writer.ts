@@ -1,0 +1,119 @@
+import type { ServerResponse } from 'node:http';
+import { createGzip, type Gzip } from 'node:zlib';
+import type { Clock } from '../domain/clock.ts';
+
+/** How an answer is broken off. */
+export interface Cut {
+  readonly afterBytes: number;
+  /** `reset`: RST. `close`: the connection ends before the answer does. `clean`: the answer ends as if whole. */
+  readonly how: 'reset' | 'close' | 'clean';
+}
+
+export interface WriterOptions {
+  readonly gzip: boolean;
+  readonly gzipLevel: number;
+  readonly cut: Cut | undefined;
+  readonly trickle: { readonly chunkBytes: number; readonly everyMs: number } | undefined;
+  readonly clock: Clock;
+}
+
+/**
+ * Writes an answer's body as fast as the client takes it, and no faster. Every method returns false once there is
+ * nobody to write to: the client went, or the cut was reached.
+ */
+export class AnswerWriter {
+  readonly #response: ServerResponse;
+  readonly #options: WriterOptions;
+  readonly #gzip: Gzip | undefined;
+  #written = 0;
+  #over = false;
+
+  constructor(response: ServerResponse, options: WriterOptions) {
+    this.#response = response;
+    this.#options = options;
+    response.once('close', () => {
+      this.#over = true;
+      this.#gzip?.destroy();
+    });
+    if (options.gzip) {
+      this.#gzip = createGzip({ level: options.gzipLevel });
+      this.#gzip.on('error', () => response.destroy());
+      this.#gzip.pipe(response);
+    }
+  }
+
+  async write(text: string): Promise<boolean> {
+    if (this.#over) return false;
+    const { cut, trickle, clock } = this.#options;
+    let bytes: Buffer = Buffer.from(text, 'utf8');
+    const room = (cut?.afterBytes ?? Number.POSITIVE_INFINITY) - this.#written;
+    const isLast = bytes.length >= room;
+    if (isLast) bytes = bytes.subarray(0, room);
+    this.#written += bytes.length;
+    if (trickle === undefined) {
+      await this.#send(bytes);
+    } else {
+      for (let at = 0; at < bytes.length && !this.#over; at += trickle.chunkBytes) {
+        await this.#send(bytes.subarray(at, at + trickle.chunkBytes));
+        await pause(clock, trickle.everyMs, this.#response);
+      }
+    }
+    if (isLast && cut !== undefined) await this.#breakOff(cut.how);
+    return !this.#over;
+  }
+
+  async end(): Promise<void> {
+    if (this.#over) return;
+    // A cut past the end still cuts: the answer must not come through whole.
+    if (this.#options.cut !== undefined) return this.#breakOff(this.#options.cut.how);
+    this.#over = true;
+    (this.#gzip ?? this.#response).end();
+  }
+
+  async #send(bytes: Buffer): Promise<void> {
+    const stream = this.#gzip ?? this.#response;
+    if (this.#over || bytes.length === 0 || stream.write(bytes)) return;
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        stream.off('drain', done);
+        this.#response.off('close', done);
+        resolve();
+      };
+      stream.once('drain', done);
+      this.#response.once('close', done);
+    });
+  }
+
+  async #breakOff(how: Cut['how']): Promise<void> {
+    this.#over = true;
+    if (how === 'clean') {
+      (this.#gzip ?? this.#response).end();
+      return;
+    }
+    const gzip = this.#gzip;
+    if (gzip !== undefined) await new Promise<void>((resolve) => gzip.flush(() => resolve()));
+    const { socket } = this.#response;
+    if (socket === null || socket.destroyed) return;
+    // What was written so far is on its way before the connection goes.
+    if (!this.#response.headersSent) this.#response.flushHeaders();
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    if (how === 'reset') socket.resetAndDestroy();
+    else socket.destroySoon();
+  }
+}
+
+/** Waits, unless the client goes first. */
+export async function pause(clock: Clock, ms: number, response: ServerResponse): Promise<void> {
+  if (ms <= 0 || response.destroyed) return;
+  await new Promise<void>((resolve) => {
+    const gone = (): void => {
+      clock.clearTimeout(timer);
+      resolve();
+    };
+    const timer = clock.setTimeout(() => {
+      response.off('close', gone);
+      resolve();
+    }, ms);
+    response.once('close', gone);
+  });
+}

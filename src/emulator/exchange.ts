@@ -1,0 +1,221 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Clock } from '../domain/clock.ts';
+import { answerText } from './answer-text.ts';
+import { AnswerWriter, type Cut, pause } from './answer-writer.ts';
+import type { Answer, Api, ReadCall } from './api.ts';
+import { type ApiError, apiError, NAMED_ERRORS, reasonPhrase } from './api-errors.ts';
+import { batchEnd, partEnd, partHead } from './batch.ts';
+import { type CallAction, faultError, type PartAction } from './faults.ts';
+import { mix } from './hash.ts';
+import type { EmulatorOptions } from './options.ts';
+
+/** A call of the API with the fault that falls on it. */
+export interface DecidedCall extends ReadCall {
+  readonly contentId: string | undefined;
+  readonly fault: PartAction | undefined;
+}
+
+/** What an answer needs beside the calls. */
+export interface ExchangeContext {
+  readonly api: Api;
+  readonly options: EmulatorOptions;
+  readonly clock: Clock;
+  readonly callNumber: number;
+  readonly countRows: (rows: number) => void;
+}
+
+type Action<K extends CallAction['kind']> = Extract<CallAction, { readonly kind: K }>;
+
+export function actionOf<K extends CallAction['kind']>(
+  actions: readonly CallAction[],
+  kind: K,
+): Action<K> | undefined {
+  return actions.find((action): action is Action<K> => action.kind === kind);
+}
+
+/** The error that a call ends in, by itself or by a fault. */
+export function errorOf(call: DecidedCall): ApiError | undefined {
+  if (call.fault?.kind === 'error') return faultError(call.fault);
+  return call.answer.kind === 'error' ? call.answer : undefined;
+}
+
+/** Answers one call that was sent alone. */
+export async function answerOne(
+  context: ExchangeContext,
+  request: IncomingMessage,
+  response: ServerResponse,
+  call: DecidedCall,
+  actions: readonly CallAction[],
+): Promise<void> {
+  const error = errorOf(call);
+  response.writeHead(error?.status ?? 200, {
+    'content-type': 'application/json; charset=UTF-8',
+    vary: 'Origin, X-Origin, Referer',
+    ...(error?.retryAfterS === undefined ? {} : { 'retry-after': String(error.retryAfterS) }),
+    ...encodingHeader(request),
+  });
+  const writer = new AnswerWriter(response, writerOptions(context, request, actions));
+  if (await writeBody(context, writer, call)) await writer.end();
+}
+
+/** Answers the calls of a batch, each in a part of its own. */
+export async function answerBatch(
+  context: ExchangeContext,
+  request: IncomingMessage,
+  response: ServerResponse,
+  calls: readonly DecidedCall[],
+  actions: readonly CallAction[],
+): Promise<void> {
+  const boundary = `batch_${mix(context.callNumber, 1).toString(36)}_${mix(context.callNumber, 2).toString(36)}`;
+  response.writeHead(200, {
+    'content-type': `multipart/mixed; boundary=${boundary}`,
+    vary: 'Origin, X-Origin, Referer',
+    ...encodingHeader(request),
+  });
+  const writer = new AnswerWriter(response, writerOptions(context, request, actions));
+  for (const call of inOrder(calls, actions, context.callNumber)) {
+    if (call.fault?.kind === 'dropPart') continue;
+    const copies = call.fault?.kind === 'doublePart' ? 2 : 1;
+    for (let copy = 0; copy < copies; copy++) {
+      await pause(context.clock, context.options.perPartMs ?? 0, response);
+      const error = errorOf(call);
+      const status = error?.status ?? 200;
+      const id = call.fault?.kind === 'unknownId' ? `unknown-${context.callNumber}` : call.contentId;
+      const contentId = id === undefined ? undefined : `response-${id}`;
+      if (
+        !(await writer.write(partHead(boundary, contentId, status, reasonPhrase(status), error?.retryAfterS)))
+      )
+        return;
+      if (!(await writeBody(context, writer, call))) return;
+      if (!(await writer.write(partEnd()))) return;
+    }
+  }
+  if (actionOf(actions, 'noFinalBoundary') === undefined && !(await writer.write(batchEnd(boundary)))) return;
+  await writer.end();
+}
+
+/** Answers with an error of the whole call. */
+export function answerError(response: ServerResponse, error: ApiError, body?: string): void {
+  const text = body ?? `${JSON.stringify(error.body, null, 2)}\n`;
+  response.writeHead(error.status, {
+    'content-type': body === undefined ? 'application/json; charset=UTF-8' : 'text/html; charset=UTF-8',
+    ...(error.retryAfterS === undefined ? {} : { 'retry-after': String(error.retryAfterS) }),
+  });
+  response.end(text);
+}
+
+/** The error that a `status` fault stands for. */
+export function statusError(action: Action<'status'>): ApiError {
+  if (action.error !== undefined) return { ...NAMED_ERRORS[action.error](), status: action.status };
+  const message = reasonPhrase(action.status);
+  return apiError({
+    status: action.status,
+    message,
+    reason: action.status >= 500 ? 'backendError' : 'badRequest',
+  });
+}
+
+async function writeBody(
+  context: ExchangeContext,
+  writer: AnswerWriter,
+  call: DecidedCall,
+): Promise<boolean> {
+  const { fault } = call;
+  if (fault?.kind === 'emptyPart') return writer.write('');
+  if (fault?.kind === 'garblePart') return writer.write('<html>502. That\u2019s an error.</html>');
+  if (fault?.kind === 'cutPart') return writeCut(context, writer, call, fault.afterBytes);
+  const error = errorOf(call);
+  if (error !== undefined) return writer.write(jsonText(error.body, call.pretty));
+  for await (const text of bodyText(context, call.answer, call.pretty)) {
+    if (!(await writer.write(text))) return false;
+  }
+  return true;
+}
+
+async function writeCut(
+  context: ExchangeContext,
+  writer: AnswerWriter,
+  call: DecidedCall,
+  afterBytes: number,
+): Promise<boolean> {
+  let room = afterBytes;
+  for await (const text of bodyText(context, call.answer, call.pretty)) {
+    const piece = text.slice(0, room);
+    room -= piece.length;
+    if (!(await writer.write(piece))) return false;
+    if (room === 0) break;
+  }
+  return true;
+}
+
+async function* bodyText(context: ExchangeContext, answer: Answer, pretty: boolean): AsyncGenerator<string> {
+  if (answer.kind === 'error') {
+    yield jsonText(answer.body, pretty);
+    return;
+  }
+  if (answer.kind === 'json') {
+    yield jsonText(answer.value, pretty);
+    return;
+  }
+  const { api, clock, options } = context;
+  const { property, request, tieSalt } = answer;
+  const nowMs = clock.now();
+  const table = await api.table(property, request, tieSalt, nowMs);
+  context.countRows(Math.max(0, Math.min(request.rowLimit, table.order.length - request.startRow)));
+  const style = {
+    pretty,
+    withPosition: api.withPosition(request),
+    totalsKeys: options.totalsKeys ?? 'absent',
+    metadataNames: options.metadataNames ?? 'camel',
+  } as const;
+  yield* answerText(table, request, style, api.firstIncompleteDay(property, request, nowMs));
+}
+
+function jsonText(value: unknown, pretty: boolean): string {
+  return pretty ? `${JSON.stringify(value, null, 2)}\n` : JSON.stringify(value);
+}
+
+function inOrder(
+  calls: readonly DecidedCall[],
+  actions: readonly CallAction[],
+  callNumber: number,
+): readonly DecidedCall[] {
+  if (actionOf(actions, 'shuffleParts') === undefined) return calls;
+  return calls
+    .map((call, index) => ({ call, place: mix(callNumber, index) }))
+    .sort((a, b) => a.place - b.place)
+    .map(({ call }) => call);
+}
+
+/** Google compresses only for a client that says so twice. */
+function wantsGzip(request: IncomingMessage): boolean {
+  const { 'accept-encoding': encodings = '', 'user-agent': agent = '' } = request.headers;
+  return /\bgzip\b/i.test(String(encodings)) && agent.includes('gzip');
+}
+
+function encodingHeader(request: IncomingMessage): Readonly<Record<string, string>> {
+  return wantsGzip(request) ? { 'content-encoding': 'gzip' } : {};
+}
+
+function writerOptions(
+  context: ExchangeContext,
+  request: IncomingMessage,
+  actions: readonly CallAction[],
+): ConstructorParameters<typeof AnswerWriter>[1] {
+  const { clock, options } = context;
+  return {
+    gzip: wantsGzip(request),
+    gzipLevel: options.gzipLevel ?? 1,
+    cut: cutOf(actions),
+    trickle: actionOf(actions, 'trickle'),
+    clock,
+  };
+}
+
+function cutOf(actions: readonly CallAction[]): Cut | undefined {
+  const reset = actionOf(actions, 'reset');
+  if (reset?.afterBytes !== undefined) return { afterBytes: reset.afterBytes, how: 'reset' };
+  const truncate = actionOf(actions, 'truncate');
+  if (truncate === undefined) return undefined;
+  return { afterBytes: truncate.afterBytes, how: truncate.clean === true ? 'clean' : 'close' };
+}

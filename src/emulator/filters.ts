@@ -1,0 +1,91 @@
+import type { TextPool } from './text-pool.ts';
+
+export const FILTERED_DIMENSIONS = ['query', 'page', 'country', 'device', 'searchAppearance'] as const;
+export type FilteredDimension = (typeof FILTERED_DIMENSIONS)[number];
+export const FILTER_OPERATORS = [
+  'equals',
+  'notEquals',
+  'contains',
+  'notContains',
+  'includingRegex',
+  'excludingRegex',
+] as const;
+export type FilterOperator = (typeof FILTER_OPERATORS)[number];
+
+export interface Filter {
+  readonly dimension: FilteredDimension;
+  readonly operator: FilterOperator;
+  readonly expression: string;
+  readonly matches: (value: string) => boolean;
+}
+
+/**
+ * A filter ready to use; undefined when its regular expression cannot be read. `contains` looks at no case, `equals`
+ * does for pages and queries. RE2 is near enough to JavaScript's expressions, but for its flags in front: `(?i)`.
+ */
+export function compileFilter(
+  dimension: FilteredDimension,
+  operator: FilterOperator,
+  expression: string,
+): Filter | undefined {
+  const matches = matcher(dimension, operator, expression);
+  return matches === undefined ? undefined : { dimension, operator, expression, matches };
+}
+
+function matcher(
+  dimension: FilteredDimension,
+  operator: FilterOperator,
+  expression: string,
+): ((value: string) => boolean) | undefined {
+  const exactCase = dimension === 'page' || dimension === 'query';
+  const folded = expression.toLowerCase();
+  switch (operator) {
+    case 'equals':
+      return exactCase ? (value) => value === expression : (value) => value.toLowerCase() === folded;
+    case 'notEquals':
+      return exactCase ? (value) => value !== expression : (value) => value.toLowerCase() !== folded;
+    case 'contains':
+      return (value) => value.toLowerCase().includes(folded);
+    case 'notContains':
+      return (value) => !value.toLowerCase().includes(folded);
+    case 'includingRegex':
+    case 'excludingRegex': {
+      const regex = fromRe2(expression);
+      if (regex === undefined) return undefined;
+      return operator === 'includingRegex' ? (value) => regex.test(value) : (value) => !regex.test(value);
+    }
+  }
+}
+
+function fromRe2(expression: string): RegExp | undefined {
+  const front = /^\(\?([ims]+)\)/.exec(expression);
+  const source = (front === null ? expression : expression.slice(front[0].length))
+    .replaceAll('(?P<', '(?<')
+    .replaceAll('\\A', '^')
+    .replaceAll('\\z', '$');
+  try {
+    return new RegExp(source, `u${[...new Set(front?.[1] ?? '')].join('')}`);
+  } catch {
+    try {
+      // Without the u flag JavaScript takes escapes such as \- that RE2 takes, too.
+      return new RegExp(source, [...new Set(front?.[1] ?? '')].join(''));
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/**
+ * Which values of a dimension pass all filters on it: 1 or 0 by number. `absent` is what a row without a value
+ * counts as: the last entry, past the pool. Undefined when nothing filters on the dimension.
+ */
+export function passMask(
+  filters: readonly Filter[],
+  dimension: FilteredDimension,
+  pool: TextPool,
+): Uint8Array | undefined {
+  const own = filters.filter((filter) => filter.dimension === dimension);
+  if (own.length === 0) return undefined;
+  const passes = (text: string): number => (own.every((filter) => filter.matches(text)) ? 1 : 0);
+  return Uint8Array.from([...pool.texts, ''], passes);
+}

@@ -1,0 +1,199 @@
+import type { Day } from '../domain/slice.ts';
+import { type DayRows, sharedImpressions, WITHHELD } from './day-rows.ts';
+import {
+  APPEARANCES,
+  appearanceOf,
+  COUNTRIES,
+  countryOf,
+  DEVICES,
+  deviceOf,
+  NO_APPEARANCE,
+} from './dimensions.ts';
+import { passMask } from './filters.ts';
+import { Groups, keepTop } from './groups.ts';
+import { mix } from './hash.ts';
+import { hoursOf } from './hours.ts';
+import type { Pool } from './pool.ts';
+import type { ApiDimension, QueryRequest } from './query-request.ts';
+import { type TextPool, textPool } from './text-pool.ts';
+
+/** A row of the day comes from at most so many places (country, device, hour). */
+const MOST_PARTS = 6;
+const HOURS = 24;
+/** Rows of one request that are held at most; a long range by page and query loses what is past it, as at Google. */
+const MOST_GROUPED_ROWS = 2_000_000;
+
+/** Where a dimension's value stands in a group's key: `key / radix % size`. */
+export interface Column {
+  readonly pool: TextPool;
+  readonly radix: number;
+}
+
+/**
+ * One request's sums. Aggregated by page every impression counts; by property those shared between two of its pages
+ * count once, so by property there are fewer impressions, and as many clicks.
+ */
+export class Grouping {
+  readonly columns: readonly Column[];
+  #sums: Groups;
+  readonly #keySpace: number;
+  readonly #dayCount: number;
+  readonly #byDate: boolean;
+  readonly #byProperty: boolean;
+  readonly #needsQuery: boolean;
+  readonly #needsParts: boolean;
+  readonly #unique: boolean;
+  readonly #masks: Readonly<
+    Record<'page' | 'query' | 'country' | 'device' | 'searchAppearance', Uint8Array | undefined>
+  >;
+  readonly #radix: Partial<Record<ApiDimension, number>> = {};
+
+  constructor(request: QueryRequest, pool: Pool, days: readonly Day[]) {
+    const has = (dimension: ApiDimension): boolean => request.dimensions.includes(dimension);
+    let keySpace = 1;
+    this.columns = request.dimensions.map((dimension) => {
+      const values = poolOf(dimension, pool, days);
+      const radix = keySpace;
+      this.#radix[dimension] = radix;
+      keySpace *= Math.max(1, values.texts.length);
+      return { pool: values, radix };
+    });
+    this.#keySpace = keySpace;
+    this.#dayCount = days.length;
+    this.#byDate = has('date') || has('hour');
+    this.#byProperty = request.aggregation === 'byProperty';
+    const { filters } = request;
+    this.#masks = {
+      page: passMask(filters, 'page', pool.pages),
+      query: passMask(filters, 'query', pool.queries),
+      country: passMask(filters, 'country', COUNTRIES),
+      device: passMask(filters, 'device', DEVICES),
+      searchAppearance: passMask(filters, 'searchAppearance', APPEARANCES),
+    };
+    this.#needsQuery = has('query') || this.#masks.query !== undefined;
+    this.#needsParts =
+      has('country') ||
+      has('device') ||
+      has('hour') ||
+      this.#masks.country !== undefined ||
+      this.#masks.device !== undefined;
+    this.#unique = has('page') && has('query') && !this.#needsParts;
+    this.#sums = new Groups(keySpace, 1_024);
+  }
+
+  get sums(): Groups {
+    return this.#sums;
+  }
+
+  /** Adds a day; of its groups only `rowCap`, those with the most clicks. */
+  addDay(dayIndex: number, rows: DayRows, rowCap: number): void {
+    let day = new Groups(this.#keySpace, rows.count);
+    this.#sumUp(dayIndex, rows, day);
+    if (day.count > rowCap) day = keepTop(day, rowCap);
+    if (this.#dayCount === 1) {
+      this.#sums = day;
+      return;
+    }
+    const { keys, clicks, impressions, positionSum } = day;
+    for (let i = 0; i < day.count && this.#sums.count < MOST_GROUPED_ROWS; i++) {
+      const [key, c, s, p] = [keys[i] ?? 0, clicks[i] ?? 0, impressions[i] ?? 0, positionSum[i] ?? 0];
+      if (this.#byDate) this.#sums.append(key, c, s, p);
+      else this.#sums.add(key, c, s, p);
+    }
+  }
+
+  #sumUp(dayIndex: number, rows: DayRows, into: Groups): void {
+    const { page, query, hash, clicks, impressions, positionSum } = rows;
+    const masks = this.#masks;
+    const dayKey = dayIndex * (this.#radix.date ?? 0);
+    const pageRadix = this.#radix.page ?? 0;
+    const queryRadix = this.#radix.query ?? 0;
+    const appearanceRadix = this.#radix.searchAppearance;
+    const needsAppearance = appearanceRadix !== undefined || masks.searchAppearance !== undefined;
+    for (let i = 0; i < rows.count; i++) {
+      const p = page[i] ?? 0;
+      const q = query[i] ?? WITHHELD;
+      if (q === WITHHELD ? this.#needsQuery : masks.query !== undefined && masks.query[q] === 0) continue;
+      if (masks.page !== undefined && masks.page[p] === 0) continue;
+      const h = hash[i] ?? 0;
+      let key = dayKey + p * pageRadix + (q === WITHHELD ? 0 : q * queryRadix);
+      if (needsAppearance) {
+        const appearance = appearanceOf(mix(h, 7));
+        if (appearanceRadix !== undefined) {
+          if (appearance === NO_APPEARANCE) continue;
+          key += appearance * appearanceRadix;
+        }
+        const at = appearance === NO_APPEARANCE ? APPEARANCES.texts.length : appearance;
+        if (masks.searchAppearance !== undefined && masks.searchAppearance[at] === 0) continue;
+      }
+      const all = impressions[i] ?? 0;
+      const shared = sharedImpressions(all, h);
+      const shown = this.#byProperty ? all - shared : all;
+      // Beyond the first place: what is left of the positions' sum when each impression had position 1.
+      const below = Math.floor((((positionSum[i] ?? 0) - all) * shown) / Math.max(1, all));
+      const c = clicks[i] ?? 0;
+      if (this.#needsParts) this.#addParts(into, dayIndex, key, h, c, all, shared, below);
+      else if (this.#unique) into.append(key, c, shown, shown + below);
+      else into.add(key, c, shown, shown + below);
+    }
+  }
+
+  /** Splits a row over the countries, devices and hours that it came from. */
+  #addParts(
+    into: Groups,
+    dayIndex: number,
+    rowKey: number,
+    h: number,
+    clicks: number,
+    all: number,
+    shared: number,
+    below: number,
+  ): void {
+    const { country: countryMask, device: deviceMask } = this.#masks;
+    const unshared = all - shared;
+    const parts = Math.min(unshared, MOST_PARTS);
+    let clicksLeft = clicks;
+    for (let part = 0; part < parts; part++) {
+      const own = cut(unshared, part, parts);
+      const shown = this.#byProperty ? own : own + cut(shared, part, parts);
+      // Clicks go to the first parts: never more than a part's impressions, all of them placed.
+      const partClicks = Math.min(own, clicksLeft);
+      clicksLeft -= partClicks;
+      const partHash = mix(h, 40 + part);
+      const country = countryOf(mix(partHash, 1));
+      const device = deviceOf(mix(partHash, 2));
+      if (countryMask !== undefined && countryMask[country] === 0) continue;
+      if (deviceMask !== undefined && deviceMask[device] === 0) continue;
+      const key =
+        rowKey +
+        country * (this.#radix.country ?? 0) +
+        device * (this.#radix.device ?? 0) +
+        (dayIndex * HOURS + (mix(partHash, 3) % HOURS)) * (this.#radix.hour ?? 0);
+      into.add(key, partClicks, shown, shown + cut(below, part, parts));
+    }
+  }
+}
+
+function poolOf(dimension: ApiDimension, pool: Pool, days: readonly Day[]): TextPool {
+  switch (dimension) {
+    case 'date':
+      return textPool(days);
+    case 'hour':
+      return textPool(days.flatMap(hoursOf));
+    case 'page':
+      return pool.pages;
+    case 'query':
+      return pool.queries;
+    case 'country':
+      return COUNTRIES;
+    case 'device':
+      return DEVICES;
+    case 'searchAppearance':
+      return APPEARANCES;
+  }
+}
+
+/** The `part`-th of `parts` nearly equal shares of a whole number; the shares sum to it. */
+function cut(total: number, part: number, parts: number): number {
+  return Math.floor((total * (part + 1)) / parts) - Math.floor((total * part) / parts);
+}

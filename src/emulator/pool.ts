@@ -1,0 +1,120 @@
+import type { SearchType } from '../domain/slice.ts';
+import { fraction, hashText, mix } from './hash.ts';
+import { type TextPool, textPool } from './text-pool.ts';
+import { pageText, queryText } from './texts.ts';
+
+/** What makes one property's data: the same shape gives the same rows for ever. */
+export interface PropertyShape {
+  readonly seed: number;
+  readonly siteUrl: string;
+  /** Rows of `page+query` on a web day, before the cap. */
+  readonly rowsPerDay: number;
+  readonly pages: number;
+  /** Puts a NUL character into some rare queries. */
+  readonly nulQueries: boolean;
+}
+
+/** A property's size in each search type, as a share of its web rows. */
+const TYPE_SHARE: Readonly<Record<SearchType, number>> = {
+  web: 1,
+  image: 0.25,
+  discover: 0.15,
+  video: 0.1,
+  news: 0.05,
+  googleNews: 0.05,
+};
+
+/**
+ * Every pair of page and query that a property can be found by in one search type, the most shown first. A day takes
+ * some of them. Made once: a day's rows are numbers into this.
+ */
+export interface Pool {
+  readonly seed: number;
+  /** Rows of an ordinary day; the pool has twice as many pairs. */
+  readonly rowsPerDay: number;
+  readonly hasQueries: boolean;
+  readonly pairs: number;
+  readonly pageOf: Int32Array;
+  readonly queryOf: Int32Array;
+  /** Mean impressions a day. */
+  readonly meanOf: Float64Array;
+  /** Mean average position, from 1. */
+  readonly positionOf: Float64Array;
+  readonly pages: TextPool;
+  readonly queries: TextPool;
+}
+
+/** Discover and Google News have no queries. */
+export function hasQueries(searchType: SearchType): boolean {
+  return searchType !== 'discover' && searchType !== 'googleNews';
+}
+
+export function buildPool(shape: PropertyShape, searchType: SearchType): Pool {
+  const seed = mix(mix(shape.seed, hashText(shape.siteUrl)), hashText(searchType));
+  const rowsPerDay = Math.ceil(shape.rowsPerDay * TYPE_SHARE[searchType]);
+  const pageCount = Math.max(1, Math.ceil(shape.pages * Math.min(1, TYPE_SHARE[searchType] * 2)));
+  const withQueries = hasQueries(searchType);
+  const pairs = withQueries ? rowsPerDay * 2 : 0;
+  const pageOf = new Int32Array(pairs);
+  const queryOf = new Int32Array(pairs);
+  const meanOf = new Float64Array(pairs);
+  const positionOf = new Float64Array(pairs);
+  const taken = new Set<number>();
+  let queryCount = 0;
+  for (let pair = 0; pair < pairs; pair++) {
+    const h = mix(seed, pair);
+    // Squaring leans to the first pages: they get most of the pairs, as with Zipf's law.
+    const page = Math.floor(pageCount * fraction(mix(h, 1)) ** 2);
+    let query = queryCount;
+    if (pair > 0 && h % 5 === 0) query = queryOf[Math.floor(pair * fraction(mix(h, 2)) ** 2)] ?? queryCount;
+    if (query !== queryCount && taken.has(query * pageCount + page)) query = queryCount;
+    if (query === queryCount) queryCount += 1;
+    taken.add(query * pageCount + page);
+    pageOf[pair] = page;
+    queryOf[pair] = query;
+    meanOf[pair] = 1 + (rowsPerDay * 8) / (pair + 3) ** 1.05;
+    positionOf[pair] = 1 + 55 * fraction(mix(h, 3)) ** 2;
+  }
+  return {
+    seed,
+    rowsPerDay,
+    hasQueries: withQueries,
+    pairs,
+    pageOf,
+    queryOf,
+    meanOf,
+    positionOf,
+    // The same page has the same address in every search type.
+    pages: textPool(
+      distinct(pageCount, (index) =>
+        pageText(mix(shape.seed, hashText(shape.siteUrl)), shape.siteUrl, index),
+      ),
+    ),
+    queries: textPool(
+      distinct(queryCount, (index) => {
+        const text = queryText(mix(shape.seed, 17), index);
+        return shape.nulQueries && index % 101 === 7 ? `${text}\u0000nul` : text;
+      }),
+    ),
+  };
+}
+
+/** Texts of the indexes, with a number put behind those that came before. */
+function distinct(count: number, textOf: (index: number) => string): string[] {
+  const seen = new Set<string>();
+  const texts: string[] = [];
+  for (let index = 0; index < count; index++) {
+    let text = textOf(index);
+    if (seen.has(text)) {
+      text = text.endsWith('/')
+        ? `${text}${index}/`
+        : text.includes('://')
+          ? `${text}-${index}`
+          : `${text} ${index}`;
+    }
+    while (seen.has(text)) text += `.${index}`;
+    seen.add(text);
+    texts.push(text);
+  }
+  return texts;
+}

@@ -1,0 +1,10 @@
+/** A value of a dimension, by number: rows carry numbers, and texts are put in when an answer is written. */
+export interface TextPool {
+  readonly texts: readonly string[];
+  /** Each text as JSON, quotes included. */
+  readonly json: readonly string[];
+}
+
+export function textPool(texts: readonly string[]): TextPool {
+  return { texts, json: texts.map((text) => JSON.stringify(text)) };
+}
