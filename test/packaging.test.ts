@@ -1,0 +1,134 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+describe('the package, installed into an empty project', () => {
+  let project = '';
+
+  beforeAll(async () => {
+    project = await mkdtemp(join(tmpdir(), 'longtail-consumer-'));
+    const packed = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', project], {
+      cwd: root,
+    });
+    const [tarball] = Object.values(JSON.parse(packed.stdout) as Record<string, { filename: string }>);
+    await writeFile(
+      join(project, 'package.json'),
+      JSON.stringify({ name: 'consumer', private: true, type: 'module' }),
+    );
+    const { devDependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as {
+      devDependencies: Record<string, string>;
+    };
+    await run(
+      'npm',
+      [
+        'install',
+        '--ignore-scripts',
+        '--no-audit',
+        '--no-fund',
+        '--prefer-offline',
+        `./${tarball?.filename ?? 'none.tgz'}`,
+        `xstate@${devDependencies.xstate}`,
+        `@types/node@${devDependencies['@types/node']}`,
+      ],
+      { cwd: project },
+    );
+    // The compiler alone is ours; everything it reads is the consumer's.
+    await symlink(join(root, 'node_modules', 'typescript'), join(project, 'node_modules', 'typescript'));
+  }, 240_000);
+  afterAll(() => rm(project, { recursive: true, force: true }));
+
+  it('is imported as an ES module, every entry of it', async () => {
+    const script = `
+      import { createSync, createRateLimiter, LongtailError } from 'longtail';
+      import { coordinatorMachine, batchWorkerMachine, rateLimiterMachine } from 'longtail/machines';
+      import { startEmulator } from 'longtail/emulator';
+      import { migrate } from 'longtail/migrate';
+      console.log([createSync, createRateLimiter, LongtailError, startEmulator, migrate].map((x) => typeof x).join(),
+        [coordinatorMachine, batchWorkerMachine, rateLimiterMachine].map((machine) => machine.id).join());`;
+    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], { cwd: project });
+    expect(stdout.trim()).toBe(
+      'function,function,function,function,function coordinator,batchWorker,rateLimiter',
+    );
+  });
+
+  it('is required by a CommonJS host', async () => {
+    const script = `
+      const { createSync } = require('longtail');
+      try { createSync({ siteUrl: 'example.com' }); } catch (error) { console.log(error.code, error.nextStep); }`;
+    const { stdout } = await run(process.execPath, ['--input-type=commonjs', '-e', script], { cwd: project });
+    expect(stdout).toContain('BAD_OPTION');
+    expect(stdout).toContain('sc-domain:example.com');
+  });
+
+  it('type-checks in a consumer that has its own xstate, strictly', async () => {
+    await writeFile(
+      join(project, 'consumer.ts'),
+      `
+      import { createSync, createRateLimiter, type Outcome, type SyncOptions } from 'longtail';
+      import { coordinatorMachine, rateLimiterMachine } from 'longtail/machines';
+      import { startEmulator } from 'longtail/emulator';
+      import { createActor, fromCallback } from 'xstate';
+      export async function use(): Promise<string> {
+        const emulator = await startEmulator();
+        const options: SyncOptions = { siteUrl: 'sc-domain:example.com', apiRoot: emulator.url };
+        await using sync = createSync({ ...options, rateLimiter: createRateLimiter({ requestsPerMinute: 60 }) });
+        const stop = sync.on('progress', ({ rowsPerSecond }) => console.log(rowsPerSecond.toFixed()));
+        const outcome: Outcome = await sync.run();
+        stop();
+        return outcome.status === 'failed' ? outcome.failure.nextStep : outcome.status;
+      }
+      export const limiter = createActor(rateLimiterMachine, {
+        input: { rules: [], marginMs: 0, loadCoolingMs: 1, qpsCoolingMs: 1, maxLoadCoolings: 1, maxQpsCoolings: 1, refusingMs: 1 },
+      });
+      export const provided = coordinatorMachine.provide({ actors: { loadPlan: fromCallback(() => undefined) } });
+      // @ts-expect-error an option that does not exist
+      createSync({ siteUrl: 'sc-domain:example.com', concurrency: 3 });
+      `,
+    );
+    await writeFile(
+      join(project, 'tsconfig.json'),
+      JSON.stringify({
+        compilerOptions: {
+          target: 'ES2024',
+          lib: ['ES2024', 'ESNext.Disposable'],
+          module: 'NodeNext',
+          types: ['node'],
+          strict: true,
+          exactOptionalPropertyTypes: true,
+          skipLibCheck: true,
+          noEmit: true,
+        },
+        files: ['consumer.ts'],
+      }),
+    );
+    const { stdout } = await run(
+      process.execPath,
+      [join(root, 'node_modules/typescript/bin/tsc'), '-p', project],
+      {
+        cwd: project,
+      },
+    ).catch((error: { stdout: string }) => error);
+    expect(stdout).toBe('');
+  });
+
+  it('brings its migrations and its command', async () => {
+    const { stdout } = await run(
+      process.execPath,
+      [join(project, 'node_modules/longtail/bin/longtail.js'), '--version'],
+      {
+        cwd: project,
+      },
+    );
+    expect(stdout.trim()).toMatch(/^\d+\.\d+\.\d+$/);
+    await expect(
+      readFile(join(project, 'node_modules/longtail/drizzle/meta/_journal.json'), 'utf8'),
+    ).resolves.toContain('entries');
+  });
+});
