@@ -60,7 +60,7 @@ export async function runDemo(flags: DemoFlags, session: Session): Promise<void>
       return;
     }
     await tellWhatCame(outcome, url, output);
-    output.print(howToGoOn(connectLine(url, server.directory), output));
+    output.print(howToGoOn(connectLine(url, server.directory), session));
   } finally {
     await Promise.all([
       emulator.close(),
@@ -159,16 +159,16 @@ async function tellWhatCame(outcome: Outcome, databaseUrl: string, output: Outpu
   }
 }
 
-function howToGoOn(connect: string, { colours }: Output): string {
+function howToGoOn(connect: string, { self, output: { colours } }: Session): string {
   return `
-${colours.bold('Look into it')}: leave "longtail database" running in another terminal, and
+${colours.bold('Look into it')}: leave "${self} database" running in another terminal, and
   ${connect}
 
 ${colours.bold('Your own property')}
   1. Make a service account in Google Cloud with the Search Console API enabled, and add its address as a
      user of the property in Search Console. Download its key file.
-  2. longtail sites --credentials key.json
-  3. longtail sync --site sc-domain:your-domain.com --credentials key.json
+  2. ${self} sites --credentials key.json
+  3. ${self} sync --site sc-domain:your-domain.com --credentials key.json
   Into a PostgreSQL of your own: --database-url postgres://… or DATABASE_URL.`;
 }
 

@@ -12,7 +12,7 @@ import { variable } from './options.ts';
 import { createOutput } from './output.ts';
 import { createProgram } from './program.ts';
 import { createRedactor } from './redact.ts';
-import type { Session } from './session.ts';
+import { nameOfSelf, type Session } from './session.ts';
 import { catchSignals } from './signals.ts';
 
 /** How long telemetry and the last lines may hold up the exit. */
@@ -34,14 +34,14 @@ export async function main(argv: readonly string[]): Promise<void> {
 
   const tell = (error: unknown): ExitCode => {
     const explained = explain(error);
-    for (const [index, line] of explained.lines.entries()) {
-      output.note(index === 0 ? `${output.noteColours.red('longtail:')} ${line}` : line);
-    }
+    const [message, ...more] = explained.lines;
+    if (message !== undefined) output.error(message, ...more);
     return explained.code;
   };
   process.on('uncaughtException', (error) => broken.resolve(tell(error)));
   const session: Session = {
     env,
+    self: nameOfSelf(argv, env),
     clock: systemClock,
     output,
     redactor,

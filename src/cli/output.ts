@@ -1,7 +1,7 @@
 import type { WriteStream } from 'node:tty';
 import pc from 'picocolors';
 import type { Redactor } from './redact.ts';
-import { displayWidth } from './render.ts';
+import { displayWidth, plain } from './render.ts';
 
 const ESC = String.fromCharCode(27);
 
@@ -14,6 +14,8 @@ export interface Output {
   print(text: string): void;
   /** Something to know, on standard error, above the live lines. */
   note(text: string): void;
+  /** What went wrong and what to do about it, on standard error. */
+  error(message: string, ...more: readonly string[]): void;
   /** Replaces the live lines at the foot of the terminal. Without a terminal, nothing. An empty list removes them. */
   live(lines: readonly string[]): void;
   /** Whether standard error is a terminal whose lines can be replaced. */
@@ -50,6 +52,9 @@ export function createOutput({ stdout, stderr, env, redactor }: OutputOptions): 
   const withLive = (): string => shown.map((line) => `${line}\n`).join('');
   const columns = (): number => Math.max(20, stderr.columns ?? 80);
 
+  const note = (text: string): void => write(stderr, `${withoutLive()}${text}\n${withLive()}`);
+  const noteColours = pc.createColors(hasColours(stderr, env));
+
   return {
     print(text) {
       if (shown.length === 0 || stdout.isTTY !== true) return write(stdout, `${text}\n`);
@@ -57,7 +62,9 @@ export function createOutput({ stdout, stderr, env, redactor }: OutputOptions): 
       write(stdout, `${text}\n`);
       write(stderr, withLive());
     },
-    note: (text) => write(stderr, `${withoutLive()}${text}\n${withLive()}`),
+    note,
+    error: (message, ...more) =>
+      note([`${noteColours.red('longtail:')} ${plain(message)}`, ...more.map(plain)].join('\n')),
     live(lines) {
       if (!isTerminal) return;
       const before = withoutLive();
@@ -68,7 +75,7 @@ export function createOutput({ stdout, stderr, env, redactor }: OutputOptions): 
     isTerminal,
     columns,
     colours: pc.createColors(hasColours(stdout, env)),
-    noteColours: pc.createColors(hasColours(stderr, env)),
+    noteColours,
     async flush() {
       await Promise.all([stdout, stderr].map((stream) => flushed(stream, gone)));
     },

@@ -2,16 +2,18 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { registerDatabase } from './database-command.ts';
 import { registerDemo } from './demo.ts';
+import { registerEmulator } from './emulator.ts';
 import type { Session } from './session.ts';
+import { registerSites } from './sites.ts';
 import { registerStatus } from './status.ts';
 import { registerSync } from './sync.ts';
 
-const EXAMPLES = `
+const examples = (self: string): string => `
 Examples:
-  $ longtail demo                                      a synthetic property, from nothing to the ten top queries
-  $ longtail sites                                     the properties you may read
-  $ longtail sync --site sc-domain:example.com         all that Google still has, into PostgreSQL
-  $ longtail status                                    what is there, and what is missing
+  $ ${self} demo                                  a made-up property, to see it work
+  $ ${self} sites                                 the properties you may read
+  $ ${self} sync --site sc-domain:example.com     all that Google still has, into PostgreSQL
+  $ ${self} status                                what is there, and what is missing
 
 Exit codes: 0 complete, 1 failed, 2 wrong use or configuration, 3 complete but for failed slices,
 75 halted by a quota (run again later), 130 halted by Ctrl-C.`;
@@ -32,13 +34,15 @@ export function createProgram(session: Session): Command {
       writeOut: (text) => output.print(text.trimEnd()),
       writeErr: (text) => output.note(text.trimEnd()),
     })
-    .addHelpText('after', EXAMPLES);
-  tellErrors(program, 'longtail --help');
+    .addHelpText('after', examples(session.self));
+  tellErrors(program, `${session.self} --help`);
   registerDemo(program, session);
   registerSync(program, session);
+  registerSites(program, session);
   registerStatus(program, session);
+  registerEmulator(program);
   registerDatabase(program, session);
-  for (const command of program.commands) tellErrors(command, `longtail ${command.name()} --help`);
+  for (const command of program.commands) tellErrors(command, `${session.self} ${command.name()} --help`);
   return program;
 }
 

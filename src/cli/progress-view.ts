@@ -71,14 +71,15 @@ function createLines(output: Output, clock: Clock): ProgressView {
 }
 
 function plainLine(progress: Progress, state: string): string {
-  if (progress.slicesPlanned === 0) return `${state} …`;
+  const name = `${state.charAt(0).toUpperCase()}${state.slice(1)}`;
+  if (progress.slicesPlanned === 0) return `${name} …`;
   return [
-    `${state}: ${count(progress.daysDone)} of ${counted(progress.daysPlanned, 'day')}`,
+    `${name}: ${count(progress.daysDone)} of ${counted(progress.daysPlanned, 'day')}`,
     counted(progress.rows, 'row'),
     `${count(progress.rowsPerSecond)} rows/s`,
     quotaUsed(progress),
     counted(progress.retries, 'retry', 'retries'),
-    timeLeft(progress),
+    state === 'fetching' ? timeLeft(progress) : '',
   ]
     .filter((text) => text !== '')
     .join(', ');

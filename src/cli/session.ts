@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import type { Clock } from '../domain/clock.ts';
 import type { ExitCode } from './exit-code.ts';
 import type { Output } from './output.ts';
@@ -7,6 +8,8 @@ import type { Interrupt } from './signals.ts';
 /** What every command gets: its surroundings, and where to say how it ended. */
 export interface Session {
   readonly env: NodeJS.ProcessEnv;
+  /** How this program was called, for examples that work as they stand: `longtail`, or `npx longtail`. */
+  readonly self: string;
   readonly clock: Clock;
   readonly output: Output;
   readonly redactor: Redactor;
@@ -16,4 +19,11 @@ export interface Session {
   readonly beforeExit: (work: (deadlineMs: number) => Promise<void>) => void;
   /** The code that the process ends with, once the command is over. */
   readonly endWith: (code: ExitCode) => void;
+}
+
+/** In a checkout, or a project that has it as a dependency, only npx finds it. */
+export function nameOfSelf(argv: readonly string[], env: NodeJS.ProcessEnv): string {
+  const isInstalled =
+    argv[1] !== undefined && basename(argv[1]) === 'longtail' && env.npm_execpath === undefined;
+  return isInstalled ? 'longtail' : 'npx longtail';
 }

@@ -17,7 +17,12 @@ export async function runStatus(flags: StatusFlags, session: Session): Promise<v
   // Looking should not make a database server where there is none.
   const months = isNamed || existsSync(EMBEDDED_DIRECTORY) ? await readMonths(flags, session) : [];
   if (flags.json === true) output.print(JSON.stringify({ months }));
-  else output.print(months.length === 0 ? nothing(flags, isNamed) : describeStatus(months, output));
+  else
+    output.print(
+      months.length === 0
+        ? nothing(flags, isNamed, session.self)
+        : describeStatus(months, output, session.self),
+    );
 }
 
 async function readMonths(flags: StatusFlags, session: Session): Promise<readonly MonthStatus[]> {
@@ -36,21 +41,25 @@ async function readMonths(flags: StatusFlags, session: Session): Promise<readonl
   }
 }
 
-function nothing({ site }: StatusFlags, isNamed: boolean): string {
+function nothing({ site }: StatusFlags, isNamed: boolean, self: string): string {
   const where = isNamed ? 'this database' : `the embedded PostgreSQL under ${EMBEDDED_DIRECTORY}/`;
   const example = site ?? 'sc-domain:example.com';
-  return `Nothing${site === undefined ? '' : ` of ${plain(site)}`} is in ${where} yet.\nFetch it: longtail sync --site ${plain(example)}`;
+  return `Nothing${site === undefined ? '' : ` of ${plain(site)}`} is in ${where} yet.\nFetch it: ${self} sync --site ${plain(example)}`;
 }
 
 /** A table a property. Exported for its test. */
-export function describeStatus(months: readonly MonthStatus[], { colours }: Pick<Output, 'colours'>): string {
+export function describeStatus(
+  months: readonly MonthStatus[],
+  { colours }: Pick<Output, 'colours'>,
+  self: string,
+): string {
   const bySite = Object.entries(Object.groupBy(months, ({ siteUrl }) => siteUrl));
   return bySite
-    .map(([siteUrl, ofSite = []]) => `${colours.bold(plain(siteUrl))}\n\n${siteTable(ofSite, colours)}`)
+    .map(([siteUrl, ofSite = []]) => `${colours.bold(plain(siteUrl))}\n\n${siteTable(ofSite, colours, self)}`)
     .join('\n\n');
 }
 
-function siteTable(months: readonly MonthStatus[], colours: Output['colours']): string {
+function siteTable(months: readonly MonthStatus[], colours: Output['colours'], self: string): string {
   const columns = [
     { title: 'Dataset' },
     { title: 'Month' },
@@ -79,11 +88,11 @@ function siteTable(months: readonly MonthStatus[], colours: Output['colours']): 
       month.first === null || month.last === null ? '' : `${month.first.slice(8)}–${month.last.slice(8)}`,
     ];
   });
-  const parts = [table(columns, rows, colours.dim), totals(months)];
+  const parts = [table(columns, rows, colours.dim), totals(months, self)];
   return parts.join('\n\n');
 }
 
-function totals(months: readonly MonthStatus[]): string {
+function totals(months: readonly MonthStatus[], self: string): string {
   const sum = (of: (month: MonthStatus) => number): number =>
     months.reduce((total, month) => total + of(month), 0);
   const figures = [
@@ -94,7 +103,7 @@ function totals(months: readonly MonthStatus[]): string {
     `${count(sum(({ rows }) => rows))} rows`,
   ];
   const undone = sum(({ open, failed, missing }) => open + failed + missing) > 0;
-  return `  ${figures.join(', ')}.${undone ? '\n  Run longtail sync again: it fetches what is open, failed or missing.' : ''}`;
+  return `  ${figures.join(', ')}.${undone ? `\n  Run ${self} sync again: it fetches what is open, failed or missing.` : ''}`;
 }
 
 const orDash = (value: number): string => (value === 0 ? '–' : count(value));

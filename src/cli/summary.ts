@@ -152,18 +152,18 @@ export function describeDryRun(plan: DryRun, requestsPerMinute: number): string 
       'Requests',
       nothing ? 'none' : `${count(plan.apiCalls)} at least, in ${counted(plan.httpCalls, 'call')}`,
     ],
-    [
-      'Time',
-      nothing
-        ? 'none'
-        : `${duration(plan.durationMs)} at least, at ${count(requestsPerMinute)} requests a minute`,
-    ],
+    ['Time', nothing ? 'none' : timeAtQuota(plan.durationMs, requestsPerMinute)],
   ];
   return [
     `Dry run: ${plain(plan.siteUrl)}, ${plan.from} to ${plan.to}. Nothing was fetched.`,
     pairs(lines),
     nothing ? 'All of it is there already.' : 'Leave out --dry-run to fetch them.',
   ].join('\n\n');
+}
+
+function timeAtQuota(ms: number, requestsPerMinute: number): string {
+  const quota = `${count(requestsPerMinute)} requests a minute`;
+  return ms === 0 ? `no waiting at ${quota}` : `${duration(ms)} at least, at ${quota}`;
 }
 
 /** The end of a demo or a sync: how fast it went. */

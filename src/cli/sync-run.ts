@@ -27,7 +27,7 @@ export async function runSync(flags: SyncFlags, session: Session): Promise<void>
   if (site === undefined) {
     throw usageError(
       'No property is given.',
-      'For example: --site sc-domain:example.com (longtail sites lists yours).',
+      `For example: --site sc-domain:example.com (${session.self} sites lists yours).`,
     );
   }
   const note = checkRange(flags, pacificDay(clock.now()));
@@ -75,10 +75,18 @@ async function outcomeOf(
   const log = createLog({ level: logLevel, clock, write: output.note });
   const outcome = await follow(sync, session, log, { signal, bar: logLevel === undefined });
   session.endWith(exitCodeOfOutcome(outcome));
+  const result = json === true ? jsonOf(outcome) : undefined;
+  if (outcome.status === 'failed') {
+    // An error like any other: two lines, on standard error.
+    return () => {
+      output.error(outcome.failure.message, outcome.failure.nextStep);
+      if (result !== undefined) output.print(result);
+    };
+  }
   const colours = json === true ? output.noteColours : output.colours;
   const paint: Paint = { good: colours.green, bad: colours.red, weak: colours.dim };
-  const words = `${summarise(outcome, paint)}\n\n${whereItIs(database)}`;
-  return () => tellResult(words, json === true ? jsonOf(outcome) : undefined, output);
+  const words = `${summarise(outcome, paint)}\n\n${whereItIs(database, session.self)}`;
+  return () => tellResult(words, result, output);
 }
 
 function syncOptions(siteUrl: string, flags: SyncFlags, env: NodeJS.ProcessEnv): SyncOptions {
@@ -138,11 +146,11 @@ function tellResult(words: string, json: string | undefined, output: Output): vo
 }
 
 /** How to get at the rows. */
-export function whereItIs({ embedded }: CommandDatabase): string {
+export function whereItIs({ embedded }: CommandDatabase, self: string): string {
   if (embedded === undefined)
     return 'The rows are in the view search_analytics; filter one dataset, or sums double.';
   return [
     `The rows are in the embedded PostgreSQL under ${embedded.directory}, in the view search_analytics.`,
-    'It runs while longtail does. To look into it: longtail database',
+    `It runs while longtail does. To look into it: ${self} database`,
   ].join('\n');
 }

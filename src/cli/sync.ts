@@ -31,7 +31,7 @@ export interface SyncFlags extends RangeFlags, AccessFlags {
   readonly logLevel?: LogLevel;
 }
 
-const HELP = `
+const help = (self: string): string => `
 Environment:
   DATABASE_URL                     as --database-url; without both, an embedded PostgreSQL under .longtail/
   GOOGLE_APPLICATION_CREDENTIALS   as --credentials
@@ -41,9 +41,9 @@ Environment:
   OTEL_…                           traces and metrics, as OpenTelemetry names them
 
 Examples:
-  $ longtail sync --site sc-domain:example.com
-  $ longtail sync --site https://www.example.com/ --days 28 --datasets date,page,query
-  $ longtail sync --site sc-domain:example.com --from 2026-01-01 --to 2026-03-31 --dry-run
+  $ ${self} sync --site sc-domain:example.com
+  $ ${self} sync --site https://www.example.com/ --days 28 --datasets date,page,query
+  $ ${self} sync --site sc-domain:example.com --from 2026-01-01 --to 2026-03-31 --dry-run
 
 A property is named as Search Console names it: a domain property "sc-domain:example.com", a URL prefix
 "https://www.example.com/" with its last slash. They are two properties with two sets of data.`;
@@ -95,7 +95,7 @@ export function registerSync(program: Command, session: Session): void {
     .option('--dry-run', 'only say what would be fetched')
     .option('--json', 'end with one JSON object on standard output')
     .option('--log-level <level>', 'log to standard error: error, warn, info, debug, trace', readLogLevel)
-    .addHelpText('after', HELP)
+    .addHelpText('after', help(session.self))
     .action(async (flags: SyncFlags) => {
       // Most of longtail hangs on this: help and wrong use should not wait for it.
       const { runSync } = await import('./sync-run.ts');

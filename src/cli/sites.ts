@@ -1,0 +1,25 @@
+/** `longtail sites`: its options. What it does is in `sites-run.ts`. */
+import type { Command } from 'commander';
+import { type AccessFlags, readRoot } from './options.ts';
+import type { Session } from './session.ts';
+
+export interface SitesFlags extends AccessFlags {
+  readonly json?: boolean;
+}
+
+export function registerSites(program: Command, session: Session): void {
+  program
+    .command('sites')
+    .summary('the properties these credentials can read')
+    .description(
+      'Lists the properties that these credentials know in Search Console, and what they may do there.',
+    )
+    .option('--credentials <file>', 'a service account’s or a sign-in’s JSON file')
+    .option('--api-root <url>', 'where the API is', readRoot('--api-root'))
+    .option('--token-url <url>', 'where tokens are made', readRoot('--token-url'))
+    .option('--json', 'as one JSON object')
+    .action(async (flags: SitesFlags) => {
+      const { runSites } = await import('./sites-run.ts');
+      await runSites(flags, session);
+    });
+}
