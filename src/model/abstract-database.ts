@@ -24,7 +24,7 @@ export const SLICE_NAMES = 'abcdefgh';
 
 export function createDatabase(sizes: readonly number[], calendar: boolean): AbstractDatabase {
   const slices: Record<string, AbstractSlice> = {};
-  if (calendar) slices['calendar'] = { status: 'missing', size: 1, committed: 0 };
+  if (calendar) slices.calendar = { status: 'missing', size: 1, committed: 0 };
   for (const [index, size] of sizes.entries()) {
     slices[SLICE_NAMES.charAt(index)] = { status: 'missing', size, committed: 0 };
   }

@@ -117,9 +117,9 @@ function renameWithin(value: unknown, renaming: Renaming): unknown {
     Object.entries(value).map(([key, item]) => [key, renameWithin(item, renaming)]),
   );
   // A slot of the coordinator's pool: its serial is the number that its present assignment's id is made of.
-  if (typeof renamed['serial'] === 'number' && typeof renamed['workerId'] === 'string') {
-    const present = idOf(renamed['workerId'], renamed['serial']);
-    renamed['serial'] = Number((renaming.get(present) ?? present).split('.')[1]);
+  if (typeof renamed.serial === 'number' && typeof renamed.workerId === 'string') {
+    const present = idOf(renamed.workerId, renamed.serial);
+    renamed.serial = Number((renaming.get(present) ?? present).split('.')[1]);
   }
   return renamed;
 }

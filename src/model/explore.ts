@@ -100,7 +100,7 @@ class Search {
       const following = this.#model.logic.transition(world, event, NO_SCOPE);
       const added = this.#store.add(this.#model.serializeState(following), state, index);
       this.#edges += 1;
-      if (!this.#model.isRare(event)) {
+      if (this.#model.isEveryday(event)) {
         this.#from.push(state);
         this.#to.push(added.state);
       }

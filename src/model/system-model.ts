@@ -7,6 +7,7 @@ import { AssignmentIds } from './assignment-ids.ts';
 import { possibleEvents, rareKindOf } from './events.ts';
 import { INVARIANTS, type Invariant } from './invariants.ts';
 import { DEFAULT_OPTIONS, type ModelOptions } from './options.ts';
+import { sentence } from './sentence.ts';
 import { stateKey } from './state-key.ts';
 import { StepMemory } from './step-memory.ts';
 import { initialWorld, nextWorld } from './transition.ts';
@@ -21,8 +22,13 @@ export interface SystemModel {
   /** Equal for worlds that are the same, within one model. */
   readonly serializeState: (world: World) => string;
   readonly invariants: readonly Invariant[];
-  /** Whether this is one of the events that happen a bounded number of times on a path. */
-  readonly isRare: (event: WorldEvent) => boolean;
+  /**
+   * Whether a run may count on this to come to its end: nothing rare, and not the deadline of a halt, which would hide a
+   * worker that never says it has halted.
+   */
+  readonly isEveryday: (event: WorldEvent) => boolean;
+  /** What is said while this event is carried out, a line each: who says what to whom. */
+  readonly explain: (world: World, event: WorldEvent) => readonly string[];
 }
 
 export function createSystemModel(given: Partial<ModelOptions> = {}): SystemModel {
@@ -39,6 +45,14 @@ export function createSystemModel(given: Partial<ModelOptions> = {}): SystemMode
     events: (world) => [...possibleEvents(world, options)],
     serializeState: (world) => stateKey(world, options, memory),
     invariants: INVARIANTS,
-    isRare: (event) => rareKindOf(event) !== undefined,
+    isEveryday: (event) => rareKindOf(event) === undefined && !isDeadline(event),
+    explain: (world, event) => {
+      const lines: string[] = [];
+      nextWorld(world, event, options, memory, (from, to, said) => lines.push(sentence(from, to, said)));
+      return lines;
+    },
   };
 }
+
+const isDeadline = (event: WorldEvent): boolean =>
+  event.type === 'timer' && event.owner === 'coordinator' && event.timer.includes('haltDeadline');

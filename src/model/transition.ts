@@ -2,6 +2,7 @@
 import {
   type CallEvent,
   type CallOutcome,
+  type ControlEvent,
   type CoordinatorInput,
   coordinatorMachine,
   type MorePlan,
@@ -27,8 +28,8 @@ import { age, isOver, type ServerWindow, settleAtServer } from './abstract-serve
 import { rareKindOf } from './events.ts';
 import { GRACE_MS, type ModelOptions, RESTART_MS, RUN_ID, SCOPE, WINDOW_MS } from './options.ts';
 import type { StepMemory } from './step-memory.ts';
-import { Turn } from './turn.ts';
-import { type World, type WorldEvent, withEntry } from './world.ts';
+import { type Listener, Turn } from './turn.ts';
+import { receiverOf, type World, type WorldEvent, withEntry } from './world.ts';
 import { refTo } from './xstate-internals.ts';
 
 /** Every draw of lots comes out the same: backoffs are timers that may fire at any moment anyhow. */
@@ -36,7 +37,12 @@ const CHANCE = 0.5;
 /** One object each, so that worlds are told apart by what happened and not by when. */
 const CRASH = new Error('the worker crashed');
 const REAPER_FAILED = new Error('the reaper failed');
-const PROBE_FAILED = new Error('the database does not answer');
+const PROBE_DONE = { type: 'xstate.done.actor.probe', output: undefined, actorId: 'probe' };
+const PROBE_FAILED = {
+  type: 'xstate.error.actor.probe',
+  error: new Error('the database does not answer'),
+  actorId: 'probe',
+};
 const AWAY = { kind: 'databaseAway', reason: 'away' } as const;
 const FATAL = { kind: 'fatal', fatal: { code: 'FORBIDDEN', reason: 'no permission' } } as const;
 
@@ -104,7 +110,7 @@ function bornWorld(
   };
   const turn = new Turn(nothing, options, memory);
   if (left.server.length > 0) {
-    turn.deliver('limiter', {
+    turn.happen('limiter', {
       type: 'leases.recovered',
       leases: left.server.map(({ tokens, lastingMs }) => ({
         scope: SCOPE,
@@ -117,10 +123,16 @@ function bornWorld(
   return turn.world;
 }
 
-export function nextWorld(world: World, event: WorldEvent, options: ModelOptions, memory: StepMemory): World {
+export function nextWorld(
+  world: World,
+  event: WorldEvent,
+  options: ModelOptions,
+  memory: StepMemory,
+  listener?: Listener,
+): World {
   const counted = countRare(world, event);
   if (event.type === 'process.crashes') return restart(counted, options, memory);
-  const turn = new Turn(counted, options, memory);
+  const turn = new Turn(counted, options, memory, listener);
   carryOut(turn, event);
   return turn.world;
 }
@@ -135,59 +147,65 @@ function countRare(world: World, event: WorldEvent): World {
 function carryOut(turn: Turn, event: Exclude<WorldEvent, { type: 'process.crashes' }>): void {
   switch (event.type) {
     case 'deliver':
-      return deliverFrom(turn, event.channel);
+      deliverFrom(turn, event.channel);
+      break;
     case 'timer':
-      return fire(turn, event.owner, event.timer);
+      fire(turn, event.owner, event.timer);
+      break;
     case 'call.commits':
-      return commitPage(turn, event, event.end);
+      commitPage(turn, event, event.end);
+      break;
     case 'call.pageFails':
-      return failPage(turn, event);
+      failPage(turn, event);
+      break;
     case 'call.refuses':
-      return answerPage(turn, event, 0, { kind: 'refused', quota: event.quota, retryAfterMs: null });
+      answerPage(turn, event, 0, { kind: 'refused', quota: event.quota, retryAfterMs: null });
+      break;
     case 'call.ends':
-      return endCall(turn, event.worker, event.how, event.landed);
+      endCall(turn, event.worker, event.how, event.landed);
+      break;
     case 'plan.answers':
-      return answerPlan(turn, event.how);
+      answerPlan(turn, event.how);
+      break;
     case 'probe.answers':
       turn.world.probing = false;
-      return event.how === 'back'
-        ? turn.deliver('coordinator', {
-            type: 'xstate.done.actor.probe',
-            output: undefined,
-            actorId: 'probe',
-          })
-        : turn.deliver('coordinator', {
-            type: 'xstate.error.actor.probe',
-            error: PROBE_FAILED,
-            actorId: 'probe',
-          });
+      turn.happen('coordinator', event.how === 'back' ? PROBE_DONE : PROBE_FAILED);
+      break;
     case 'reaper.ends':
-      return endReaper(turn, event.worker, event.how);
-    case 'pause':
-    case 'resume':
-      return turn.deliver('coordinator', { type: event.type });
+      endReaper(turn, event.worker, event.how);
+      break;
+    case 'worker.crashes':
+      turn.crash(event.worker, CRASH);
+      break;
     case 'halt':
       turn.world.history = { ...turn.world.history, haltAsked: true };
-      return turn.deliver('coordinator', { type: 'halt', reason: { kind: 'asked', reason: 'asked' } });
+      turn.happen('coordinator', controlEvent(event));
+      break;
+    default:
+      turn.happen('coordinator', controlEvent(event));
+  }
+}
+
+/** What the host says to the coordinator. */
+export function controlEvent(
+  event: Extract<WorldEvent, { type: 'pause' | 'resume' | 'halt' | 'fail' | 'concurrency' }>,
+): ControlEvent {
+  switch (event.type) {
+    case 'halt':
+      return { type: 'halt', reason: { kind: 'asked', reason: 'asked' } };
     case 'fail':
-      return turn.deliver('coordinator', {
-        type: 'fail',
-        fatal: { code: 'LOCK_LOST', reason: 'the lock is lost' },
-      });
+      return { type: 'fail', fatal: { code: 'LOCK_LOST', reason: 'the lock is lost' } };
     case 'concurrency':
-      return turn.deliver('coordinator', {
-        type: 'concurrency.change',
-        maxConcurrency: event.maxConcurrency,
-      });
-    case 'worker.crashes':
-      return turn.crash(event.worker, CRASH);
+      return { type: 'concurrency.change', maxConcurrency: event.maxConcurrency };
+    default:
+      return { type: event.type };
   }
 }
 
 function deliverFrom(turn: Turn, channel: string): void {
   const [event, ...rest] = turn.world.channels[channel] ?? [];
   turn.world.channels = withEntry(turn.world.channels, channel, rest.length === 0 ? undefined : rest);
-  if (event !== undefined) turn.deliver(channel.slice(channel.indexOf('>') + 1), event);
+  if (event !== undefined) turn.deliver(receiverOf(channel), event);
 }
 
 /** A timer that fires says that its delay has passed: what the server counted before that is over. */
@@ -203,7 +221,7 @@ function fire(turn: Turn, owner: string, name: string): void {
       const fewer = gone.slice(0, other.settledBefore).filter(Boolean).length;
       return fewer === 0 ? other : { ...other, settledBefore: other.settledBefore - fewer };
     });
-  turn.deliver(owner, timer.event);
+  turn.happen(owner, timer.event);
 }
 
 interface PageOfCall {
@@ -263,7 +281,7 @@ function endCall(turn: Turn, worker: string, how: CallEnd, landed: boolean): voi
     );
   }
   turn.world.calls = withEntry(turn.world.calls, worker, undefined);
-  if (!call.orphaned) turn.deliver(worker, { type: 'call.ended', outcome: outcomeOf(how), chance: CHANCE });
+  if (!call.orphaned) turn.happen(worker, { type: 'call.ended', outcome: outcomeOf(how), chance: CHANCE });
 }
 
 function outcomeOf(how: CallEnd): CallOutcome {
@@ -286,7 +304,7 @@ function outcomeOf(how: CallEnd): CallOutcome {
 
 /** A call speaks to its worker without a channel between them: they live and die together. */
 function tell(turn: Turn, worker: string, event: CallEvent): void {
-  if (turn.world.calls[worker]?.orphaned !== true) turn.deliver(worker, event);
+  if (turn.world.calls[worker]?.orphaned !== true) turn.happen(worker, event);
 }
 
 function answerPlan(turn: Turn, how: 'supplied' | 'databaseAway' | 'fatal'): void {
@@ -296,7 +314,7 @@ function answerPlan(turn: Turn, how: 'supplied' | 'databaseAway' | 'fatal'): voi
     how === 'supplied'
       ? { type: 'plan.supplied', ...supply(turn) }
       : { type: 'plan.failed', outcome: how === 'fatal' ? FATAL : AWAY, chance: CHANCE };
-  turn.deliver('coordinator', report);
+  turn.happen('coordinator', report);
 }
 
 function supply(turn: Turn): { readonly pages: readonly Page[]; readonly more: MorePlan } {
@@ -323,7 +341,7 @@ function endReaper(turn: Turn, workerId: string, how: 'done' | 'failed'): void {
   turn.world.reapers = withEntry(turn.world.reapers, workerId, undefined);
   const actorId = `reap:${workerId}`;
   if (how === 'failed') {
-    turn.deliver('coordinator', { type: `xstate.error.actor.${actorId}`, error: REAPER_FAILED, actorId });
+    turn.happen('coordinator', { type: `xstate.error.actor.${actorId}`, error: REAPER_FAILED, actorId });
     return;
   }
   const { database } = turn.world;
@@ -339,7 +357,7 @@ function endReaper(turn: Turn, workerId: string, how: 'done' | 'failed'): void {
       next: afterPage(database, page),
     })),
   };
-  turn.deliver('coordinator', { type: `xstate.done.actor.${actorId}`, output, actorId });
+  turn.happen('coordinator', { type: `xstate.done.actor.${actorId}`, output, actorId });
 }
 
 /** The process is gone, and started again. What its calls had sent counts from when the new one finds it. */

@@ -31,20 +31,31 @@ const STOP: AnyEventObject = { type: 'xstate.stop' };
 
 const isWorker = (address: Address): boolean => /^w\d+$/.test(address);
 
+/** Told of everything that is said while a turn goes on. `from` is undefined for what comes from outside. */
+export type Listener = (from: Address | undefined, to: Address, event: AnyEventObject) => void;
+
 export class Turn {
   readonly world: Draft;
   readonly options: ModelOptions;
   readonly #memory: StepMemory;
+  readonly #listener: Listener | undefined;
   /** Of actors in the middle of a step. */
   readonly #mailboxes = new Map<Address, AnyEventObject[]>();
 
-  constructor(world: World, options: ModelOptions, memory: StepMemory) {
+  constructor(world: World, options: ModelOptions, memory: StepMemory, listener?: Listener) {
     this.world = { ...world };
     this.options = options;
     this.#memory = memory;
+    this.#listener = listener;
   }
 
-  /** Hands an event to a machine now, whatever the semantics. */
+  /** Something from outside happens to a machine now, whatever the semantics. */
+  happen(to: Address, event: AnyEventObject): void {
+    this.#listener?.(undefined, to, event);
+    this.deliver(to, event);
+  }
+
+  /** Hands an event to a machine. */
   deliver(to: Address, event: AnyEventObject): void {
     const mailbox = this.#mailboxes.get(to);
     if (mailbox !== undefined) {
@@ -141,6 +152,7 @@ export class Turn {
   }
 
   #send(from: Address, to: Address, event: AnyEventObject): void {
+    this.#listener?.(from, to, event);
     if (from === 'coordinator' && event.type === 'batch.assign') noteAssignment(this, to, event);
     if (to === 'plan') {
       const { plan } = this.world;

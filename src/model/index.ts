@@ -1,0 +1,18 @@
+/**
+ * The system as one actor logic for `@xstate/graph`: the machines that run in production, everything around them abstract.
+ *
+ * ```ts
+ * const model = createSystemModel({ workers: 2, slices: [2, 1] });
+ * const paths = getShortestPaths(model.logic, model);
+ * ```
+ */
+export type { AbstractCall, CallEnd } from './abstract-call.ts';
+export type { AbstractDatabase, AbstractSlice, SliceEnd, SliceStatus } from './abstract-database.ts';
+export type { AbstractPlan } from './abstract-plan.ts';
+export type { ServerWindow, SettledTokens } from './abstract-server.ts';
+export { type Exploration, type ExploreOptions, explore, type Violation } from './explore.ts';
+export { INVARIANTS, type Invariant } from './invariants.ts';
+export { DEFAULT_OPTIONS, type ModelOptions, RARE_KINDS, type RareKind, type Semantics } from './options.ts';
+export { createSystemModel, type SystemModel } from './system-model.ts';
+export { describePath, findBroken, walk } from './trace.ts';
+export type { Broken, History, PageFate, Timer, World, WorldEvent } from './world.ts';

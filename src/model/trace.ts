@@ -1,0 +1,66 @@
+/** A path through the model as a text: what happened, and who then said what to whom. */
+import type { SystemModel } from './system-model.ts';
+import type { World, WorldEvent } from './world.ts';
+
+export function describePath(model: SystemModel, path: readonly WorldEvent[]): string {
+  const lines: string[] = [];
+  let world = firstWorld(model);
+  for (const [index, event] of path.entries()) {
+    lines.push(`${String(index + 1).padStart(3)}. ${describeEvent(event)}`, ...model.explain(world, event));
+    world = model.logic.transition(world, event, NO_SCOPE);
+  }
+  return [...lines, ...describeWorld(world)].join('\n');
+}
+
+/** Walks a path. Throws where an event of it is not possible. */
+export function walk(
+  model: SystemModel,
+  path: readonly WorldEvent[],
+  onWorld: (world: World, event: WorldEvent | undefined) => void = () => {},
+): World {
+  let world = firstWorld(model);
+  onWorld(world, undefined);
+  for (const event of path) {
+    const name = JSON.stringify(event);
+    const possible = model.events(world).map((other) => JSON.stringify(other));
+    if (!possible.includes(name)) throw new Error(`${name} is not possible here, but ${possible.join(', ')}`);
+    world = model.logic.transition(world, event, NO_SCOPE);
+    onWorld(world, event);
+  }
+  return world;
+}
+
+/** The first invariant that does not hold in a world, and how. */
+export function findBroken(model: SystemModel, world: World): string | undefined {
+  for (const { number, name, applies, check } of model.invariants) {
+    if (applies?.(world, model.options) === false) continue;
+    const what = check(world, model.options);
+    if (what !== undefined) return `invariant ${number} (${name}): ${what}`;
+  }
+  return undefined;
+}
+
+function describeEvent(event: WorldEvent): string {
+  const { type, ...rest } = event;
+  const details = Object.entries(rest)
+    .filter(([, value]) => value !== false)
+    .map(([name, value]) => (value === true ? name : String(value)));
+  return [type, ...details].join(' ');
+}
+
+/** Where everybody is. */
+function describeWorld(world: World): string[] {
+  const { coordinator, limiter, workers, calls } = world;
+  const lines = [
+    `coordinator ${JSON.stringify(coordinator.value)}`,
+    `limiter ${JSON.stringify(limiter.value)}`,
+  ];
+  for (const [id, worker] of Object.entries(workers)) lines.push(`${id} ${JSON.stringify(worker.value)}`);
+  for (const [id, call] of Object.entries(calls)) lines.push(`call of ${id}: ${JSON.stringify(call)}`);
+  return lines.map((line) => `  = ${line}`);
+}
+
+const firstWorld = (model: SystemModel): World => model.logic.getInitialSnapshot(NO_SCOPE, undefined);
+
+/** The world's logic needs no actor around it. */
+const NO_SCOPE = undefined as never;
