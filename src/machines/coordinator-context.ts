@@ -205,6 +205,28 @@ export function workerInput(
   };
 }
 
+/** Longer than a request without an answer can be on its way, whatever the client's timeouts are. */
+const LOST_CALL_GRACE_MS = 300_000;
+
+/**
+ * A worker is gone, and with it whoever would settle its tokens: without this they would count for as long as the limiter
+ * lives. What it waited for is cancelled; what it was granted may have been sent, a moment ago at the latest.
+ */
+export function abandonedTokens(context: CoordinatorContext, slot: WorkerSlot): readonly LimiterEvent[] {
+  const assignmentId = assignmentIdOf(context, slot);
+  return [
+    { type: 'tokens.cancel', requestId: assignmentId },
+    {
+      type: 'lease.settled',
+      leaseId: assignmentId,
+      // All it can have had; the limiter knows how many it really had.
+      tokens: context.input.batchSize,
+      accepted: 0,
+      graceMs: LOST_CALL_GRACE_MS,
+    },
+  ];
+}
+
 export const canDispatch = ({ queues, workers, maxConcurrency }: CoordinatorContext): boolean =>
   countWaiting(queues) > 0 && availableSlots(workers, maxConcurrency).length > 0;
 

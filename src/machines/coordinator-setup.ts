@@ -3,6 +3,7 @@ import { enqueueActions, fromCallback, fromPromise, setup } from 'xstate';
 import { backoffMs } from './backoff.ts';
 import { batchWorkerMachine } from './batch-worker.ts';
 import {
+  abandonedTokens,
   afterCommit,
   assignmentIdOf,
   type CoordinatorContext,
@@ -302,8 +303,16 @@ export const coordinatorSetup = setup({
         queues: putBack(queues, [...pages, ...slot.retry]),
         workers: withSlot(context.workers, { ...slot, pages: [], retry: [] }),
       });
+      for (const order of abandonedTokens(context, slot)) enqueue.sendTo(context.input.limiter, order);
       enqueue.stopChild(reaperId(slot.workerId));
       enqueue.stopChild(slot.workerId);
+    }),
+    /** The deadline has passed: who has not ended by now is stopped, and nobody will settle for him. */
+    abandonTokens: enqueueActions(({ context, enqueue }) => {
+      for (const slot of context.workers) {
+        if (slot.status === 'halted') continue;
+        for (const order of abandonedTokens(context, slot)) enqueue.sendTo(context.input.limiter, order);
+      }
     }),
     respawn: enqueueActions(({ context, event, enqueue, self }) => {
       const dead = reapedSlot(context, event);

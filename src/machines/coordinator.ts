@@ -151,10 +151,10 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
       ],
       after: {
         haltDeadline: [
-          { guard: 'endsComplete', target: 'complete' },
-          { guard: 'endsWithFailures', target: 'completeWithFailures' },
-          { guard: 'endsHalted', target: 'halted' },
-          { target: 'failed' },
+          { guard: 'endsComplete', target: 'complete', actions: 'abandonTokens' },
+          { guard: 'endsWithFailures', target: 'completeWithFailures', actions: 'abandonTokens' },
+          { guard: 'endsHalted', target: 'halted', actions: 'abandonTokens' },
+          { target: 'failed', actions: 'abandonTokens' },
         ],
       },
       on: {

@@ -30,6 +30,6 @@ export {
   type RateLimiterEvent,
   type RateLimiterInput,
   type RateLimiterSnapshot,
-  rateLimiterMachine,
   type RecoveredEvent,
+  rateLimiterMachine,
 } from './rate-limiter.ts';
