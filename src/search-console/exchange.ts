@@ -30,8 +30,7 @@ export class Exchange {
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
-    this.#abort = () =>
-      this.#cut(new TransportError('aborted', this.#phase(), this.#sent, 'the call was aborted'));
+    this.#abort = () => this.#cut(this.#aborted());
     if (options.signal.aborted) this.#abort();
     else options.signal.addEventListener('abort', this.#abort, { once: true });
   }
@@ -145,7 +144,8 @@ export class Exchange {
   }
 
   #cut(error: TransportError): void {
-    this.#socket.abort();
+    // First why, then what follows from it: the transport will say `aborted`.
     this.#interrupt?.(error);
+    this.#socket.abort();
   }
 }

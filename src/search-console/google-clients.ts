@@ -13,7 +13,7 @@ import {
 type Json = Readonly<Record<string, unknown>>;
 
 export interface ClientSettings {
-  readonly transporterOptions: Required<Pick<gaxios.GaxiosOptions, 'adapter' | 'timeout'>>;
+  readonly transporterOptions: Required<Pick<gaxios.GaxiosOptions, 'adapter' | 'timeout' | 'retryConfig'>>;
 }
 
 const CLOUD_SCOPE = 'https://www.googleapis.com/auth/cloud-platform';

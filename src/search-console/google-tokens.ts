@@ -50,6 +50,11 @@ export async function tokensFromMachine(
   }
 }
 
+/** A 200 whose body is no JSON object: a proxy's page, or an answer cut off. The library would trip over it. */
+class UnreadableAnswer extends Error {
+  override readonly name = 'UnreadableAnswer';
+}
+
 class GoogleTokens implements TokenSource {
   readonly #makeClient: () => Promise<AuthClient>;
   readonly #explain: (error: unknown) => TokenResult;
@@ -86,9 +91,15 @@ function clientSettings(tokenUrl: string | undefined): ClientSettings {
       );
     }
     // A redirect would carry the secret to wherever it points.
-    return send({ ...options, url, redirect: 'error' });
+    const answer = await send({ ...options, url, redirect: 'error' });
+    const data: unknown = answer.data;
+    if (options.method === 'POST' && answer.ok && (typeof data !== 'object' || data === null)) {
+      throw new UnreadableAnswer();
+    }
+    return answer;
   };
-  return { transporterOptions: { adapter, timeout: REQUEST_TIMEOUT_MS } };
+  // Whoever asks for a token tries again, not the library.
+  return { transporterOptions: { adapter, timeout: REQUEST_TIMEOUT_MS, retryConfig: { retry: 0 } } };
 }
 
 /** A service account's client ignores every setting of its token endpoint, so the request is turned on its way. */
@@ -105,6 +116,9 @@ export function explainTokenFailure(
   const ours = ownError(error);
   if (ours !== undefined)
     return { kind: 'failed', code: ours.code, reason: ours.message, nextStep: ours.nextStep };
+  if (wraps(error, UnreadableAnswer)) {
+    return { kind: 'unavailable', reason: 'The token endpoint gave an answer that cannot be read.' };
+  }
   const { status, name, description } = answerOf(error);
   const said = oneLine([name, description].filter((part) => part !== '').join(': '), secrets);
   if (name === 'invalid_grant') return invalidGrant(said, file);
@@ -139,9 +153,12 @@ function invalidGrant(
 }
 
 /** Our own error, however the library wrapped it. */
-function ownError(error: unknown): LongtailError | undefined {
+const ownError = (error: unknown): LongtailError | undefined => wraps(error, LongtailError);
+
+/** The error of this class in a chain of causes. */
+function wraps<E extends Error>(error: unknown, type: new (...args: never[]) => E): E | undefined {
   for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
-    if (at instanceof LongtailError) return at;
+    if (at instanceof type) return at;
   }
   return undefined;
 }

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { pipeline, type Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import got, { type Request } from 'got';
-import type { Clock } from '../domain/clock.ts';
+import { type Clock, systemClock } from '../domain/clock.ts';
 import { oneLine } from './one-line.ts';
 import {
   type HttpAnswer,
@@ -17,7 +17,7 @@ import {
 } from './transport.ts';
 
 export interface GotTransportOptions {
-  readonly clock: Clock;
+  readonly clock?: Clock;
   /** From `send` to the request's first byte: waiting for a free connection, name look-up, TCP, TLS. Default 10,000. */
   readonly connectTimeoutMs?: number;
   /** From the request's first byte to the answer's head. Default 120,000. */
@@ -41,11 +41,11 @@ const GUNZIP_CHUNK_BYTES = 128 * 1024;
  * The transport over real sockets. got's retries, redirects and thrown statuses are off: all of that is the caller's.
  * So are its timeouts: `socket` and `read` run while nobody wants bytes, and the others do not know our clock.
  */
-export function createGotTransport(options: GotTransportOptions): GotTransport {
+export function createGotTransport(options: GotTransportOptions = {}): GotTransport {
   const pool = { keepAlive: true, maxSockets: options.maxSockets ?? DEFAULT_MAX_SOCKETS };
   const agents = { http: new http.Agent(pool), https: new https.Agent(pool) };
   const deadlines: Deadlines = {
-    clock: options.clock,
+    clock: options.clock ?? systemClock,
     connectMs: options.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS,
     firstByteMs: options.firstByteTimeoutMs ?? DEFAULT_FIRST_BYTE_TIMEOUT_MS,
   };
@@ -185,13 +185,13 @@ class GotExchange {
   /** got's error without got's options: those hold the token. */
   #translate(error: unknown): TransportError {
     const code = codeOf(error);
-    const kind = this.#kind(error, code);
+    const kind = this.#kind(code);
     const text = error instanceof Error ? error.message : String(error);
     const message = oneLine(code === '' || text.includes(code) ? text : `${text} (${code})`);
     return new TransportError(kind, this.#phase, this.#phase !== 'connect', message);
   }
 
-  #kind(error: unknown, code: string): TransportErrorKind {
+  #kind(code: string): TransportErrorKind {
     if (code === 'ETIMEDOUT') return 'timeout';
     if (/^(?:ERR_TLS|ERR_SSL|CERT_|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|ERR_OSSL)|^EPROTO$/.test(code))
       return 'tls';

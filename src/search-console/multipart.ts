@@ -134,7 +134,9 @@ export class MultipartReader {
       this.#delimiterLine.startsWith(bytes.toString('latin1', lastLine + 1));
     const end = isCutDelimiter ? lastLine : bytes.length;
     this.#state = 'stopped';
-    yield { kind: 'body', contentId: this.#contentId, bytes: bytes.subarray(0, end), closed: false };
+    const contentId = this.#contentId;
+    if (end > this.#options.maxPartBytes) yield { kind: 'tooLarge', contentId, what: 'body' };
+    else yield { kind: 'body', contentId, bytes: bytes.subarray(0, end), closed: false };
   }
 
   #startScan(state: 'body' | 'skipping'): void {
