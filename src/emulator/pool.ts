@@ -72,7 +72,7 @@ export function buildPool(shape: PropertyShape, searchType: SearchType): Pool {
     taken.add(query * pageCount + page);
     pageOf[pair] = page;
     queryOf[pair] = query;
-    meanOf[pair] = 1 + (rowsPerDay * 8) / (pair + 3) ** 1.05;
+    meanOf[pair] = 1 + (rowsPerDay * 5) / (pair + 3) ** 1.1;
     positionOf[pair] = 1 + 55 * fraction(mix(h, 3)) ** 2;
   }
   return {
