@@ -29,7 +29,9 @@ const RETRY_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
 const CALL_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
 const PROBE_BACKOFF = { baseMs: 500, maxMs: 10_000 };
 const MAX_DATABASE_PROBES = 30;
-const MAX_CONSECUTIVE_CALL_FAILURES = 10;
+/** Ten in a row for one worker; of several, each is granted six: an outage of a second fails the calls of all at once. */
+const LEAST_CALL_FAILURES = 10;
+const CALL_FAILURES_A_WORKER = 6;
 const MAX_WORKER_RESTARTS = 5;
 const PROGRESS_INTERVAL_MS = 100;
 
@@ -110,7 +112,10 @@ export function startExecution(
       maxConcurrency: config.maxConcurrency,
       batchSize: config.batchSize,
       maxAttempts: config.maxAttempts,
-      maxConsecutiveCallFailures: MAX_CONSECUTIVE_CALL_FAILURES,
+      maxConsecutiveCallFailures: Math.max(
+        LEAST_CALL_FAILURES,
+        CALL_FAILURES_A_WORKER * config.maxConcurrency,
+      ),
       maxWorkerRestarts: MAX_WORKER_RESTARTS,
       maxDatabaseProbes: MAX_DATABASE_PROBES,
       haltDeadlineMs: config.haltDeadlineMs,

@@ -32,16 +32,15 @@ export class KeyHashes {
       .sort(([one], [other]) => one - other)
       .map(([start, table]) => ({ start, table }));
     let reached = 0;
-    let within = page.duplicates;
-    for (const [index, { start, table }] of earlier.entries()) {
+    let count = 0;
+    const before: HashTable[] = [];
+    for (const { start, table } of [...earlier, { start: startRow, table: page }]) {
       if (start !== reached) return undefined;
       reached += table.rows;
-      within += table.duplicates;
-      for (const before of earlier.slice(0, index)) within += before.table.countIn(table);
+      count += table.duplicates + table.countIn(before);
+      before.push(table);
     }
-    if (reached !== startRow) return undefined;
-    for (const { table } of earlier) within += table.countIn(page);
-    return within;
+    return count;
   }
 
   /** Remembers a page that was committed and is not its slice's last. */
@@ -97,17 +96,22 @@ export class HashTable {
     }
   }
 
-  /** How many of the other's keys are here, too. */
-  countIn(other: HashTable): number {
+  /** How many of its different keys any of the others has, too: a key on three pages came twice too often, not thrice. */
+  countIn(others: readonly HashTable[]): number {
+    if (others.length === 0) return 0;
     let count = 0;
-    for (let slot = 0; slot < other.#low.length; slot += 1) {
-      const low = other.#low[slot] ?? 0;
-      const high = other.#high[slot] ?? 0;
+    for (let slot = 0; slot < this.#low.length; slot += 1) {
+      const low = this.#low[slot] ?? 0;
+      const high = this.#high[slot] ?? 0;
       if (low === 0 && high === 0) continue;
-      const mine = this.#slot(low, high);
-      if (this.#low[mine] !== 0 || this.#high[mine] !== 0) count += 1;
+      if (others.some((other) => other.#has(low, high))) count += 1;
     }
     return count;
+  }
+
+  #has(low: number, high: number): boolean {
+    const slot = this.#slot(low, high);
+    return this.#low[slot] !== 0 || this.#high[slot] !== 0;
   }
 
   /** Where the hash is, or the empty slot where it would be. */
