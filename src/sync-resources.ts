@@ -127,6 +127,7 @@ export async function openResources(config: Config, options: SyncOptions, clock:
     await recoverLeases(store, limiter, scopes);
 
     const transport = createGotTransport({
+      clock,
       maxSockets: MOST_CONCURRENCY,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       firstByteTimeoutMs: FIRST_BYTE_TIMEOUT_MS,
