@@ -3,64 +3,6 @@ import { LongtailError } from '../errors.ts';
 import { type ApiError, apiError, NAMED_ERRORS, type NamedError } from './api-errors.ts';
 import { fraction, hashText, mix } from './hash.ts';
 
-/**
- * What goes wrong, and when. A fault file is JSON:
- *
- * ```json
- * {
- *   "seed": 1,
- *   "rules": [
- *     { "action": { "kind": "error", "error": "backendError" }, "probability": 0.05 },
- *     { "match": { "date": "2026-05-01", "startRow": 0 }, "times": 1, "action": { "kind": "dropPart" } },
- *     { "match": { "endpoint": "batch" }, "nth": 3, "action": { "kind": "reset", "afterBytes": 4000 } }
- *   ]
- * }
- * ```
- *
- * A rule without `match` is for everything. `match`, of which all given must hold:
- *
- * | field | means |
- * |---|---|
- * | `endpoint` | `batch`, `query` (one sent alone), `sites`, `token` |
- * | `call` | the n-th HTTP call since the start, from 1 |
- * | `site`, `type`, `date`, `startRow`, `dimensions` | of the query; `date`: its `startDate`; `dimensions` joined by `+` |
- * | `part` | the call's place in its batch, from 0 |
- * | `fromMs`, `untilMs` | milliseconds since the start, or since the faults were set |
- *
- * An action on an HTTP call takes a rule that names fields of a query when any call in the batch has them. Of what
- * matches, `nth` takes the n-th only, `every` each n-th, `probability` a share (by the seed, not by the order of
- * arrival), `times` at most so many.
- *
- * Actions on one call, alone or in a batch; the first rule that takes it decides:
- *
- * | kind | what the client sees |
- * |---|---|
- * | `error` | `error`: a name (see below), or `{status, message, reason, domain?}`; `retryAfterS?` |
- * | `garblePart` | 200 with a body that is not JSON |
- * | `emptyPart` | 200 with an empty body |
- * | `cutPart` | 200 with JSON that ends after `afterBytes` |
- * | `dropPart`, `doublePart` | in a batch: no answer for this call, or the same twice |
- * | `unknownId` | in a batch: the answer bears an id that nobody sent |
- *
- * Names: `backendError` (500), `nullMessage` (500), `unavailable` (503), `qps`, `load`, `daily` (403),
- * `rateLimitExceeded` (429), `servingLimitExceeded`, `accessNotConfigured`, `insufficientPermissions`, `forbidden`
- * (403), `unauthorized` (401), `badRequest` (400), `notFound` (404).
- *
- * Actions on a whole HTTP call; all that match apply:
- *
- * | kind | what the client sees |
- * |---|---|
- * | `status` | `status` with `error`'s body, or `body` as plain text |
- * | `reset` | the connection reset, before any byte or after `afterBytes` of the answer |
- * | `truncate` | after `afterBytes` the connection closes; with `clean` the answer ends as if whole |
- * | `noFinalBoundary` | a batch without its last line |
- * | `shuffleParts` | parts in another order |
- * | `delay` | nothing for `ms` |
- * | `trickle` | `chunkBytes` at a time, `everyMs` apart |
- * | `emptyBody`, `garbage` | 200 with nothing, or with what is no answer |
- * | `expireTokens` | every token issued so far is refused, from this call on |
- * | `refuse` | this connection reset, and new ones refused for `forMs` |
- */
 const count = z.int().min(1);
 const atLeastZero = z.int().min(0);
 const namedError = z.enum(Object.keys(NAMED_ERRORS) as [NamedError, ...NamedError[]]); // Object.keys forgets the names
@@ -130,7 +72,64 @@ const rule = z.strictObject({
 
 const faultsSchema = z.strictObject({ seed: z.int().optional(), rules: z.array(rule) });
 
-/** The contents of a fault file. */
+/**
+ * What goes wrong, and when. A fault file is JSON:
+ *
+ * ```json
+ * {
+ *   "seed": 1,
+ *   "rules": [
+ *     { "action": { "kind": "error", "error": "backendError" }, "probability": 0.05 },
+ *     { "match": { "date": "2026-05-01", "startRow": 0 }, "times": 1, "action": { "kind": "dropPart" } },
+ *     { "match": { "endpoint": "batch" }, "nth": 3, "action": { "kind": "reset", "afterBytes": 4000 } }
+ *   ]
+ * }
+ * ```
+ *
+ * A rule without `match` is for everything. `match`, of which all given must hold:
+ *
+ * | field | means |
+ * |---|---|
+ * | `endpoint` | `batch`, `query` (one sent alone), `sites`, `token` |
+ * | `call` | the n-th HTTP call since the start, from 1 |
+ * | `site`, `type`, `date`, `startRow`, `dimensions` | of the query; `date`: its `startDate`; `dimensions` joined by `+` |
+ * | `part` | the call's place in its batch, from 0 |
+ * | `fromMs`, `untilMs` | milliseconds since the start, or since the faults were set |
+ *
+ * An action on an HTTP call takes a rule that names fields of a query when any call in the batch has them. Of what
+ * matches, `nth` takes the n-th only, `every` each n-th, `probability` a share (by the seed, not by the order of
+ * arrival), `times` at most so many.
+ *
+ * Actions on one call, alone or in a batch; the first rule that takes it decides:
+ *
+ * | kind | what the client sees |
+ * |---|---|
+ * | `error` | `error`: a name (see below), or `{status, message, reason, domain?}`; `retryAfterS?` |
+ * | `garblePart` | 200 with a body that is not JSON |
+ * | `emptyPart` | 200 with an empty body |
+ * | `cutPart` | 200 with JSON that ends after `afterBytes` |
+ * | `dropPart`, `doublePart` | in a batch: no answer for this call, or the same twice |
+ * | `unknownId` | in a batch: the answer bears an id that nobody sent |
+ *
+ * Names: `backendError` (500), `nullMessage` (500), `unavailable` (503), `qps`, `load`, `daily` (403),
+ * `rateLimitExceeded` (429), `servingLimitExceeded`, `accessNotConfigured`, `insufficientPermissions`, `forbidden`
+ * (403), `unauthorized` (401), `badRequest` (400), `notFound` (404).
+ *
+ * Actions on a whole HTTP call; all that match apply:
+ *
+ * | kind | what the client sees |
+ * |---|---|
+ * | `status` | `status` with `error`'s body, or `body` as plain text |
+ * | `reset` | the connection reset, before any byte or after `afterBytes` of the answer |
+ * | `truncate` | after `afterBytes` the connection closes; with `clean` the answer ends as if whole |
+ * | `noFinalBoundary` | a batch without its last line |
+ * | `shuffleParts` | parts in another order |
+ * | `delay` | nothing for `ms` |
+ * | `trickle` | `chunkBytes` at a time, `everyMs` apart |
+ * | `emptyBody`, `garbage` | 200 with nothing, or with what is no answer |
+ * | `expireTokens` | every token issued so far is refused, from this call on |
+ * | `refuse` | this connection reset, and new ones refused for `forMs` |
+ */
 export type Faults = z.infer<typeof faultsSchema>;
 export type FaultRule = z.infer<typeof rule>;
 export type PartAction = z.infer<typeof partAction>;
@@ -164,7 +163,7 @@ function badFaults(what: string, cause: unknown): LongtailError {
   return new LongtailError(
     'BAD_OPTION',
     `The fault file cannot be used: ${what}.`,
-    'Its format is described at the top of src/emulator/faults.ts.',
+    'The format is described with the type Faults in src/emulator/faults.ts.',
     { cause },
   );
 }
