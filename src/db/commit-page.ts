@@ -10,8 +10,14 @@ import { completeSlice, endSlice, noteReplaced, openSecondLook, readDuplicates }
 import { transaction } from './transaction.ts';
 import type { CommitResult, PageCommit, RunIdentity } from './types.ts';
 
-/** How long a commit waits for a lock before it counts the database as away. */
-const LOCK_TIMEOUT_MS = 10_000;
+/** What all commits of one run share. */
+export interface CommitContext {
+  readonly sql: Sql;
+  readonly run: RunIdentity;
+  readonly hashes: KeyHashes;
+  /** How long a commit waits for a lock before it counts the database as away. */
+  readonly lockTimeoutMs: number;
+}
 
 type Committed = Extract<CommitResult, { kind: 'committed' | 'alreadyCommitted' }>;
 
@@ -27,17 +33,13 @@ class NothingToWrite extends Error {
  * Four round trips, whatever the page: begin; locks, ledger and the start of COPY; rows and the barrier with the seal;
  * commit.
  */
-export async function commitPage(
-  sql: Sql,
-  run: RunIdentity,
-  page: PageCommit,
-  hashes: KeyHashes,
-): Promise<CommitResult> {
+export async function commitPage(context: CommitContext, page: PageCommit): Promise<CommitResult> {
+  const { sql, hashes } = context;
   const keys = needsHashes(page) ? hashes.read(page.rows) : undefined;
   let next: Committed['next'] | undefined;
   try {
     next = await transaction(sql, async (tx) => {
-      const after = await write(tx, run, page, hashes, keys);
+      const after = await write(tx, context, page, keys);
       next = after;
       return after;
     });
@@ -101,13 +103,12 @@ async function ask(question: () => Promise<CommitResult | undefined>): Promise<C
 
 async function write(
   tx: TransactionSql,
-  run: RunIdentity,
+  { run, hashes, lockTimeoutMs }: CommitContext,
   page: PageCommit,
-  hashes: KeyHashes,
   keys: HashTable | undefined,
 ): Promise<Committed['next']> {
   const sliceId = page.slice.id;
-  const timeout = tx.unsafe(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`).execute();
+  const timeout = tx.unsafe(`set local lock_timeout = ${lockTimeoutMs}`).execute();
   const locked = lockSlice(tx, run, sliceId);
   const inserted = insertPage(tx, run, page, sumsOf(page));
   const copy =

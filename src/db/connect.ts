@@ -1,6 +1,7 @@
 import postgres, { type Sql } from 'postgres';
 import { LongtailError } from '../errors.ts';
 import { errorFacts, isConnectionLoss, toFailure } from './failure.ts';
+import { socketFactory } from './socket.ts';
 
 /** A checked way to a PostgreSQL that Longtail can work with. */
 export interface Database {
@@ -70,7 +71,8 @@ async function connectHanded(sql: Sql, { max }: ConnectOptions): Promise<Databas
 }
 
 function open(url: string, options: ConnectOptions): Sql {
-  return postgres(url, {
+  // The driver's types leave `socket` out.
+  const settings: postgres.Options<Record<string, never>> & { socket: ReturnType<typeof socketFactory> } = {
     max: options.max,
     prepare: options.prepare ?? true,
     // No arrays are sent or read: one query less for each connection.
@@ -78,8 +80,10 @@ function open(url: string, options: ConnectOptions): Sql {
     connect_timeout: CONNECT_TIMEOUT_SECONDS,
     idle_timeout: IDLE_TIMEOUT_SECONDS,
     onnotice: () => {},
+    socket: socketFactory(),
     connection: { application_name: options.applicationName },
-  });
+  };
+  return postgres(url, settings);
 }
 
 function readUrl(target: string): URL {

@@ -66,11 +66,18 @@ export interface Store {
   probe(): Promise<Answer<null>>;
 }
 
-/** The store of one run in a PostgreSQL. It holds no connection and needs no closing. */
-export function createStore({ sql }: Pick<Database, 'sql'>, run: RunIdentity): Store {
+/**
+ * The store of one run in a PostgreSQL. It holds no connection and needs no closing. A page that waits for a lock for
+ * longer than `lockTimeoutMs` counts the database as away.
+ */
+export function createStore(
+  { sql }: Pick<Database, 'sql'>,
+  run: RunIdentity,
+  { lockTimeoutMs = 10_000 }: { readonly lockTimeoutMs?: number } = {},
+): Store {
   const hashes = new KeyHashes();
   return {
-    commitPage: (commit) => commitPage(sql, run, commit, hashes),
+    commitPage: (commit) => commitPage({ sql, run, hashes, lockTimeoutMs }, commit),
     failSlice(sliceId, reason) {
       hashes.forget(sliceId);
       return answer(() => failSlice(sql, run, sliceId, reason));

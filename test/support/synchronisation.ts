@@ -1,0 +1,114 @@
+import type { Sql } from 'postgres';
+import { connect } from '../../src/db/connect.ts';
+import { migrate } from '../../src/db/migrate.ts';
+import { lockProperty, type PropertyLock } from '../../src/db/property-lock.ts';
+import { type RunParameters, startRun } from '../../src/db/run.ts';
+import { createStore, type Store } from '../../src/db/store.ts';
+import type {
+  Answer,
+  CommitResult,
+  OpenedSlice,
+  RunIdentity,
+  SliceKey,
+  SourceRow,
+} from '../../src/db/types.ts';
+import { systemClock } from '../../src/domain/clock.ts';
+import type { Slice } from '../../src/domain/slice.ts';
+import { type TestDatabase, testDatabase } from './postgres.ts';
+
+export const SITE = 'sc-domain:example.com';
+
+/** A database with Longtail's tables, over a pool as Longtail makes its own. */
+export async function migratedDatabase(): Promise<TestDatabase> {
+  const database = await testDatabase();
+  try {
+    await migrate(database.url);
+    const { sql, close: closePool } = await connect(database.url, { max: 10, applicationName: 'test' });
+    const close = async (): Promise<void> => {
+      await closePool({ timeoutMs: 1_000 });
+      await database.close();
+    };
+    return { url: database.url, sql, close, [Symbol.asyncDispose]: close };
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+/** A run under way, as a synchronisation has it. */
+export interface TestRun {
+  readonly run: RunIdentity;
+  readonly store: Store;
+  readonly lock: PropertyLock;
+  readonly refreshCutOff: string | null;
+}
+
+const PARAMETERS: RunParameters = {
+  from: '2026-01-01',
+  to: '2026-12-31',
+  searchTypes: ['web'],
+  datasets: ['page', 'query', 'page+query', 'date'],
+  refresh: false,
+  force: false,
+};
+
+/** Takes the property's lock and begins a run. Release the lock, or drop the database, when done. */
+export async function beginRun(sql: Sql, parameters: Partial<RunParameters> = {}): Promise<TestRun> {
+  const locking = await lockProperty(sql, SITE, systemClock);
+  if (locking.kind === 'busy') throw new Error('the property is locked by another run of this test');
+  const started = await startRun(sql, locking.lock, { ...PARAMETERS, ...parameters });
+  return {
+    run: started.run,
+    store: createStore({ sql }, started.run),
+    lock: locking.lock,
+    refreshCutOff: started.refreshCutOff,
+  };
+}
+
+/** The value of an answer; throws its failure. */
+export function unwrap<T>(answer: Answer<T>): T {
+  if (answer.kind === 'ok') return answer.value;
+  throw new Error(`${answer.kind}: ${answer.reason}`);
+}
+
+export async function openOne(store: Store, key: Partial<SliceKey> = {}): Promise<OpenedSlice> {
+  const opened = await store.openSlices(
+    [{ searchType: 'web', dataset: 'page+query', date: '2026-03-01', ...key }],
+    { continueYoungerThanMinutes: 15 },
+  );
+  const first = unwrap(opened)[0];
+  if (first === undefined) throw new Error('no slice was opened');
+  return first;
+}
+
+/** `count` rows of page+query with different keys. `salt` makes other keys of them. */
+export function makeRows(count: number, salt = ''): SourceRow[] {
+  return Array.from({ length: count }, (_, index) => ({
+    keys: [`https://example.com/${salt}${index}`, `query ${salt}${index}`],
+    clicks: count - index,
+    impressions: 10 * (count - index),
+    position: 1 + index / 3,
+  }));
+}
+
+/** Commits a page of a small row limit, so that a slice of several pages takes few rows. */
+export function commit(
+  store: Store,
+  slice: Slice,
+  rows: readonly SourceRow[],
+  options: {
+    readonly startRow?: number;
+    readonly rowLimit?: number;
+    readonly final?: boolean;
+    readonly mayBeEmpty?: boolean;
+  } = {},
+): Promise<CommitResult> {
+  return store.commitPage({
+    slice,
+    rows,
+    startRow: options.startRow ?? 0,
+    rowLimit: options.rowLimit ?? 10,
+    final: options.final ?? true,
+    mayBeEmpty: options.mayBeEmpty ?? true,
+  });
+}
