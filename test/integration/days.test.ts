@@ -1,0 +1,172 @@
+import type { Sql } from 'postgres';
+import { expect, test } from 'vitest';
+import { addDays } from '../../src/domain/day.ts';
+import { createSync } from '../../src/sync.ts';
+import { differences, tableDigests } from '../support/compare.ts';
+import { ledgerProblems } from '../support/ledger-check.ts';
+import { testDatabase } from '../support/postgres.ts';
+import { daysAgo, emulate, options, queries, SITE, settledDays } from '../support/property.ts';
+
+const web = { siteUrl: SITE, searchTypes: ['web'] } as const;
+
+test('late and fresh days are fetched again until they are final, and never taken for empty ones', async () => {
+  const datasets = ['page', 'page+query'];
+  // The emulator's calendar lags behind ours: of its newest three days it has nothing, some, most.
+  let today = daysAgo(10);
+  const days = [...Array.from({ length: 8 }, (_, index) => daysAgo(8 + index))];
+  await using emulator = await emulate({ rowsPerDay: 300, today: () => today });
+  await using database = await testDatabase();
+  const settings = options(database.url, emulator, days, { datasets });
+  const finals = () => database.sql<{ date: string; final: boolean; state: string }[]>`
+    select distinct date::text as date, final, data_state as state from longtail.slice
+    where status = 'complete' order by date desc`;
+
+  await using first = createSync(settings);
+  // Days 8 and 9 are not published, day 10 has no rows yet: six days are there.
+  expect(await first.run()).toMatchObject({ status: 'complete', slices: { planned: 16, complete: 10, empty: 0 } });
+  expect(await differences(database.sql, emulator, { ...web, datasets, days })).toEqual([]);
+  expect((await finals()).map(({ date, final }) => [date, final])).toEqual([
+    [daysAgo(11), false],
+    [daysAgo(12), false],
+    [daysAgo(13), true],
+    [daysAgo(14), true],
+    [daysAgo(15), true],
+  ]);
+  expect((await finals()).map(({ state }) => state)).toEqual(['all', 'all', 'final', 'final', 'final']);
+
+  // Two days later: what was fresh is replaced, what was late comes, what was final is not asked for.
+  today = addDays(today, 2);
+  const before = emulator.requests.length;
+  await using second = createSync(settings);
+  expect(await second.run()).toMatchObject({ status: 'complete', slices: { complete: 14 } });
+  expect(await differences(database.sql, emulator, { ...web, datasets, days })).toEqual([]);
+  const asked = queries(emulator).slice(before);
+  expect([...new Set(asked.filter(({ dimensions }) => dimensions !== 'date').map(({ date }) => date))].sort()).toEqual([
+    daysAgo(12),
+    daysAgo(11),
+    daysAgo(10),
+    daysAgo(9),
+  ]);
+
+  today = daysAgo(0);
+  await using third = createSync(settings);
+  expect(await third.run()).toMatchObject({ status: 'complete', slices: { complete: 16, empty: 0 } });
+  expect(await differences(database.sql, emulator, { ...web, datasets, days })).toEqual([]);
+  expect((await finals()).every(({ final }) => final)).toBe(true);
+  await using last = createSync(settings);
+  expect(await last.run()).toMatchObject({ status: 'complete', apiCalls: 0 });
+  expect(await ledgerProblems(database.sql)).toEqual([]);
+});
+
+test('a day that the calendar leaves out is complete without a call', async () => {
+  const days = settledDays(5);
+  const hollow = [days[1], days[3]];
+  await using emulator = await emulate({ rowsPerDay: 50, rowsOn: (date) => (hollow.includes(date) ? 0 : undefined) });
+  await using database = await testDatabase();
+  const settings = options(database.url, emulator, days);
+  await using sync = createSync(settings);
+  expect(await sync.run()).toMatchObject({
+    status: 'complete',
+    apiCalls: 7,
+    slices: { planned: 10, complete: 10, empty: 4 },
+  });
+  expect(queries(emulator).filter(({ date, dimensions }) => dimensions !== 'date' && hollow.includes(date))).toEqual([]);
+  await using again = createSync(settings);
+  expect(await again.run()).toMatchObject({ status: 'complete', apiCalls: 0, slices: { complete: 10 } });
+});
+
+test('a property without any data: nothing is complete, nothing failed', async () => {
+  await using emulator = await emulate({ firstDay: daysAgo(2) });
+  await using database = await testDatabase();
+  await using sync = createSync(options(database.url, emulator, settledDays(3)));
+  // All days are before the newest that Google has published: they are empty for good.
+  expect(await sync.run()).toMatchObject({ status: 'complete', apiCalls: 1, slices: { complete: 6, empty: 6 } });
+});
+
+test('an answer that is empty or less than half never replaces rows, unless that is asked for', async () => {
+  const days = settledDays(4);
+  const [shrunk, hollow, gone] = days;
+  const datasets = ['page+query'];
+  await using database = await testDatabase();
+  await using full = await emulate({ rowsPerDay: 200 });
+  await using first = createSync(options(database.url, full, days, { datasets }));
+  expect(await first.run()).toMatchObject({ status: 'complete', rows: 800 });
+  const held = await tableDigests(database.sql, SITE);
+
+  // The calendar has three of the days; when the rows are asked for, one has fewer and one has none.
+  await using poor = await emulate({
+    rowsPerDay: 200,
+    rowsOn: (date) => {
+      const isCalendar = queries(poor).every(({ dimensions }) => dimensions === 'date');
+      if (date === gone) return 0;
+      if (isCalendar) return undefined;
+      return date === shrunk ? 90 : date === hollow ? 0 : undefined;
+    },
+  });
+  const again = (more: object) => createSync(options(database.url, poor, days, { datasets, ...more }));
+  await using refresh = again({ refresh: true });
+  const outcome = await refresh.run();
+  expect(outcome).toMatchObject({ status: 'completeWithFailures', rows: 800, slices: { complete: 2, failed: 2 } });
+  expect(outcome.failures.map(({ date, reason }) => [date, reason])).toEqual([
+    [shrunk, 'shrunk: Google gives 90 rows now, and gave 200 before'],
+    [hollow, 'shrunk: Google gives no rows now, and gave 200 before'],
+  ]);
+  expect(await tableDigests(database.sql, SITE)).toEqual(held);
+
+  // The next run takes up just those, to the same end.
+  const before = poor.requests.length;
+  await using plain = again({});
+  expect(await plain.run()).toMatchObject({ status: 'completeWithFailures', slices: { complete: 2, failed: 2 } });
+  expect(queries(poor).slice(before).map(({ date, dimensions }) => `${date} ${dimensions}`).sort()).toEqual(
+    [`${days.at(-1)} date`, `${hollow} page+query`, `${shrunk} page+query`].sort(),
+  );
+  expect(await tableDigests(database.sql, SITE)).toEqual(held);
+
+  await using accept = again({ acceptShrunk: true });
+  expect(await accept.run()).toMatchObject({ status: 'completeWithFailures', rows: 690, slices: { complete: 3, failed: 1 } });
+  expect(await ledgerProblems(database.sql)).toEqual([]);
+});
+
+test('a refresh replaces each day at once: no reader sees a part of one, or none', async () => {
+  const days = settledDays(12);
+  const datasets = ['page', 'page+query'];
+  const range = { ...web, datasets, days };
+  const more = { datasets, rowsPerPage: 100, batchSize: 4 };
+  await using database = await testDatabase();
+  await using before = await emulate({ rowsPerDay: 450, seed: 1 });
+  await using first = createSync(options(database.url, before, days, more));
+  expect(await first.run()).toMatchObject({ status: 'complete' });
+  const old = await tableDigests(database.sql, SITE);
+
+  await using after = await emulate({ rowsPerDay: 450, seed: 2, latencyMs: 20 });
+  await using refresh = createSync(options(database.url, after, days, { ...more, refresh: true }));
+  let isOver = false;
+  const seen = watch(database.sql, () => isOver);
+  expect(await refresh.run().finally(() => (isOver = true))).toMatchObject({ status: 'complete' });
+  const views = await seen;
+  expect(await differences(database.sql, after, range)).toEqual([]);
+  const fresh = await tableDigests(database.sql, SITE);
+  expect(old.size).toBe(24);
+  let mixed = 0;
+  for (const view of views) {
+    expect(view.size).toBe(24);
+    let replaced = 0;
+    for (const [name, { hash }] of view) {
+      expect([old.get(name)?.hash, fresh.get(name)?.hash]).toContain(hash);
+      if (hash === fresh.get(name)?.hash) replaced += 1;
+    }
+    if (replaced > 0 && replaced < 24) mixed += 1;
+  }
+  // Or it would not have looked while days were replaced.
+  expect(mixed).toBeGreaterThan(0);
+  expect(await ledgerProblems(database.sql)).toEqual([]);
+  const [left] = await database.sql`select count(distinct slice_id)::int as slices from longtail.fact`;
+  expect(left?.slices).toBe(24);
+});
+
+/** Looks at the view again and again, until `isOver`. */
+async function watch(sql: Sql, isOver: () => boolean) {
+  const views: Awaited<ReturnType<typeof tableDigests>>[] = [];
+  while (!isOver()) views.push(await tableDigests(sql, SITE));
+  return views;
+}
