@@ -78,8 +78,7 @@ async function freshDatabase(serverUrl: string, { clock }: Session): Promise<str
       select datname as name from pg_database d where datname like ${`${DATABASE_PREFIX.replace('_', '\\_')}%`}
         and not exists (select from pg_stat_activity a where a.datid = d.oid)`;
     for (const { name } of old) await sql.unsafe(`drop database if exists "${name}"`);
-    const moment = new Date(clock.now()).toISOString().replace(/\D/g, '').slice(0, 14);
-    const name = `${DATABASE_PREFIX}${moment}_${process.pid}`;
+    const name = DATABASE_PREFIX + clock.now().toString(36);
     await sql.unsafe(`create database "${name}" template template0 encoding 'UTF8'`);
     const url = new URL(serverUrl);
     url.pathname = `/${name}`;
@@ -164,12 +163,11 @@ function howToGoOn(connect: string, { self, output: { colours } }: Session): str
 ${colours.bold('Look into it')}: leave "${self} database" running in another terminal, and
   ${connect}
 
-${colours.bold('Your own property')}
-  1. Make a service account in Google Cloud with the Search Console API enabled, and add its address as a
-     user of the property in Search Console. Download its key file.
-  2. ${self} sites --credentials key.json
-  3. ${self} sync --site sc-domain:your-domain.com --credentials key.json
-  Into a PostgreSQL of your own: --database-url postgres://… or DATABASE_URL.`;
+${colours.bold('Your own property')}: make a service account in Google Cloud, add its address as a user of the
+property in Search Console (Settings → Users and permissions), download its key file, then
+  ${self} sites --credentials key.json
+  ${self} sync --site sc-domain:your-domain.com --credentials key.json
+Into a PostgreSQL of your own: --database-url postgres://… or DATABASE_URL.`;
 }
 
 /** The emulator in a process of its own: what is measured is the synchronisation, not who it talks to. */

@@ -1,7 +1,8 @@
 import type { HaltReason } from '../machines/messages.ts';
+import { scopeKindOf } from '../machines/quota-window.ts';
 import type { Progress, QuotaEvent, RetryEvent, SliceEvent } from '../sync-types.ts';
 import type { LogEntry } from './log.ts';
-import { count, counted, roughDuration } from './render.ts';
+import { counted, roughDuration } from './render.ts';
 
 /** The run's events as log entries. Those with a `text` are told to everyone, log or not. */
 
@@ -24,13 +25,16 @@ export function quotaEntry(event: QuotaEvent): LogEntry {
       return { level: 'debug', name, fields };
     case 'refused':
       return { level: 'warn', name, fields };
-    case 'lowered':
+    case 'lowered': {
+      const entry: LogEntry = { level: 'warn', name, fields };
+      // One refusal lowers the user's and the project's budget, too: the property's says enough.
+      if (scopeKindOf(event.scope) !== 'site') return entry;
+      const limit = counted(event.limit, 'request');
       return {
-        level: 'warn',
-        name,
-        fields,
-        text: `Google’s real limit is lower than the one given: going on with ${count(event.limit)} requests a minute.`,
+        ...entry,
+        text: `Google’s real limit is lower than the one given: going on with ${limit} a minute.`,
       };
+    }
     case 'cooling':
       return {
         level: 'warn',

@@ -6,13 +6,12 @@
  * Three ways lead to the end, and the first one wins: the command is over, a second signal forces it, a bug was caught.
  */
 import { systemClock } from '../domain/clock.ts';
-import { explain } from './errors.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
 import { variable } from './options.ts';
 import { createOutput } from './output.ts';
-import { createProgram } from './program.ts';
 import { createRedactor } from './redact.ts';
-import { nameOfSelf, type Session } from './session.ts';
+import { runCommand, tellError } from './run-command.ts';
+import { nameOfSelf } from './session.ts';
 import { catchSignals } from './signals.ts';
 
 /** How long telemetry and the last lines may hold up the exit. */
@@ -27,41 +26,38 @@ export async function main(argv: readonly string[]): Promise<void> {
   redactor.hide(variable(env, 'LONGTAIL_ACCESS_TOKEN'));
   redactor.hidePasswordOf(variable(env, 'DATABASE_URL'));
   const output = createOutput({ stdout, stderr, env, redactor });
+  const beforeExit: ((deadlineMs: number) => Promise<void>)[] = [];
+
+  // As values: what comes out of them is known only when the race below is over.
   const forced = Promise.withResolvers<ExitCode>();
   const broken = Promise.withResolvers<ExitCode>();
-  const beforeExit: ((deadlineMs: number) => Promise<void>)[] = [];
-  let code: ExitCode = EXIT.complete;
+  let isForced = false;
+  process.on('uncaughtException', (error) => broken.resolve(tellError(error, output)));
 
-  const tell = (error: unknown): ExitCode => {
-    const explained = explain(error);
-    const [message, ...more] = explained.lines;
-    if (message !== undefined) output.error(message, ...more);
-    return explained.code;
-  };
-  process.on('uncaughtException', (error) => broken.resolve(tell(error)));
-  const session: Session = {
+  const command = runCommand(argv, {
     env,
     self: nameOfSelf(argv, env),
     clock: systemClock,
     output,
     redactor,
     catchSignals: (words) =>
-      catchSignals({ output, now: systemClock.now, force: () => forced.resolve(EXIT.interrupted), words }),
+      catchSignals({
+        output,
+        now: systemClock.now,
+        words,
+        force: () => {
+          isForced = true;
+          forced.resolve(EXIT.interrupted);
+        },
+      }),
     beforeExit: (work) => beforeExit.push(work),
-    endWith: (ended) => {
-      code = ended;
-    },
-  };
-
-  const command = createProgram(session)
-    .parseAsync(argv.length <= 2 ? [...argv, '--help'] : argv)
-    .then(() => code, tell);
-  const ended = await Promise.race([command, forced.promise, broken.promise]);
+  });
+  const code = await Promise.race([command, forced.promise, broken.promise]);
   output.live([]);
-  const wasForced = await Promise.race([forced.promise.then(() => true), Promise.resolve(false)]);
-  const deadlineMs = wasForced ? FORCED_EXIT_DEADLINE_MS : EXIT_DEADLINE_MS;
-  // A second signal cuts this short, too.
-  await Promise.race([Promise.all(beforeExit.map((work) => work(deadlineMs))), forced.promise]);
+  const endWithin = (deadlineMs: number) => Promise.all(beforeExit.map((work) => work(deadlineMs)));
+  // A signal more cuts it short here, too.
+  if (!isForced) await Promise.race([endWithin(EXIT_DEADLINE_MS), forced.promise]);
+  if (isForced) await endWithin(FORCED_EXIT_DEADLINE_MS);
   await output.flush();
-  process.exit(ended);
+  process.exit(code);
 }

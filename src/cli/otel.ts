@@ -3,7 +3,6 @@
  * alone; the SDK is an optional package.
  */
 import type { NodeSDKConfiguration } from '@opentelemetry/sdk-node';
-import type { Clock } from '../domain/clock.ts';
 import { variable } from './options.ts';
 import type { Session } from './session.ts';
 
@@ -51,15 +50,23 @@ export async function startTelemetry({ env, output, clock, beforeExit }: Session
   };
   const sdk = new module.NodeSDK(configuration);
   sdk.start();
-  let ending: Promise<void> | undefined;
   const shutdown = (): Promise<void> =>
     sdk.shutdown().catch((error: unknown) => {
       output.note(`Telemetry was not delivered: ${error instanceof Error ? error.message : String(error)}`);
     });
+  let ending: Promise<void> | undefined;
+  let hurried: (() => void) | undefined;
   const telemetry: TelemetrySdk = {
     end(deadlineMs) {
-      ending ??= shutdown();
-      return Promise.race([ending, pause(clock, deadlineMs)]);
+      ending ??= Promise.race([
+        shutdown(),
+        new Promise<void>((resolve) => {
+          hurried = resolve;
+        }),
+      ]);
+      // The first deadline holds, unless a later one is sooner.
+      clock.setTimeout(() => hurried?.(), deadlineMs);
+      return ending;
     },
   };
   beforeExit((deadlineMs) => telemetry.end(deadlineMs));
@@ -71,10 +78,4 @@ function isNamed(env: NodeJS.ProcessEnv): boolean {
     variable(env, 'OTEL_SERVICE_NAME') !== undefined ||
     /(^|,)\s*service\.name\s*=/.test(variable(env, 'OTEL_RESOURCE_ATTRIBUTES') ?? '')
   );
-}
-
-function pause(clock: Clock, delayMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    clock.setTimeout(resolve, delayMs);
-  });
 }

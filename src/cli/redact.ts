@@ -8,9 +8,9 @@ const HIDDEN = '***';
 const SHORTEST_KNOWN_SECRET = 6;
 
 const PATTERNS: readonly (readonly [RegExp, string])[] = [
-  [/(\b[a-z][a-z0-9+.-]*:\/\/[^\s:/@"'<>]*):(?!password@)[^\s/"'<>]*@/gi, `$1:${HIDDEN}@`],
+  [/(\b[a-z][a-z0-9+.-]*:\/\/[^\s:/@"'<>]*):(?!password@)[^\s/"<>]*@/gi, `$1:${HIDDEN}@`],
   // People paste passwords with an unescaped "/" or "@" into database URLs.
-  [/(\bpostgres(?:ql)?:\/\/[^\s:/@"'<>]*):(?!password@host)[^\s"'<>]*@/gi, `$1:${HIDDEN}@`],
+  [/(\bpostgres(?:ql)?:\/\/[^\s:/@"'<>]*):(?!password@host)[^\s"<>]*@/gi, `$1:${HIDDEN}@`],
   [
     /\b(password|passwd|pwd|access_token|refresh_token|id_token|client_secret|api_key|assertion)=[^\s&"']+/gi,
     `$1=${HIDDEN}`,
