@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { LongtailError } from '../errors.ts';
+import { secureUrl } from './root.ts';
 
 /** What reading data needs, and no more. */
 export const READ_SCOPE = 'https://www.googleapis.com/auth/webmasters.readonly';
@@ -36,6 +37,8 @@ const SCHEMAS = {
     source_credentials: z.looseObject({ type: text }),
   }),
 } as const;
+/** Where the library sends proofs of identity or tokens, for the kinds of credentials that may say so themselves. */
+const SECRET_BEARING_URLS = ['token_url', 'token_info_url', 'service_account_impersonation_url'];
 type CredentialsType = keyof typeof SCHEMAS;
 
 /** A credentials file that was read and checked. `json` is what google-auth-library takes. */
@@ -45,7 +48,7 @@ export interface CredentialsFile {
   readonly identity: Identity;
 }
 
-/** @throws LongtailError `NO_CREDENTIALS` when there is no such file, `BAD_CREDENTIALS` when it is of no use. */
+/** @throws LongtailError `NO_CREDENTIALS` when there is no such file, `BAD_CREDENTIALS` or `INSECURE_ROOT` when it is of no use. */
 export async function readCredentialsFile(path: string): Promise<CredentialsFile> {
   let content: string;
   try {
@@ -84,6 +87,10 @@ export async function readCredentialsFile(path: string): Promise<CredentialsFile
     const names = checked.error.issues.map((issue) => issue.path.join('.')).join(', ');
     throw bad(path, `is of type ${type} and lacks ${names}`, 'Download or make it again.');
   }
+  for (const name of SECRET_BEARING_URLS) {
+    const url = holder.data[name];
+    if (typeof url === 'string') secureUrl(url, `${name} in ${path}`);
+  }
   return { type, json: holder.data, identity: identityOf(type, holder.data) };
 }
 
@@ -92,12 +99,12 @@ export function defaultCredentialsPath(
   env: Readonly<Record<string, string | undefined>>,
   platform: NodeJS.Platform,
 ): { readonly path: string; readonly named: boolean } {
-  const named = env['GOOGLE_APPLICATION_CREDENTIALS'];
+  const named = env.GOOGLE_APPLICATION_CREDENTIALS;
   if (named !== undefined && named !== '') return { path: named, named: true };
   const windows = platform === 'win32';
   const folder =
-    env['CLOUDSDK_CONFIG'] ??
-    (windows ? join(env['APPDATA'] ?? '', 'gcloud') : join(env['HOME'] ?? homedir(), '.config', 'gcloud'));
+    env.CLOUDSDK_CONFIG ??
+    (windows ? join(env.APPDATA ?? '', 'gcloud') : join(env.HOME ?? homedir(), '.config', 'gcloud'));
   return { path: join(folder, 'application_default_credentials.json'), named: false };
 }
 
@@ -120,7 +127,7 @@ function identityOf(type: CredentialsType, json: Readonly<Record<string, unknown
       of('client_id'),
       of('refresh_token'),
       of('audience'),
-      JSON.stringify(json['credential_source'] ?? null),
+      JSON.stringify(json.credential_source ?? null),
     );
   return {
     userScope: `user:${user}`,

@@ -47,19 +47,19 @@ export function decodeRows(
     return { problem: `The answer is not whole JSON (${bytes.length} bytes).` };
   }
   if (!isObject(parsed)) return { problem: 'The answer is not a JSON object.' };
-  if (parsed['error'] !== undefined) return { problem: 'The answer has status 200 and holds an error.' };
-  const metadata = parsed['metadata'] ?? {};
+  if (parsed.error !== undefined) return { problem: 'The answer has status 200 and holds an error.' };
+  const metadata = parsed.metadata ?? {};
   if (!isObject(metadata)) return { problem: 'The answer has metadata that is not an object.' };
   // Camel case on the wire; the reference prints it with underscores.
-  const firstIncompleteDate = metadata['firstIncompleteDate'] ?? metadata['first_incomplete_date'] ?? null;
+  const firstIncompleteDate = metadata.firstIncompleteDate ?? metadata.first_incomplete_date ?? null;
   if (
     firstIncompleteDate !== null &&
     !(typeof firstIncompleteDate === 'string' && isDay(firstIncompleteDate))
   ) {
     return { problem: 'The answer has a firstIncompleteDate that is not a day.' };
   }
-  const aggregation = parsed['responseAggregationType'];
-  const rows = parsed['rows'] ?? [];
+  const aggregation = parsed.responseAggregationType;
+  const rows = parsed.rows ?? [];
   if (!Array.isArray(rows)) return { problem: 'The answer has rows that are not an array.' };
   if (rows.length > asked.rowLimit) {
     return { problem: `The answer has ${rows.length} rows where ${asked.rowLimit} were asked for.` };
@@ -81,8 +81,8 @@ function checkRows(rows: unknown[], keyCount: number): string | null {
   for (let index = 0; index < rows.length; index++) {
     const row = rows[index];
     if (!isObject(row)) return `Row ${index} is not an object.`;
-    const keys = row['keys'];
-    if (keys === undefined && keyCount === 0) row['keys'] = NO_KEYS;
+    const keys = row.keys;
+    if (keys === undefined && keyCount === 0) row.keys = NO_KEYS;
     else if (!Array.isArray(keys) || keys.length !== keyCount)
       return `Row ${index} has not ${keyCount} keys.`;
     else {
@@ -91,10 +91,10 @@ function checkRows(rows: unknown[], keyCount: number): string | null {
       }
     }
     // Doubles on the wire, counts by nature.
-    if (!isCount(row['clicks'])) return `Row ${index} has clicks that are not a count.`;
-    if (!isCount(row['impressions'])) return `Row ${index} has impressions that are not a count.`;
-    const position = row['position'];
-    if (position === undefined) row['position'] = null;
+    if (!isCount(row.clicks)) return `Row ${index} has clicks that are not a count.`;
+    if (!isCount(row.impressions)) return `Row ${index} has impressions that are not a count.`;
+    const position = row.position;
+    if (position === undefined) row.position = null;
     else if (position !== null && !(typeof position === 'number' && position >= 0 && position < Infinity)) {
       return `Row ${index} has a position that is not a number of 0 or more.`;
     }

@@ -24,7 +24,7 @@ const CLOUD_SCOPE = 'https://www.googleapis.com/auth/cloud-platform';
  */
 export function makeGoogleClient(json: Json, scopes: string[], settings: ClientSettings): AuthClient {
   const of = (name: string): string => (typeof json[name] === 'string' ? json[name] : '');
-  switch (json['type']) {
+  switch (json.type) {
     case 'authorized_user':
       return new UserRefreshClient({
         clientId: of('client_id'),
@@ -46,13 +46,13 @@ export function makeGoogleClient(json: Json, scopes: string[], settings: ClientS
     case 'impersonated_service_account':
       return impersonatedClient(json, scopes, settings);
     default:
-      throw new Error(`no client for credentials of type ${String(json['type']).slice(0, 60)}`);
+      throw new Error(`no client for credentials of type ${String(json.type).slice(0, 60)}`);
   }
 }
 
 /** Which of the three it is depends on where its proof of identity comes from. */
 function externalClient(json: Json, scopes: string[], settings: ClientSettings): AuthClient {
-  const source = json['credential_source'];
+  const source = json.credential_source;
   const has = (name: string) => typeof source === 'object' && source !== null && Object.hasOwn(source, name);
   const options = { ...json, scopes, ...settings };
   if (has('environment_id'))
@@ -64,13 +64,13 @@ function externalClient(json: Json, scopes: string[], settings: ClientSettings):
 }
 
 function impersonatedClient(json: Json, scopes: string[], settings: ClientSettings): AuthClient {
-  const url = String(json['service_account_impersonation_url']);
-  const source = json['source_credentials'];
+  const url = String(json.service_account_impersonation_url);
+  const source = json.source_credentials;
   return new Impersonated({
     sourceClient: makeGoogleClient(trusted<Json>(source), [CLOUD_SCOPE], settings),
     targetPrincipal: /\/serviceAccounts\/([^/:]+):/.exec(url)?.[1] ?? '',
     targetScopes: scopes,
-    ...(Array.isArray(json['delegates']) && { delegates: json['delegates'].map(String) }),
+    ...(Array.isArray(json.delegates) && { delegates: json.delegates.map(String) }),
     ...settings,
   });
 }

@@ -72,7 +72,7 @@ class GoogleTokens implements TokenSource {
       this.#client ??= await this.#makeClient();
       const { token } = await this.#client.getAccessToken();
       if (typeof token === 'string' && token !== '') return { kind: 'token', token };
-      return { kind: 'unavailable', reason: 'The token endpoint answered without an access token.' };
+      throw new Error('the token endpoint answered without one');
     } catch (error) {
       return this.#explain(error);
     }

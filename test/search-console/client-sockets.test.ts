@@ -14,7 +14,13 @@ afterEach(() => {
   for (const transport of transports.splice(0)) transport.close();
 });
 
-const REQUESTS: ApiRequest[] = ['a', 'b'].map((name) => ({ method: 'POST', path: `/${name}`, body: '{}', keyCount: 1, rowLimit: 25_000 }));
+const REQUESTS: ApiRequest[] = ['a', 'b'].map((name) => ({
+  method: 'POST',
+  path: `/${name}`,
+  body: '{}',
+  keyCount: 1,
+  rowLimit: 25_000,
+}));
 
 function setUp(root: string) {
   const clock = manualClock();
@@ -23,7 +29,11 @@ function setUp(root: string) {
   const controller = new AbortController();
   const client = createClient({ transport, clock, apiRoot: root, idleTimeoutMs: 1000 });
   const call = (requests = REQUESTS) =>
-    client.call(requests, { accessToken: 'secret-token', signal: controller.signal, mode: requests.length === 1 ? 'plain' : 'batch' });
+    client.call(requests, {
+      accessToken: 'secret-token',
+      signal: controller.signal,
+      mode: requests.length === 1 ? 'plain' : 'batch',
+    });
   return { clock, controller, call };
 }
 
@@ -33,14 +43,36 @@ async function collect(steps: AsyncIterable<CallStep>): Promise<CallStep[]> {
   return all;
 }
 const kinds = (steps: readonly CallStep[]) =>
-  steps.map((step) => (step.kind === 'answer' ? `${step.outcome.kind}${step.index}` : step.kind === 'end' ? `end:${step.outcome.kind}` : step.kind));
+  steps.map((step) =>
+    step.kind === 'answer'
+      ? `${step.outcome.kind}${step.index}`
+      : step.kind === 'end'
+        ? `end:${step.outcome.kind}`
+        : step.kind,
+  );
 
 const rows = (count: number) =>
   JSON.stringify({
-    rows: Array.from({ length: count }, (_, at) => ({ keys: [`/größe-${at}`], clicks: at, impressions: at * 2, ctr: 0.5, position: 1.5 })),
+    rows: Array.from({ length: count }, (_, at) => ({
+      keys: [`/größe-${at}`],
+      clicks: at,
+      impressions: at * 2,
+      ctr: 0.5,
+      position: 1.5,
+    })),
   });
 const part = (index: number, body: string) =>
-  crlf('--q=1', 'Content-Type: application/http', `Content-ID: <response-p${index}>`, '', 'HTTP/1.1 200 OK', 'Content-Type: application/json', '', body, '');
+  crlf(
+    '--q=1',
+    'Content-Type: application/http',
+    `Content-ID: <response-p${index}>`,
+    '',
+    'HTTP/1.1 200 OK',
+    'Content-Type: application/json',
+    '',
+    body,
+    '',
+  );
 const ANSWER = `${part(1, rows(20_000))}${part(0, rows(3))}--q=1--\r\n`;
 const HEADERS = { 'content-type': 'multipart/mixed; boundary="q=1"' };
 
@@ -52,15 +84,26 @@ describe('a batch over HTTP', () => {
     });
     const steps = await collect(setUp(host.root).call());
     expect(kinds(steps)).toEqual(['sent', 'head', 'ok1', 'head', 'ok0', 'end:answered']);
-    const [large, small] = steps.flatMap((step) => (step.kind === 'answer' && step.outcome.kind === 'ok' ? [step.outcome.answer.rows] : []));
+    const [large, small] = steps.flatMap((step) =>
+      step.kind === 'answer' && step.outcome.kind === 'ok' ? [step.outcome.answer.rows] : [],
+    );
     expect(large).toHaveLength(20_000);
-    expect(large?.[19_999]).toMatchObject({ keys: ['/größe-19999'], clicks: 19_999, impressions: 39_998, position: 1.5 });
+    expect(large?.[19_999]).toMatchObject({
+      keys: ['/größe-19999'],
+      clicks: 19_999,
+      impressions: 39_998,
+      position: 1.5,
+    });
     expect(small).toHaveLength(3);
-    expect(host.requests).toMatchObject([{ method: 'POST', path: '/batch', headers: { authorization: 'Bearer secret-token' } }]);
+    expect(host.requests).toMatchObject([
+      { method: 'POST', path: '/batch', headers: { authorization: 'Bearer secret-token' } },
+    ]);
   });
 
   it('keeps the connection for the next call', async () => {
-    await using host = await httpHost((_request, response) => void response.writeHead(200, HEADERS).end(ANSWER));
+    await using host = await httpHost(
+      (_request, response) => void response.writeHead(200, HEADERS).end(ANSWER),
+    );
     const { call } = setUp(host.root);
     await collect(call());
     expect(kinds(await collect(call()))).toContain('ok0');
@@ -70,7 +113,9 @@ describe('a batch over HTTP', () => {
   it('keeps what was whole when the server breaks off', async () => {
     await using host = await httpHost((_request, response) => {
       response.writeHead(200, HEADERS);
-      response.write(`${part(1, rows(5))}${part(0, rows(5)).slice(0, -60)}`, () => response.socket?.resetAndDestroy());
+      response.write(`${part(1, rows(5))}${part(0, rows(5)).slice(0, -60)}`, () =>
+        response.socket?.resetAndDestroy(),
+      );
     });
     const { call } = setUp(host.root);
     const steps: CallStep[] = [];
@@ -78,7 +123,8 @@ describe('a batch over HTTP', () => {
     const last = steps.at(-1);
     if (last?.kind !== 'end') throw new Error('no end');
     // A reset discards what the kernel had not handed over: nothing may have come at all.
-    if (last.outcome.kind === 'answered') expect(kinds(steps)).toEqual(['sent', 'head', 'ok1', 'head', 'retryable0', 'end:answered']);
+    if (last.outcome.kind === 'answered')
+      expect(kinds(steps)).toEqual(['sent', 'head', 'ok1', 'head', 'retryable0', 'end:answered']);
     else expect(last.outcome).toMatchObject({ kind: 'failed', mayHaveArrived: true });
   });
 
@@ -100,7 +146,9 @@ describe('a batch over HTTP', () => {
   });
 
   it('lets a consumer take its time, however long, while the server waits', async () => {
-    await using host = await httpHost((_request, response) => void response.writeHead(200, HEADERS).end(ANSWER));
+    await using host = await httpHost(
+      (_request, response) => void response.writeHead(200, HEADERS).end(ANSWER),
+    );
     const { call, clock } = setUp(host.root);
     const steps: CallStep[] = [];
     for await (const step of call()) {
@@ -129,13 +177,18 @@ describe('a batch over HTTP', () => {
 
   it('says that nothing was sent where nobody listens', async () => {
     const { call } = setUp(`http://127.0.0.1:${await deadPort()}/`);
-    expect(await collect(call())).toMatchObject([{ kind: 'end', outcome: { kind: 'failed', mayHaveArrived: false } }]);
+    expect(await collect(call())).toMatchObject([
+      { kind: 'end', outcome: { kind: 'failed', mayHaveArrived: false } },
+    ]);
   });
 
   it('says that it may have arrived where the server hangs up', async () => {
     await using host = await socketHost((socket) => socket.once('data', () => socket.destroy()));
     const { call } = setUp(host.root);
-    expect(await collect(call())).toMatchObject([{ kind: 'sent' }, { kind: 'end', outcome: { kind: 'failed', mayHaveArrived: true } }]);
+    expect(await collect(call())).toMatchObject([
+      { kind: 'sent' },
+      { kind: 'end', outcome: { kind: 'failed', mayHaveArrived: true } },
+    ]);
   });
 });
 
@@ -143,7 +196,9 @@ describe('a plain call over HTTP', () => {
   it('reads one answer', async () => {
     await using host = await httpHost((request, response) => {
       expect(request.path).toBe('/a');
-      response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'gzip' }).end(gzipSync(rows(20_000)));
+      response
+        .writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'gzip' })
+        .end(gzipSync(rows(20_000)));
     });
     const steps = await collect(setUp(host.root).call(REQUESTS.slice(0, 1)));
     expect(kinds(steps)).toEqual(['sent', 'head', 'ok0', 'end:answered']);

@@ -8,12 +8,29 @@ import { crlf } from './support/multipart-text.ts';
 import { until } from './support/servers.ts';
 
 const TOKEN = 'secret-token';
-const request = (name: string): ApiRequest => ({ method: 'POST', path: `/${name}?x=y`, body: `{"n":"${name}"}`, keyCount: 1, rowLimit: 100 });
+const request = (name: string): ApiRequest => ({
+  method: 'POST',
+  path: `/${name}?x=y`,
+  body: `{"n":"${name}"}`,
+  keyCount: 1,
+  rowLimit: 100,
+});
 const REQUESTS = [request('a'), request('b'), request('c')];
 
-const ok = (id: string, key: string) => answer(id, '200 OK', `{"rows":[{"keys":["${key}"],"clicks":1,"impressions":2,"position":3}]}`);
+const ok = (id: string, key: string) =>
+  answer(id, '200 OK', `{"rows":[{"keys":["${key}"],"clicks":1,"impressions":2,"position":3}]}`);
 const answer = (id: string, status: string, body: string, ...headers: string[]) =>
-  crlf('--b', 'Content-Type: application/http', `Content-ID: <${id}>`, '', `HTTP/1.1 ${status}`, ...headers, '', body, '');
+  crlf(
+    '--b',
+    'Content-Type: application/http',
+    `Content-ID: <${id}>`,
+    '',
+    `HTTP/1.1 ${status}`,
+    ...headers,
+    '',
+    body,
+    '',
+  );
 const error = (code: number, message: string, domain: string, reason: string) =>
   JSON.stringify({ error: { code, message, errors: [{ message, domain, reason }] } });
 
@@ -25,7 +42,13 @@ function setUp(given: FakeAnswer | TransportError | 'silence', options: Partial<
   const transport = fakeTransport(given);
   const clock = manualClock();
   const controller = new AbortController();
-  const client = createClient({ transport, clock, apiRoot: 'http://127.0.0.1:1', idleTimeoutMs: 1000, ...options });
+  const client = createClient({
+    transport,
+    clock,
+    apiRoot: 'http://127.0.0.1:1',
+    idleTimeoutMs: 1000,
+    ...options,
+  });
   const call = (requests: readonly ApiRequest[] = REQUESTS, mode: CallOptions['mode'] = 'batch') =>
     client.call(requests, { accessToken: TOKEN, signal: controller.signal, mode });
   return { transport, clock, controller, call };
@@ -46,7 +69,8 @@ function short(step: CallStep): string {
       return `head${step.index}:${step.status}`;
     case 'answer': {
       const { index, outcome } = step;
-      if (outcome.kind === 'ok') return `ok${index}=${outcome.answer.rows.map(({ keys }) => keys.join()).join()}`;
+      if (outcome.kind === 'ok')
+        return `ok${index}=${outcome.answer.rows.map(({ keys }) => keys.join()).join()}`;
       if (outcome.kind === 'quota') return `quota${index}=${outcome.quota}/${outcome.retryAfterMs}`;
       return `${outcome.kind}${index}=${outcome.reason}`;
     }
@@ -71,7 +95,9 @@ describe('what is sent', () => {
     });
     expect(sent?.headers['user-agent']).toContain('gzip');
     const boundary = /boundary=(\S+)$/.exec(sent?.headers['content-type'] ?? '')?.[1];
-    expect(sent?.body).toMatch(new RegExp(`^--${boundary}\r\n[^]*POST /a\\?x=y HTTP/1.1\r\n[^]*--${boundary}--\r\n$`));
+    expect(sent?.body).toMatch(
+      new RegExp(`^--${boundary}\r\n[^]*POST /a\\?x=y HTTP/1.1\r\n[^]*--${boundary}--\r\n$`),
+    );
     expect(sent?.body).not.toContain(TOKEN);
   });
 
@@ -79,28 +105,46 @@ describe('what is sent', () => {
     const { call, transport } = setUp({ chunks: ['{}'] });
     await told(call([request('a')], 'plain'));
     expect(transport.requests).toMatchObject([
-      { method: 'POST', url: 'http://127.0.0.1:1/a?x=y', body: '{"n":"a"}', headers: { 'content-type': 'application/json' } },
+      {
+        method: 'POST',
+        url: 'http://127.0.0.1:1/a?x=y',
+        body: '{"n":"a"}',
+        headers: { 'content-type': 'application/json' },
+      },
     ]);
     expect(transport.requests[0]?.headers).not.toHaveProperty('x-goog-user-project');
   });
 
   it('never goes to a root that is neither https nor loopback', () => {
-    expect(() => setUp('silence', { apiRoot: 'http://example.com/' })).toThrow(expect.objectContaining({ code: 'INSECURE_ROOT' }));
+    expect(() => setUp('silence', { apiRoot: 'http://example.com/' })).toThrow(
+      expect.objectContaining({ code: 'INSECURE_ROOT' }),
+    );
   });
 
   it('is refused as wrong use when there are no requests, or too many for the mode', async () => {
     const { call } = setUp('silence');
     await expect(told(call([]))).rejects.toThrow('cannot hold 0');
     await expect(told(call(REQUESTS, 'plain'))).rejects.toThrow('cannot hold 3');
-    await expect(told(call(Array.from({ length: 1001 }, () => request('a'))))).rejects.toThrow('cannot hold 1001');
+    await expect(told(call(Array.from({ length: 1001 }, () => request('a'))))).rejects.toThrow(
+      'cannot hold 1001',
+    );
   });
 });
 
 describe('a batch', () => {
   it('gives heads and answers as they come, in the order they come', async () => {
-    const { call } = setUp(batch(ok('response-p2', 'x') + ok('response-p0', 'y'), `${ok('response-p1', 'z')}--b--`));
+    const { call } = setUp(
+      batch(ok('response-p2', 'x') + ok('response-p0', 'y'), `${ok('response-p1', 'z')}--b--`),
+    );
     expect(await told(call())).toEqual([
-      'sent', 'head2:200', 'ok2=x', 'head0:200', 'ok0=y', 'head1:200', 'ok1=z', ANSWERED,
+      'sent',
+      'head2:200',
+      'ok2=x',
+      'head0:200',
+      'ok0=y',
+      'head1:200',
+      'ok1=z',
+      ANSWERED,
     ]);
   });
 
@@ -109,13 +153,22 @@ describe('a batch', () => {
     const { call } = setUp(
       batch(
         ok('response-p0', 'x'),
-        answer('response-p1', '403 Forbidden', error(403, 'Search Analytics load quota exceeded.', 'usageLimits', 'quotaExceeded'), 'Retry-After: 9'),
+        answer(
+          'response-p1',
+          '403 Forbidden',
+          error(403, 'Search Analytics load quota exceeded.', 'usageLimits', 'quotaExceeded'),
+          'Retry-After: 9',
+        ),
         answer('response-p2', '500 Internal', '{"error":{"code":500,"message":null}}'),
         answer('response-p3', '400 Bad Request', error(400, 'no such thing', 'global', 'invalidParameter')),
         answer('response-p4', '401 Unauthorized', error(401, `bad ${TOKEN}`, 'global', 'authError')),
         answer('response-p5', '403 Forbidden', error(403, 'no permission', 'global', 'forbidden')),
         answer('response-p6', '200 OK', '<html>'),
-        answer('response-p7', '403 Forbidden', error(403, 'not enabled', 'usageLimits', 'accessNotConfigured')),
+        answer(
+          'response-p7',
+          '403 Forbidden',
+          error(403, 'not enabled', 'usageLimits', 'accessNotConfigured'),
+        ),
         '--b--',
       ),
     );
@@ -135,7 +188,11 @@ describe('a batch', () => {
   });
 
   it('reports parts that are missing, takes the first of two, and counts strangers', async () => {
-    const { call } = setUp(batch(`${ok('response-p1', 'first')}${ok('response-p1', 'second')}${ok('who', 'x')}${ok('response-p9', 'x')}--b--`));
+    const { call } = setUp(
+      batch(
+        `${ok('response-p1', 'first')}${ok('response-p1', 'second')}${ok('who', 'x')}${ok('response-p9', 'x')}--b--`,
+      ),
+    );
     expect(await told(call())).toEqual([
       'sent',
       'head1:200',
@@ -148,12 +205,23 @@ describe('a batch', () => {
 
   it('fails as a whole when none of its parts came', async () => {
     const failed = (reason: string) => `end {"kind":"failed","reason":"${reason}","mayHaveArrived":true}`;
-    expect(await told(setUp(batch('--b--')).call())).toEqual(['sent', failed('the answer left this part out')]);
-    expect(await told(setUp(batch()).call())).toEqual(['sent', failed('the answer was cut off: it ended too early')]);
-    expect(await told(setUp(batch(reset())).call())).toEqual(['sent', failed('the answer was cut off: read ECONNRESET')]);
+    expect(await told(setUp(batch('--b--')).call())).toEqual([
+      'sent',
+      failed('the answer left this part out'),
+    ]);
+    expect(await told(setUp(batch()).call())).toEqual([
+      'sent',
+      failed('the answer was cut off: it ended too early'),
+    ]);
+    expect(await told(setUp(batch(reset())).call())).toEqual([
+      'sent',
+      failed('the answer was cut off: read ECONNRESET'),
+    ]);
     const half = ok('response-p0', 'x').slice(0, -20);
     expect(await told(setUp(batch(half, reset())).call())).toEqual([
-      'sent', 'head0:200', failed('the answer was cut off: read ECONNRESET'),
+      'sent',
+      'head0:200',
+      failed('the answer was cut off: read ECONNRESET'),
     ]);
   });
 
@@ -175,17 +243,34 @@ describe('a batch', () => {
   it('takes the last part without a final boundary when its JSON is whole', async () => {
     const text = ok('response-p0', 'x') + ok('response-p1', 'y');
     expect(await told(setUp(batch(text)).call())).toEqual([
-      'sent', 'head0:200', 'ok0=x', 'head1:200', 'ok1=y', 'retryable2=the answer was cut off: it ended too early', ANSWERED,
+      'sent',
+      'head0:200',
+      'ok0=x',
+      'head1:200',
+      'ok1=y',
+      'retryable2=the answer was cut off: it ended too early',
+      ANSWERED,
     ]);
     // Also of an error, and when the connection broke.
-    const broken = ok('response-p0', 'x') + answer('response-p1', '400 Bad', error(400, 'no', 'global', 'invalid'));
+    const broken =
+      ok('response-p0', 'x') + answer('response-p1', '400 Bad', error(400, 'no', 'global', 'invalid'));
     expect(await told(setUp(batch(broken, reset())).call())).toContain('invalid1=HTTP 400 invalid: no');
   });
 
   it('skips a part that is too large, and reads the rest', async () => {
-    const { call } = setUp(batch(ok('response-p0', 'x'.repeat(300)), ok('response-p1', 'y'), ok('response-p2', 'z'), '--b--'), { maxPartBytes: 200 });
+    const { call } = setUp(
+      batch(ok('response-p0', 'x'.repeat(300)), ok('response-p1', 'y'), ok('response-p2', 'z'), '--b--'),
+      { maxPartBytes: 200 },
+    );
     expect(await told(call())).toEqual([
-      'sent', 'head0:200', 'retryable0=the answer is larger than 200 bytes', 'head1:200', 'ok1=y', 'head2:200', 'ok2=z', ANSWERED,
+      'sent',
+      'head0:200',
+      'retryable0=the answer is larger than 200 bytes',
+      'head1:200',
+      'ok1=y',
+      'head2:200',
+      'ok2=z',
+      ANSWERED,
     ]);
   });
 
@@ -203,14 +288,48 @@ describe('a batch', () => {
 
 describe('a batch that is refused as a whole', () => {
   it.each([
-    [401, error(401, 'Invalid', 'global', 'authError'), { kind: 'unauthorized', reason: 'HTTP 401 authError: Invalid' }],
-    [403, error(403, 'Search Analytics QPS quota exceeded.', 'usageLimits', 'quotaExceeded'), { kind: 'quota', quota: 'qps', retryAfterMs: 5000 }],
+    [
+      401,
+      error(401, 'Invalid', 'global', 'authError'),
+      { kind: 'unauthorized', reason: 'HTTP 401 authError: Invalid' },
+    ],
+    [
+      403,
+      error(403, 'Search Analytics QPS quota exceeded.', 'usageLimits', 'quotaExceeded'),
+      { kind: 'quota', quota: 'qps', retryAfterMs: 5000 },
+    ],
     [429, '', { kind: 'quota', quota: 'qps', retryAfterMs: 5000 }],
-    [403, error(403, 'no', 'global', 'forbidden'), { kind: 'forbidden', code: 'FORBIDDEN', reason: 'HTTP 403 forbidden: no' }],
-    [403, error(403, 'no', 'usageLimits', 'accessNotConfigured'), { kind: 'fatal', code: 'API_NOT_ENABLED', reason: 'HTTP 403 accessNotConfigured: no' }],
+    [
+      403,
+      error(403, 'no', 'global', 'forbidden'),
+      { kind: 'forbidden', code: 'FORBIDDEN', reason: 'HTTP 403 forbidden: no' },
+    ],
+    [
+      403,
+      error(403, 'no', 'usageLimits', 'accessNotConfigured'),
+      { kind: 'fatal', code: 'API_NOT_ENABLED', reason: 'HTTP 403 accessNotConfigured: no' },
+    ],
     [503, '<title>Down</title>', { kind: 'failed', reason: 'HTTP 503 Down', mayHaveArrived: true }],
-    [400, error(400, 'Failed to parse batch request, error:  0 items. Received batch body: (49) bytes redacted', 'global', 'badRequest'), { kind: 'failed', reason: 'HTTP 400 badRequest: Failed to parse batch request, error: 0 items. Received batch body: (49) bytes redacted', mayHaveArrived: true }],
-    [404, '<title>Not Found</title>', { kind: 'fatal', code: 'UNEXPECTED_ANSWER', reason: 'HTTP 404 Not Found' }],
+    [
+      400,
+      error(
+        400,
+        'Failed to parse batch request, error:  0 items. Received batch body: (49) bytes redacted',
+        'global',
+        'badRequest',
+      ),
+      {
+        kind: 'failed',
+        reason:
+          'HTTP 400 badRequest: Failed to parse batch request, error: 0 items. Received batch body: (49) bytes redacted',
+        mayHaveArrived: true,
+      },
+    ],
+    [
+      404,
+      '<title>Not Found</title>',
+      { kind: 'fatal', code: 'UNEXPECTED_ANSWER', reason: 'HTTP 404 Not Found' },
+    ],
     [302, '', { kind: 'failed', reason: 'HTTP 302', mayHaveArrived: true }],
   ])('with %i', async (status, body, outcome) => {
     const { call } = setUp({ status, headers: { 'retry-after': '5' }, chunks: [body] });
@@ -226,7 +345,10 @@ describe('a batch that is refused as a whole', () => {
   });
 
   it('reads no more of an error than it needs', async () => {
-    const { call, transport } = setUp({ status: 500, chunks: Array.from({ length: 100 }, () => 'x'.repeat(10_000)) });
+    const { call, transport } = setUp({
+      status: 500,
+      chunks: Array.from({ length: 100 }, () => 'x'.repeat(10_000)),
+    });
     await told(call());
     expect(transport.pulled).toBe(7);
     expect(transport.destroyed).toBe(true);
@@ -234,26 +356,57 @@ describe('a batch that is refused as a whole', () => {
 });
 
 describe('a plain call', () => {
-  const plain = (given: Parameters<typeof setUp>[0], options: Partial<ClientOptions> = {}) => told(setUp(given, options).call([request('a')], 'plain'));
+  const plain = (given: Parameters<typeof setUp>[0], options: Partial<ClientOptions> = {}) =>
+    told(setUp(given, options).call([request('a')], 'plain'));
 
   it('has the answer’s own status for its outcome', async () => {
-    expect(await plain({ chunks: ['{"rows":[{"keys":["x"],', '"clicks":1,"impressions":2}]}'] })).toEqual(['sent', 'head0:200', 'ok0=x', ANSWERED]);
-    expect(await plain({ status: 503, chunks: ['no'] })).toEqual(['sent', 'head0:503', 'retryable0=HTTP 503 no', ANSWERED]);
-    expect(await plain({ status: 401, chunks: [''] })).toEqual(['sent', 'head0:401', 'unauthorized0=HTTP 401', ANSWERED]);
-    expect(await plain({ status: 429, headers: { 'retry-after': '3' }, chunks: [] })).toEqual(['sent', 'head0:429', 'quota0=qps/3000', ANSWERED]);
-    expect(await plain({ chunks: ['{"rows":'] })).toEqual(['sent', 'head0:200', 'retryable0=The answer is not whole JSON (8 bytes).', ANSWERED]);
+    expect(await plain({ chunks: ['{"rows":[{"keys":["x"],', '"clicks":1,"impressions":2}]}'] })).toEqual([
+      'sent',
+      'head0:200',
+      'ok0=x',
+      ANSWERED,
+    ]);
+    expect(await plain({ status: 503, chunks: ['no'] })).toEqual([
+      'sent',
+      'head0:503',
+      'retryable0=HTTP 503 no',
+      ANSWERED,
+    ]);
+    expect(await plain({ status: 401, chunks: [''] })).toEqual([
+      'sent',
+      'head0:401',
+      'unauthorized0=HTTP 401',
+      ANSWERED,
+    ]);
+    expect(await plain({ status: 429, headers: { 'retry-after': '3' }, chunks: [] })).toEqual([
+      'sent',
+      'head0:429',
+      'quota0=qps/3000',
+      ANSWERED,
+    ]);
+    expect(await plain({ chunks: ['{"rows":'] })).toEqual([
+      'sent',
+      'head0:200',
+      'retryable0=The answer is not whole JSON (8 bytes).',
+      ANSWERED,
+    ]);
   });
 
   it('fails as a whole when the answer breaks off, unless what came is whole', async () => {
     expect(await plain({ chunks: ['{"rows":', reset()] })).toEqual([
-      'sent', 'head0:200', 'end {"kind":"failed","reason":"the answer was cut off: read ECONNRESET","mayHaveArrived":true}',
+      'sent',
+      'head0:200',
+      'end {"kind":"failed","reason":"the answer was cut off: read ECONNRESET","mayHaveArrived":true}',
     ]);
     expect(await plain({ chunks: ['{}', reset()] })).toEqual(['sent', 'head0:200', 'ok0=', ANSWERED]);
   });
 
   it('reads no answer over its limit', async () => {
     expect(await plain({ chunks: ['{"rows":[', ' '.repeat(60)] }, { maxPartBytes: 50 })).toEqual([
-      'sent', 'head0:200', 'retryable0=the answer is larger than 50 bytes', ANSWERED,
+      'sent',
+      'head0:200',
+      'retryable0=the answer is larger than 50 bytes',
+      ANSWERED,
     ]);
   });
 });
@@ -261,9 +414,14 @@ describe('a plain call', () => {
 describe('no answer', () => {
   it('is a failure that says whether the request may have arrived', async () => {
     const refused = new TransportError('connect', 'connect', false, 'connect ECONNREFUSED');
-    expect(await told(setUp(refused).call())).toEqual(['end {"kind":"failed","reason":"connect ECONNREFUSED","mayHaveArrived":false}']);
+    expect(await told(setUp(refused).call())).toEqual([
+      'end {"kind":"failed","reason":"connect ECONNREFUSED","mayHaveArrived":false}',
+    ]);
     const lost = new TransportError('reset', 'firstByte', true, 'socket hang up');
-    expect(await told(setUp(lost).call())).toEqual(['sent', 'end {"kind":"failed","reason":"socket hang up","mayHaveArrived":true}']);
+    expect(await told(setUp(lost).call())).toEqual([
+      'sent',
+      'end {"kind":"failed","reason":"socket hang up","mayHaveArrived":true}',
+    ]);
   });
 
   it('is nothing sent at all when it was aborted before', async () => {
@@ -278,12 +436,16 @@ describe('no answer', () => {
     expect(await steps.next()).toMatchObject({ value: { kind: 'sent' } });
     const next = steps.next();
     controller.abort();
-    expect(await next).toMatchObject({ value: { kind: 'end', outcome: { kind: 'aborted', mayHaveArrived: true } } });
+    expect(await next).toMatchObject({
+      value: { kind: 'end', outcome: { kind: 'aborted', mayHaveArrived: true } },
+    });
     expect(await steps.next()).toEqual({ done: true, value: undefined });
   });
 
   it('is an abort in the body, which ends it at once and gives no more parts', async () => {
-    const { call, controller, transport } = setUp(batch(ok('response-p0', 'x') + ok('response-p1', 'y'), '--b--'));
+    const { call, controller, transport } = setUp(
+      batch(ok('response-p0', 'x') + ok('response-p1', 'y'), '--b--'),
+    );
     const lines: string[] = [];
     for await (const step of call()) {
       lines.push(short(step));
@@ -304,7 +466,9 @@ describe('no answer', () => {
 
 describe('silence in the body', () => {
   it('ends the call after the idle time, and not before', async () => {
-    const { call, clock, transport } = setUp(batch(ok('response-p0', 'x'), ok('response-p1', 'y'), 'silence'));
+    const { call, clock, transport } = setUp(
+      batch(ok('response-p0', 'x'), ok('response-p1', 'y'), 'silence'),
+    );
     const lines = told(call());
     await until(() => transport.pulled === 3 && clock.pending === 1);
     clock.advance(999);
@@ -320,7 +484,9 @@ describe('silence in the body', () => {
   });
 
   it('is not counted while the consumer works, and nothing further is read', async () => {
-    const { call, clock, transport } = setUp(batch(ok('response-p0', 'x'), `${ok('response-p1', 'y')}--b\r\n`, ok('response-p2', 'z'), '--b--'));
+    const { call, clock, transport } = setUp(
+      batch(ok('response-p0', 'x'), `${ok('response-p1', 'y')}--b\r\n`, ok('response-p2', 'z'), '--b--'),
+    );
     const lines: string[] = [];
     for await (const step of call()) {
       lines.push(short(step));

@@ -3,11 +3,19 @@ import { decodeRows } from '../../src/search-console/decode-rows.ts';
 
 const ROW = { keys: ['https://x/', 'q'], clicks: 3, impressions: 10, ctr: 0.3, position: 1.5 };
 const decode = (answer: unknown, keyCount = 2, rowLimit = 25_000) =>
-  decodeRows(Buffer.from(typeof answer === 'string' ? answer : JSON.stringify(answer)), { keyCount, rowLimit });
+  decodeRows(Buffer.from(typeof answer === 'string' ? answer : JSON.stringify(answer)), {
+    keyCount,
+    rowLimit,
+  });
 const rowsOf = (answer: unknown, keyCount?: number) => {
   const decoded = decode(answer, keyCount);
   if ('problem' in decoded) throw new Error(decoded.problem);
-  return decoded.answer.rows.map(({ keys, clicks, impressions, position }) => ({ keys, clicks, impressions, position }));
+  return decoded.answer.rows.map(({ keys, clicks, impressions, position }) => ({
+    keys,
+    clicks,
+    impressions,
+    position,
+  }));
 };
 
 describe('rows', () => {
@@ -32,13 +40,19 @@ describe('rows', () => {
   });
 
   it('are counts, though the wire has doubles', () => {
-    expect(rowsOf('{"rows":[{"keys":["a","b"],"clicks":5.0,"impressions":1e3,"position":1}]}')).toMatchObject([
-      { clicks: 5, impressions: 1000 },
-    ]);
+    expect(rowsOf('{"rows":[{"keys":["a","b"],"clicks":5.0,"impressions":1e3,"position":1}]}')).toMatchObject(
+      [{ clicks: 5, impressions: 1000 }],
+    );
   });
 
   it('come with what else the answer says', () => {
-    expect(decode({ rows: [ROW], responseAggregationType: 'byPage', metadata: { firstIncompleteDate: '2026-01-02' } })).toMatchObject({
+    expect(
+      decode({
+        rows: [ROW],
+        responseAggregationType: 'byPage',
+        metadata: { firstIncompleteDate: '2026-01-02' },
+      }),
+    ).toMatchObject({
       answer: { firstIncompleteDate: '2026-01-02', responseAggregationType: 'byPage' },
     });
     expect(decode({ metadata: { first_incomplete_date: '2026-01-02' } })).toMatchObject({
@@ -71,24 +85,40 @@ describe('what is refused, with a sentence', () => {
     [row({ clicks: '1' }), 'Row 1 has clicks that are not a count.'],
     [row({ clicks: undefined }), 'Row 1 has clicks that are not a count.'],
     [row({ impressions: 2 ** 53 }), 'Row 1 has impressions that are not a count.'],
-    ['{"rows":[{"keys":["a","b"],"clicks":1,"impressions":1e999}]}', 'Row 0 has impressions that are not a count.'],
+    [
+      '{"rows":[{"keys":["a","b"],"clicks":1,"impressions":1e999}]}',
+      'Row 0 has impressions that are not a count.',
+    ],
     [row({ position: -0.1 }), 'Row 1 has a position that is not a number of 0 or more.'],
     [row({ position: '1' }), 'Row 1 has a position that is not a number of 0 or more.'],
-    ['{"rows":[{"keys":["a","b"],"clicks":1,"impressions":1,"position":1e999}]}', 'Row 0 has a position that is not a number of 0 or more.'],
-    [{ metadata: { firstIncompleteDate: '2026-02-30' } }, 'The answer has a firstIncompleteDate that is not a day.'],
-    [{ metadata: { firstIncompleteDate: 20260101 } }, 'The answer has a firstIncompleteDate that is not a day.'],
+    [
+      '{"rows":[{"keys":["a","b"],"clicks":1,"impressions":1,"position":1e999}]}',
+      'Row 0 has a position that is not a number of 0 or more.',
+    ],
+    [
+      { metadata: { firstIncompleteDate: '2026-02-30' } },
+      'The answer has a firstIncompleteDate that is not a day.',
+    ],
+    [
+      { metadata: { firstIncompleteDate: 20260101 } },
+      'The answer has a firstIncompleteDate that is not a day.',
+    ],
     [{ metadata: 'x' }, 'The answer has metadata that is not an object.'],
   ])('%j', (answer, problem) => {
     expect(decode(answer)).toEqual({ problem });
   });
 
   it('more rows than were asked for', () => {
-    expect(decode({ rows: [ROW, ROW, ROW] }, 2, 2)).toEqual({ problem: 'The answer has 3 rows where 2 were asked for.' });
+    expect(decode({ rows: [ROW, ROW, ROW] }, 2, 2)).toEqual({
+      problem: 'The answer has 3 rows where 2 were asked for.',
+    });
     expect(decode({ rows: [ROW, ROW] }, 2, 2)).toHaveProperty('answer');
   });
 
   it('bytes that are no UTF-8: a key with replaced letters would be a wrong row', () => {
     const bytes = Buffer.concat([Buffer.from('{"rows":[],"x":"'), Buffer.of(0xff, 0xfe), Buffer.from('"}')]);
-    expect(decodeRows(bytes, { keyCount: 1, rowLimit: 1 })).toEqual({ problem: 'The answer is not valid UTF-8.' });
+    expect(decodeRows(bytes, { keyCount: 1, rowLimit: 1 })).toEqual({
+      problem: 'The answer is not valid UTF-8.',
+    });
   });
 });

@@ -1,4 +1,4 @@
-import http from 'node:http';
+import type http from 'node:http';
 import type { Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -14,13 +14,23 @@ afterEach(() => {
 
 function setUp(options: GotTransportOptions = {}) {
   const clock = manualClock();
-  const transport = createGotTransport({ clock, connectTimeoutMs: 1000, firstByteTimeoutMs: 5000, ...options });
+  const transport = createGotTransport({
+    clock,
+    connectTimeoutMs: 1000,
+    firstByteTimeoutMs: 5000,
+    ...options,
+  });
   opened.push(transport);
   const controller = new AbortController();
   let sent = 0;
   const send = (url: string, body = '{}') =>
     transport.send(
-      { method: 'POST', url, headers: { authorization: 'Bearer secret-token', 'accept-encoding': 'gzip' }, body },
+      {
+        method: 'POST',
+        url,
+        headers: { authorization: 'Bearer secret-token', 'accept-encoding': 'gzip' },
+        body,
+      },
       { signal: controller.signal, onFirstByteOut: () => void sent++ },
     );
   return { clock, transport, controller, send, sent: () => sent };
@@ -54,7 +64,9 @@ describe('an answer', () => {
     expect(answer).toMatchObject({ status: 503, headers: { 'retry-after': '7', 'x-a': '1, 2' } });
     expect(await text(answer)).toBe('got {"a":1}');
     expect(sent()).toBe(1);
-    expect(host.requests).toMatchObject([{ method: 'POST', path: '/x?y=z', headers: { 'content-length': '7' } }]);
+    expect(host.requests).toMatchObject([
+      { method: 'POST', path: '/x?y=z', headers: { 'content-length': '7' } },
+    ]);
   });
 
   it('is unzipped, over chunks of any size', async () => {
@@ -71,7 +83,9 @@ describe('an answer', () => {
 
   it('follows no redirect, and sends nothing twice', async () => {
     await using other = await httpHost((_request, response) => void response.end());
-    await using host = await httpHost((_request, response) => void response.writeHead(307, { location: other.root }).end());
+    await using host = await httpHost(
+      (_request, response) => void response.writeHead(307, { location: other.root }).end(),
+    );
     const { send } = setUp();
     expect(await send(host.root)).toMatchObject({ status: 307 });
     expect(host.requests).toHaveLength(1);
@@ -124,7 +138,10 @@ describe('no connection', () => {
 
   it('was certainly not sent when the name is not known', async () => {
     const { send } = setUp();
-    expect(await failure(send('http://does-not-exist.invalid/'))).toMatchObject({ kind: 'connect', mayHaveArrived: false });
+    expect(await failure(send('http://does-not-exist.invalid/'))).toMatchObject({
+      kind: 'connect',
+      mayHaveArrived: false,
+    });
   });
 
   it('was certainly not sent when the other side does not speak TLS', async () => {
@@ -142,7 +159,12 @@ describe('no connection', () => {
     const sending = failure(send(`https://127.0.0.1:${host.port}/`));
     await until(() => host.open === 1);
     clock.advance(1000);
-    expect(await sending).toMatchObject({ kind: 'timeout', phase: 'connect', mayHaveArrived: false, message: 'no connection within 1000 ms' });
+    expect(await sending).toMatchObject({
+      kind: 'timeout',
+      phase: 'connect',
+      mayHaveArrived: false,
+      message: 'no connection within 1000 ms',
+    });
     expect(sent()).toBe(0);
     await until(() => host.open === 0);
   });
@@ -152,14 +174,22 @@ describe('no answer', () => {
   it('may have arrived when the connection was reset', async () => {
     await using host = await socketHost((socket) => socket.once('data', () => socket.resetAndDestroy()));
     const { send, sent } = setUp();
-    expect(await failure(send(host.root))).toMatchObject({ kind: 'reset', phase: 'firstByte', mayHaveArrived: true });
+    expect(await failure(send(host.root))).toMatchObject({
+      kind: 'reset',
+      phase: 'firstByte',
+      mayHaveArrived: true,
+    });
     expect(sent()).toBe(1);
   });
 
   it('may have arrived when the connection was closed', async () => {
     await using host = await socketHost((socket) => socket.once('data', () => socket.end()));
     const { send } = setUp();
-    expect(await failure(send(host.root))).toMatchObject({ kind: 'reset', phase: 'firstByte', mayHaveArrived: true });
+    expect(await failure(send(host.root))).toMatchObject({
+      kind: 'reset',
+      phase: 'firstByte',
+      mayHaveArrived: true,
+    });
   });
 
   it('may have arrived when the head did not come in time', async () => {
@@ -171,18 +201,27 @@ describe('no answer', () => {
     await new Promise((resolve) => setImmediate(resolve));
     expect(host.open).toBe(1);
     clock.advance(1);
-    expect(await sending).toMatchObject({ kind: 'timeout', phase: 'firstByte', mayHaveArrived: true, message: 'no answer within 5000 ms' });
+    expect(await sending).toMatchObject({
+      kind: 'timeout',
+      phase: 'firstByte',
+      mayHaveArrived: true,
+      message: 'no answer within 5000 ms',
+    });
     await until(() => host.open === 0);
   });
 
   it('is no HTTP', async () => {
-    await using host = await socketHost((socket) => socket.once('data', () => socket.end('who is there?\r\n\r\n')));
+    await using host = await socketHost((socket) =>
+      socket.once('data', () => socket.end('who is there?\r\n\r\n')),
+    );
     const { send } = setUp();
     expect(await failure(send(host.root))).toMatchObject({ kind: 'malformed', mayHaveArrived: true });
   });
 
   it('is in an encoding that was not asked for', async () => {
-    await using host = await httpHost((_request, response) => void response.writeHead(200, { 'content-encoding': 'br' }).end('x'));
+    await using host = await httpHost(
+      (_request, response) => void response.writeHead(200, { 'content-encoding': 'br' }).end('x'),
+    );
     const { send } = setUp();
     const error = await failure(send(host.root));
     expect(error).toMatchObject({ kind: 'malformed', phase: 'body' });
@@ -207,8 +246,14 @@ describe('half an answer', () => {
     const { send } = setUp();
     const answer = await send(host.root).catch((error: unknown) => error);
     // The reset may overtake the head.
-    if (answer instanceof TransportError) expect(answer).toMatchObject({ kind: 'reset', mayHaveArrived: true });
-    else expect(await failure(text(answer as HttpAnswer))).toMatchObject({ kind: 'reset', phase: 'body', mayHaveArrived: true });
+    if (answer instanceof TransportError)
+      expect(answer).toMatchObject({ kind: 'reset', mayHaveArrived: true });
+    else
+      expect(await failure(text(answer as HttpAnswer))).toMatchObject({
+        kind: 'reset',
+        phase: 'body',
+        mayHaveArrived: true,
+      });
   });
 
   it('is an error when the chunks stop', async () => {
@@ -219,7 +264,11 @@ describe('half an answer', () => {
 
   it('is an error when the gzip stops, though HTTP says it is whole', async () => {
     const zipped = gzipSync('x'.repeat(10_000)).subarray(0, 30);
-    await using host = await half(`content-encoding: gzip\r\ncontent-length: ${zipped.length}`, zipped, () => undefined);
+    await using host = await half(
+      `content-encoding: gzip\r\ncontent-length: ${zipped.length}`,
+      zipped,
+      () => undefined,
+    );
     const { send } = setUp();
     expect(await failure(text(await send(host.root)))).toMatchObject({ kind: 'reset', phase: 'body' });
   });
@@ -236,7 +285,11 @@ describe('abort', () => {
     await using host = await httpHost((_request, response) => void response.end());
     const { send, controller } = setUp();
     controller.abort();
-    expect(await failure(send(host.root))).toMatchObject({ kind: 'aborted', phase: 'connect', mayHaveArrived: false });
+    expect(await failure(send(host.root))).toMatchObject({
+      kind: 'aborted',
+      phase: 'connect',
+      mayHaveArrived: false,
+    });
     expect(host.accepted).toBe(0);
   });
 
@@ -271,14 +324,17 @@ describe('abort', () => {
 });
 
 describe('back pressure', () => {
-  it.each([['as it is', false], ['zipped', true]])('reaches the server, %s: nothing is read that is not asked for', async (_name, zipped) => {
+  it.each([
+    ['as it is', false],
+    ['zipped', true],
+  ])('reaches the server, %s: nothing is read that is not asked for', async (_name, zipped) => {
     let written = 0;
     let stalled = false;
     const piece = zipped ? gzipSync(Buffer.alloc(1 << 16, 'x'), { level: 0 }) : Buffer.alloc(1 << 16, 'x');
     const total = 1024;
     await using host = await httpHost(async (_request, response) => {
       response.writeHead(200, zipped ? { 'content-encoding': 'gzip' } : {});
-      let wake = () => undefined as void;
+      let wake: () => void = () => undefined;
       response.on('drain', () => wake()).on('close', () => wake());
       for (let count = 0; count < total && !response.destroyed; count++) {
         written++;
@@ -305,7 +361,8 @@ describe('back pressure', () => {
     }
     expect(written).toBeLessThan(total / 2);
     let size = 0;
-    for (let next = await body.next(); next.done !== true; next = await body.next()) size += next.value.length;
+    for (let next = await body.next(); next.done !== true; next = await body.next())
+      size += next.value.length;
     expect(written).toBe(total);
     expect(size).toBeGreaterThan((total - 3) * (1 << 16));
   });

@@ -13,7 +13,10 @@ function* joined<T>(...parts: Iterable<T>[]) {
 }
 
 /** Memory outside the heap that reading costs at most: buffers live there. */
-function peakExternalBytes(chunks: Iterable<Uint8Array>, options: ConstructorParameters<typeof MultipartReader>[0]) {
+function peakExternalBytes(
+  chunks: Iterable<Uint8Array>,
+  options: ConstructorParameters<typeof MultipartReader>[0],
+) {
   const before = process.memoryUsage().arrayBuffers;
   const reader = new MultipartReader(options);
   const kinds: Record<string, number> = {};
@@ -33,7 +36,9 @@ describe('limits', () => {
     const text = `${head(0)}${'x'.repeat(11)}\r\n${head(1)}${'y'.repeat(10)}\r\n--b--`;
     for (const size of [1, 3, 1000]) {
       const bytes = Buffer.from(text);
-      const chunks = Array.from({ length: Math.ceil(bytes.length / size) }, (_, at) => bytes.subarray(at * size, at * size + size));
+      const chunks = Array.from({ length: Math.ceil(bytes.length / size) }, (_, at) =>
+        bytes.subarray(at * size, at * size + size),
+      );
       const told = readChunks(chunks, { maxPartBytes: 10 });
       expect(told.filter(({ kind }) => kind !== 'head')).toEqual([
         { kind: 'tooLarge', contentId: '0', what: 'body' },
@@ -48,7 +53,16 @@ describe('limits', () => {
   });
 
   it('skips a part whose head is over its size', () => {
-    const long = crlf('--b', 'Content-ID: 0', `X: ${'x'.repeat(200)}`, '', 'HTTP/1.1 200 OK', '', 'no', head(1));
+    const long = crlf(
+      '--b',
+      'Content-ID: 0',
+      `X: ${'x'.repeat(200)}`,
+      '',
+      'HTTP/1.1 200 OK',
+      '',
+      'no',
+      head(1),
+    );
     const told = readText(`${long}yes\r\n--b--`, { maxHeadBytes: 100 });
     expect(told.filter(({ kind }) => kind !== 'head')).toEqual([
       { kind: 'tooLarge', contentId: '0', what: 'head' },
@@ -92,18 +106,30 @@ describe('memory stays bounded', () => {
   });
 
   it('for a preamble that never ends', () => {
-    const { peak, kinds } = peakExternalBytes(repeated(chunk, 4096), { boundary: 'b', maxPartBytes: MB, maxParts: 9 });
+    const { peak, kinds } = peakExternalBytes(repeated(chunk, 4096), {
+      boundary: 'b',
+      maxPartBytes: MB,
+      maxParts: 9,
+    });
     expect(kinds).toEqual({});
     expect(peak).toBeLessThan(24 * MB);
   });
 
   it('for 200,000 tiny parts, and stops where it was told to', () => {
     const tiny = Buffer.from(`${head(7)}{}\r\n`.repeat(1000));
-    const all = peakExternalBytes(repeated(tiny, 200), { boundary: 'b', maxPartBytes: MB, maxParts: 1_000_000 });
+    const all = peakExternalBytes(repeated(tiny, 200), {
+      boundary: 'b',
+      maxPartBytes: MB,
+      maxParts: 1_000_000,
+    });
     expect(all.kinds).toEqual({ head: 200_000, body: 200_000 });
     expect(all.peak).toBeLessThan(24 * MB);
-    const bounded = peakExternalBytes(repeated(tiny, 200), { boundary: 'b', maxPartBytes: MB, maxParts: 1_500 });
-    expect(bounded.kinds['tooManyParts']).toBe(1);
+    const bounded = peakExternalBytes(repeated(tiny, 200), {
+      boundary: 'b',
+      maxPartBytes: MB,
+      maxParts: 1_500,
+    });
+    expect(bounded.kinds.tooManyParts).toBe(1);
     expect(bounded.read).toBe(2);
   });
 
@@ -117,7 +143,12 @@ describe('memory stays bounded', () => {
   it('for delimiters that are none, over and over, in a part that is skipped', () => {
     const almost = Buffer.from('\r\n--bX'.repeat(10_000));
     const chunks = joined([Buffer.from(head(0))], repeated(almost, 200));
-    const { peak, kinds } = peakExternalBytes(chunks, { boundary: 'b', maxPartBytes: MB, maxParts: 9, wants: () => false });
+    const { peak, kinds } = peakExternalBytes(chunks, {
+      boundary: 'b',
+      maxPartBytes: MB,
+      maxParts: 9,
+      wants: () => false,
+    });
     expect(kinds).toEqual({ unwanted: 1 });
     expect(peak).toBeLessThan(24 * MB);
   });

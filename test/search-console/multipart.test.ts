@@ -44,7 +44,12 @@ describe('an answer as Google sends it', () => {
         closed: true,
       },
       { kind: 'head', contentId: 'response-p1', status: 503, headers: { 'retry-after': '7' } },
-      { kind: 'body', contentId: 'response-p1', text: '{"error":{"code":503,"message":"try later"}}', closed: true },
+      {
+        kind: 'body',
+        contentId: 'response-p1',
+        text: '{"error":{"code":503,"message":"try later"}}',
+        closed: true,
+      },
     ]);
   });
 
@@ -91,17 +96,38 @@ describe('what is tolerated', () => {
     ['LF alone', lf('--b', ...part('<response-p0>', '{}'), '--b--', '')],
     ['a preamble', crlf('This is a preamble.', '--', 'b', '--b', ...part('<response-p0>', '{}'), '--b--')],
     ['an empty first line', crlf('', '--b', ...part('<response-p0>', '{}'), '--b--')],
-    ['an epilogue', crlf('--b', ...part('<response-p0>', '{}'), '--b--', 'bye', '--b', ...part('x', 'no'), '--b--')],
+    [
+      'an epilogue',
+      crlf('--b', ...part('<response-p0>', '{}'), '--b--', 'bye', '--b', ...part('x', 'no'), '--b--'),
+    ],
     ['padding after the boundary', crlf('--b \t', ...part('<response-p0>', '{}'), '--b--  ', '')],
     ['no line end at the very end', crlf('--b', ...part('<response-p0>', '{}'), '--b--')],
     ['an id without brackets', crlf('--b', ...part('response-p0', '{}'), '--b--')],
-    ['a header in other case', crlf('--b', 'content-id:<response-p0>', '', 'HTTP/1.1 200 OK', '', '{}', '--b--')],
+    [
+      'a header in other case',
+      crlf('--b', 'content-id:<response-p0>', '', 'HTTP/1.1 200 OK', '', '{}', '--b--'),
+    ],
     ['no reason phrase', crlf('--b', 'Content-ID: <response-p0>', '', 'HTTP/1.1 200', '', '{}', '--b--')],
-    ['HTTP/2 in the status line', crlf('--b', 'Content-ID: <response-p0>', '', 'HTTP/2 200 ', '', '{}', '--b--')],
-    ['empty lines before the status', crlf('--b', 'Content-ID: <response-p0>', '', '', '', 'HTTP/1.1 200 OK', '', '{}', '--b--')],
-    ['empty lines before the head', crlf('--b', '', 'Content-ID: <response-p0>', '', 'HTTP/1.1 200 OK', '', '{}', '--b--')],
-    ['no empty line after the outer head', crlf('--b', 'Content-ID: <response-p0>', 'HTTP/1.1 200 OK', '', '{}', '--b--')],
-    ['a line that is no header', crlf('--b', 'rubbish', 'Content-ID: <response-p0>', '', 'HTTP/1.1 200 OK', '', '{}', '--b--')],
+    [
+      'HTTP/2 in the status line',
+      crlf('--b', 'Content-ID: <response-p0>', '', 'HTTP/2 200 ', '', '{}', '--b--'),
+    ],
+    [
+      'empty lines before the status',
+      crlf('--b', 'Content-ID: <response-p0>', '', '', '', 'HTTP/1.1 200 OK', '', '{}', '--b--'),
+    ],
+    [
+      'empty lines before the head',
+      crlf('--b', '', 'Content-ID: <response-p0>', '', 'HTTP/1.1 200 OK', '', '{}', '--b--'),
+    ],
+    [
+      'no empty line after the outer head',
+      crlf('--b', 'Content-ID: <response-p0>', 'HTTP/1.1 200 OK', '', '{}', '--b--'),
+    ],
+    [
+      'a line that is no header',
+      crlf('--b', 'rubbish', 'Content-ID: <response-p0>', '', 'HTTP/1.1 200 OK', '', '{}', '--b--'),
+    ],
   ])('%s', (_name, text) => {
     const bytes = Buffer.from(text);
     expect(readText(text).filter(({ kind }) => kind !== 'tooLarge')).toMatchObject([
@@ -126,19 +152,37 @@ describe('what is tolerated', () => {
   });
 
   it('takes parts in any order, and says those that come twice', () => {
-    const text = crlf('--b', ...part('2', 'two'), '--b', ...part('0', 'zero'), '--b', ...part('2', 'again'), '--b--');
+    const text = crlf(
+      '--b',
+      ...part('2', 'two'),
+      '--b',
+      ...part('0', 'zero'),
+      '--b',
+      ...part('2', 'again'),
+      '--b--',
+    );
     expect(bodies(readText(text))).toEqual(['2=two', '0=zero', '2=again']);
   });
 
   it('passes over the bodies of parts that are not wanted', () => {
-    const text = crlf('--b', ...part('x', 'no'), '--b', ...part('1', 'yes'), '--b', ...part('y', 'no'), '--b--');
+    const text = crlf(
+      '--b',
+      ...part('x', 'no'),
+      '--b',
+      ...part('1', 'yes'),
+      '--b',
+      ...part('y', 'no'),
+      '--b--',
+    );
     const told = readText(text, { wants: (id) => id === '1' });
     expect(told.map(({ kind }) => kind)).toEqual(['unwanted', 'head', 'body', 'unwanted']);
     expect(bodies(told)).toEqual(['1=yes']);
   });
 
   it('takes for content what only looks like a delimiter', () => {
-    const body = ['{"a":"--b", "c":"x--b--"', '--bX', '--b-', '--b -', ' --b', '--', '--b--x', '}'].join('\r\n');
+    const body = ['{"a":"--b", "c":"x--b--"', '--bX', '--b-', '--b -', ' --b', '--', '--b--x', '}'].join(
+      '\r\n',
+    );
     const text = crlf('--b', ...part('0', body), '--b', ...part('1', '--c'), '--b--');
     expect(bodies(readText(text))).toEqual([`0=${body}`, '1=--c']);
     expect(readChunks(Array.from(Buffer.from(text), (byte) => Uint8Array.of(byte)))).toEqual(readText(text));
@@ -147,12 +191,39 @@ describe('what is tolerated', () => {
   });
 
   it('gives a part without a body, or with an empty one, an empty body', () => {
-    const text = crlf('--b', 'Content-ID: 0', '', 'HTTP/1.1 204 No Content', '', '--b', 'Content-ID: 1', '', 'HTTP/1.1 204 No Content', '', '', '--b', 'Content-ID: 2', '', 'HTTP/1.1 204 No Content', '--b--');
+    const text = crlf(
+      '--b',
+      'Content-ID: 0',
+      '',
+      'HTTP/1.1 204 No Content',
+      '',
+      '--b',
+      'Content-ID: 1',
+      '',
+      'HTTP/1.1 204 No Content',
+      '',
+      '',
+      '--b',
+      'Content-ID: 2',
+      '',
+      'HTTP/1.1 204 No Content',
+      '--b--',
+    );
     expect(bodies(readText(text))).toEqual(['0=', '1=', '2=']);
   });
 
   it('says nothing of parts without an answer', () => {
-    const text = crlf('--b', '--b', 'Content-ID: 1', '', '--b', 'Content-ID: 2', '--b', ...part('3', 'x'), '--b--');
+    const text = crlf(
+      '--b',
+      '--b',
+      'Content-ID: 1',
+      '',
+      '--b',
+      'Content-ID: 2',
+      '--b',
+      ...part('3', 'x'),
+      '--b--',
+    );
     expect(bodies(readText(text))).toEqual(['3=x']);
   });
 
@@ -162,15 +233,43 @@ describe('what is tolerated', () => {
   });
 
   it('keeps headers with names of Object’s own', () => {
-    const text = crlf('--b', 'Content-ID: 0', '', 'HTTP/1.1 200 OK', 'constructor: x', '__proto__: y', '', '{}', '--b--');
+    const text = crlf(
+      '--b',
+      'Content-ID: 0',
+      '',
+      'HTTP/1.1 200 OK',
+      'constructor: x',
+      '__proto__: y',
+      '',
+      '{}',
+      '--b--',
+    );
     const [head] = readText(text);
     if (head?.kind !== 'head') throw new Error('no head');
-    expect(Object.entries(head.headers ?? {})).toEqual([['constructor', 'x'], ['__proto__', 'y']]);
+    expect(Object.entries(head.headers ?? {})).toEqual([
+      ['constructor', 'x'],
+      ['__proto__', 'y'],
+    ]);
   });
 });
 
 describe('an answer that stops too early', () => {
-  const TEXT = crlf('--b', 'Content-ID: 0', '', 'HTTP/1.1 200 OK', '', '{"a":1}', '--b', 'Content-ID: 1', '', 'HTTP/1.1 200 OK', '', '{"b":2}', '--b--', '');
+  const TEXT = crlf(
+    '--b',
+    'Content-ID: 0',
+    '',
+    'HTTP/1.1 200 OK',
+    '',
+    '{"a":1}',
+    '--b',
+    'Content-ID: 1',
+    '',
+    'HTTP/1.1 200 OK',
+    '',
+    '{"b":2}',
+    '--b--',
+    '',
+  );
 
   it('says of the part under way that it is open, and gives no part that is not there', () => {
     const end = TEXT.indexOf('\r\n--b--');
@@ -196,7 +295,10 @@ describe('random answers', () => {
     fc.json(),
     fc.string({ unit: fc.constantFrom('-', 'b', '\r', '\n', ' ', 'é', '--b', '\r\n--b', '\n--bb') }),
   );
-  const parts = fc.array(fc.record({ id: fc.nat(99), status: fc.integer({ min: 100, max: 599 }), body: bodyText }), { maxLength: 6 });
+  const parts = fc.array(
+    fc.record({ id: fc.nat(99), status: fc.integer({ min: 100, max: 599 }), body: bodyText }),
+    { maxLength: 6 },
+  );
 
   it('are read back as they were written, in whatever pieces they come', () => {
     fc.assert(
@@ -205,7 +307,9 @@ describe('random answers', () => {
         const boundary = 'bound_ary';
         const text = `${written
           .map(({ id, status, body }) =>
-            [`--${boundary}`, `Content-ID: <${id}>`, '', `HTTP/1.1 ${status} X`, 'A: b', '', body, ''].join(eol),
+            [`--${boundary}`, `Content-ID: <${id}>`, '', `HTTP/1.1 ${status} X`, 'A: b', '', body, ''].join(
+              eol,
+            ),
           )
           .join('')}--${boundary}--${eol}`;
         const bytes = Buffer.from(text);
@@ -220,7 +324,12 @@ describe('random answers', () => {
         const expected = written.flatMap(({ id, status, body }) => [
           { kind: 'head', contentId: String(id), status },
           // With LF alone, a CR before it cannot be told from a part of the line's end.
-          { kind: 'body', contentId: String(id), text: !useCrlf && body.endsWith('\r') ? body.slice(0, -1) : body, closed: true },
+          {
+            kind: 'body',
+            contentId: String(id),
+            text: !useCrlf && body.endsWith('\r') ? body.slice(0, -1) : body,
+            closed: true,
+          },
         ]);
         expect(told).toMatchObject(expected);
         expect(told).toHaveLength(expected.length);
@@ -230,7 +339,19 @@ describe('random answers', () => {
   });
 
   it('never make the reader throw, and never cost more than their limits', () => {
-    const alphabet = fc.constantFrom('--b', '--b--', '\r\n', '\n', '\r', ':', 'HTTP/1.1 200 OK', 'Content-ID: 1', ' ', 'x', '\u0000');
+    const alphabet = fc.constantFrom(
+      '--b',
+      '--b--',
+      '\r\n',
+      '\n',
+      '\r',
+      ':',
+      'HTTP/1.1 200 OK',
+      'Content-ID: 1',
+      ' ',
+      'x',
+      '\u0000',
+    );
     fc.assert(
       fc.property(fc.array(alphabet, { maxLength: 80 }), fc.nat(7), (tokens, size) => {
         const bytes = Buffer.from(tokens.join(''));
@@ -239,7 +360,8 @@ describe('random answers', () => {
         const options = { maxPartBytes: 10, maxHeadBytes: 30, maxParts: 5 };
         const told = readChunks(chunks, options);
         expect(told).toEqual(readChunks([bytes], options));
-        for (const event of told) if (event.kind === 'body') expect(Buffer.byteLength(event.text)).toBeLessThanOrEqual(10);
+        for (const event of told)
+          if (event.kind === 'body') expect(Buffer.byteLength(event.text)).toBeLessThanOrEqual(10);
       }),
       { numRuns: 1000 },
     );

@@ -10,14 +10,24 @@ function setUp(given: FakeAnswer | TransportError | 'silence') {
   const clock = manualClock();
   const controller = new AbortController();
   const list = (apiRoot = 'https://example.com') =>
-    listSites({ transport, clock, apiRoot, accessToken: 'secret-token', signal: controller.signal, idleTimeoutMs: 100 });
+    listSites({
+      transport,
+      clock,
+      apiRoot,
+      accessToken: 'secret-token',
+      signal: controller.signal,
+      idleTimeoutMs: 100,
+    });
   return { transport, clock, controller, list };
 }
 
 describe('the properties', () => {
   it('come sorted, with their permission', async () => {
     const { list, transport } = setUp({
-      chunks: ['{"siteEntry":[{"siteUrl":"sc-domain:b.c","permissionLevel":"siteOwner","more":1},', '{"siteUrl":"https://a.b/","permissionLevel":"siteUnverifiedUser"}]}'],
+      chunks: [
+        '{"siteEntry":[{"siteUrl":"sc-domain:b.c","permissionLevel":"siteOwner","more":1},',
+        '{"siteUrl":"https://a.b/","permissionLevel":"siteUnverifiedUser"}]}',
+      ],
     });
     expect(await list()).toEqual({
       kind: 'ok',
@@ -27,7 +37,11 @@ describe('the properties', () => {
       ],
     });
     expect(transport.requests).toMatchObject([
-      { method: 'GET', url: 'https://example.com/webmasters/v3/sites?prettyPrint=false', headers: { authorization: 'Bearer secret-token' } },
+      {
+        method: 'GET',
+        url: 'https://example.com/webmasters/v3/sites?prettyPrint=false',
+        headers: { authorization: 'Bearer secret-token' },
+      },
     ]);
   });
 
@@ -36,13 +50,28 @@ describe('the properties', () => {
   });
 
   it.each([
-    [{ status: 401, chunks: ['{"error":{"message":"secret-token is bad"}}'] }, { kind: 'unauthorized', reason: 'HTTP 401 [secret] is bad' }],
-    [{ status: 503, chunks: ['down'] }, { kind: 'retryable', reason: 'HTTP 503 down' }],
+    [
+      { status: 401, chunks: ['{"error":{"message":"secret-token is bad"}}'] },
+      { kind: 'unauthorized', reason: 'HTTP 401 [secret] is bad' },
+    ],
+    [
+      { status: 503, chunks: ['down'] },
+      { kind: 'retryable', reason: 'HTTP 503 down' },
+    ],
     [{ chunks: ['<html>'] }, { kind: 'retryable', reason: 'The list of properties is not whole JSON.' }],
-    [{ chunks: ['{"siteEntry":[{}]}'] }, { kind: 'retryable', reason: 'The list of properties is not of the shape it should be.' }],
-    [{ chunks: ['{', new TransportError('reset', 'body', true, 'read ECONNRESET')] }, { kind: 'retryable', reason: 'read ECONNRESET' }],
+    [
+      { chunks: ['{"siteEntry":[{}]}'] },
+      { kind: 'retryable', reason: 'The list of properties is not of the shape it should be.' },
+    ],
+    [
+      { chunks: ['{', new TransportError('reset', 'body', true, 'read ECONNRESET')] },
+      { kind: 'retryable', reason: 'read ECONNRESET' },
+    ],
     [new TransportError('connect', 'connect', false, 'refused'), { kind: 'retryable', reason: 'refused' }],
-    [{ chunks: Array.from({ length: 100 }, () => 'x'.repeat(100_000)) }, { kind: 'retryable', reason: 'the answer is larger than 4194304 bytes' }],
+    [
+      { chunks: Array.from({ length: 100 }, () => 'x'.repeat(100_000)) },
+      { kind: 'retryable', reason: 'the answer is larger than 4194304 bytes' },
+    ],
   ])('or a value that says why not (%#)', async (given, expected) => {
     expect(await setUp(given).list()).toEqual(expected);
   });

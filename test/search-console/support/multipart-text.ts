@@ -1,4 +1,4 @@
-import { MultipartReader, type MultipartOptions } from '../../../src/search-console/multipart.ts';
+import { type MultipartOptions, MultipartReader } from '../../../src/search-console/multipart.ts';
 
 /** What a reader said, with bodies as text: they are views that do not last. */
 export type Told =
@@ -14,7 +14,12 @@ export function readChunks(chunks: Iterable<Uint8Array>, options: Partial<Multip
   const note = (events: ReturnType<MultipartReader['feed']>) => {
     for (const event of events) {
       if (event.kind === 'head') {
-        told.push({ kind: 'head', contentId: event.contentId, status: event.status, headers: { ...event.headers } });
+        told.push({
+          kind: 'head',
+          contentId: event.contentId,
+          status: event.status,
+          headers: { ...event.headers },
+        });
       } else if (event.kind === 'body') {
         const { contentId, closed, bytes } = event;
         told.push({ kind: 'body', contentId, text: bytes.toString('utf8'), closed });
