@@ -123,9 +123,13 @@ async function checkServer(sql: Sql): Promise<boolean> {
         pg_is_in_recovery() as "readOnly",
         pg_backend_pid() as "backendPid",
         current_user::text as "user",
-        to_regclass('longtail.fact') is not null as "installed",
-        coalesce(has_schema_privilege(to_regnamespace('longtail')::oid, 'usage')
-          and has_table_privilege(to_regclass('longtail.fact')::oid, 'insert'), false) as "mayWrite"`.simple();
+        fact.oid is not null as "installed",
+        coalesce(has_schema_privilege(fact.relnamespace, 'usage') and has_table_privilege(fact.oid, 'insert'), false)
+          as "mayWrite"
+      from (select) as always left join (
+        select c.oid, c.relnamespace from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = 'longtail' and c.relname = 'fact'
+      ) fact on true`.simple();
     facts = answer[0];
     // A pooler hands out a process id of its own for cancelling.
     pooled = facts !== undefined && answer.state?.pid !== facts.backendPid;

@@ -46,7 +46,7 @@ const CONNECTION_CODES = new Set([
 /** Whether the session that the error came from is over, so that nothing more may be sent on it. */
 export function isConnectionLoss(error: unknown): boolean {
   const { code, severity } = errorFacts(error);
-  return CONNECTION_CODES.has(code) || severity === 'FATAL' || severity === 'PANIC' || code.startsWith('08');
+  return CONNECTION_CODES.has(code) || severity === 'FATAL' || severity === 'PANIC';
 }
 
 /** States of the server, or of a lock, that pass. */
@@ -93,7 +93,7 @@ export function toFailure(error: unknown): DatabaseFailure | undefined {
   const fatal = FATAL.get(facts.code);
   if (fatal !== undefined)
     return { kind: 'fatal', code: fatal.code, reason: `${fatal.what}: ${facts.message}` };
-  if (isConnectionLoss(error) || PASSING.has(facts.code)) {
+  if (isConnectionLoss(error) || PASSING.has(facts.code) || facts.code.startsWith('08')) {
     return { kind: 'databaseAway', reason: facts.message };
   }
   return undefined;

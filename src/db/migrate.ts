@@ -42,8 +42,8 @@ async function migrateOn(sql: Sql): Promise<MigrationOutcome> {
       const missing = pending(migrations, await readApplied(tx));
       await tx`
         do $$ begin
-          if to_regnamespace('longtail') is null then create schema longtail; end if;
-          if to_regclass('longtail.migrations') is null then
+          if not exists (select from pg_namespace where nspname = 'longtail') then create schema longtail; end if;
+          if not exists (select from pg_tables where schemaname = 'longtail' and tablename = 'migrations') then
             create table longtail.migrations (id serial primary key, hash text not null, created_at bigint);
           end if;
         end $$`.simple();
@@ -67,8 +67,11 @@ function migrationsFolder(): string {
 
 /** The moments of the migrations that were applied, which name them; empty in a new database. */
 async function readApplied(sql: Pick<Sql, 'unsafe'>): Promise<ReadonlySet<number>> {
-  const found = await sql.unsafe(`select to_regclass('longtail.migrations') is not null as "there"`);
-  if (found[0]?.there !== true) return new Set();
+  // Not to_regclass: within a transaction it may answer from what was true before a lock was waited for.
+  const found = await sql.unsafe(
+    `select from pg_tables where schemaname = 'longtail' and tablename = 'migrations'`,
+  );
+  if (found.length === 0) return new Set();
   const rows = await sql.unsafe(`select created_at::text as "moment" from longtail.migrations`);
   return new Set(rows.map((row) => Number(row.moment)));
 }

@@ -1,0 +1,162 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { errorFacts, isConnectionLoss, isRejection, oneLine, toFailure } from '../../src/db/failure.ts';
+import { KeyHashes } from '../../src/db/key-hashes.ts';
+import { judge, type SealFacts } from '../../src/db/seal.ts';
+import type { SourceRow } from '../../src/db/types.ts';
+
+describe('how a slice ends', () => {
+  const facts: SealFacts = {
+    rows: 10,
+    duplicateRows: 0,
+    isSecondLook: false,
+    mayBeEmpty: true,
+    force: false,
+    previous: null,
+  };
+  const judged = (change: Partial<SealFacts>): string => {
+    const verdict = judge({ ...facts, ...change });
+    return verdict.kind === 'complete' ? `complete${verdict.lookAgain ? ' again' : ''}` : verdict.kind;
+  };
+  const previous = (rows: number, duplicateRows = 0): SealFacts['previous'] => ({ rows, duplicateRows });
+
+  test.each<[string, Partial<SealFacts>, string]>([
+    ['rows', {}, 'complete'],
+    ['no rows on a day that has passed', { rows: 0 }, 'complete'],
+    ['no rows on a day that may yet come', { rows: 0, mayBeEmpty: false }, 'abandoned'],
+    ['rows on a day that may yet come', { mayBeEmpty: false }, 'complete'],
+    ['no rows where there were some', { rows: 0, previous: previous(1) }, 'failed'],
+    ['the same, forced', { rows: 0, previous: previous(1), force: true }, 'failed'],
+    ['no rows where there were none', { rows: 0, previous: previous(0) }, 'complete'],
+    ['half', { previous: previous(20) }, 'complete'],
+    ['less than half', { previous: previous(21) }, 'failed'],
+    ['less than half, forced', { previous: previous(21), force: true }, 'complete'],
+    ['duplicates', { duplicateRows: 1 }, 'complete again'],
+    ['a second look, better', { isSecondLook: true, previous: previous(10, 1) }, 'complete'],
+    ['a second look, equal', { isSecondLook: true, duplicateRows: 1, previous: previous(10, 1) }, 'complete'],
+    [
+      'a second look, worse',
+      { isSecondLook: true, duplicateRows: 2, previous: previous(10, 1) },
+      'abandoned',
+    ],
+    ['a second look, empty', { isSecondLook: true, rows: 0, previous: previous(0) }, 'abandoned'],
+    ['a second look whose first was dropped', { isSecondLook: true, duplicateRows: 2 }, 'complete'],
+  ])('%s', (_, change, expected) => {
+    expect(judged(change)).toBe(expected);
+  });
+
+  test('the cap is noted at 50,000 rows', () => {
+    expect(judge({ ...facts, rows: 49_999 })).toMatchObject({ capped: false });
+    expect(judge({ ...facts, rows: 50_000 })).toMatchObject({ capped: true });
+  });
+});
+
+describe('what an error means', () => {
+  const error = (code: string, severity = 'ERROR'): unknown =>
+    Object.assign(new Error('x'), { code, severity });
+
+  test.each([
+    '57P01',
+    '57P03',
+    '40P01',
+    '55P03',
+    '53300',
+    '08006',
+    'CONNECTION_CLOSED',
+    'CONNECT_TIMEOUT',
+    'ECONNREFUSED',
+  ])('%s: the database is away', (code) => {
+    expect(toFailure(error(code, code.startsWith('08') ? 'FATAL' : 'ERROR'))).toMatchObject({
+      kind: 'databaseAway',
+    });
+  });
+  test.each([
+    ['53100', 'DATABASE_DISK_FULL'],
+    ['42501', 'DATABASE_REFUSED'],
+    ['22P05', 'DATABASE_NOT_UTF8'],
+    ['42P01', 'MIGRATION_FAILED'],
+  ])('%s: %s', (code, expected) => {
+    expect(toFailure(error(code))).toMatchObject({ kind: 'fatal', code: expected });
+  });
+  test('a bug stays a bug', () => {
+    expect(toFailure(new TypeError('x'))).toBeUndefined();
+    expect(toFailure(error('42601'))).toBeUndefined();
+  });
+  test.each(['22003', '22P02', '22P04', '23514', '54000'])('%s: the rows are refused', (code) => {
+    expect(isRejection(error(code))).toBe(true);
+    expect(toFailure(error(code))).toBeUndefined();
+  });
+  test('a session is over when the server says FATAL, or nothing more', () => {
+    expect(isConnectionLoss(error('57P01', 'FATAL'))).toBe(true);
+    expect(isConnectionLoss(error('57014'))).toBe(false);
+    expect(isConnectionLoss(error('08P01'))).toBe(false);
+  });
+  test('messages are one line and hold no password', () => {
+    expect(oneLine('a\n  b postgres://me:s3cret@host/db')).toBe('a b postgres://me:***@host/db');
+    const many = new AggregateError([new Error('connect ::1'), new Error('connect 127.0.0.1')]);
+    expect(errorFacts(many).message).toBe('connect ::1; connect 127.0.0.1');
+  });
+});
+
+describe('keys that come twice', () => {
+  const rows = (keys: readonly (readonly string[])[]): SourceRow[] =>
+    keys.map((each) => ({ keys: each, clicks: 1, impressions: 1, position: 1 }));
+
+  test('are counted over the pages of a slice as a plain count would', () => {
+    const key = fc.tuple(
+      fc.constantFrom('a', 'b', 'ab', '', 'a\0'),
+      fc.constantFrom('c', 'bc', '', '\0c', 'ß'),
+    );
+    fc.assert(
+      fc.property(
+        fc.array(fc.array(key, { minLength: 1, maxLength: 30 }), { minLength: 1, maxLength: 4 }),
+        (pages) => {
+          const hashes = new KeyHashes();
+          let start = 0;
+          let counted: number | undefined;
+          for (const page of pages) {
+            const table = hashes.read(rows(page));
+            counted = hashes.duplicates('1', start, table);
+            hashes.keep('1', start, table);
+            start += page.length;
+          }
+          const all = pages.flat().map((each) => JSON.stringify(each));
+          return counted === all.length - new Set(all).size;
+        },
+      ),
+    );
+  });
+
+  test('100,000 different keys are different', () => {
+    const hashes = new KeyHashes();
+    const many = (salt: number): SourceRow[] =>
+      rows(
+        Array.from({ length: 50_000 }, (_, index) => [
+          `https://example.com/${index}`,
+          `query ${salt} ${index % 7}`,
+        ]),
+      );
+    hashes.keep('1', 0, hashes.read(many(1)));
+    expect(hashes.duplicates('1', 50_000, hashes.read(many(2)))).toBe(0);
+    expect(hashes.duplicates('1', 50_000, hashes.read(many(1)))).toBe(50_000);
+  });
+
+  test('are not known where an earlier page is not', () => {
+    const hashes = new KeyHashes();
+    const page = hashes.read(rows([['a'], ['b']]));
+    expect(hashes.duplicates('1', 2, page)).toBeUndefined();
+    hashes.keep('1', 0, page);
+    expect(hashes.duplicates('1', 2, page)).toBe(2);
+    expect(hashes.duplicates('1', 4, page)).toBeUndefined();
+    hashes.forget('1');
+    expect(hashes.duplicates('1', 2, page)).toBeUndefined();
+  });
+
+  test('of too many slices are forgotten, the oldest first', () => {
+    const hashes = new KeyHashes();
+    const page = hashes.read(rows([['a']]));
+    for (let slice = 0; slice < 200; slice += 1) hashes.keep(String(slice), 0, page);
+    expect(hashes.duplicates('0', 1, page)).toBeUndefined();
+    expect(hashes.duplicates('199', 1, page)).toBe(1);
+  });
+});
