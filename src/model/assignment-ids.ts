@@ -13,11 +13,22 @@ const ID = new RegExp(`${RUN_ID}:(w\\d+)\\.(\\d+)`, 'g');
 const idOf = (workerId: string, serial: number): string => `${RUN_ID}:${workerId}.${serial}`;
 
 type Renaming = ReadonlyMap<string, string>;
+const NOTHING: Renaming = new Map();
+const NONE = {};
+
+/** An assignment that a value speaks of. */
+interface Mention {
+  readonly id: string;
+  readonly workerId: string;
+  readonly serial: number;
+}
 
 export class AssignmentIds {
   readonly #memory: StepMemory;
-  readonly #mentions = new WeakMap<object, readonly string[]>();
-  readonly #renamed = new Map<string, WeakMap<object, object>>();
+  readonly #mentions = new WeakMap<object, readonly Mention[]>();
+  /** One object a renaming, so that what it did to a value can be looked up. */
+  readonly #renamings = new Map<string, Renaming>();
+  readonly #renamed = new WeakMap<Renaming, WeakMap<object, object>>();
 
   constructor(memory: StepMemory) {
     this.#memory = memory;
@@ -27,80 +38,97 @@ export class AssignmentIds {
     const renaming = this.#renamingFor(world);
     if (renaming.size === 0) return world;
     const rename = <T extends object>(value: T): T => this.#rename(value, renaming);
-    const snapshot = <S extends AnyMachineSnapshot>(address: Address, value: S): S =>
-      this.#memory.unique(address, {
-        ...value,
-        // The input holds the id the worker was born with, which no machine reads again.
-        context: { ...rename(withoutInput(value.context)), input: value.context.input },
-      });
     return {
       ...world,
-      coordinator: snapshot('coordinator', world.coordinator),
-      limiter: snapshot('limiter', world.limiter),
-      workers: mapValues(world.workers, (worker, id) => snapshot(id, worker)),
+      coordinator: this.#renameSnapshot('coordinator', world.coordinator, renaming),
+      limiter: this.#renameSnapshot('limiter', world.limiter, renaming),
+      workers: mapValues(world.workers, (worker, id) => this.#renameSnapshot(id, worker, renaming)),
       channels: mapValues(world.channels, (events) => events.map(rename)),
-      timers: world.timers.map(rename),
+      timers: world.timers.map((timer) => ({
+        ...timer,
+        name: renaming.get(timer.name) ?? timer.name,
+        event: rename(timer.event),
+      })),
       calls: mapValues(world.calls, rename),
       reapers: mapValues(world.reapers, rename),
     };
   }
 
+  #renameSnapshot<S extends AnyMachineSnapshot>(address: Address, snapshot: S, renaming: Renaming): S {
+    return this.#remember(snapshot, renaming, () => {
+      // The input holds the id the worker was born with, which no machine reads again.
+      const context = renameWithin(withoutInput(snapshot.context), renaming);
+      return this.#memory.unique(address, {
+        ...snapshot,
+        context: Object.assign({}, context, { input: snapshot.context.input }),
+      });
+    });
+  }
+
   #renamingFor(world: World): Renaming {
-    const serials = new Map<string, Set<number>>();
-    const add = (workerId: string, serial: number): void => {
-      const known = serials.get(workerId);
-      if (known === undefined) serials.set(workerId, new Set([serial]));
-      else known.add(serial);
-    };
-    for (const { workerId, serial } of world.coordinator.context.workers) add(workerId, serial);
+    const serials = new Map<string, number[]>();
+    for (const { workerId, serial } of world.coordinator.context.workers) serials.set(workerId, [serial]);
     const scan = (value: object): void => {
-      for (const id of this.#mentionsIn(value)) {
-        const dot = id.indexOf('.');
-        add(id.slice(RUN_ID.length + 1, dot), Number(id.slice(dot + 1)));
+      for (const { workerId, serial } of this.#mentionedIn(value)) {
+        const known = serials.get(workerId);
+        if (known === undefined) serials.set(workerId, [serial]);
+        else if (!known.includes(serial)) known.push(serial);
       }
     };
     scan(world.coordinator);
     scan(world.limiter);
-    for (const worker of Object.values(world.workers)) scan(worker);
-    for (const events of Object.values(world.channels)) for (const event of events) scan(event);
-    for (const timer of world.timers) scan(timer);
-    for (const call of Object.values(world.calls)) scan(call);
-    for (const reaper of Object.values(world.reapers)) scan(reaper);
+    for (const id in world.workers) scan(world.workers[id] ?? NONE);
+    for (const name in world.channels) for (const event of world.channels[name] ?? []) scan(event);
+    for (const { event } of world.timers) scan(event);
+    for (const id in world.calls) scan(world.calls[id] ?? NONE);
+    for (const id in world.reapers) scan(world.reapers[id] ?? NONE);
 
     const renaming = new Map<string, string>();
     for (const [workerId, live] of serials) {
-      const highest = Math.max(...live);
-      if (highest === live.size - 1) continue;
-      for (const [rank, serial] of [...live].sort((a, b) => a - b).entries()) {
+      if (Math.max(...live) === live.length - 1) continue;
+      for (const [rank, serial] of live.sort((a, b) => a - b).entries()) {
         if (rank !== serial) renaming.set(idOf(workerId, serial), idOf(workerId, rank));
       }
     }
-    return renaming;
+    if (renaming.size === 0) return NOTHING;
+    const name = [...renaming].join();
+    const known = this.#renamings.get(name);
+    if (known === undefined) this.#renamings.set(name, renaming);
+    return known ?? renaming;
   }
 
-  #mentionsIn(value: object): readonly string[] {
+  #mentionedIn(value: object): readonly Mention[] {
     const known = this.#mentions.get(value);
     if (known !== undefined) return known;
     const text = JSON.stringify('context' in value ? withoutInput(value.context as object) : value);
-    const mentions = [...new Set(text.match(ID) ?? [])];
+    const mentions = [...new Set(text.match(ID) ?? [])].map((id): Mention => {
+      const dot = id.indexOf('.');
+      return { id, workerId: id.slice(RUN_ID.length + 1, dot), serial: Number(id.slice(dot + 1)) };
+    });
     this.#mentions.set(value, mentions);
     return mentions;
   }
 
   #rename<T extends object>(value: T, renaming: Renaming): T {
-    const name = [...renaming].flat().join();
-    let known = this.#renamed.get(name);
+    // Renaming changes strings and serials, never the shape.
+    return this.#remember(value, renaming, () => renameWithin(value, renaming) as T);
+  }
+
+  #remember<T extends object>(value: T, renaming: Renaming, rename: () => T): T {
+    // The coordinator's slots have their ids as serials, which `mentions` does not see.
+    const hasSlots = 'children' in value;
+    if (!hasSlots && !this.#mentionedIn(value).some(({ id }) => renaming.has(id))) return value;
+    let known = this.#renamed.get(renaming);
     if (known === undefined) {
       known = new WeakMap();
-      this.#renamed.set(name, known);
+      this.#renamed.set(renaming, known);
     }
-    let renamed = known.get(value);
-    if (renamed === undefined) {
-      renamed = renameWithin(value, renaming) as object;
-      known.set(value, renamed);
-    }
-    // Renaming changes strings and serials, never the shape.
-    return renamed as T;
+    const remembered = known.get(value);
+    // What was remembered for a value is that value renamed, and of its type.
+    if (remembered !== undefined) return remembered as T;
+    const renamed = rename();
+    known.set(value, renamed);
+    return renamed;
   }
 }
 

@@ -245,22 +245,28 @@ function placesOf({ coordinator }: World): ReadonlyMap<string, readonly string[]
   return places;
 }
 
-/** Tokens of a lease that are somewhere; undefined while its worker is being reaped. */
+/** Tokens of a lease that are somewhere; undefined while nobody can know: its worker has crashed, and is not replaced. */
 function tokensHeld(world: World, leaseId: string): number | undefined {
   const workerId = leaseId.slice(leaseId.indexOf(':') + 1, leaseId.indexOf('.'));
+  const sumOf = (from: string, to: string, type: string): number =>
+    (world.channels[channelName(from, to)] ?? [])
+      .filter((event) => event.leaseId === leaseId)
+      .reduce((sum, event) => sum + tokensOf(event, type), 0);
   const slot = world.coordinator.context.workers.find((other) => other.workerId === workerId);
-  if (slot?.status === 'reaping' && isRunning(world)) return undefined;
+  const isCrashing =
+    world.channels[channelName(workerId, 'coordinator')]?.some(({ type }) =>
+      type.startsWith('xstate.error'),
+    ) === true;
+  if (isRunning(world) && (slot?.status === 'reaping' || isCrashing)) return undefined;
+  // The coordinator has given up on them, and the limiter is about to hear of it.
+  if (sumOf('coordinator', 'limiter', 'lease.settled') > 0) return undefined;
   const call = world.calls[workerId];
-  let tokens = call?.leaseId === leaseId && !call.orphaned ? call.unsettled : 0;
-  const inChannels = (from: string, to: string, type: string): void => {
-    for (const event of world.channels[channelName(from, to)] ?? []) {
-      if (event.leaseId === leaseId) tokens += tokensOf(event, type);
-    }
-  };
-  inChannels('limiter', workerId, 'tokens.granted');
-  inChannels(workerId, 'limiter', 'lease.settled');
-  inChannels(workerId, 'limiter', 'lease.returned');
-  return tokens;
+  return (
+    (call?.leaseId === leaseId && !call.orphaned ? call.unsettled : 0) +
+    sumOf('limiter', workerId, 'tokens.granted') +
+    sumOf(workerId, 'limiter', 'lease.settled') +
+    sumOf(workerId, 'limiter', 'lease.returned')
+  );
 }
 
 const tokensOf = (event: { readonly type: string; readonly [key: string]: unknown }, type: string): number =>

@@ -26,9 +26,9 @@ export function stateKey(world: World, options: ModelOptions, memory: StepMemory
     world.probing,
     all(world.reapers),
     all(world.database),
-    memory.numberOf(world.server),
+    world.server.map(({ tokens, lastingMs }) => `${tokens}:${lastingMs}`).join(),
     // What may still happen matters, not what did.
-    RARE_KINDS.map((kind) => rareLeft(world, options, kind)).join(''),
+    options.maxRare === 0 ? '' : RARE_KINDS.map((kind) => rareLeft(world, options, kind)).join(''),
     world.history.haltAsked,
     fatesKey(world),
     world.history.broken.length,
@@ -37,10 +37,15 @@ export function stateKey(world: World, options: ModelOptions, memory: StepMemory
 
 /** The order of timers matters only among those of one name. */
 function timersKey({ timers }: World, memory: StepMemory): string {
+  if (timers.length === 0) return '';
   return timers
-    .map((timer, index) => ({ name: `${timer.owner} ${timer.name}`, number: memory.numberOf(timer), index }))
+    .map(({ owner, name, event, settledBefore }, index) => ({
+      name: `${owner} ${name}`,
+      text: `${name}:${memory.numberOf(event)}:${settledBefore}`,
+      index,
+    }))
     .sort((a, b) => (a.name === b.name ? a.index - b.index : a.name < b.name ? -1 : 1))
-    .map(({ number }) => number)
+    .map(({ text }) => text)
     .join();
 }
 
