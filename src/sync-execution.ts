@@ -51,12 +51,27 @@ export interface Execution {
   quiesce(deadlineMs: number): Promise<boolean>;
 }
 
+/** What a run needs of what is held open. */
+export type ExecutionResources = Pick<
+  Resources,
+  'store' | 'client' | 'auth' | 'limiter' | 'run' | 'scopes' | 'telemetry' | 'graceMs'
+>;
+
+/** The statecharts that a run is made of. */
+export interface Machines {
+  readonly coordinator: typeof coordinatorMachine;
+  readonly batchWorker: typeof batchWorkerMachine;
+}
+
+const MACHINES: Machines = { coordinator: coordinatorMachine, batchWorker: batchWorkerMachine };
+
 export function startExecution(
   config: Config,
-  resources: Resources,
+  resources: ExecutionResources,
   clock: Clock,
   listeners: Listeners<SyncEvents>,
   inspect: SyncOptions['inspect'],
+  machines: Machines = MACHINES,
 ): Execution {
   const { store, client, auth, limiter, run, scopes, telemetry } = resources;
   const catalogue = createCatalogue();
@@ -70,9 +85,9 @@ export function startExecution(
   };
 
   const observer = observeCalls(figures, telemetry);
-  const machine = coordinatorMachine.provide({
+  const machine = machines.coordinator.provide({
     actors: {
-      batchWorker: batchWorkerMachine.provide({
+      batchWorker: machines.batchWorker.provide({
         actors: {
           fetchBatch: createFetchBatch({
             client,

@@ -161,7 +161,7 @@ export async function openResources(config: Config, options: SyncOptions, clock:
 }
 
 /** The budgets that every request of this run is taken from. */
-function scopesOf(config: Config, userScope: string, projectScope: string | null): readonly string[] {
+export function scopesOf(config: Config, userScope: string, projectScope: string | null): readonly string[] {
   const known = [`site:${config.siteUrl}`, userScope, projectScope ?? 'project:unknown'];
   const others = config.extraBudgets
     .map(({ scopeKind }) => scopeKind)
@@ -171,7 +171,11 @@ function scopesOf(config: Config, userScope: string, projectScope: string | null
 }
 
 /** Tokens that a run before this one took count until their window has passed. A scope that this limiter has served it knows. */
-async function recoverLeases(store: Store, limiter: RateLimiter, scopes: readonly string[]): Promise<void> {
+export async function recoverLeases(
+  store: Store,
+  limiter: RateLimiter,
+  scopes: readonly string[],
+): Promise<void> {
   const unknown = scopes.filter((scope) => !limiter.knownScopes.has(scope));
   for (const scope of unknown) limiter.knownScopes.add(scope);
   if (unknown.length === 0) return;
