@@ -213,9 +213,7 @@ describe('--log-level', () => {
 describe('a signal with calls under way', () => {
   /** Longer than any test: who waits for the answer fails. */
   const SLOW = {
-    rules: [
-      { match: { endpoint: 'batch' as const }, nth: 2, action: { kind: 'delay' as const, ms: 300_000 } },
-    ],
+    rules: [{ match: { call: 2 }, action: { kind: 'delay' as const, ms: 300_000 } }],
   };
 
   it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
