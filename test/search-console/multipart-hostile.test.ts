@@ -142,7 +142,7 @@ describe('memory stays bounded', () => {
 
   it('for delimiters that are none, over and over, in a part that is skipped', () => {
     const almost = Buffer.from('\r\n--bX'.repeat(10_000));
-    const chunks = joined([Buffer.from(head(0))], repeated(almost, 200));
+    const chunks = joined([Buffer.from(head(0))], repeated(almost, 40));
     const { peak, kinds } = peakExternalBytes(chunks, {
       boundary: 'b',
       maxPartBytes: MB,
