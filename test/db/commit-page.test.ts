@@ -368,6 +368,31 @@ test('duplicates are found, too, when another process wrote the first page', asy
   expect(await sliceState(slice.id)).toMatchObject({ duplicates: 1 });
 });
 
+test('without prepared statements, as through a transaction pooler, all is the same', async () => {
+  const plain = await connect(database.url, { max: 4, applicationName: 'plain', prepare: false });
+  try {
+    await test1.lock.release();
+    test1 = await beginRun(plain.sql);
+    const { slice } = await openOne(test1.store);
+    const rows = makeRows(15);
+    await commit(test1.store, slice, rows.slice(0, 10));
+    await commit(test1.store, slice, rows.slice(10), { startRow: 10 });
+    const lease = { leaseId: 'a', scopes: ['site:x'], tokens: 2 };
+    unwrap(await test1.store.recordLease(lease));
+    unwrap(await test1.store.settleLease({ leaseId: 'a', settled: 1, returned: 0, graceMs: 5.5 }));
+    expect(unwrap(await test1.store.readOpenLeases(['site:x'], 60_000))).toHaveLength(2);
+    // Nothing was left on a session that another client would then meet: no prepared statement, no setting.
+    const left = await plain.sql`
+      select (select count(*)::int from pg_prepared_statements) as prepared, current_setting('lock_timeout') as timeout,
+        current_setting('synchronous_commit') as durability`.simple();
+    expect(left[0]).toEqual({ prepared: 0, timeout: '0', durability: 'on' });
+    await test1.lock.release();
+  } finally {
+    await plain.close({ timeoutMs: 1_000 });
+  }
+  expect(await seen()).toHaveLength(15);
+});
+
 test('a COMMIT whose answer is lost is found out on another connection', async () => {
   const { slice } = await openOne(test1.store);
   let isArmed = true;
