@@ -40,7 +40,10 @@ test('an older epoch cannot write', async () => {
   const { slice } = await openOne(current.store);
   await current.lock.release();
   const next = await beginRun(database.sql);
-  expect(await commit(current.store, slice, makeRows(3))).toMatchObject({ kind: 'fatal', code: 'FENCED_OFF' });
+  expect(await commit(current.store, slice, makeRows(3))).toMatchObject({
+    kind: 'fatal',
+    code: 'FENCED_OFF',
+  });
   expect(await current.store.failSlice(slice.id, 'x')).toMatchObject({ kind: 'fatal', code: 'FENCED_OFF' });
   expect(await seen()).toEqual([]);
   await next.lock.release();

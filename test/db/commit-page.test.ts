@@ -128,7 +128,10 @@ test('a page a second time changes nothing and has the same sequel', async () =>
   const { slice } = await openOne(current.store);
   const rows = makeRows(15);
   const first = await commit(current.store, slice, rows.slice(0, 10));
-  expect(await commit(current.store, slice, rows.slice(0, 10))).toEqual({ ...first, kind: 'alreadyCommitted' });
+  expect(await commit(current.store, slice, rows.slice(0, 10))).toEqual({
+    ...first,
+    kind: 'alreadyCommitted',
+  });
   const second = await commit(current.store, slice, rows.slice(10), { startRow: 10 });
   expect(await commit(current.store, slice, rows.slice(10), { startRow: 10 })).toEqual({
     ...second,
@@ -139,7 +142,9 @@ test('a page a second time changes nothing and has the same sequel', async () =>
 
 test('the same page by ten writers is written once', async () => {
   const { slice } = await openOne(current.store);
-  const results = await Promise.all(Array.from({ length: 8 }, () => commit(current.store, slice, makeRows(5))));
+  const results = await Promise.all(
+    Array.from({ length: 8 }, () => commit(current.store, slice, makeRows(5))),
+  );
   expect(results.filter(({ kind }) => kind === 'committed')).toHaveLength(1);
   expect(results.filter(({ kind }) => kind === 'alreadyCommitted')).toHaveLength(7);
   expect(await seen()).toHaveLength(5);
@@ -220,7 +225,10 @@ test('nothing replaces rows by none, and less than half only if forced', async (
   const less = await openOne(current.store);
   const shrunk = await commit(current.store, less.slice, makeRows(4));
   expect(shrunk).toMatchObject({ next: { kind: 'failed', reason: expect.stringContaining('9 before') } });
-  expect(await commit(current.store, less.slice, makeRows(4))).toEqual({ ...shrunk, kind: 'alreadyCommitted' });
+  expect(await commit(current.store, less.slice, makeRows(4))).toEqual({
+    ...shrunk,
+    kind: 'alreadyCommitted',
+  });
   expect(await sliceState(less.slice.id)).toMatchObject({ status: 'failed' });
   expect(await seen()).toHaveLength(9);
   const half = await openOne(current.store);
