@@ -102,15 +102,25 @@ export function refund(
   return change(budgets, scopes, (budget) => ({ ...budget, spent: budget.spent - tokens }));
 }
 
-/** Tokens were answered. They go on counting; budgets in buckets note the minute. */
+/** Tokens were answered. They go on counting until they expire. */
 export function settle(
   budgets: readonly Budget[],
   scopes: readonly string[],
-  tokens: number,
   accepted: number,
 ): readonly Budget[] {
+  return change(budgets, scopes, (budget) =>
+    budget.buckets === null ? { ...budget, accepted: budget.accepted + accepted } : budget,
+  );
+}
+
+/** No request of these settled tokens can arrive any more: budgets in buckets note the minute from which they age. */
+export function fillBuckets(
+  budgets: readonly Budget[],
+  scopes: readonly string[],
+  tokens: number,
+): readonly Budget[] {
   return change(budgets, scopes, (budget) => {
-    if (budget.buckets === null) return { ...budget, accepted: budget.accepted + accepted };
+    if (budget.buckets === null) return budget;
     const last = budget.buckets.length - 1;
     return { ...budget, buckets: budget.buckets.with(last, (budget.buckets[last] ?? 0) + tokens) };
   });
@@ -136,7 +146,7 @@ export function rollBucket(budgets: readonly Budget[]): readonly Budget[] {
   return budgets.map((budget) => {
     if (budget.buckets === null) return budget;
     const buckets = [...budget.buckets, 0];
-    // One bucket more than the window has: a token may settle at any moment of its minute.
+    // More buckets than the window has: a token may settle at any moment of its minute.
     const kept = Math.ceil(budget.windowMs / BUCKET_MS) + 2;
     const gone = buckets.splice(0, Math.max(0, buckets.length - kept)).reduce((sum, count) => sum + count, 0);
     return { ...budget, buckets, spent: budget.spent - gone };
@@ -146,6 +156,11 @@ export function rollBucket(budgets: readonly Budget[]): readonly Budget[] {
 /** Whether any budget needs the minute's tick. */
 export function hasBuckets(budgets: readonly Budget[]): boolean {
   return budgets.some((budget) => budget.buckets?.some((count) => count > 0) === true);
+}
+
+/** Whether any budget of these scopes is kept in buckets. */
+export function usesBuckets(budgets: readonly Budget[], scopes: readonly string[]): boolean {
+  return budgets.some(({ scope, buckets }) => buckets !== null && scopes.includes(scope));
 }
 
 /** The different windows that end token by token among these scopes' budgets. */

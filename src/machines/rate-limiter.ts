@@ -4,10 +4,10 @@
  *   granting ──────────────────────────────────────────┐  refused: qps, load         cooling
  *   │ open ⇄ exhausted                                 │ ──────────────────────────►  (no grant)
  *   │ (nobody waits)  (somebody waits, no budget has   │ ◄──────────────────────────
- *   │                  room: an expiry will serve him) │        cooling.over
+ *   │                  room: an expiry will serve him) │       after coolingMs
  *   └──────────────────────────────────────────────────┘
  *        │  refused: daily, or qps / load once too often             ▲
- *        ▼                                                            │ refusing.over
+ *        ▼                                                            │ after refusingMs
  *   refusing (every request is answered with tokens.denied) ──────────┘
  *
  * Leases outlive all states: they settle, expire and come back at any time. There is no clock in here: a settled token
@@ -20,6 +20,7 @@ import {
   type Budget,
   type BudgetRule,
   expire,
+  fillBuckets,
   hasBuckets,
   lowerLimits,
   refund,
@@ -28,6 +29,7 @@ import {
   settle,
   spend,
   timedWindows,
+  usesBuckets,
   withScopes,
 } from './quota-window.ts';
 
@@ -78,11 +80,14 @@ type InternalEvent =
       readonly tokens: number;
       readonly accepted: number;
     }
-  | { readonly type: 'bucket.rolled' }
-  | { readonly type: 'cooling.over' }
-  | { readonly type: 'refusing.over' };
+  /** Requests that had no answer cannot arrive any more. */
+  | { readonly type: 'grace.over'; readonly scopes: readonly string[]; readonly tokens: number }
+  | { readonly type: 'bucket.rolled' };
 
-/** Tokens that a run before this one took and that may still count: settled `settledMsAgo`, or 0 when nobody knows. */
+/**
+ * Tokens that a run before this one took and that may still count: settled `settledMsAgo`, or 0 when nobody knows. Less
+ * than 0 while their grace lasts.
+ */
 export interface RecoveredEvent {
   readonly type: 'leases.recovered';
   readonly leases: readonly {
@@ -202,8 +207,7 @@ export const rateLimiterMachine = setup({
       if (lease === undefined) return;
       const tokens = Math.min(event.tokens, lease.unsettled);
       const accepted = Math.min(event.accepted, tokens);
-      const hadBuckets = hasBuckets(context.budgets);
-      const budgets = settle(context.budgets, lease.scopes, tokens, accepted);
+      const budgets = settle(context.budgets, lease.scopes, accepted);
       enqueue.assign({ budgets, leases: withUnsettled(context.leases, lease, lease.unsettled - tokens) });
       for (const windowMs of timedWindows(budgets, lease.scopes)) {
         enqueue.raise(
@@ -211,7 +215,10 @@ export const rateLimiterMachine = setup({
           { delay: windowMs + event.graceMs + context.input.marginMs },
         );
       }
-      if (!hadBuckets && hasBuckets(budgets)) enqueue.raise({ type: 'bucket.rolled' }, { delay: BUCKET_MS });
+      if (usesBuckets(budgets, lease.scopes)) {
+        const arrived = { type: 'grace.over', scopes: lease.scopes, tokens } as const;
+        enqueue.raise(arrived, event.graceMs > 0 ? { delay: event.graceMs } : undefined);
+      }
     }),
     returnLease: assign(({ context, event }) => {
       if (event.type !== 'lease.returned') return {};
@@ -229,6 +236,12 @@ export const rateLimiterMachine = setup({
           ? expire(context.budgets, event.scopes, event.windowMs, event.tokens, event.accepted)
           : context.budgets,
     }),
+    fillBuckets: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'grace.over') return;
+      const budgets = fillBuckets(context.budgets, event.scopes, event.tokens);
+      enqueue.assign({ budgets });
+      if (!hasBuckets(context.budgets)) enqueue.raise({ type: 'bucket.rolled' }, { delay: BUCKET_MS });
+    }),
     rollBuckets: enqueueActions(({ context, enqueue }) => {
       const budgets = rollBucket(context.budgets);
       enqueue.assign({ budgets });
@@ -240,18 +253,18 @@ export const rateLimiterMachine = setup({
       for (const { scope, tokens, settledMsAgo } of event.leases) {
         const scopes = [scope];
         budgets = spend(withScopes(budgets, context.input.rules, scopes), scopes, tokens);
-        budgets = settle(budgets, scopes, tokens, 0);
         for (const windowMs of timedWindows(budgets, scopes)) {
           enqueue.raise(
             { type: 'lease.expired', scopes, windowMs, tokens, accepted: 0 },
             { delay: Math.max(0, windowMs - settledMsAgo) + context.input.marginMs },
           );
         }
+        if (usesBuckets(budgets, scopes)) {
+          const arrived = { type: 'grace.over', scopes, tokens } as const;
+          enqueue.raise(arrived, settledMsAgo < 0 ? { delay: -settledMsAgo } : undefined);
+        }
       }
       enqueue.assign({ budgets });
-      if (!hasBuckets(context.budgets) && hasBuckets(budgets)) {
-        enqueue.raise({ type: 'bucket.rolled' }, { delay: BUCKET_MS });
-      }
     }),
     reportRefusal: enqueueActions(({ event, enqueue }) => {
       if (event.type !== 'quota.refused') return;
@@ -318,6 +331,7 @@ export const rateLimiterMachine = setup({
     'lease.returned': { actions: 'returnLease' },
     'lease.expired': { actions: 'expireLease' },
     'leases.recovered': { actions: 'recoverLeases' },
+    'grace.over': { actions: 'fillBuckets' },
     'bucket.rolled': { actions: 'rollBuckets' },
   },
   states: {
