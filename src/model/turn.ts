@@ -170,7 +170,7 @@ export class Turn {
     }
     // What is sent to nobody is dropped where it is sent.
     if (this.#read(to)?.status !== 'active') return;
-    const channel = channelName(from, to);
+    const channel = channelName(from === 'coordinator' && to === 'limiter' ? spokenFor(event) : from, to);
     const waiting = this.world.channels[channel] ?? [];
     this.world.channels = withEntry(this.world.channels, channel, [...waiting, event]);
   }
@@ -294,3 +294,12 @@ const isStopped = (effects: readonly Effect[], address: Address): boolean =>
   effects.some((effect) => effect.kind === 'stop' && effect.address === address);
 
 const isSame = (a: Timer, b: Timer): boolean => a.owner === b.owner && a.name === b.name;
+
+/**
+ * The coordinator speaks to the limiter only for a worker that is gone, and only after that worker has been heard out:
+ * what it says goes after the worker's own last words.
+ */
+function spokenFor(event: AnyEventObject): Address {
+  const assignmentId = String(event.requestId ?? event.leaseId);
+  return assignmentId.slice(assignmentId.indexOf(':') + 1, assignmentId.indexOf('.'));
+}
