@@ -16,7 +16,7 @@ import { batchWorkerMachine } from './machines/batch-worker.ts';
 import { coordinatorMachine } from './machines/coordinator.ts';
 import type { CoordinatorEmitted, Ending } from './machines/coordinator-context.ts';
 import { countWaiting } from './machines/dispatch.ts';
-import type { HaltReason } from './machines/messages.ts';
+import type { ControlEvent, Fatal, HaltReason } from './machines/messages.ts';
 import { keysOf } from './machines/plan.ts';
 import type { Budget } from './machines/quota-window.ts';
 import type { RateLimiterEmitted } from './machines/rate-limiter.ts';
@@ -142,6 +142,10 @@ export function startExecution(
     ...(inspect === undefined ? {} : { inspect }),
   });
 
+  /** A wish that comes when all is over is none: XState would warn of it on the host's console. */
+  const tell = (event: ControlEvent): void => {
+    if (coordinator.getSnapshot().status === 'active') coordinator.send(event);
+  };
   const progress = (): Progress =>
     figures.snapshot({
       ...machineFigures(coordinator.getSnapshot()),
@@ -149,6 +153,8 @@ export function startExecution(
     });
   const tellProgress = throttle(clock, PROGRESS_INTERVAL_MS, () => listeners.emit('progress', progress()));
   const unsubscribe = [
+    // Without its limiter a run would wait for tokens for ever.
+    limiter.actor.subscribe({ error: (error) => tell({ type: 'fail', fatal: bugIn(error) }) }),
     coordinator.on('*', (event) => {
       noteCoordinator(event, { figures, catalogue, listeners, telemetry });
     }),
@@ -190,12 +196,12 @@ export function startExecution(
     figures,
     halt: (reason) => {
       telemetry.haltStarted(reason.kind);
-      coordinator.send({ type: 'halt', reason });
+      tell({ type: 'halt', reason });
     },
-    fail: (code, reason) => coordinator.send({ type: 'fail', fatal: { code, reason } }),
-    pause: () => coordinator.send({ type: 'pause' }),
-    resume: () => coordinator.send({ type: 'resume' }),
-    setConcurrency: (maxConcurrency) => coordinator.send({ type: 'concurrency.change', maxConcurrency }),
+    fail: (code, reason) => tell({ type: 'fail', fatal: { code, reason } }),
+    pause: () => tell({ type: 'pause' }),
+    resume: () => tell({ type: 'resume' }),
+    setConcurrency: (maxConcurrency) => tell({ type: 'concurrency.change', maxConcurrency }),
     progress,
     async quiesce(deadlineMs) {
       scope.abort();
@@ -207,6 +213,11 @@ export function startExecution(
       return Promise.race([quiet, late]).finally(() => clock.clearTimeout(timer));
     },
   };
+}
+
+function bugIn(error: unknown): Fatal {
+  const reason = error instanceof Error ? error.message : String(error);
+  return { code: 'INTERNAL', reason: `the rate limiter crashed: ${reason}` };
 }
 
 function observeCalls(figures: ProgressTracker, telemetry: Resources['telemetry']) {

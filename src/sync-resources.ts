@@ -5,6 +5,7 @@
 import { type Config, MOST_CONCURRENCY } from './config.ts';
 import { connect, type Database } from './db/connect.ts';
 import { type EmbeddedServer, startEmbedded } from './db/embedded.ts';
+import { keepPropertyLock } from './db/kept-lock.ts';
 import { migrate } from './db/migrate.ts';
 import { lockProperty, lockUserScope, type PropertyLock } from './db/property-lock.ts';
 import { startRun } from './db/run.ts';
@@ -97,7 +98,7 @@ export async function openResources(config: Config, options: SyncOptions, clock:
         'Wait for it to end, or stop it; this one has touched nothing.',
       );
     }
-    const { lock } = locking;
+    const lock = keepPropertyLock(sql, config.siteUrl, locking.lock, clock);
     let releaseUser = async (): Promise<void> => undefined;
     closing.push(() => releaseUser());
     closing.push(() => lock.release());

@@ -26,7 +26,7 @@ export type PropertyLocking =
 export async function lockProperty(sql: Sql, siteUrl: string, clock: Clock): Promise<PropertyLocking> {
   let held: HeldLock | undefined;
   try {
-    held = await holdLock(sql, `property ${siteUrl}`, clock);
+    held = await holdLock(sql, propertyLockName(siteUrl), clock);
     if (held === undefined) return { kind: 'busy' };
     const { propertyId, epoch } = await raiseEpoch(sql, siteUrl);
     return { kind: 'ok', lock: { ...held, propertyId, epoch } };
@@ -51,6 +51,41 @@ async function raiseEpoch(sql: Sql, siteUrl: string): Promise<{ propertyId: stri
     return raised;
   });
 }
+
+export type Retaking =
+  | { readonly kind: 'ok'; readonly lock: HeldLock }
+  /** Somebody has it: another run that is just starting, or a session of our own that the server still takes for alive. */
+  | { readonly kind: 'busy' }
+  /** The epoch has been raised: the property is another run's by now. */
+  | { readonly kind: 'takenOver' };
+
+/**
+ * Takes the property's lock again after its connection died. Nothing is raised: whoever held the lock meanwhile has
+ * raised the epoch, and that is looked for. Rejects when the database does not answer.
+ */
+export async function retakeProperty(
+  sql: Sql,
+  siteUrl: string,
+  { propertyId, epoch }: Pick<PropertyLock, 'propertyId' | 'epoch'>,
+  clock: Clock,
+): Promise<Retaking> {
+  const lock = await holdLock(sql, propertyLockName(siteUrl), clock);
+  try {
+    const ours = await sql`
+      select from longtail.property
+      where id = ${propertyId}::text::bigint and epoch = ${epoch}::text::bigint`;
+    if (ours.length === 0) {
+      await lock?.release();
+      return { kind: 'takenOver' };
+    }
+    return lock === undefined ? { kind: 'busy' } : { kind: 'ok', lock };
+  } catch (error) {
+    await lock?.release();
+    throw error;
+  }
+}
+
+const propertyLockName = (siteUrl: string): string => `property ${siteUrl}`;
 
 /**
  * Takes the user's quota for this lock's holder, so that two processes do not each count on the whole of it. `scope` is

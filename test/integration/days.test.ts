@@ -23,7 +23,10 @@ test('late and fresh days are fetched again until they are final, and never take
 
   await using first = createSync(settings);
   // Days 8 and 9 are not published, day 10 has no rows yet: six days are there.
-  expect(await first.run()).toMatchObject({ status: 'complete', slices: { planned: 16, complete: 10, empty: 0 } });
+  expect(await first.run()).toMatchObject({
+    status: 'complete',
+    slices: { planned: 16, complete: 10, empty: 0 },
+  });
   expect(await differences(database.sql, emulator, { ...web, datasets, days })).toEqual([]);
   expect((await finals()).map(({ date, final }) => [date, final])).toEqual([
     [daysAgo(11), false],
@@ -41,12 +44,9 @@ test('late and fresh days are fetched again until they are final, and never take
   expect(await second.run()).toMatchObject({ status: 'complete', slices: { complete: 14 } });
   expect(await differences(database.sql, emulator, { ...web, datasets, days })).toEqual([]);
   const asked = queries(emulator).slice(before);
-  expect([...new Set(asked.filter(({ dimensions }) => dimensions !== 'date').map(({ date }) => date))].sort()).toEqual([
-    daysAgo(12),
-    daysAgo(11),
-    daysAgo(10),
-    daysAgo(9),
-  ]);
+  expect(
+    [...new Set(asked.filter(({ dimensions }) => dimensions !== 'date').map(({ date }) => date))].sort(),
+  ).toEqual([daysAgo(12), daysAgo(11), daysAgo(10), daysAgo(9)]);
 
   today = daysAgo(0);
   await using third = createSync(settings);
@@ -61,7 +61,10 @@ test('late and fresh days are fetched again until they are final, and never take
 test('a day that the calendar leaves out is complete without a call', async () => {
   const days = settledDays(5);
   const hollow = [days[1], days[3]];
-  await using emulator = await emulate({ rowsPerDay: 50, rowsOn: (date) => (hollow.includes(date) ? 0 : undefined) });
+  await using emulator = await emulate({
+    rowsPerDay: 50,
+    rowsOn: (date) => (hollow.includes(date) ? 0 : undefined),
+  });
   await using database = await testDatabase();
   const settings = options(database.url, emulator, days);
   await using sync = createSync(settings);
@@ -70,7 +73,9 @@ test('a day that the calendar leaves out is complete without a call', async () =
     apiCalls: 7,
     slices: { planned: 10, complete: 10, empty: 4 },
   });
-  expect(queries(emulator).filter(({ date, dimensions }) => dimensions !== 'date' && hollow.includes(date))).toEqual([]);
+  expect(
+    queries(emulator).filter(({ date, dimensions }) => dimensions !== 'date' && hollow.includes(date)),
+  ).toEqual([]);
   await using again = createSync(settings);
   expect(await again.run()).toMatchObject({ status: 'complete', apiCalls: 0, slices: { complete: 10 } });
 });
@@ -80,7 +85,11 @@ test('a property without any data: nothing is complete, nothing failed', async (
   await using database = await testDatabase();
   await using sync = createSync(options(database.url, emulator, settledDays(3)));
   // All days are before the newest that Google has published: they are empty for good.
-  expect(await sync.run()).toMatchObject({ status: 'complete', apiCalls: 1, slices: { complete: 6, empty: 6 } });
+  expect(await sync.run()).toMatchObject({
+    status: 'complete',
+    apiCalls: 1,
+    slices: { complete: 6, empty: 6 },
+  });
 });
 
 test('an answer that is empty or less than half never replaces rows, unless that is asked for', async () => {
@@ -106,7 +115,11 @@ test('an answer that is empty or less than half never replaces rows, unless that
   const again = (more: object) => createSync(options(database.url, poor, days, { datasets, ...more }));
   await using refresh = again({ refresh: true });
   const outcome = await refresh.run();
-  expect(outcome).toMatchObject({ status: 'completeWithFailures', rows: 800, slices: { complete: 2, failed: 2 } });
+  expect(outcome).toMatchObject({
+    status: 'completeWithFailures',
+    rows: 800,
+    slices: { complete: 2, failed: 2 },
+  });
   expect(outcome.failures.map(({ date, reason }) => [date, reason])).toEqual([
     [shrunk, 'shrunk: Google gives 90 rows now, and gave 200 before'],
     [hollow, 'shrunk: Google gives no rows now, and gave 200 before'],
@@ -116,14 +129,24 @@ test('an answer that is empty or less than half never replaces rows, unless that
   // The next run takes up just those, to the same end.
   const before = poor.requests.length;
   await using plain = again({});
-  expect(await plain.run()).toMatchObject({ status: 'completeWithFailures', slices: { complete: 2, failed: 2 } });
-  expect(queries(poor).slice(before).map(({ date, dimensions }) => `${date} ${dimensions}`).sort()).toEqual(
-    [`${days.at(-1)} date`, `${hollow} page+query`, `${shrunk} page+query`].sort(),
-  );
+  expect(await plain.run()).toMatchObject({
+    status: 'completeWithFailures',
+    slices: { complete: 2, failed: 2 },
+  });
+  expect(
+    queries(poor)
+      .slice(before)
+      .map(({ date, dimensions }) => `${date} ${dimensions}`)
+      .sort(),
+  ).toEqual([`${days.at(-1)} date`, `${hollow} page+query`, `${shrunk} page+query`].sort());
   expect(await tableDigests(database.sql, SITE)).toEqual(held);
 
   await using accept = again({ acceptShrunk: true });
-  expect(await accept.run()).toMatchObject({ status: 'completeWithFailures', rows: 690, slices: { complete: 3, failed: 1 } });
+  expect(await accept.run()).toMatchObject({
+    status: 'completeWithFailures',
+    rows: 690,
+    slices: { complete: 3, failed: 1 },
+  });
   expect(await ledgerProblems(database.sql)).toEqual([]);
 });
 

@@ -1,0 +1,106 @@
+import postgres from 'postgres';
+import { expect, test } from 'vitest';
+import { createSync } from '../../src/sync.ts';
+import { differences } from '../support/compare.ts';
+import { ledgerProblems } from '../support/ledger-check.ts';
+import { startTestServer, testDatabase } from '../support/postgres.ts';
+import { emulate, options, SITE, settledDays, until } from '../support/property.ts';
+
+const datasets = ['page', 'page+query'];
+const web = { siteUrl: SITE, searchTypes: ['web'], datasets } as const;
+
+test('all its connections cut, several times: the run completes', async () => {
+  const days = settledDays(30);
+  await using emulator = await emulate({ rowsPerDay: 250, latencyMs: 15 });
+  await using database = await testDatabase();
+  await using sync = createSync(
+    options(database.url, emulator, days, { datasets, batchSize: 2, rowsPerPage: 100 }),
+  );
+  let slices = 0;
+  let cuts = 0;
+  const cutting: Promise<unknown>[] = [];
+  sync.on('slice', () => {
+    slices += 1;
+    if (slices % 15 !== 0) return;
+    cuts += 1;
+    cutting.push(
+      database.sql`select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = current_database() and application_name = 'longtail'`.execute(),
+    );
+  });
+  const outcome = await sync.run();
+  await Promise.all(cutting);
+  expect(cuts).toBeGreaterThanOrEqual(3);
+  expect(outcome).toMatchObject({ status: 'complete', slices: { complete: 60, failed: 0 } });
+  expect(await differences(database.sql, emulator, { ...web, days })).toEqual([]);
+  expect(await ledgerProblems(database.sql)).toEqual([]);
+});
+
+for (const how of ['fast', 'kill'] as const) {
+  test(`the server restarted in the middle (${how}): the run completes`, async () => {
+    const days = settledDays(30);
+    await using server = await startTestServer();
+    await using emulator = await emulate({ rowsPerDay: 250, latencyMs: 15 });
+    await using sync = createSync(
+      options(server.url, emulator, days, { datasets, batchSize: 2, rowsPerPage: 100 }),
+    );
+    let done = 0;
+    const reasons: string[] = [];
+    sync.on('slice', () => (done += 1));
+    sync.on('retry', (event) => event.kind === 'database' && reasons.push(event.reason));
+    const running = sync.run();
+    await until(() => done >= 10, 'ten slices');
+    await server.stop(how);
+    await server.start();
+    expect(await running).toMatchObject({ status: 'complete', slices: { complete: 60, failed: 0 } });
+    expect(reasons.length).toBeGreaterThan(0);
+    const sql = postgres(server.url, { max: 1, onnotice: () => undefined });
+    try {
+      expect(await differences(sql, emulator, { ...web, days })).toEqual([]);
+      expect(await ledgerProblems(sql)).toEqual([]);
+    } finally {
+      await sql.end({ timeout: 1 });
+    }
+  });
+}
+
+test('the property taken over while the connection was gone: the old run ends, and writes nothing more', async () => {
+  const days = settledDays(20);
+  await using emulator = await emulate({ rowsPerDay: 60, latencyMs: 20 });
+  await using database = await testDatabase();
+  const settings = options(database.url, emulator, days, { datasets, batchSize: 1 });
+  await using old = createSync(settings);
+  let state = '';
+  let slices = 0;
+  old.on('progress', (progress) => {
+    state = progress.state;
+  });
+  old.on('slice', () => (slices += 1));
+  const running = old.run();
+  await until(() => slices >= 5, 'five slices');
+  old.pause();
+  await until(() => state === 'paused', 'paused');
+  // Its session is ended, and another run is quicker than it to the lock.
+  await using taker = await database.sql.reserve().then((session) => ({
+    session,
+    [Symbol.asyncDispose]: async () => session.release(),
+  }));
+  await taker.session`begin`;
+  const [lock] = await taker.session<{ classid: number; objid: number }[]>`
+    select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and database = (
+      select oid from pg_database where datname = current_database())`;
+  expect(lock).toBeDefined();
+  await taker.session`
+    select pg_advisory_xact_lock(hashtextextended('longtail:' || encode(${`property ${SITE}`}::text::bytea, 'hex'), 0))`;
+  await taker.session`update longtail.property set epoch = epoch + 1`;
+  await taker.session`commit`;
+  old.resume();
+  const outcome = await running;
+  expect(outcome).toMatchObject({ status: 'failed' });
+  expect(outcome.status === 'failed' && ['LOCK_LOST', 'FENCED_OFF'].includes(outcome.failure.code)).toBe(
+    true,
+  );
+  const [held] =
+    await database.sql`select count(*)::int as complete from longtail.slice where status = 'complete'`;
+  expect(held?.complete).toBe(slices);
+});
