@@ -24,6 +24,8 @@ import { createTelemetry, type Telemetry } from './telemetry.ts';
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Google takes its time over a large batch before it says a word. */
 const FIRST_BYTE_TIMEOUT_MS = 120_000;
+/** The longest time that a request without an answer may still be on its way. */
+const GRACE_MS = CONNECT_TIMEOUT_MS + FIRST_BYTE_TIMEOUT_MS;
 /** Leases older than this no longer count in any window that ends token by token. */
 const LEASE_MEMORY_MS = 3_600_000;
 /** Connections beside one for each worker: the lock's, and one for reading. */
@@ -125,7 +127,7 @@ export async function openResources(config: Config, options: SyncOptions, clock:
     });
     const store = createStore(opened.database, run);
     const scopes = scopesOf(config, userScope, projectScope);
-    await recoverLeases(store, limiter, scopes);
+    await recoverLeases(store, limiter, scopes, GRACE_MS);
 
     const transport = createGotTransport({
       clock,
@@ -152,7 +154,7 @@ export async function openResources(config: Config, options: SyncOptions, clock:
       limiter,
       scopes,
       telemetry,
-      graceMs: CONNECT_TIMEOUT_MS + FIRST_BYTE_TIMEOUT_MS,
+      graceMs: GRACE_MS,
       close,
     };
   } catch (error) {
@@ -171,11 +173,16 @@ export function scopesOf(config: Config, userScope: string, projectScope: string
   return [...known, ...new Set(others)];
 }
 
-/** Tokens that a run before this one took count until their window has passed. A scope that this limiter has served it knows. */
+/**
+ * Tokens that a run before this one took count until their window has passed; those that never settled as if their
+ * request had left just now, and were still on its way: the process that sent it is gone, its bytes may not be. A scope
+ * that this limiter has served it knows.
+ */
 export async function recoverLeases(
   store: Store,
   limiter: RateLimiter,
   scopes: readonly string[],
+  graceMs: number,
 ): Promise<void> {
   const unknown = scopes.filter((scope) => !limiter.knownScopes.has(scope));
   for (const scope of unknown) limiter.knownScopes.add(scope);
@@ -190,7 +197,7 @@ export async function recoverLeases(
     leases: found.value.map(({ scope, tokens, settledMsAgo }) => ({
       scope,
       tokens,
-      settledMsAgo: settledMsAgo ?? 0,
+      settledMsAgo: settledMsAgo ?? -graceMs,
     })),
   });
 }
