@@ -10,12 +10,13 @@ import type { Outcome } from '../sync-types.ts';
 import { connectLine } from './database.ts';
 import type { DemoFlags } from './demo.ts';
 import type { DemoEmulatorMessage, DemoEmulatorOptions } from './demo-emulator.ts';
+import { haltWords } from './events.ts';
 import { EXIT, exitCodeOfOutcome } from './exit-code.ts';
 import { createLog } from './log.ts';
 import type { Output } from './output.ts';
 import { count, counted, cut, plain, table } from './render.ts';
 import type { Session } from './session.ts';
-import { haltedOrFailed, speed } from './summary.ts';
+import { speed } from './summary.ts';
 import { follow } from './sync-run.ts';
 
 const SITE = 'sc-domain:example.com';
@@ -56,7 +57,7 @@ export async function runDemo(flags: DemoFlags, session: Session): Promise<void>
     const outcome = await follow(sync, session, log, { signal, bar: true });
     session.endWith(exitCodeOfOutcome(outcome));
     if (outcome.status !== 'complete') {
-      output.print(haltedOrFailed(outcome));
+      tellWhyNot(outcome, output);
       return;
     }
     await tellWhatCame(outcome, url, output);
@@ -86,6 +87,16 @@ async function freshDatabase(serverUrl: string, { clock }: Session): Promise<str
   } finally {
     await server.close();
   }
+}
+
+function tellWhyNot(outcome: Outcome, output: Output): void {
+  if (outcome.status === 'failed') output.error(outcome.failure.message, outcome.failure.nextStep);
+  else if (outcome.status === 'halted')
+    output.print(`Halted: ${haltWords(outcome.haltReason)}. The demo starts anew each time.`);
+  else
+    output.print(
+      `${counted(outcome.failures.length, 'slice')} failed: ${plain(outcome.failures[0]?.reason ?? '')}`,
+    );
 }
 
 async function tellWhatCame(outcome: Outcome, databaseUrl: string, output: Output): Promise<void> {

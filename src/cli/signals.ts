@@ -1,7 +1,11 @@
 import type { Output } from './output.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-
+/**
+ * Signals closer together than this are one wish: a Ctrl-C reaches the whole process group, and npm and npx, which are in
+ * it, hand theirs on to us as well. Nobody presses it twice that fast.
+ */
+const TOGETHER_MS = 150;
 const HALTING = 'Halting: calls under way are ended, what is written stays. Once more to force it.';
 
 /** A wish to stop, from outside. */
@@ -12,34 +16,28 @@ export interface Interrupt {
   readonly asked: Promise<undefined>;
 }
 
-/**
- * Turns the first signal into an abort and a sentence, the second into `force`. A closed terminal sends SIGHUP, a Ctrl-C
- * SIGINT to the whole process group, and some runners both a SIGINT and a SIGTERM: the second kind within
- * `togetherMs` of the first is the same wish.
- */
+/** Turns the first signal into an abort and a sentence, the second into `force`. */
 export function catchSignals(options: {
-  readonly output: Output;
+  readonly output: Pick<Output, 'note'>;
   readonly now: () => number;
   readonly force: () => void;
   /** Said at the first signal. */
   readonly words?: string | undefined;
 }): Interrupt {
-  const togetherMs = 100;
   const controller = new AbortController();
-  let first: { readonly name: string; readonly atMs: number } | undefined;
+  let firstAtMs: number | undefined;
   const asked = new Promise<undefined>((resolve) => {
     controller.signal.addEventListener('abort', () => resolve(undefined), { once: true });
   });
   for (const name of SIGNALS) {
     process.on(name, () => {
-      if (first === undefined) {
-        first = { name, atMs: options.now() };
+      if (firstAtMs === undefined) {
+        firstAtMs = options.now();
         options.output.note(options.words ?? HALTING);
         controller.abort(name);
-        return;
+      } else if (options.now() - firstAtMs >= TOGETHER_MS) {
+        options.force();
       }
-      if (first.name !== name && options.now() - first.atMs < togetherMs) return;
-      options.force();
     });
   }
   return { signal: controller.signal, asked };

@@ -22,14 +22,6 @@ export function summarise(outcome: Outcome, paint: Paint): string {
   return parts.join('\n\n');
 }
 
-/** In a few words, for a run that was not to fail. */
-export function haltedOrFailed(outcome: Outcome): string {
-  const unpainted = { good: same, bad: same, weak: same };
-  return [headline(outcome, unpainted), nextStep(outcome)].filter(Boolean).join('\n');
-}
-
-const same = (text: string): string => text;
-
 function headline(outcome: Outcome, paint: Paint): string {
   const what = `${plain(outcome.siteUrl)}, ${outcome.from} to ${outcome.to}`;
   switch (outcome.status) {
