@@ -8,6 +8,7 @@ import { fromCallback } from 'xstate';
 import type { Store } from '../db/store.ts';
 import type { Calendar, DatabaseFailure } from '../db/types.ts';
 import type { Clock } from '../domain/clock.ts';
+import { plainRows } from '../domain/row-block.ts';
 import type { Day } from '../domain/slice.ts';
 import type { FetchBatchInput } from '../machines/batch-worker.ts';
 import type { CallEvent, CallOrder, CallOutcome, Page, PageResult } from '../machines/messages.ts';
@@ -345,7 +346,11 @@ class BatchCall {
 
 /** The calendar out of its rows: one key each, the day. */
 function readCalendar(entry: CalendarEntry, { rows, firstIncompleteDate }: QueryAnswer): Calendar {
-  const days = rows.map(({ keys, clicks, impressions }) => ({ date: keys[0] ?? '', clicks, impressions }));
+  const days = plainRows(rows).map(({ keys, clicks, impressions }) => ({
+    date: keys[0] ?? '',
+    clicks,
+    impressions,
+  }));
   const lastPublished = days.reduce<Day | null>(
     (last, { date }) => (last === null || date > last ? date : last),
     null,

@@ -1,9 +1,11 @@
 import type { Sql, TransactionSql } from 'postgres';
 import { FENCED_OFF, one, Refusal } from './answer.ts';
+import { type EncodedRows, encodeRows, FACT_COLUMNS } from './copy-block.ts';
 import { SourceError, startCopy } from './copy-in.ts';
-import { CopyText, FACT_COLUMNS } from './copy-text.ts';
+import type { CopyMemory } from './copy-memory.ts';
+import { copyChunks } from './copy-text.ts';
 import { errorFacts, isConnectionLoss, isRejection, toFailure } from './failure.ts';
-import type { HashTable, KeyHashes } from './key-hashes.ts';
+import type { KeyHashes, PageKeys } from './key-hashes.ts';
 import { insertPage, type LedgerEntry, lockSlice, readCommitted } from './ledger.ts';
 import { judge, NOT_PUBLISHED } from './seal.ts';
 import { completeSlice, endSlice, noteReplaced, openSecondLook, readDuplicates } from './slice-rows.ts';
@@ -15,6 +17,7 @@ export interface CommitContext {
   readonly sql: Sql;
   readonly run: RunIdentity;
   readonly hashes: KeyHashes;
+  readonly memory: CopyMemory;
   /** How long a commit waits for a lock before it counts the database as away. */
   readonly lockTimeoutMs: number;
 }
@@ -33,44 +36,60 @@ class NothingToWrite extends Error {
  * Four round trips, whatever the page: begin; locks, ledger and the start of COPY; rows and the barrier with the seal;
  * commit.
  */
-export async function commitPage(context: CommitContext, page: PageCommit): Promise<CommitResult> {
-  const { sql, hashes } = context;
-  const keys = needsHashes(page) ? hashes.read(page.rows) : undefined;
+export async function commitPage(context: CommitContext, commit: PageCommit): Promise<CommitResult> {
+  const { sql, hashes, memory } = context;
+  // Before anything is waited for: the rows lie in memory that the next answer overwrites.
+  const page = readPage(commit, hashes, memory);
   let next: Committed['next'] | undefined;
   try {
     next = await transaction(sql, async (tx) => {
-      const after = await write(tx, context, page, keys);
+      const after = await write(tx, context, page);
       next = after;
       return after;
     });
   } catch (error) {
     const result = await afterFailure(sql, page, error, next !== undefined);
     if (result.kind !== 'alreadyCommitted') return result;
-    remember(hashes, page, keys, result.next);
+    remember(hashes, page, result.next);
     return result;
   }
-  remember(hashes, page, keys, next);
-  return { kind: 'committed', rows: page.rows.length, next };
+  // After a failure the driver may still hold pieces of it.
+  memory.give(page.text.memory);
+  remember(hashes, page, next);
+  return { kind: 'committed', rows: page.count, next };
 }
 
-/** A page that is a whole slice has no other to share keys with. */
-function needsHashes(page: PageCommit): boolean {
-  return page.startRow > 0 || page.rows.length >= page.rowLimit;
+/** A page as it is written: its rows are COPY's text by now. */
+interface ReadPage extends Omit<PageCommit, 'rows'> {
+  readonly count: number;
+  readonly clicks: number;
+  readonly impressions: number;
+  readonly text: EncodedRows;
+  /** Of a page that has others beside it. */
+  readonly keys: PageKeys | undefined;
 }
 
-function remember(
-  hashes: KeyHashes,
-  page: PageCommit,
-  keys: HashTable | undefined,
-  next: Committed['next'],
-): void {
-  if (next.kind !== 'page') hashes.forget(page.slice.id);
-  else if (keys !== undefined) hashes.keep(page.slice.id, page.startRow, keys);
+function readPage({ rows, ...page }: PageCommit, hashes: KeyHashes, memory: CopyMemory): ReadPage {
+  // A page that is a whole slice has no other to share keys with.
+  const isWhole = page.startRow === 0 && rows.count < page.rowLimit;
+  return {
+    ...page,
+    count: rows.count,
+    clicks: rows.clicks,
+    impressions: rows.impressions,
+    text: encodeRows(page.slice.id, page.slice.dataset, rows, memory.take()),
+    keys: isWhole ? undefined : hashes.read(rows),
+  };
+}
+
+function remember(hashes: KeyHashes, { slice, startRow, keys }: ReadPage, next: Committed['next']): void {
+  if (next.kind !== 'page') hashes.forget(slice.id);
+  else if (keys !== undefined) hashes.keep(slice.id, startRow, keys);
 }
 
 async function afterFailure(
   sql: Sql,
-  page: PageCommit,
+  page: ReadPage,
   error: unknown,
   wasCommitting: boolean,
 ): Promise<CommitResult> {
@@ -104,15 +123,14 @@ async function ask(question: () => Promise<CommitResult | undefined>): Promise<C
 async function write(
   tx: TransactionSql,
   { run, hashes, lockTimeoutMs }: CommitContext,
-  page: PageCommit,
-  keys: HashTable | undefined,
+  page: ReadPage,
 ): Promise<Committed['next']> {
   const sliceId = page.slice.id;
   const timeout = tx.unsafe(`set local lock_timeout = ${lockTimeoutMs}`).execute();
   const locked = lockSlice(tx, run, sliceId);
-  const inserted = insertPage(tx, run, page, sumsOf(page));
+  const inserted = insertPage(tx, run, page);
   const copy =
-    page.rows.length === 0 ? undefined : startCopy(tx, `copy longtail.fact (${FACT_COLUMNS}) from stdin`);
+    page.count === 0 ? undefined : startCopy(tx, `copy longtail.fact (${FACT_COLUMNS}) from stdin`);
 
   const [, , entries] = await Promise.all([timeout, locked, inserted]);
   const entry = one(entries);
@@ -121,28 +139,24 @@ async function write(
     throw entry.isOurs ? new NothingToWrite() : new Refusal(FENCED_OFF);
   }
 
-  const text = new CopyText(sliceId, page.slice.dataset);
   const finish = async (): Promise<Committed['next']> => {
-    if (text.replacedCharacters > 0) await noteReplaced(tx, page, text.replacedCharacters);
-    if (entry.hasLast && entry.contiguousRows === entry.rows)
-      return await seal(tx, page, entry, hashes, keys);
+    if (page.text.replacedCharacters > 0) await noteReplaced(tx, page, page.text.replacedCharacters);
+    if (entry.hasLast && entry.contiguousRows === entry.rows) return await seal(tx, page, entry, hashes);
     // COMMIT would not say that the rows were refused: it rolls back as if asked to.
     await tx.unsafe('select 1');
     return { kind: 'page', startRow: entry.contiguousRows };
   };
-  return copy === undefined ? await finish() : await copy.send(text.chunks(page.rows), finish);
+  return copy === undefined ? await finish() : await copy.send(copyChunks(page.text.bytes), finish);
 }
 
 async function seal(
   tx: TransactionSql,
-  page: PageCommit,
+  page: ReadPage,
   entry: LedgerEntry,
   hashes: KeyHashes,
-  keys: HashTable | undefined,
 ): Promise<Committed['next']> {
   const { previousId, previousRows, previousDuplicates } = entry;
-  const duplicateRows =
-    countDuplicates(page, entry, hashes, keys) ?? (await readDuplicates(tx, page.slice.id));
+  const duplicateRows = hasNoDuplicates(page, entry, hashes) ? 0 : await readDuplicates(tx, page.slice.id);
   const verdict = judge({
     rows: entry.rows,
     duplicateRows,
@@ -163,24 +177,13 @@ async function seal(
   return verdict.reason === NOT_PUBLISHED ? { kind: 'notPublished' } : { kind: 'sealed' };
 }
 
-/** Undefined when not all of the slice's pages are known here. */
-function countDuplicates(
-  page: PageCommit,
+/** Whether no key of the slice can have come twice. False also where not all of its pages are known here. */
+function hasNoDuplicates(
+  { slice, startRow, count, keys }: ReadPage,
   entry: LedgerEntry,
   hashes: KeyHashes,
-  keys: HashTable | undefined,
-): number | undefined {
-  if (entry.rows === page.rows.length && page.rows.length < page.rowLimit) return 0;
-  const isAtTheEnd = page.startRow + page.rows.length === entry.rows;
-  return isAtTheEnd && keys !== undefined ? hashes.duplicates(page.slice.id, page.startRow, keys) : undefined;
-}
-
-function sumsOf(page: PageCommit): { clicks: number; impressions: number } {
-  let clicks = 0;
-  let impressions = 0;
-  for (const row of page.rows) {
-    clicks += row.clicks;
-    impressions += row.impressions;
-  }
-  return { clicks, impressions };
+): boolean {
+  if (keys === undefined) return true;
+  const isAtTheEnd = startRow + count === entry.rows;
+  return isAtTheEnd && hashes.suspects(slice.id, startRow, keys) === 0;
 }

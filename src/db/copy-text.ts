@@ -1,14 +1,7 @@
-import { type Dataset, DIMENSIONS, dimensionsOf } from '../domain/slice.ts';
-import type { SourceRow } from './types.ts';
-
-/** The columns of `longtail.fact` that {@link CopyText} writes, in its order. */
-export const FACT_COLUMNS =
-  'slice_id, page, query, country, device, search_appearance, clicks, impressions, position';
+/** COPY's text format: what of a text must be written otherwise, and in what pieces it is sent. */
 
 /** Larger messages make the driver fail now and then: it has not sent the data when the next query comes. */
-export const MAX_CHUNK_BYTES = 65_536;
-/** UTF-16 units after which a chunk is cut. Most text is one byte a unit; what is more is cut by bytes. */
-const CHUNK_UNITS = 60_000;
+const MAX_CHUNK_BYTES = 65_536;
 
 /** Anything that may need a second look: COPY's own characters, U+0000, surrogates (paired ones are fine). */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it looks for
@@ -16,56 +9,23 @@ const SUSPICIOUS = /[\\\t\n\r\u0000\ud800-\udfff]/;
 const ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r' };
 const REPLACEMENT = '\ufffd';
 
-/** Writes a page's rows in COPY's text format. One use: it counts what it had to replace. */
-export class CopyText {
-  /** Characters that PostgreSQL cannot store (U+0000, half a surrogate pair), so far. Each became U+FFFD. */
-  replacedCharacters = 0;
-  readonly #sliceId: string;
-  /** For each of the fact's dimensions: where in a row's keys it is, or -1. */
-  readonly #places: readonly number[];
-
-  constructor(sliceId: string, dataset: Dataset) {
-    this.#sliceId = sliceId;
-    const dimensions = dimensionsOf(dataset);
-    this.#places = DIMENSIONS.map((dimension) => dimensions.indexOf(dimension));
+/** A text as COPY takes it. What PostgreSQL cannot store (U+0000, half a surrogate pair) becomes U+FFFD, and is counted. */
+export function cleanText(text: string): { readonly text: string; readonly replacedCharacters: number } {
+  if (!SUSPICIOUS.test(text)) return { text, replacedCharacters: 0 };
+  let replacedCharacters = 0;
+  let whole = text;
+  if (!whole.isWellFormed()) {
+    replacedCharacters += countLoneSurrogates(whole);
+    whole = whole.toWellFormed();
   }
-
-  /** Chunks of at most {@link MAX_CHUNK_BYTES}, cut anywhere. */
-  *chunks(rows: readonly SourceRow[]): Generator<Buffer, void, undefined> {
-    let text = '';
-    for (const row of rows) {
-      text += this.#line(row);
-      if (text.length >= CHUNK_UNITS) {
-        yield* cut(text);
-        text = '';
-      }
-    }
-    if (text !== '') yield* cut(text);
-  }
-
-  #line(row: SourceRow): string {
-    let line = this.#sliceId;
-    for (const place of this.#places) {
-      const key = place === -1 ? undefined : row.keys[place];
-      line += key === undefined ? '\t\\N' : `\t${SUSPICIOUS.test(key) ? this.#clean(key) : key}`;
-    }
-    return `${line}\t${row.clicks}\t${row.impressions}\t${row.position ?? '\\N'}\n`;
-  }
-
-  #clean(key: string): string {
-    let whole = key;
-    if (!whole.isWellFormed()) {
-      this.replacedCharacters += countLoneSurrogates(whole);
-      whole = whole.toWellFormed();
-    }
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it looks for
-    return whole.replace(/[\\\t\n\r\u0000]/g, (character) => {
-      const escaped = ESCAPES[character];
-      if (escaped !== undefined) return escaped;
-      this.replacedCharacters += 1;
-      return REPLACEMENT;
-    });
-  }
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it looks for
+  const clean = whole.replace(/[\\\t\n\r\u0000]/g, (character) => {
+    const escaped = ESCAPES[character];
+    if (escaped !== undefined) return escaped;
+    replacedCharacters += 1;
+    return REPLACEMENT;
+  });
+  return { text: clean, replacedCharacters };
 }
 
 function countLoneSurrogates(text: string): number {
@@ -78,8 +38,8 @@ function countLoneSurrogates(text: string): number {
   return count;
 }
 
-function* cut(text: string): Generator<Buffer, void, undefined> {
-  const bytes = Buffer.from(text, 'utf8');
+/** Pieces small enough for the driver, cut anywhere. Views, not copies. */
+export function* copyChunks(bytes: Buffer): Generator<Buffer, void, undefined> {
   for (let start = 0; start < bytes.length; start += MAX_CHUNK_BYTES) {
     yield bytes.subarray(start, start + MAX_CHUNK_BYTES);
   }

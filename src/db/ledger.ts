@@ -40,6 +40,13 @@ export function lockSlice(tx: TransactionSql, run: RunIdentity, sliceId: string)
     for no key update`.execute();
 }
 
+/** What the ledger has of a page. */
+export interface LedgerPage extends Pick<PageCommit, 'slice' | 'startRow' | 'rowLimit'> {
+  readonly count: number;
+  readonly clicks: number;
+  readonly impressions: number;
+}
+
 /**
  * Writes the page into the ledger, where the locks allow it, and reads what follows from it. A statement after the one
  * that locks: its snapshot sees whatever was committed while that one waited.
@@ -47,10 +54,9 @@ export function lockSlice(tx: TransactionSql, run: RunIdentity, sliceId: string)
 export function insertPage(
   tx: TransactionSql,
   run: RunIdentity,
-  page: PageCommit,
-  sums: { readonly clicks: number; readonly impressions: number },
+  page: LedgerPage,
 ): PromiseLike<LedgerEntry[]> {
-  const last = page.rows.length < page.rowLimit;
+  const last = page.count < page.rowLimit;
   return tx<LedgerEntry[]>`
     with ours as materialized (
       select r.id, r.force from longtail.run r
@@ -61,8 +67,8 @@ export function insertPage(
       where s.id = ${page.slice.id}::text::bigint and s.status = 'open' and s.run_id = ours.id
     ), entry as (
       insert into longtail.slice_page (slice_id, start_row, rows, clicks, impressions, last, run_id)
-      select target.id, ${page.startRow}::int, ${page.rows.length}::int, ${String(sums.clicks)}::text::bigint,
-        ${String(sums.impressions)}::text::bigint, ${last}::bool, target.run_id
+      select target.id, ${page.startRow}::int, ${page.count}::int, ${String(page.clicks)}::text::bigint,
+        ${String(page.impressions)}::text::bigint, ${last}::bool, target.run_id
       from target
       on conflict do nothing
       returning start_row, rows, last
@@ -97,7 +103,10 @@ export function insertPage(
 }
 
 /** What came of a page that is in the ledger already; undefined when it is not. */
-export async function readCommitted(sql: Sql, page: PageCommit): Promise<CommitResult | undefined> {
+export async function readCommitted(
+  sql: Sql,
+  page: Pick<PageCommit, 'slice' | 'startRow'>,
+): Promise<CommitResult | undefined> {
   const rows = await sql<
     {
       rows: number;

@@ -3,6 +3,7 @@ import { answer } from './answer.ts';
 import { commitCalendar } from './calendar.ts';
 import { commitPage } from './commit-page.ts';
 import type { Database } from './connect.ts';
+import { CopyMemory } from './copy-memory.ts';
 import { readCoverage } from './coverage.ts';
 import { KeyHashes } from './key-hashes.ts';
 import { readOpenLeases, recordLease, settleLease } from './leases.ts';
@@ -76,8 +77,9 @@ export function createStore(
   { lockTimeoutMs = 10_000 }: { readonly lockTimeoutMs?: number } = {},
 ): Store {
   const hashes = new KeyHashes();
+  const memory = new CopyMemory();
   return {
-    commitPage: (commit) => commitPage({ sql, run, hashes, lockTimeoutMs }, commit),
+    commitPage: (commit) => commitPage({ sql, run, hashes, memory, lockTimeoutMs }, commit),
     failSlice(sliceId, reason) {
       hashes.forget(sliceId);
       return answer(() => failSlice(sql, run, sliceId, reason));

@@ -1,3 +1,4 @@
+import type { RowBlock } from '../domain/row-block.ts';
 import type { Dataset, Day, SearchType, Slice } from '../domain/slice.ts';
 
 /** What a database call that may be tried again, or not, came to. Anything else thrown is a bug. */
@@ -24,20 +25,13 @@ export interface SliceKey {
   readonly date: Day;
 }
 
-/** One row as the API gives it. `keys` are the dataset's dimensions in the order asked for; `position` may be absent. */
-export interface SourceRow {
-  readonly keys: readonly string[];
-  readonly clicks: number;
-  readonly impressions: number;
-  readonly position: number | null;
-}
-
 export interface PageCommit {
   readonly slice: Slice;
   readonly startRow: number;
   /** Rows asked for; fewer in the answer end the slice. */
   readonly rowLimit: number;
-  readonly rows: readonly SourceRow[];
+  /** Read before the call returns its promise: the block may be overwritten afterwards. */
+  readonly rows: RowBlock;
   /** Whether the day is past the last one that Google still changes. */
   readonly final: boolean;
   /** False for a day at or after the last published one: an empty answer does not complete it. */

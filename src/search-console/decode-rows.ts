@@ -1,19 +1,13 @@
 import { isUtf8 } from 'node:buffer';
 import { isDay } from '../domain/day.ts';
+import { type PlainRow, type RowBlock, rowBlock } from '../domain/row-block.ts';
 import type { Day } from '../domain/slice.ts';
-
-/** One row as the API gives it. `keys` are the dimensions asked for, in that order. */
-export interface QueryRow {
-  readonly keys: readonly string[];
-  readonly clicks: number;
-  readonly impressions: number;
-  /** Absent for Discover and Google News. */
-  readonly position: number | null;
-}
+import { scanRows } from './scan-rows.ts';
 
 /** One answer of searchAnalytics.query. */
 export interface QueryAnswer {
-  readonly rows: readonly QueryRow[];
+  /** Valid until the next answer is asked for. */
+  readonly rows: RowBlock;
   /** The first day that is not yet wholly counted; sent only when grouping by date. */
   readonly firstIncompleteDate: Day | null;
   /** `byPage` or `byProperty`, or null when the server left it out. */
@@ -31,20 +25,52 @@ export interface Asked {
 const NO_KEYS: readonly string[] = [];
 
 /**
- * Reads one answer. Every field that is used is checked, by a loop of our own: a schema library takes longer than the
- * parsing. `problem` is a sentence that says what is wrong, and quotes nothing of the answer.
+ * Reads one answer. Its rows are found where they lie (`scan-rows.ts`); what that does not know is parsed, and checked
+ * field by field. `problem` is a sentence that says what is wrong, and quotes nothing of the answer.
  */
 export function decodeRows(
   bytes: Buffer,
-  asked: Asked,
+  { keyCount, rowLimit }: Asked,
 ): { readonly answer: QueryAnswer } | { readonly problem: string } {
   // `toString` would replace broken bytes silently, and a changed key is a wrong row.
   if (!isUtf8(bytes)) return { problem: 'The answer is not valid UTF-8.' };
+  const scanned = scanRows(bytes, keyCount, rowLimit);
+  if (scanned !== undefined) {
+    const rest = readEnvelope(
+      bytes.toString('utf8', 0, scanned.from) + NO_ROWS + bytes.toString('utf8', scanned.to),
+      bytes.length,
+    );
+    // Rows that are not the outermost object's own: then all is read the slow way.
+    if (!('problem' in rest) && rest.rows === null) return { answer: answerOf(rest, scanned.block, bytes) };
+  }
+  const envelope = readEnvelope(bytes.toString('utf8'), bytes.length);
+  if ('problem' in envelope) return envelope;
+  const rows = envelope.rows ?? [];
+  if (!Array.isArray(rows)) return { problem: 'The answer has rows that are not an array.' };
+  if (rows.length > rowLimit) {
+    return { problem: `The answer has ${rows.length} rows where ${rowLimit} were asked for.` };
+  }
+  const problem = checkRows(rows, keyCount);
+  if (problem !== null) return { problem };
+  return { answer: answerOf(envelope, rowBlock(rows as PlainRow[], keyCount), bytes) };
+}
+
+/** Stands where the rows stood. */
+const NO_ROWS = 'null';
+
+interface Envelope {
+  readonly rows: unknown;
+  readonly firstIncompleteDate: Day | null;
+  readonly responseAggregationType: string | null;
+}
+
+/** All of an answer but its rows. */
+function readEnvelope(json: string, bytes: number): Envelope | { readonly problem: string } {
   let parsed: unknown;
   try {
-    parsed = JSON.parse(bytes.toString('utf8'));
+    parsed = JSON.parse(json);
   } catch {
-    return { problem: `The answer is not whole JSON (${bytes.length} bytes).` };
+    return { problem: `The answer is not whole JSON (${bytes} bytes).` };
   }
   if (!isObject(parsed)) return { problem: 'The answer is not a JSON object.' };
   if (parsed.error !== undefined) return { problem: 'The answer has status 200 and holds an error.' };
@@ -59,21 +85,16 @@ export function decodeRows(
     return { problem: 'The answer has a firstIncompleteDate that is not a day.' };
   }
   const aggregation = parsed.responseAggregationType;
-  const rows = parsed.rows ?? [];
-  if (!Array.isArray(rows)) return { problem: 'The answer has rows that are not an array.' };
-  if (rows.length > asked.rowLimit) {
-    return { problem: `The answer has ${rows.length} rows where ${asked.rowLimit} were asked for.` };
-  }
-  const problem = checkRows(rows, asked.keyCount);
-  if (problem !== null) return { problem };
   return {
-    answer: {
-      rows: rows as QueryRow[],
-      firstIncompleteDate,
-      responseAggregationType: typeof aggregation === 'string' ? aggregation : null,
-      bytes: bytes.length,
-    },
+    rows: parsed.rows,
+    firstIncompleteDate,
+    responseAggregationType: typeof aggregation === 'string' ? aggregation : null,
   };
+}
+
+function answerOf(envelope: Envelope, rows: RowBlock, bytes: Buffer): QueryAnswer {
+  const { firstIncompleteDate, responseAggregationType } = envelope;
+  return { rows, firstIncompleteDate, responseAggregationType, bytes: bytes.length };
 }
 
 /** Checks rows in place and fills in what may be absent, so that no second object a row is made. */

@@ -46,7 +46,9 @@ export function scanRows(bytes: Buffer, keyCount: number, rowLimit: number): Sca
   const block = scanner.scan();
   if (block === undefined) return undefined;
   // A second one would be the one that counts.
-  return bytes.indexOf('"rows"', scanner.at) === -1 ? { block, from: scanner.from, to: scanner.at } : undefined;
+  return bytes.indexOf('"rows"', scanner.at) === -1
+    ? { block, from: scanner.from, to: scanner.at }
+    : undefined;
 }
 
 class RowScanner {
@@ -233,7 +235,7 @@ class RowScanner {
     return endsNumber(bytes[at]) ? value : -1;
   }
 
-  /** Digits, or digits, a point, and digits. `index` -1: not kept. */
+  /** A number of 0 or more, as JSON writes it. `index` -1: not kept. */
   #decimal(index: number): boolean {
     this.#skipSpace();
     const bytes = this.#bytes;
@@ -246,6 +248,13 @@ class RowScanner {
       at += 1;
       while (isDigit(bytes[at])) at += 1;
       if (at === point + 1) return false;
+    }
+    if (bytes[at] === 0x65 || bytes[at] === 0x45) {
+      at += bytes[at + 1] === 0x2b || bytes[at + 1] === 0x2d ? 2 : 1;
+      const exponent = at;
+      while (isDigit(bytes[at])) at += 1;
+      // Three digits may be more than a double holds.
+      if (at === exponent || at - exponent > 2) return false;
     }
     if (index >= 0) {
       this.#offsets[index] = from;

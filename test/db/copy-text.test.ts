@@ -1,9 +1,11 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { encodeRows, FACT_COLUMNS } from '../../src/db/copy-block.ts';
 import { startCopy } from '../../src/db/copy-in.ts';
-import { CopyText, FACT_COLUMNS, MAX_CHUNK_BYTES } from '../../src/db/copy-text.ts';
+import { copyChunks } from '../../src/db/copy-text.ts';
 import { transaction } from '../../src/db/transaction.ts';
-import type { SourceRow } from '../../src/db/types.ts';
+import { type PlainRow, rowBlock } from '../../src/domain/row-block.ts';
+import { dimensionsOf } from '../../src/domain/slice.ts';
 import type { TestDatabase } from '../support/postgres.ts';
 import { migratedDatabase } from '../support/synchronisation.ts';
 
@@ -52,23 +54,26 @@ interface Stored {
   position: number | null;
 }
 
+const encode = (sliceId: string, dataset: string, rows: readonly PlainRow[]) =>
+  encodeRows(sliceId, dataset, rowBlock(rows, dimensionsOf(dataset).length));
+
 async function roundTrip(
-  rows: readonly SourceRow[],
+  rows: readonly PlainRow[],
   dataset: string,
 ): Promise<{ stored: Stored[]; replaced: number }> {
   lastSlice += 1;
   const sliceId = String(lastSlice);
-  const encoder = new CopyText(sliceId, dataset);
+  const encoded = encode(sliceId, dataset, rows);
   await transaction(database.sql, (tx) =>
     startCopy(tx, `copy longtail.fact (${FACT_COLUMNS}) from stdin`).send(
-      encoder.chunks(rows),
+      copyChunks(encoded.bytes),
       () => tx`select 1`,
     ),
   );
   const stored = await database.sql<Stored[]>`
     select page, query, country, clicks::float8 as clicks, impressions::float8 as impressions, position
     from longtail.fact where slice_id = ${sliceId} order by clicks`;
-  return { stored: [...stored], replaced: encoder.replacedCharacters };
+  return { stored: [...stored], replaced: encoded.replacedCharacters };
 }
 
 /** What PostgreSQL can hold of a text. */
@@ -126,9 +131,9 @@ test('chunks are never larger than the driver bears, and lose nothing, whatever 
       position: null,
     })),
   ];
-  const sizes = [...new CopyText('1', 'page+query').chunks(rows)].map((chunk) => chunk.length);
+  const sizes = [...copyChunks(encode('1', 'page+query', rows).bytes)].map((chunk) => chunk.length);
   expect(sizes.length).toBeGreaterThan(8);
-  expect(Math.max(...sizes)).toBeLessThanOrEqual(MAX_CHUNK_BYTES);
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(65_536);
   const { stored } = await roundTrip(rows, 'page+query');
   expect(stored).toHaveLength(rows.length);
   expect(stored[0]?.query).toBe(huge);
@@ -137,9 +142,9 @@ test('chunks are never larger than the driver bears, and lose nothing, whatever 
 
 test('keys go to the columns of their dimensions, and the other columns are null', () => {
   const row = { keys: ['usa'], clicks: 1, impressions: 2, position: 3.5 };
-  const line = Buffer.concat([...new CopyText('7', 'country').chunks([row])]).toString();
+  const line = encode('7', 'country', [row]).bytes.toString();
   expect(line).toBe('7\t\\N\t\\N\tusa\t\\N\t\\N\t1\t2\t3.5\n');
-  const totals = Buffer.concat([...new CopyText('7', 'date').chunks([{ ...row, keys: [], position: null }])]);
+  const totals = encode('7', 'date', [{ ...row, keys: [], position: null }]).bytes;
   expect(totals.toString()).toBe('7\t\\N\t\\N\t\\N\t\\N\t\\N\t1\t2\t\\N\n');
 });
 

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { errorFacts, isConnectionLoss, isRejection, oneLine, toFailure } from '../../src/db/failure.ts';
 import { KeyHashes } from '../../src/db/key-hashes.ts';
 import { judge, type SealFacts } from '../../src/db/seal.ts';
-import type { SourceRow } from '../../src/db/types.ts';
+import { type RowBlock, rowBlock } from '../../src/domain/row-block.ts';
 
 describe('how a slice ends', () => {
   const facts: SealFacts = {
@@ -99,8 +99,8 @@ describe('what an error means', () => {
 });
 
 describe('keys that come twice', () => {
-  const rows = (keys: readonly (readonly string[])[]): SourceRow[] =>
-    keys.map((each) => ({ keys: each, clicks: 1, impressions: 1, position: 1 }));
+  const rows = (keys: readonly (readonly string[])[]): RowBlock =>
+    rowBlock(keys.map((each) => ({ keys: each, clicks: 1, impressions: 1, position: 1 })));
 
   test('are counted over the pages of a slice as a plain count would', () => {
     const key = fc.tuple(
@@ -116,7 +116,7 @@ describe('keys that come twice', () => {
           let counted: number | undefined;
           for (const page of pages) {
             const table = hashes.read(rows(page));
-            counted = hashes.duplicates('1', start, table);
+            counted = hashes.suspects('1', start, table);
             hashes.keep('1', start, table);
             start += page.length;
           }
@@ -129,7 +129,7 @@ describe('keys that come twice', () => {
 
   test('100,000 different keys are different', () => {
     const hashes = new KeyHashes();
-    const many = (salt: number): SourceRow[] =>
+    const many = (salt: number): RowBlock =>
       rows(
         Array.from({ length: 50_000 }, (_, index) => [
           `https://example.com/${index}`,
@@ -137,26 +137,26 @@ describe('keys that come twice', () => {
         ]),
       );
     hashes.keep('1', 0, hashes.read(many(1)));
-    expect(hashes.duplicates('1', 50_000, hashes.read(many(2)))).toBe(0);
-    expect(hashes.duplicates('1', 50_000, hashes.read(many(1)))).toBe(50_000);
+    expect(hashes.suspects('1', 50_000, hashes.read(many(2)))).toBe(0);
+    expect(hashes.suspects('1', 50_000, hashes.read(many(1)))).toBe(50_000);
   });
 
   test('are not known where an earlier page is not', () => {
     const hashes = new KeyHashes();
     const page = hashes.read(rows([['a'], ['b']]));
-    expect(hashes.duplicates('1', 2, page)).toBeUndefined();
+    expect(hashes.suspects('1', 2, page)).toBeUndefined();
     hashes.keep('1', 0, page);
-    expect(hashes.duplicates('1', 2, page)).toBe(2);
-    expect(hashes.duplicates('1', 4, page)).toBeUndefined();
+    expect(hashes.suspects('1', 2, page)).toBe(2);
+    expect(hashes.suspects('1', 4, page)).toBeUndefined();
     hashes.forget('1');
-    expect(hashes.duplicates('1', 2, page)).toBeUndefined();
+    expect(hashes.suspects('1', 2, page)).toBeUndefined();
   });
 
   test('of too many slices are forgotten, the oldest first', () => {
     const hashes = new KeyHashes();
     const page = hashes.read(rows([['a']]));
-    for (let slice = 0; slice < 200; slice += 1) hashes.keep(String(slice), 0, page);
-    expect(hashes.duplicates('0', 1, page)).toBeUndefined();
-    expect(hashes.duplicates('199', 1, page)).toBe(1);
+    for (let slice = 0; slice < 400; slice += 1) hashes.keep(String(slice), 0, page);
+    expect(hashes.suspects('0', 1, page)).toBeUndefined();
+    expect(hashes.suspects('399', 1, page)).toBe(1);
   });
 });

@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { systemClock } from '../../src/domain/clock.ts';
+import { type PlainRow, plainRows } from '../../src/domain/row-block.ts';
 import { type Emulator, type Faults, startEmulator } from '../../src/emulator/index.ts';
 import { createAuth } from '../../src/search-console/auth.ts';
 import type { ApiRequest } from '../../src/search-console/call.ts';
 import { createClient } from '../../src/search-console/client.ts';
-import type { QueryAnswer, QueryRow } from '../../src/search-console/decode-rows.ts';
+import type { QueryAnswer } from '../../src/search-console/decode-rows.ts';
 import { createGotTransport } from '../../src/search-console/got-transport.ts';
 import { calendarQuery, sliceQuery } from '../../src/search-console/query.ts';
 import { listSites } from '../../src/search-console/sites.ts';
@@ -33,7 +34,7 @@ const FAULTS: Faults = {
 
 /** The rows without what is derived, as text: one line a row. */
 const lines = (
-  rows: readonly (Omit<QueryRow, 'position'> & { readonly position?: number | null | undefined })[],
+  rows: readonly (Omit<PlainRow, 'position'> & { readonly position?: number | null | undefined })[],
 ) =>
   rows.map(({ keys, clicks, impressions, position }) =>
     JSON.stringify([keys, clicks, impressions, position ?? null]),
@@ -57,11 +58,13 @@ async function serviceAccount(folder: string): Promise<string> {
 }
 
 /** Asks for each request until it has its answer; the faults are to be outlived. */
+type PlainAnswer = Omit<QueryAnswer, 'rows'> & { readonly rows: readonly PlainRow[] };
+
 async function fetchAll(
   emulator: Emulator,
   requests: readonly ApiRequest[],
   batchSize: number,
-): Promise<QueryAnswer[]> {
+): Promise<PlainAnswer[]> {
   const folder = await mkdtemp(join(tmpdir(), 'longtail-client-'));
   const transport = createGotTransport({ clock: systemClock });
   try {
@@ -70,7 +73,7 @@ async function fetchAll(
       tokenUrl: `${emulator.url}token`,
     });
     const client = createClient({ transport, clock: systemClock, apiRoot: emulator.url });
-    const answers = new Map<number, QueryAnswer>();
+    const answers = new Map<number, PlainAnswer>();
     for (let call = 0; call < 200 && answers.size < requests.length; call++) {
       const open = [...requests.keys()].filter((index) => !answers.has(index)).slice(0, batchSize);
       const token = await auth.token();
@@ -82,7 +85,8 @@ async function fetchAll(
         if (step.kind !== 'answer' || step.outcome.kind !== 'ok') continue;
         const index = open[step.index] ?? -1;
         expect(answers.has(index)).toBe(false);
-        answers.set(index, step.outcome.answer);
+        // At once: the rows lie in memory that the next answer overwrites.
+        answers.set(index, { ...step.outcome.answer, rows: plainRows(step.outcome.answer.rows) });
       }
     }
     return [...requests.keys()].flatMap((index) => answers.get(index) ?? []);

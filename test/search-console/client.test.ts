@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { plainRows } from '../../src/domain/row-block.ts';
 import type { ApiRequest, CallOptions, CallStep } from '../../src/search-console/call.ts';
 import { type ClientOptions, createClient } from '../../src/search-console/client.ts';
 import { TransportError } from '../../src/search-console/transport.ts';
@@ -70,7 +71,9 @@ function short(step: CallStep): string {
     case 'answer': {
       const { index, outcome } = step;
       if (outcome.kind === 'ok')
-        return `ok${index}=${outcome.answer.rows.map(({ keys }) => keys.join()).join()}`;
+        return `ok${index}=${plainRows(outcome.answer.rows)
+          .map(({ keys }) => keys.join())
+          .join()}`;
       if (outcome.kind === 'quota') return `quota${index}=${outcome.quota}/${outcome.retryAfterMs}`;
       return `${outcome.kind}${index}=${outcome.reason}`;
     }

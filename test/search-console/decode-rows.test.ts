@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { plainRows } from '../../src/domain/row-block.ts';
 import { decodeRows } from '../../src/search-console/decode-rows.ts';
 
 const ROW = { keys: ['https://x/', 'q'], clicks: 3, impressions: 10, ctr: 0.3, position: 1.5 };
@@ -10,7 +11,7 @@ const decode = (answer: unknown, keyCount = 2, rowLimit = 25_000) =>
 const rowsOf = (answer: unknown, keyCount?: number) => {
   const decoded = decode(answer, keyCount);
   if ('problem' in decoded) throw new Error(decoded.problem);
-  return decoded.answer.rows.map(({ keys, clicks, impressions, position }) => ({
+  return plainRows(decoded.answer.rows).map(({ keys, clicks, impressions, position }) => ({
     keys,
     clicks,
     impressions,

@@ -4,16 +4,10 @@ import { migrate } from '../../src/db/migrate.ts';
 import { lockProperty, type PropertyLock } from '../../src/db/property-lock.ts';
 import { type RunParameters, startRun } from '../../src/db/run.ts';
 import { createStore, type Store } from '../../src/db/store.ts';
-import type {
-  Answer,
-  CommitResult,
-  OpenedSlice,
-  RunIdentity,
-  SliceKey,
-  SourceRow,
-} from '../../src/db/types.ts';
+import type { Answer, CommitResult, OpenedSlice, RunIdentity, SliceKey } from '../../src/db/types.ts';
 import { systemClock } from '../../src/domain/clock.ts';
-import type { Slice } from '../../src/domain/slice.ts';
+import { type PlainRow, rowBlock } from '../../src/domain/row-block.ts';
+import { dimensionsOf, type Slice } from '../../src/domain/slice.ts';
 import { type TestDatabase, testDatabase } from './postgres.ts';
 
 export const SITE = 'sc-domain:example.com';
@@ -82,7 +76,7 @@ export async function openOne(store: Store, key: Partial<SliceKey> = {}): Promis
 }
 
 /** `count` rows of page+query with different keys. `salt` makes other keys of them. */
-export function makeRows(count: number, salt = ''): SourceRow[] {
+export function makeRows(count: number, salt = ''): PlainRow[] {
   return Array.from({ length: count }, (_, index) => ({
     keys: [`https://example.com/${salt}${index}`, `query ${salt}${index}`],
     clicks: count - index,
@@ -95,7 +89,7 @@ export function makeRows(count: number, salt = ''): SourceRow[] {
 export function commit(
   store: Store,
   slice: Slice,
-  rows: readonly SourceRow[],
+  rows: readonly PlainRow[],
   options: {
     readonly startRow?: number;
     readonly rowLimit?: number;
@@ -105,7 +99,7 @@ export function commit(
 ): Promise<CommitResult> {
   return store.commitPage({
     slice,
-    rows,
+    rows: rowBlock(rows, dimensionsOf(slice.dataset).length),
     startRow: options.startRow ?? 0,
     rowLimit: options.rowLimit ?? 10,
     final: options.final ?? true,
