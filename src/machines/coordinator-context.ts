@@ -5,7 +5,14 @@
 import type { DoneActorEvent, ErrorActorEvent } from 'xstate';
 import type { BackoffRule } from './backoff.ts';
 import type { BatchWorkerInput } from './batch-worker.ts';
-import { availableSlots, countWaiting, createSlot, type Queues, type WorkerSlot } from './dispatch.ts';
+import {
+  availableSlots,
+  countHeld,
+  countWaiting,
+  createSlot,
+  type Queues,
+  type WorkerSlot,
+} from './dispatch.ts';
 import type {
   AfterPage,
   ControlEvent,
@@ -230,11 +237,18 @@ export function abandonedTokens(context: CoordinatorContext, slot: WorkerSlot): 
 export const canDispatch = ({ queues, workers, maxConcurrency }: CoordinatorContext): boolean =>
   countWaiting(queues) > 0 && availableSlots(workers, maxConcurrency).length > 0;
 
-/** The look-ahead is shorter than one round of full batches; or the plan waits for what it gave to be done. */
-export const wantsPlan = (context: CoordinatorContext): boolean =>
-  (context.plan === 'whenLow' &&
-    context.queues.ahead.length < context.input.batchSize * context.maxConcurrency) ||
-  (context.plan === 'whenQuiet' && isQuiet(context));
+/**
+ * The look-ahead is shorter than one round of full batches, and retries have not piled up: when all pages fail, the plan
+ * must not be drawn whole into those that wait. Or the plan itself waits for what it gave to be done.
+ */
+export const wantsPlan = (context: CoordinatorContext): boolean => {
+  const { plan, queues, maxConcurrency } = context;
+  const round = context.input.batchSize * maxConcurrency;
+  return (
+    (plan === 'whenLow' && queues.ahead.length < round && countHeld(queues) < 2 * round) ||
+    (plan === 'whenQuiet' && isQuiet(context))
+  );
+};
 
 /** Nothing waits and nothing is under way; only retries, later. */
 export const onlyRetriesAreLeft = ({ queues, workers }: CoordinatorContext): boolean =>

@@ -48,6 +48,11 @@ export function countWaiting(queues: Queues): number {
   return queues.begun.length + queues.ahead.length;
 }
 
+/** Pages that wait, for a worker or for their retry. */
+export function countHeld(queues: Queues): number {
+  return queues.delayed.reduce((sum, { pages }) => sum + pages.length, countWaiting(queues));
+}
+
 /**
  * Idle workers that may be given work: no more than `maxConcurrency` are ever busy. A worker above a lowered limit finishes
  * what it has and then rests.
