@@ -14,16 +14,16 @@ import type { Day } from './domain/slice.ts';
 import type { Listeners } from './listeners.ts';
 import { batchWorkerMachine } from './machines/batch-worker.ts';
 import { coordinatorMachine } from './machines/coordinator.ts';
-import type { CoordinatorEmitted, Ending } from './machines/coordinator-context.ts';
+import type { Ending } from './machines/coordinator-context.ts';
 import { countWaiting } from './machines/dispatch.ts';
 import type { ControlEvent, Fatal, HaltReason } from './machines/messages.ts';
 import { keysOf } from './machines/plan.ts';
 import type { Budget } from './machines/quota-window.ts';
-import type { RateLimiterEmitted } from './machines/rate-limiter.ts';
 import { createProgress, type ProgressTracker } from './progress.ts';
 import { actorClock } from './rate-limiter.ts';
+import { noteCoordinator, noteLimiter, observeCalls } from './sync-notes.ts';
 import type { Resources } from './sync-resources.ts';
-import type { Progress, QuotaEvent, RetryEvent, SyncEvents, SyncOptions } from './sync-types.ts';
+import type { Progress, SyncEvents, SyncOptions } from './sync-types.ts';
 
 const RETRY_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
 const CALL_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
@@ -84,6 +84,7 @@ export function startExecution(
     void work.finally(() => leftBehind.delete(work)).catch(() => undefined);
   };
 
+  const watchers = { figures, listeners, telemetry };
   const observer = observeCalls(figures, telemetry);
   const machine = machines.coordinator.provide({
     actors: {
@@ -156,10 +157,10 @@ export function startExecution(
     // Without its limiter a run would wait for tokens for ever.
     limiter.actor.subscribe({ error: (error) => tell({ type: 'fail', fatal: bugIn(error) }) }),
     coordinator.on('*', (event) => {
-      noteCoordinator(event, { figures, catalogue, listeners, telemetry });
+      noteCoordinator(event, catalogue, watchers);
     }),
     limiter.actor.on('*', (event) => {
-      noteLimiter(event, scopes, { figures, listeners, telemetry });
+      noteLimiter(event, scopes, watchers);
     }),
   ];
   const ended = new Promise<Ending>((resolve, reject) => {
@@ -218,127 +219,6 @@ export function startExecution(
 function bugIn(error: unknown): Fatal {
   const reason = error instanceof Error ? error.message : String(error);
   return { code: 'INTERNAL', reason: `the rate limiter crashed: ${reason}` };
-}
-
-function observeCalls(figures: ProgressTracker, telemetry: Resources['telemetry']) {
-  return {
-    callStarted: (input: Parameters<Resources['telemetry']['callStarted']>[0]) => {
-      const span = telemetry.callStarted(input);
-      let inFlight = 0;
-      return {
-        sent(pages: number) {
-          figures.counters.httpCalls += 1;
-          figures.counters.apiCalls += pages;
-          inFlight = pages;
-          figures.counters.pagesInFlight += pages;
-          span.sent(pages);
-        },
-        page: span.page,
-        ended(outcome: Parameters<typeof span.ended>[0]) {
-          figures.counters.pagesInFlight -= inFlight;
-          span.ended(outcome);
-        },
-      };
-    },
-  };
-}
-
-interface Watchers {
-  readonly figures: ProgressTracker;
-  readonly listeners: Listeners<SyncEvents>;
-  readonly telemetry: Resources['telemetry'];
-}
-
-function noteCoordinator(
-  event: CoordinatorEmitted,
-  { figures, catalogue, listeners, telemetry }: Watchers & { catalogue: ReturnType<typeof createCatalogue> },
-): void {
-  const retry = (told: RetryEvent): void => {
-    telemetry.retried(told);
-    listeners.emit('retry', told);
-  };
-  switch (event.type) {
-    case 'page.committed': {
-      figures.counters.rows += event.rows;
-      const { next } = event;
-      if (next.kind === 'page') return;
-      const entry = catalogue.get(event.sliceId);
-      if (entry?.kind !== 'slice') return;
-      catalogue.remove(event.sliceId);
-      if (next.kind === 'again') return;
-      const { searchType, dataset, date } = entry.slice;
-      figures.sliceDone(date);
-      const { rows } = entry;
-      if (next.kind === 'failed') {
-        listeners.emit('slice', { searchType, dataset, date, status: 'failed', rows, reason: next.reason });
-      } else {
-        const status = next.kind === 'sealed' ? 'complete' : 'notPublished';
-        listeners.emit('slice', { searchType, dataset, date, status, rows });
-      }
-      return;
-    }
-    case 'page.failed': {
-      if (!event.final) return;
-      const entry = catalogue.get(event.sliceId);
-      if (entry?.kind !== 'slice') return;
-      catalogue.remove(event.sliceId);
-      const { searchType, dataset, date } = entry.slice;
-      figures.sliceDone(date);
-      listeners.emit('slice', { searchType, dataset, date, status: 'failed', rows: 0, reason: event.reason });
-      return;
-    }
-    case 'retry.scheduled':
-      figures.counters.retries += event.pages;
-      retry({ kind: 'pages', pages: event.pages, delayMs: event.delayMs });
-      return;
-    case 'call.failed':
-      figures.counters.retries += 1;
-      retry({ kind: 'call', reason: event.reason, inARow: event.inARow });
-      return;
-    case 'worker.restarted':
-      retry({ kind: 'worker', workerId: event.workerId });
-      return;
-    case 'database.away':
-      retry({ kind: 'database', reason: event.reason });
-      return;
-    case 'database.back':
-    case 'concurrency.changed':
-      return;
-  }
-}
-
-function noteLimiter(
-  event: RateLimiterEmitted,
-  scopes: readonly string[],
-  { figures, listeners, telemetry }: Watchers,
-): void {
-  const tell = (quota: QuotaEvent): void => {
-    telemetry.quota(quota);
-    listeners.emit('quota', quota);
-  };
-  // A shared limiter speaks of others' budgets, too.
-  const concerns = (...named: readonly string[]): boolean => named.some((scope) => scopes.includes(scope));
-  switch (event.type) {
-    case 'quota.used':
-      // Read off the limiter when progress is told, not counted.
-      return;
-    case 'quota.approaching':
-      if (concerns(event.scope)) {
-        tell({ kind: 'approaching', scope: event.scope, used: event.spent, limit: event.limit });
-      }
-      return;
-    case 'quota.refused':
-      if (!concerns(...event.scopes)) return;
-      figures.counters.quotaRefusals += 1;
-      tell({ kind: 'refused', quota: event.quota });
-      return;
-    case 'quota.lowered':
-      if (concerns(event.scope)) tell({ kind: 'lowered', scope: event.scope, limit: event.limit });
-      return;
-    case 'quota.cooling':
-      tell({ kind: 'cooling', quota: event.quota, coolingMs: event.coolingMs });
-      return;
-  }
 }
 
 function planFigures(config: Config, plan: PlanSummary) {

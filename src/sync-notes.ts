@@ -1,0 +1,131 @@
+/** Turns what the machines emit, and what calls report, into figures, events and telemetry. Decides nothing. */
+
+import type { Catalogue } from './actors/catalogue.ts';
+import type { CallObserver } from './actors/fetch-batch.ts';
+import type { Listeners } from './listeners.ts';
+import type { CoordinatorEmitted } from './machines/coordinator-context.ts';
+import type { AfterPage } from './machines/messages.ts';
+import type { RateLimiterEmitted } from './machines/rate-limiter.ts';
+import type { ProgressTracker } from './progress.ts';
+import type { QuotaEvent, RetryEvent, SyncEvents } from './sync-types.ts';
+import type { Telemetry } from './telemetry.ts';
+
+/** Counts calls and their pages while they are under way, and has each traced. */
+export function observeCalls(figures: ProgressTracker, telemetry: Telemetry): CallObserver {
+  return {
+    callStarted(input) {
+      const span = telemetry.callStarted(input);
+      let inFlight = 0;
+      return {
+        sent(pages) {
+          figures.counters.httpCalls += 1;
+          figures.counters.apiCalls += pages;
+          inFlight = pages;
+          figures.counters.pagesInFlight += pages;
+          span.sent(pages);
+        },
+        page: span.page,
+        ended(outcome) {
+          figures.counters.pagesInFlight -= inFlight;
+          span.ended(outcome);
+        },
+      };
+    },
+  };
+}
+
+/** Whoever wants to know what the machines do. */
+export interface Watchers {
+  readonly figures: ProgressTracker;
+  readonly listeners: Listeners<SyncEvents>;
+  readonly telemetry: Telemetry;
+}
+
+/** The coordinator's facts, as figures and events. A slice that has ended leaves the catalogue. */
+export function noteCoordinator(event: CoordinatorEmitted, catalogue: Catalogue, watchers: Watchers): void {
+  const { figures, listeners, telemetry } = watchers;
+  const retry = (told: RetryEvent): void => {
+    telemetry.retried(told);
+    listeners.emit('retry', told);
+  };
+  switch (event.type) {
+    case 'page.committed':
+      figures.counters.rows += event.rows;
+      noteSliceEnd(event.sliceId, event.next, catalogue, watchers);
+      return;
+    case 'page.failed':
+      if (event.final)
+        noteSliceEnd(event.sliceId, { kind: 'failed', reason: event.reason }, catalogue, watchers);
+      return;
+    case 'retry.scheduled':
+      figures.counters.retries += event.pages;
+      retry({ kind: 'pages', pages: event.pages, delayMs: event.delayMs });
+      return;
+    case 'call.failed':
+      figures.counters.retries += 1;
+      retry({ kind: 'call', reason: event.reason, inARow: event.inARow });
+      return;
+    case 'worker.restarted':
+      retry({ kind: 'worker', workerId: event.workerId });
+      return;
+    case 'database.away':
+      retry({ kind: 'database', reason: event.reason });
+      return;
+    case 'database.back':
+    case 'concurrency.changed':
+      return;
+  }
+}
+
+function noteSliceEnd(sliceId: string, next: AfterPage, catalogue: Catalogue, watchers: Watchers): void {
+  if (next.kind === 'page') return;
+  const entry = catalogue.get(sliceId);
+  if (entry?.kind !== 'slice') return;
+  catalogue.remove(sliceId);
+  // It goes on under another id.
+  if (next.kind === 'again') return;
+  const { searchType, dataset, date } = entry.slice;
+  watchers.figures.sliceDone(date);
+  const slice = { searchType, dataset, date, rows: entry.rows };
+  watchers.listeners.emit(
+    'slice',
+    next.kind === 'failed'
+      ? { ...slice, status: 'failed', reason: next.reason }
+      : { ...slice, status: next.kind === 'sealed' ? 'complete' : 'notPublished' },
+  );
+}
+
+/** The limiter's facts, as far as they are of this run's scopes. */
+export function noteLimiter(
+  event: RateLimiterEmitted,
+  scopes: readonly string[],
+  { figures, listeners, telemetry }: Watchers,
+): void {
+  const tell = (quota: QuotaEvent): void => {
+    telemetry.quota(quota);
+    listeners.emit('quota', quota);
+  };
+  // A shared limiter speaks of others' budgets, too.
+  const concerns = (...named: readonly string[]): boolean => named.some((scope) => scopes.includes(scope));
+  switch (event.type) {
+    case 'quota.used':
+      // Read off the limiter when progress is told, not counted.
+      return;
+    case 'quota.approaching':
+      if (concerns(event.scope)) {
+        tell({ kind: 'approaching', scope: event.scope, used: event.spent, limit: event.limit });
+      }
+      return;
+    case 'quota.refused':
+      if (!concerns(...event.scopes)) return;
+      figures.counters.quotaRefusals += 1;
+      tell({ kind: 'refused', quota: event.quota });
+      return;
+    case 'quota.lowered':
+      if (concerns(event.scope)) tell({ kind: 'lowered', scope: event.scope, limit: event.limit });
+      return;
+    case 'quota.cooling':
+      tell({ kind: 'cooling', quota: event.quota, coolingMs: event.coolingMs });
+      return;
+  }
+}
