@@ -95,7 +95,7 @@ export const coordinatorSetup = setup({
       event.outcome.kind === 'databaseAway' &&
       slotOf(context, event) !== undefined,
     planFailedFatally: ({ event }) => event.type === 'plan.failed' && event.outcome.kind === 'fatal',
-    noProbeIsLeft: ({ context }) => context.probes >= context.input.maxDatabaseProbes,
+    noProbeIsLeft: ({ context }) => context.probes + 1 >= context.input.maxDatabaseProbes,
     workerCrashed: ({ context, event }) => crashedSlot(context, event) !== undefined,
     mayRespawn: ({ context, event }) =>
       reapedSlot(context, event) !== undefined && context.restarts < context.input.maxWorkerRestarts,

@@ -128,6 +128,8 @@ export class MachineSystem {
   /** The plan answers at once; switch off to answer by `supply`. */
   planAnswers = true;
   supplied = 0;
+  /** So many of the next calls throw as they start. */
+  throwingCalls = 0;
   readonly #slices: number;
   readonly #planChunk: number;
   #sendPlan: (pages: readonly Page[], more: 'whenLow' | 'none') => void = () => {};
@@ -167,6 +169,10 @@ export class MachineSystem {
 
   #machine() {
     const fetchBatch = fromCallback<CallOrder, FetchBatchInput>(({ input, sendBack, receive }) => {
+      if (this.throwingCalls > 0) {
+        this.throwingCalls -= 1;
+        throw new Error('a bug in fetchBatch');
+      }
       const call = new Call(input, sendBack);
       this.calls.push(call);
       receive(() => {
@@ -227,8 +233,9 @@ export class MachineSystem {
     return worker !== undefined && 'value' in worker ? worker.value : undefined;
   }
 
-  /** A bug in the worker, wherever it is: reading the event throws. */
+  /** A bug in the worker, wherever it is: reading the event throws. Nobody listens to its call any more. */
   crash(workerId: string): void {
+    for (const call of this.open) if (call.input.workerId === workerId) call.ended = true;
     const poison = { type: 'tokens.granted' };
     for (const key of ['requestId', 'leaseId', 'tokens']) {
       Object.defineProperty(poison, key, {
