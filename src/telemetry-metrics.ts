@@ -96,6 +96,11 @@ export function observeGauges(meter: Meter, property: Attributes, read: () => Ga
   };
   meter.addBatchObservableCallback(callback, gauges);
   return () => {
-    last ??= read();
+    try {
+      last ??= read();
+    } catch {
+      // The run is over, whatever its state: no gauge is worth an error then.
+      meter.removeBatchObservableCallback(callback, gauges);
+    }
   };
 }

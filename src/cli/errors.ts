@@ -2,6 +2,8 @@ import { CommanderError } from 'commander';
 import { LongtailError } from '../errors.ts';
 import { EXIT, type ExitCode, exitCodeOfError } from './exit-code.ts';
 
+const FRAMES_TOLD = 6;
+
 /** Wrong use of the command line; `nextStep` is a whole sentence. */
 export function usageError(message: string, nextStep: string): LongtailError {
   return new LongtailError('BAD_OPTION', message, nextStep);
@@ -23,6 +25,13 @@ export function explain(error: unknown): { readonly code: ExitCode; readonly lin
       'What was written is whole: run it again. If it stays, report it with the output of --log-level debug.',
     ],
   };
+}
+
+/** For a bug hunt: where it was thrown, as `sync.js:12:3 < main.js:40:1`. No message, no folders. */
+export function framesOf(error: unknown): string {
+  const stack = error instanceof Error ? (error.stack ?? '') : '';
+  const places = [...stack.matchAll(/([^\s/\\(]+:\d+:\d+)\)?$/gm)].map(([, place = '']) => place);
+  return places.slice(0, FRAMES_TOLD).join(' < ');
 }
 
 function firstLine(text: string): string {

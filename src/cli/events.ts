@@ -1,6 +1,7 @@
 import type { HaltReason } from '../machines/messages.ts';
 import { scopeKindOf } from '../machines/quota-window.ts';
 import type { Progress, QuotaEvent, RetryEvent, SliceEvent } from '../sync-types.ts';
+import { framesOf } from './errors.ts';
 import type { LogEntry } from './log.ts';
 import { counted, roughDuration } from './render.ts';
 
@@ -75,6 +76,21 @@ export function stateEntry(state: string, before: string | undefined): LogEntry 
     level: top === before?.split('.')[0] ? 'debug' : 'info',
     name: 'run.state',
     fields: { state },
+  };
+}
+
+/** The run broke off. That it did is told anyway; this is for whoever has to find out why. */
+export function brokenEntry(error: unknown): LogEntry {
+  const { name, message, cause } = error instanceof Error ? error : new Error(String(error));
+  return {
+    level: 'debug',
+    name: 'run.broken',
+    fields: {
+      error: name,
+      message,
+      cause: cause instanceof Error ? cause.message : undefined,
+      at: framesOf(error),
+    },
   };
 }
 

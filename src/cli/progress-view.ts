@@ -87,8 +87,10 @@ function plainLine(progress: Progress, state: string): string {
 
 const percent = (share: number): string => `${Math.floor(share * 100)} %`;
 
-function quotaUsed({ quotaUsed: used, quotaLimit: limit }: Progress): string {
-  return limit === 0 ? 'quota unused' : `quota ${count(used)} of ${count(limit)}`;
+function quotaUsed({ quotaUsed: used, quotaLimit: limit, pagesInFlight, pagesWaiting }: Progress): string {
+  if (limit === 0) return 'quota unused';
+  const isWaiting = used >= limit && pagesInFlight === 0 && pagesWaiting > 0;
+  return `quota ${count(used)} of ${count(limit)}${isWaiting ? ' (waiting for more)' : ''}`;
 }
 
 function timeLeft(progress: Progress): string {

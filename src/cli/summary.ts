@@ -106,8 +106,20 @@ const WHEN = {
   daily: 'tomorrow, after midnight Pacific time',
 } as const;
 
+/** A run that broke off before it had figures of its own. */
+export function brokenOff(
+  known: Pick<RunFigures, 'siteUrl' | 'from' | 'to' | 'durationMs' | 'peakRssBytes'>,
+  planned: number,
+): JsonFigures {
+  const slices = { planned, complete: 0, failed: 0, empty: 0 };
+  const nothing = { rows: 0, apiCalls: 0, httpCalls: 0, retries: 0, quotaRefusals: 0, failures: [] };
+  return { status: 'failed', haltReason: null, slices, ...known, ...nothing };
+}
+
+type JsonFigures = RunFigures & Pick<Outcome, 'status' | 'haltReason'>;
+
 /** The contract with scripts: these fields and no others. */
-export function jsonOf(outcome: Outcome): string {
+export function jsonOf(outcome: JsonFigures): string {
   const { status, siteUrl, from, to, slices, rows, apiCalls, httpCalls, retries, quotaRefusals } = outcome;
   const { durationMs, peakRssBytes, haltReason } = outcome;
   const { planned, complete, failed, empty } = slices;

@@ -1,10 +1,12 @@
 /** `longtail sync`: runs one synchronisation and says how it went. */
+import { readConfig } from '../config.ts';
 import { pacificDay } from '../domain/day.ts';
+import { keysOf } from '../machines/plan.ts';
 import { createSync } from '../sync.ts';
 import type { Outcome, Sync, SyncOptions } from '../sync-types.ts';
 import { type CommandDatabase, namedDatabase, openDatabase } from './database.ts';
 import { usageError } from './errors.ts';
-import { progressEntry, quotaEntry, retryEntry, sliceEntry, stateEntry } from './events.ts';
+import { brokenEntry, progressEntry, quotaEntry, retryEntry, sliceEntry, stateEntry } from './events.ts';
 import { EXIT, exitCodeOfOutcome } from './exit-code.ts';
 import { createLog, type Log } from './log.ts';
 import { checkRange, readAccess } from './options.ts';
@@ -12,7 +14,7 @@ import { startTelemetry } from './otel.ts';
 import type { Output } from './output.ts';
 import { createProgressView } from './progress-view.ts';
 import type { Session } from './session.ts';
-import { describeDryRun, jsonOf, type Paint, summarise } from './summary.ts';
+import { brokenOff, describeDryRun, jsonOf, type Paint, summarise } from './summary.ts';
 import type { SyncFlags } from './sync.ts';
 
 /** After a signal, the way out is short. */
@@ -23,19 +25,38 @@ const TELEMETRY_MS = 5_000;
 /** @throws LongtailError for wrong options and a broken environment. */
 export async function runSync(flags: SyncFlags, session: Session): Promise<void> {
   const { env, output, clock } = session;
-  const { site } = flags;
+  const { site, json } = flags;
   if (site === undefined) {
     throw usageError(
       'No property is given.',
       `For example: --site sc-domain:example.com (${session.self} sites lists yours).`,
     );
   }
-  const note = checkRange(flags, pacificDay(clock.now()));
+  const startedAtMs = clock.now();
+  const today = pacificDay(startedAtMs);
+  const note = checkRange(flags, today);
   const options = syncOptions(site, flags, env);
-  // Before anything is started: a URL of a wrong form should not cost a database server's start.
+  // Before anything is started: wrong use should not cost a database server's start.
+  const config = readConfig(options, today);
   namedDatabase(flags.databaseUrl, env);
   if (note !== undefined) output.note(note);
+  const log = createLog({ level: flags.logLevel, clock, write: output.note });
+  try {
+    await openAndRun(flags, options, session, log);
+  } catch (error) {
+    log(brokenEntry(error));
+    if (json === true && flags.dryRun !== true) {
+      const { siteUrl, from, to } = config;
+      const durationMs = clock.now() - startedAtMs;
+      const peakRssBytes = process.resourceUsage().maxRSS * 1_024;
+      const figures = brokenOff({ siteUrl, from, to, durationMs, peakRssBytes }, keysOf(config).length);
+      output.print(jsonOf(figures));
+    }
+    throw error;
+  }
+}
 
+async function openAndRun(flags: SyncFlags, options: SyncOptions, session: Session, log: Log): Promise<void> {
   const { signal, asked } = session.catchSignals();
   const database = await Promise.race([openDatabase(flags.databaseUrl, session), asked]);
   // Halted before anything began; the server that is still starting ends with this process.
@@ -46,8 +67,8 @@ export async function runSync(flags: SyncFlags, session: Session): Promise<void>
   try {
     tell =
       flags.dryRun === true
-        ? await planOf(sync, flags, output)
-        : await outcomeOf(sync, flags, database, session, signal);
+        ? await planOf(sync, flags, session.output)
+        : await outcomeOf(sync, flags, database, session, log, signal);
   } finally {
     // The gauges are read for the last time before they are gone.
     await telemetry.end(signal.aborted ? INTERRUPTED_CLOSE_MS : TELEMETRY_MS);
@@ -69,10 +90,10 @@ async function outcomeOf(
   { json, logLevel }: SyncFlags,
   database: CommandDatabase,
   session: Session,
+  log: Log,
   signal: AbortSignal,
 ): Promise<() => void> {
-  const { output, clock } = session;
-  const log = createLog({ level: logLevel, clock, write: output.note });
+  const { output } = session;
   const outcome = await follow(sync, session, log, { signal, bar: logLevel === undefined });
   session.endWith(exitCodeOfOutcome(outcome));
   const result = json === true ? jsonOf(outcome) : undefined;

@@ -94,7 +94,11 @@ export function registerSync(program: Command, session: Session): void {
     .optionsGroup('Output:')
     .option('--dry-run', 'only say what would be fetched')
     .option('--json', 'end with one JSON object on standard output')
-    .option('--log-level <level>', 'log to standard error: error, warn, info, debug, trace', readLogLevel)
+    .option(
+      '--log-level <level>',
+      'log lines in place of the bar: error, warn, info, debug, trace',
+      readLogLevel,
+    )
     .addHelpText('after', help(session.self))
     .action(async (flags: SyncFlags) => {
       // Most of longtail hangs on this: help and wrong use should not wait for it.

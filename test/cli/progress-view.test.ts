@@ -95,6 +95,12 @@ describe('without a terminal', () => {
     expect(notes[2]).toMatch(/^Halting: 15 of 31 days/);
   });
 
+  it('says when it is the quota that is waited for', () => {
+    const { view, notes } = fixture({ isTerminal: false });
+    view.update({ ...PROGRESS, quotaUsed: 60, quotaLimit: 60, pagesInFlight: 0, pagesWaiting: 3 });
+    expect(notes[0]).toContain('quota 60 of 60 (waiting for more)');
+  });
+
   it('does not repeat itself while nothing changes', () => {
     const { view, notes, wait } = fixture({ isTerminal: false });
     for (let line = 0; line < 5; line += 1) {

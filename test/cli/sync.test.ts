@@ -148,11 +148,19 @@ describe('a run', () => {
 
   it('without a database ends with 1, in two lines without the password', async () => {
     const url = 'postgres://me:my-pass-word@127.0.0.1:1/none';
-    const finished = await run(arguments_('--database-url', url, '--log-level', 'error'), options());
+    const finished = await run(arguments_('--database-url', url, '--json'), options());
     expect(finished.code).toBe(1);
     expectClean(finished);
     expect(finished.stderr).not.toContain('my-pass-word');
     expect(finished.stderr.trimEnd().split('\n')).toHaveLength(2);
+    expect(lastLineOf(finished.stdout)).toMatchObject({
+      status: 'failed',
+      slices: { planned: SLICES },
+      rows: 0,
+    });
+    const debug = await run(arguments_('--database-url', url, '--log-level', 'debug'), options());
+    expect(debug.stderr).toMatch(/ debug run\.broken error=LongtailError message=".*" .*at="\S+:\d+:\d+ < /);
+    expectClean(debug);
   });
 
   it('is quiet when nobody reads its output', async () => {
