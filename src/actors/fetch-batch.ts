@@ -60,14 +60,9 @@ export function createFetchBatch(ports: FetchBatchPorts) {
     const report: Report = (event) => {
       if (listening) sendBack(event);
     };
-    const ended = fetchBatch(ports, input, signal, report).then(
-      (outcome) => report({ type: 'call.ended', outcome, chance: ports.clock.random() }),
-      (error: unknown) => {
-        const reason = error instanceof Error ? error.message : String(error);
-        const outcome: CallOutcome = { kind: 'fatal', fatal: { code: 'INTERNAL', reason } };
-        report({ type: 'call.ended', outcome, chance: 0 });
-      },
-    );
+    const ended = fetchBatch(ports, input, signal, report).then((outcome) => {
+      report({ type: 'call.ended', outcome, chance: ports.clock.random() });
+    });
     ports.calls.add(input.workerId, { abort: () => controller.abort(), ended });
     // The worker is gone (crashed and stopped, or the run is over): nobody listens, and nothing may go on.
     return () => {
@@ -84,7 +79,7 @@ interface PendingPage {
   settled: boolean;
 }
 
-/** @returns how the call ended; pages and tokens were reported before. */
+/** How the call ended; pages and tokens were reported before. Never rejects: a bug in here ends the run, with its reason. */
 async function fetchBatch(
   ports: FetchBatchPorts,
   input: FetchBatchInput,
@@ -93,7 +88,7 @@ async function fetchBatch(
 ): Promise<CallOutcome> {
   const observation = ports.observer.callStarted(input);
   const call = new BatchCall(ports, input, signal, report, observation);
-  const outcome = await call.run();
+  const outcome = await call.run().catch((error: unknown) => call.broke(error));
   observation.ended(outcome);
   return outcome;
 }
@@ -104,7 +99,7 @@ class BatchCall {
   readonly #signal: AbortSignal;
   readonly #report: Report;
   readonly #observation: CallObservation;
-  readonly #pages: readonly PendingPage[];
+  #pages: readonly PendingPage[] = [];
   /** The commit under way: one at a time, while the next page is read. */
   #commit: Promise<void> = Promise.resolve();
   /** What ends the call before its answer does. */
@@ -123,16 +118,16 @@ class BatchCall {
     this.#signal = signal;
     this.#report = report;
     this.#observation = observation;
-    this.#pages = input.pages.map((page) => {
-      const entry = ports.catalogue.get(page.sliceId);
-      if (entry === undefined) throw new Error(`slice ${page.sliceId} is not in the catalogue`);
-      return { page, entry, settled: false };
-    });
   }
 
   async run(): Promise<CallOutcome> {
-    const { store, auth } = this.#ports;
-    const { leaseId, scopes } = this.#input;
+    const { store, auth, catalogue } = this.#ports;
+    const { leaseId, scopes, pages } = this.#input;
+    this.#pages = pages.map((page) => {
+      const entry = catalogue.get(page.sliceId);
+      if (entry === undefined) throw new Error(`slice ${page.sliceId} is not in the catalogue`);
+      return { page, entry, settled: false };
+    });
     // The lease is in the database before the first byte leaves: a run that dies is counted by the next one.
     const leased = await store.recordLease({ leaseId, scopes, tokens: this.#pages.length });
     if (leased.kind !== 'ok') return this.#unsent(databaseOutcome(leased));
@@ -149,6 +144,18 @@ class BatchCall {
     await this.#commit;
     this.#settleRest(end);
     return this.#stop ?? (await this.#outcomeOf(end, token.token));
+  }
+
+  /** A bug: nothing of the call may go on, and no token stays out. */
+  async broke(error: unknown): Promise<CallOutcome> {
+    await this.#commit.catch(() => undefined);
+    const open = this.#input.pages.length - this.#pages.filter(({ settled }) => settled).length;
+    if (open > 0 && !this.#sent) this.#report({ type: 'call.unsent', tokens: open });
+    else if (open > 0) {
+      this.#report({ type: 'call.settled', tokens: open, accepted: 0, graceMs: this.#ports.graceMs });
+    }
+    const reason = error instanceof Error ? error.message : String(error);
+    return { kind: 'fatal', fatal: { code: 'INTERNAL', reason } };
   }
 
   async #fetch(accessToken: string): Promise<CallEnd | undefined> {
@@ -191,7 +198,10 @@ class BatchCall {
       case 'ok':
         this.#ports.auth.succeeded(token);
         await this.#commit;
-        if (this.#stop === undefined) this.#commit = this.#commitPage(pending, outcome.answer);
+        if (this.#stop !== undefined) return;
+        this.#commit = this.#commitPage(pending, outcome.answer);
+        // It is awaited before the next commit; a bug in it must not be an unhandled rejection until then.
+        this.#commit.catch(() => undefined);
         return;
       case 'quota':
         this.#tell(pending, { kind: 'refused', quota: outcome.quota, retryAfterMs: outcome.retryAfterMs });
