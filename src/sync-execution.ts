@@ -47,8 +47,11 @@ export interface Execution {
   resume(): void;
   setConcurrency(maxConcurrency: number): void;
   progress(): Progress;
-  /** Aborts and waits for what is under way, at most `deadlineMs`. Resolves whether all of it ended. */
-  quiesce(deadlineMs: number): Promise<boolean>;
+  /**
+   * Aborts and waits for what is under way, no longer than is left of the halt's deadline: the machines have waited for
+   * most of it. Resolves whether all of it ended.
+   */
+  quiesce(): Promise<boolean>;
 }
 
 /** What a run needs of what is held open. */
@@ -79,6 +82,7 @@ export function startExecution(
   const figures = createProgress(clock);
   const scope = new AbortController();
   const leftBehind = new Set<Promise<unknown>>();
+  let haltingSince: number | undefined;
   const background = (work: Promise<unknown>): void => {
     leftBehind.add(work);
     void work.finally(() => leftBehind.delete(work)).catch(() => undefined);
@@ -165,7 +169,10 @@ export function startExecution(
   ];
   const ended = new Promise<Ending>((resolve, reject) => {
     coordinator.subscribe({
-      next: () => tellProgress.soon(),
+      next: (snapshot) => {
+        if (snapshot.matches('halting')) haltingSince ??= clock.now();
+        tellProgress.soon();
+      },
       error: reject,
       complete: () => {
         const { output } = coordinator.getSnapshot();
@@ -204,8 +211,9 @@ export function startExecution(
     resume: () => tell({ type: 'resume' }),
     setConcurrency: (maxConcurrency) => tell({ type: 'concurrency.change', maxConcurrency }),
     progress,
-    async quiesce(deadlineMs) {
+    async quiesce() {
       scope.abort();
+      const deadlineMs = Math.max(0, (haltingSince ?? clock.now()) + config.haltDeadlineMs - clock.now());
       const quiet = Promise.all([calls.endAll(), Promise.allSettled([...leftBehind])]).then(() => true);
       let timer: unknown;
       const late = new Promise<boolean>((resolve) => {

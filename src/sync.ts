@@ -7,6 +7,7 @@
 import { type Config, MOST_CONCURRENCY, readConfig } from './config.ts';
 import { analyze, cleanUp } from './db/cleanup.ts';
 import { readPropertyCoverage } from './db/coverage.ts';
+import { toFailure } from './db/failure.ts';
 import { readOutcome } from './db/outcome.ts';
 import { finishRun } from './db/run.ts';
 import { type Clock, systemClock } from './domain/clock.ts';
@@ -106,16 +107,33 @@ class PropertySync implements Sync {
       );
       try {
         const ending = await execution.ended;
-        await execution.quiesce(this.#config.haltDeadlineMs);
-        return await this.#conclude(ending, resources, execution, startedAt);
+        const isQuiet = await execution.quiesce();
+        // A commit that hangs holds the run's row: whoever takes the property next writes down how this run ended.
+        if (isQuiet) {
+          await this.#patiently(() => finishRun(resources.database.sql, resources.run, endOf(ending)));
+        }
+        return await this.#patiently(() => this.#conclude(ending, resources, execution, startedAt));
       } catch (error) {
         resources.telemetry.runThrew(error);
-        await execution.quiesce(this.#config.haltDeadlineMs);
+        await execution.quiesce();
         throw error;
       }
     } finally {
       await resources.close();
     }
+  }
+
+  /** All that a run has done is written: a connection that is cut at its very end must not make a failure of it. */
+  async #patiently<T>(work: () => Promise<T>): Promise<T> {
+    for (const delayMs of [250, 500, 1_000, 2_000, 4_000]) {
+      try {
+        return await work();
+      } catch (error) {
+        if (this.#isHalting || !isAway(error)) throw error;
+        await new Promise<void>((resolve) => this.#clock.setTimeout(resolve, delayMs));
+      }
+    }
+    return await work();
   }
 
   #enterRunning(execution: Execution): void {
@@ -127,7 +145,7 @@ class PropertySync implements Sync {
     if (before.halt !== undefined) execution.halt(before.halt);
   }
 
-  /** Writes down how it ended, tidies, and reads the figures from the tables. */
+  /** Tidies, and reads the figures from the tables. */
   async #conclude(
     ending: Ending,
     resources: Resources,
@@ -136,7 +154,6 @@ class PropertySync implements Sync {
   ): Promise<Outcome> {
     const { run, telemetry, database, auth } = resources;
     const { counters } = execution.figures;
-    await finishRun(database.sql, run, endOf(ending));
     if (ending.status === 'complete' || ending.status === 'completeWithFailures') {
       await cleanUp(database.sql, run.propertyId, () => this.#isHalting);
       if (counters.rows > 0) await analyze(database.sql);
@@ -232,6 +249,12 @@ class PropertySync implements Sync {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** Whether the database may answer when it is asked again. */
+function isAway(error: unknown): boolean {
+  if (error instanceof LongtailError) return error.code === 'DATABASE_UNAVAILABLE';
+  return toFailure(error)?.kind === 'databaseAway';
 }
 
 function outcomeOf(ending: Ending, figures: RunFigures, serviceAccountEmail: string | undefined): Outcome {

@@ -1,5 +1,6 @@
 import postgres from 'postgres';
 import { expect, test } from 'vitest';
+import { migrate } from '../../src/db/migrate.ts';
 import { createSync } from '../../src/sync.ts';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
@@ -103,4 +104,31 @@ test('the property taken over while the connection was gone: the old run ends, a
   const [held] =
     await database.sql`select count(*)::int as complete from longtail.slice where status = 'complete'`;
   expect(held?.complete).toBe(slices);
+});
+
+test('a commit that hangs does not hold up a halt beyond its deadline', async () => {
+  const days = settledDays(6);
+  await using emulator = await emulate({ rowsPerDay: 60 });
+  await using database = await testDatabase();
+  await migrate(database.url);
+  const settings = options(database.url, emulator, days, { datasets, haltDeadlineMs: 500 });
+  await using sync = createSync(settings);
+  await database.sql.begin(async (tx) => {
+    await tx`lock table longtail.fact in access exclusive mode`;
+    const running = sync.run();
+    await until(async () => {
+      const waiting = await database.sql`
+        select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+      return waiting.length > 0;
+    }, 'a commit waits for the table');
+    const askedAtMs = Date.now();
+    await sync.halt();
+    // The commit itself would wait for ten seconds.
+    expect(Date.now() - askedAtMs).toBeLessThan(5_000);
+    expect(await running).toMatchObject({ status: 'halted', slices: { complete: 0 } });
+  });
+  await using rest = createSync(settings);
+  expect(await rest.run()).toMatchObject({ status: 'complete', slices: { complete: 12 } });
+  expect(await differences(database.sql, emulator, { ...web, days })).toEqual([]);
+  expect(await ledgerProblems(database.sql)).toEqual([]);
 });
