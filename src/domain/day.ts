@@ -31,14 +31,17 @@ export function daysNewestFirst(from: Day, to: Day): Day[] {
   return days;
 }
 
+/** Made once: making one takes longer than using it a hundred times. */
+const PACIFIC = new Intl.DateTimeFormat('en-CA', {
+  timeZone: 'America/Los_Angeles',
+  year: 'numeric',
+  month: '2-digit',
+  day: '2-digit',
+});
+
 /** The calendar day in California at an instant: Search Console's days are Pacific days. */
 export function pacificDay(epochMs: number): Day {
-  return new Intl.DateTimeFormat('en-CA', {
-    timeZone: 'America/Los_Angeles',
-    year: 'numeric',
-    month: '2-digit',
-    day: '2-digit',
-  }).format(new Date(epochMs));
+  return PACIFIC.format(new Date(epochMs));
 }
 
 /** The oldest day that Google still has on `today`: the same day of the month, 16 months earlier, or that month's last. */
