@@ -1,0 +1,92 @@
+/**
+ * A quota of 60 requests a minute and 120 requests, in real time: `npm run build && node scripts/quota-proof.ts`. Prints,
+ * for each way to run it, a line and, at the end, all of it as JSON: refusals, the most requests that any 60 seconds
+ * held at the emulator, and the time beside the shortest possible. About four minutes.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { end, seconds, startEmulatorProcess, startServer, startSync } from './support/proof.ts';
+
+const QUOTA = 60;
+/** And the calendar: 120 requests. */
+const DAYS = 119;
+const MINUTE_MS = 60_000;
+
+type Break = 'none' | 'kill while it waits' | 'kill in a call' | 'SIGINT while it waits' | 'SIGINT in a call';
+
+interface Case {
+  readonly name: string;
+  readonly batchSize: number;
+  readonly latencyMs: number;
+  readonly interruption: Break;
+}
+
+const CASES: readonly Case[] = [
+  { name: 'batches of 50', batchSize: 50, latencyMs: 200, interruption: 'none' },
+  { name: 'batches of 100', batchSize: 100, latencyMs: 200, interruption: 'none' },
+  {
+    name: 'batches of 50, killed while it waits',
+    batchSize: 50,
+    latencyMs: 200,
+    interruption: 'kill while it waits',
+  },
+  {
+    name: 'batches of 50, killed in a call',
+    batchSize: 50,
+    latencyMs: 3_000,
+    interruption: 'kill in a call',
+  },
+  {
+    name: 'batches of 50, SIGINT while it waits',
+    batchSize: 50,
+    latencyMs: 200,
+    interruption: 'SIGINT while it waits',
+  },
+  {
+    name: 'batches of 50, SIGINT in a call',
+    batchSize: 50,
+    latencyMs: 3_000,
+    interruption: 'SIGINT in a call',
+  },
+];
+
+await using server = await startServer();
+const figures = await Promise.all(CASES.map(prove));
+console.log(JSON.stringify({ quota: QUOTA, cases: figures }));
+process.exitCode = figures.every(({ refusals, widestMinute }) => refusals === 0 && widestMinute <= QUOTA)
+  ? 0
+  : 1;
+
+async function prove({ name, batchSize, latencyMs, interruption }: Case) {
+  const flags = ['--qpm', String(QUOTA), '--rows-per-day', '200', '--latency-ms', String(latencyMs)];
+  await using emulator = await startEmulatorProcess(...flags);
+  const databaseUrl = await server.database();
+  const start = () =>
+    startSync(
+      { databaseUrl, apiRoot: emulator.url, days: DAYS },
+      ...['--datasets', 'page', '--batch-size', String(batchSize), '--qpm', String(QUOTA)],
+    );
+  const arrived = async (count: number): Promise<void> => {
+    while ((await emulator.counters()).apiCalls < count) await sleep(20);
+  };
+  let run = start();
+  if (interruption !== 'none') {
+    // The calendar, then all that the quota has left.
+    await arrived(interruption.endsWith('waits') ? QUOTA : 2);
+    await sleep(interruption.endsWith('waits') ? 10_000 : 1_000);
+    await end(run.child, interruption.startsWith('kill') ? 'SIGKILL' : 'SIGINT');
+    run = start();
+  }
+  const { code, outcome } = await run.ended;
+  if (code !== 0 || outcome?.status !== 'complete') throw new Error(`${name}: ${JSON.stringify(outcome)}`);
+  const { refusals, maxInAnyWindow: widestMinute, apiCalls } = await emulator.counters();
+  const times = (await emulator.requests()).map(({ arrivedAtMs }) => arrivedAtMs);
+  const tookMs = Math.max(...times) - Math.min(...times);
+  // The first minute's worth goes out at once; requests that an interruption lost have to be made again.
+  const shortestMs = Math.floor((apiCalls - 1) / QUOTA) * MINUTE_MS;
+  const overhead = tookMs / shortestMs - 1;
+  console.log(
+    `${name}: ${apiCalls} requests, ${refusals} refusals, at most ${widestMinute} in any minute, ` +
+      `${seconds(tookMs)} from first to last (shortest ${seconds(shortestMs)}, +${(overhead * 100).toFixed(1)} %)`,
+  );
+  return { name, batchSize, apiCalls, refusals, widestMinute, tookMs, shortestMs, overhead };
+}

@@ -1,0 +1,121 @@
+/** What the proofs share: a PostgreSQL of their own, emulators and `longtail sync` as processes. The build must be there. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import postgres from 'postgres';
+import { startEmbedded } from '../../src/db/embedded.ts';
+import { addDays, pacificDay } from '../../src/domain/day.ts';
+import type { EmulatorCounters, RequestRecord } from '../../src/emulator/index.ts';
+
+const checkout = fileURLToPath(new URL('../..', import.meta.url));
+const command = join(checkout, 'bin/longtail.js');
+export const SITE = 'sc-domain:example.com';
+
+/** A PostgreSQL in a temporary folder; `database` makes an empty one on it. All of it is gone afterwards. */
+export async function startServer() {
+  const folder = await mkdtemp(join(tmpdir(), 'longtail-proof-'));
+  // Where root runs this, another account runs the server.
+  await chmod(folder, 0o755);
+  const server = await startEmbedded({
+    directory: join(folder, 'data'),
+    sharedDirectory: join(folder, 'shared'),
+  });
+  const admin = postgres(server.url, { max: 1, onnotice: () => undefined });
+  let count = 0;
+  return {
+    async database(): Promise<string> {
+      count += 1;
+      await admin.unsafe(`create database proof_${count}`);
+      const url = new URL(server.url);
+      url.pathname = `/proof_${count}`;
+      return url.href;
+    },
+    async [Symbol.asyncDispose](): Promise<void> {
+      await admin.end({ timeout: 1 });
+      await server.close();
+      await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+    },
+  };
+}
+
+/** `longtail emulator`, in a process of its own. */
+export async function startEmulatorProcess(...args: readonly string[]) {
+  const child = spawn(process.execPath, [command, 'emulator', '--port', '0', ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const lines = createInterface({ input: child.stdout });
+  const url = await new Promise<string>((resolve, reject) => {
+    child.once('exit', () => reject(new Error('the emulator did not start')));
+    lines.on('line', (line) => {
+      const [found] = /http:\/\/\S+/.exec(line) ?? [];
+      if (found !== undefined) resolve(found);
+    });
+  });
+  const ask = async (path: string): Promise<unknown> => (await fetch(`${url}__emulator/${path}`)).json();
+  return {
+    url,
+    // The emulator's own types, as JSON.
+    counters: async () => (await ask('stats')) as EmulatorCounters,
+    requests: async () => (await ask('requests?last=100000')) as RequestRecord[],
+    async [Symbol.asyncDispose](): Promise<void> {
+      await end(child, 'SIGKILL');
+    },
+  };
+}
+
+export interface SyncRun {
+  readonly child: ChildProcess;
+  /** The exit code, and the object that `--json` prints. */
+  readonly ended: Promise<{ readonly code: number | null; readonly outcome: Outcome | undefined }>;
+}
+
+/** What the proofs read of `--json`. */
+export interface Outcome {
+  readonly status: string;
+  readonly rows: number;
+  readonly apiCalls: number;
+  readonly quotaRefusals: number;
+  readonly durationMs: number;
+  readonly peakRssBytes: number;
+}
+
+/** `longtail sync` of the newest `days` final days. */
+export function startSync(
+  target: { readonly databaseUrl: string; readonly apiRoot: string; readonly days: number },
+  ...args: readonly string[]
+): SyncRun {
+  // A day of slack: the run may begin before midnight in California and be told of the next day after it.
+  const to = addDays(pacificDay(Date.now()), -4);
+  const range = ['--from', addDays(to, 1 - target.days), '--to', to];
+  const child = spawn(
+    process.execPath,
+    [
+      ...[command, 'sync', '--site', SITE, ...range, '--json'],
+      ...['--database-url', target.databaseUrl, '--api-root', target.apiRoot, ...args],
+    ],
+    {
+      stdio: ['ignore', 'pipe', 'ignore'],
+      env: { PATH: process.env.PATH, LONGTAIL_ACCESS_TOKEN: 'a-token' },
+    },
+  );
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (piece: string) => (text += piece));
+  const ended = once(child, 'close').then(([code]) => {
+    const last = text.trim().split('\n').at(-1) ?? '';
+    return { code, outcome: last === '' ? undefined : JSON.parse(last) };
+  });
+  return { child, ended };
+}
+
+export async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill(signal);
+  await exited;
+}
+
+export const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`;
