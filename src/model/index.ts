@@ -14,5 +14,7 @@ export { type Exploration, type ExploreOptions, explore, type Violation } from '
 export { INVARIANTS, type Invariant } from './invariants.ts';
 export { DEFAULT_OPTIONS, type ModelOptions, RARE_KINDS, type RareKind, type Semantics } from './options.ts';
 export { createSystemModel, type SystemModel } from './system-model.ts';
+export { edgeTours } from './tours.ts';
 export { describePath, findBroken, walk } from './trace.ts';
+export type { Message } from './turn.ts';
 export type { Broken, History, PageFate, Timer, World, WorldEvent } from './world.ts';

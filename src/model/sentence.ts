@@ -1,10 +1,9 @@
 /** A message in a line that a person can read. */
-import type { AnyEventObject } from 'xstate';
 import type { Page } from '../machines/index.ts';
+import type { Message } from './turn.ts';
 import { pageKey } from './world.ts';
-import type { Address } from './xstate-internals.ts';
 
-export function sentence(from: Address | undefined, to: Address, event: AnyEventObject): string {
+export function sentence({ from, to, event }: Message): string {
   const { type, ...rest } = event;
   const details = Object.entries(rest)
     .filter(([name]) => !OBVIOUS.has(name))

@@ -7,10 +7,10 @@ import { AssignmentIds } from './assignment-ids.ts';
 import { possibleEvents, rareKindOf } from './events.ts';
 import { INVARIANTS, type Invariant } from './invariants.ts';
 import { DEFAULT_OPTIONS, type ModelOptions } from './options.ts';
-import { sentence } from './sentence.ts';
 import { stateKey } from './state-key.ts';
 import { StepMemory } from './step-memory.ts';
 import { initialWorld, nextWorld } from './transition.ts';
+import type { Message } from './turn.ts';
 import type { World, WorldEvent } from './world.ts';
 
 export interface SystemModel {
@@ -27,8 +27,8 @@ export interface SystemModel {
    * worker that never says it has halted.
    */
   readonly isEveryday: (event: WorldEvent) => boolean;
-  /** What is said while this event is carried out, a line each: who says what to whom. */
-  readonly explain: (world: World, event: WorldEvent) => readonly string[];
+  /** What is said while this event is carried out, in that order. */
+  readonly messages: (world: World, event: WorldEvent) => readonly Message[];
 }
 
 export function createSystemModel(given: Partial<ModelOptions> = {}): SystemModel {
@@ -46,10 +46,10 @@ export function createSystemModel(given: Partial<ModelOptions> = {}): SystemMode
     serializeState: (world) => stateKey(world, options, memory),
     invariants: INVARIANTS,
     isEveryday: (event) => rareKindOf(event) === undefined && !isDeadline(event),
-    explain: (world, event) => {
-      const lines: string[] = [];
-      nextWorld(world, event, options, memory, (from, to, said) => lines.push(sentence(from, to, said)));
-      return lines;
+    messages: (world, event) => {
+      const messages: Message[] = [];
+      nextWorld(world, event, options, memory, (message) => messages.push(message));
+      return messages;
     },
   };
 }

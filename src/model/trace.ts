@@ -1,4 +1,5 @@
 /** A path through the model as a text: what happened, and who then said what to whom. */
+import { sentence } from './sentence.ts';
 import type { SystemModel } from './system-model.ts';
 import type { World, WorldEvent } from './world.ts';
 
@@ -6,7 +7,10 @@ export function describePath(model: SystemModel, path: readonly WorldEvent[]): s
   const lines: string[] = [];
   let world = firstWorld(model);
   for (const [index, event] of path.entries()) {
-    lines.push(`${String(index + 1).padStart(3)}. ${describeEvent(event)}`, ...model.explain(world, event));
+    lines.push(
+      `${String(index + 1).padStart(3)}. ${describeEvent(event)}`,
+      ...model.messages(world, event).map(sentence),
+    );
     world = model.logic.transition(world, event, NO_SCOPE);
   }
   return [...lines, ...describeWorld(world)].join('\n');

@@ -31,8 +31,14 @@ const STOP: AnyEventObject = { type: 'xstate.stop' };
 
 const isWorker = (address: Address): boolean => /^w\d+$/.test(address);
 
-/** Told of everything that is said while a turn goes on. `from` is undefined for what comes from outside. */
-export type Listener = (from: Address | undefined, to: Address, event: AnyEventObject) => void;
+/** Something said to a machine, or to a stand-in. */
+export interface Message {
+  /** Undefined for what comes from outside the machines. */
+  readonly from: Address | undefined;
+  readonly to: Address;
+  readonly event: AnyEventObject;
+}
+export type Listener = (message: Message) => void;
 
 export class Turn {
   readonly world: Draft;
@@ -51,7 +57,7 @@ export class Turn {
 
   /** Something from outside happens to a machine now, whatever the semantics. */
   happen(to: Address, event: AnyEventObject): void {
-    this.#listener?.(undefined, to, event);
+    this.#listener?.({ from: undefined, to, event });
     this.deliver(to, event);
   }
 
@@ -152,7 +158,7 @@ export class Turn {
   }
 
   #send(from: Address, to: Address, event: AnyEventObject): void {
-    this.#listener?.(from, to, event);
+    this.#listener?.({ from, to, event });
     if (from === 'coordinator' && event.type === 'batch.assign') noteAssignment(this, to, event);
     if (to === 'plan') {
       const { plan } = this.world;

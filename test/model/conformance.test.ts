@@ -1,0 +1,96 @@
+import { setImmediate } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import {
+  createSystemModel,
+  describePath,
+  edgeTours,
+  type ModelOptions,
+  type SystemModel,
+  type Timer,
+  type World,
+  type WorldEvent,
+} from '../../src/model/index.ts';
+import { startRealSystem } from './support/real-system.ts';
+import { viewOfModel, viewOfReal } from './support/views.ts';
+
+/** The model is worth as much as it is true: what it says the machines do is what real actors do, on every edge. */
+const SIZES: readonly Partial<ModelOptions>[] = [
+  { workers: 2, slices: [2, 1] },
+  { workers: 2, slices: [1, 1], rare: { pause: 1, halt: 1 }, maxRare: 1 },
+  { workers: 2, slices: [1, 1], rare: { workerCrash: 1, reaperFailed: 1 }, maxRare: 2 },
+  {
+    workers: 2,
+    slices: [1, 1],
+    rare: { refused: 1, callFailed: 1, concurrency: 1 },
+    maxRare: 1,
+    concurrencies: [1, 3],
+  },
+  {
+    workers: 1,
+    slices: [2],
+    rare: { databaseAway: 2, unauthorized: 1, fatal: 1 },
+    maxRare: 2,
+    calendar: true,
+  },
+  { workers: 1, slices: [2, 1], rare: { again: 1, shrunk: 1, fail: 1 }, maxRare: 2, planChunk: 2 },
+];
+
+describe('every edge of the model, on real actors', () => {
+  test.each(SIZES)('%j', async (options) => {
+    const model = createSystemModel({ ...options, semantics: 'sync' });
+    let paths = 0;
+    for (const path of edgeTours(model)) {
+      paths += 1;
+      await replay(model, path);
+    }
+    expect(paths).toBeGreaterThan(10);
+  });
+});
+
+async function replay(model: SystemModel, path: readonly WorldEvent[]): Promise<void> {
+  const real = startRealSystem(model.options);
+  try {
+    let world = model.logic.getInitialSnapshot(NO_SCOPE, undefined);
+    for (const [index, event] of path.entries()) {
+      await happen(real, model, world, event);
+      world = model.logic.transition(world, event, NO_SCOPE);
+      const expected = viewOfModel(world);
+      const found = viewOfReal(real);
+      if (found !== expected) {
+        expect.soft(JSON.parse(found)).toEqual(JSON.parse(expected));
+        expect.fail(describePath(model, path.slice(0, index + 1)));
+      }
+    }
+  } finally {
+    real.stop();
+  }
+}
+
+async function happen(
+  real: ReturnType<typeof startRealSystem>,
+  model: SystemModel,
+  world: World,
+  event: WorldEvent,
+): Promise<void> {
+  if (event.type === 'worker.crashes') {
+    real.crash(event.worker);
+    return;
+  }
+  if (event.type === 'timer') {
+    const isIt = ({ owner, name }: Timer): boolean => owner === event.owner && name === event.timer;
+    const place = world.timers.filter(({ owner }) => owner === event.owner).findIndex(isIt);
+    real.timers.ownedBy(event.owner)[place]?.fire();
+    return;
+  }
+  // A call that nobody listens to ends all the same.
+  if (event.type === 'call.ends' && world.calls[event.worker]?.orphaned === true)
+    real.calls.delete(event.worker);
+  for (const { from, to, event: said } of model.messages(world, event)) {
+    if (from === undefined) real.happen(to, said);
+  }
+  // Probe and reaper are promises: what they come to arrives a moment later.
+  if (event.type === 'probe.answers' || event.type === 'reaper.ends') await setImmediate();
+}
+
+/** The world's logic needs no actor around it. */
+const NO_SCOPE = undefined as never;
