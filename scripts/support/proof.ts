@@ -29,9 +29,10 @@ export async function startServer() {
   return {
     async database(): Promise<string> {
       count += 1;
-      await admin.unsafe(`create database proof_${count}`);
+      const name = `proof_${count}`;
+      await admin.unsafe(`create database ${name}`);
       const url = new URL(server.url);
-      url.pathname = `/proof_${count}`;
+      url.pathname = `/${name}`;
       return url.href;
     },
     async [Symbol.asyncDispose](): Promise<void> {
