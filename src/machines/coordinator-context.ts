@@ -139,6 +139,13 @@ export function slotOf(context: CoordinatorContext, event: CoordinatorEvent): Wo
   return slot !== undefined && assignmentIdOf(context, slot) === event.assignmentId ? slot : undefined;
 }
 
+/** The slot whose assignment ends with this event. An assignment ends once: what is said of it afterwards changes nothing. */
+export function endedSlot(context: CoordinatorContext, event: CoordinatorEvent): WorkerSlot | undefined {
+  if (event.type !== 'batch.ended') return undefined;
+  const slot = slotOf(context, event);
+  return slot?.status === 'busy' ? slot : undefined;
+}
+
 /** The slot of a worker that crashed just now. */
 export function crashedSlot(context: CoordinatorContext, event: CoordinatorEvent): WorkerSlot | undefined {
   if (!('error' in event)) return undefined;
@@ -160,6 +167,10 @@ const isReapOutput = (output: unknown): output is ReapOutput =>
 
 export const withSlot = (workers: readonly WorkerSlot[], changed: WorkerSlot): readonly WorkerSlot[] =>
   workers.map((slot) => (slot.workerId === changed.workerId ? changed : slot));
+
+/** Whether the worker owes word of this page. Whatever it says of another was said before: pages are spoken of once. */
+export const holds = (slot: WorkerSlot, of: { sliceId: string; startRow: number }): boolean =>
+  slot.pages.some((page) => page.sliceId === of.sliceId && page.startRow === of.startRow);
 
 export const without = (
   pages: readonly Page[],

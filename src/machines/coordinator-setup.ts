@@ -13,7 +13,9 @@ import {
   canDispatch,
   crashedSlot,
   type Ending,
+  endedSlot,
   hasPlan,
+  holds,
   isQuiet,
   nobodyIsBusy,
   onlyRetriesAreLeft,
@@ -78,7 +80,7 @@ export const coordinatorSetup = setup({
     allHalted: ({ context }) => context.workers.every(({ status }) => status === 'halted'),
     /** The batch's end is the run's: no retry mends it, no token will come, or it was one failed call too many. */
     endsTheRun: ({ context, event }) => {
-      if (event.type !== 'batch.ended' || slotOf(context, event) === undefined) return false;
+      if (event.type !== 'batch.ended' || endedSlot(context, event) === undefined) return false;
       switch (event.outcome.kind) {
         case 'fatal':
         case 'denied':
@@ -93,7 +95,7 @@ export const coordinatorSetup = setup({
     databaseIsAway: ({ context, event }) =>
       event.type === 'batch.ended' &&
       event.outcome.kind === 'databaseAway' &&
-      slotOf(context, event) !== undefined,
+      endedSlot(context, event) !== undefined,
     planFailedFatally: ({ event }) => event.type === 'plan.failed' && event.outcome.kind === 'fatal',
     noProbeIsLeft: ({ context }) => context.probes + 1 >= context.input.maxDatabaseProbes,
     workerCrashed: ({ context, event }) => crashedSlot(context, event) !== undefined,
@@ -146,7 +148,7 @@ export const coordinatorSetup = setup({
     noteCommitted: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'page.committed') return;
       const slot = slotOf(context, event);
-      if (slot === undefined) return;
+      if (slot === undefined || !holds(slot, event)) return;
       enqueue.assign({
         workers: withSlot(context.workers, { ...slot, pages: without(slot.pages, event) }),
         queues: afterCommit(context.queues, event.sliceId, event.next),
@@ -177,16 +179,17 @@ export const coordinatorSetup = setup({
       if (event.type !== 'pages.returned') return;
       const slot = slotOf(context, event);
       if (slot === undefined) return;
-      const pages = event.pages.reduce<readonly Page[]>(without, slot.pages);
+      const returned = event.pages.filter((page) => holds(slot, page));
+      const pages = returned.reduce<readonly Page[]>(without, slot.pages);
       enqueue.assign({
         workers: withSlot(context.workers, { ...slot, pages }),
-        queues: putBack(context.queues, event.pages),
+        queues: putBack(context.queues, returned),
       });
     }),
     /** The assignment is over: failed pages wait as one group, and anything never spoken of goes back in line. */
     closeAssignment: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'batch.ended') return;
-      const slot = slotOf(context, event);
+      const slot = endedSlot(context, event);
       if (slot === undefined) return;
       const groupId = assignmentIdOf(context, slot);
       const { outcome } = event;
@@ -370,7 +373,7 @@ export const coordinatorSetup = setup({
     }),
     /** While halting nothing is tried again: what failed goes back in line for the next run. */
     closeForGood: enqueueActions(({ context, event, enqueue }) => {
-      const slot = slotOf(context, event);
+      const slot = endedSlot(context, event);
       if (slot === undefined) return;
       enqueue.assign({
         workers: withSlot(context.workers, { ...slot, status: 'idle', pages: [], retry: [] }),

@@ -56,6 +56,8 @@ export function readTurn(actions: readonly InspectedAction[]): Turn {
         turn.sent.push({ to: refName(field(params, 'to')), event: eventOf(params) });
         break;
       case 'xstate.raise': {
+        // Without a delay it has happened already, within the turn.
+        if (field(params, 'delay') === undefined) break;
         const id = field(params, 'id');
         turn.timing.push({
           id: typeof id === 'string' ? id : undefined,
