@@ -11,6 +11,7 @@ import {
   laterDay,
   oldestDayKept,
 } from './domain/day.ts';
+import { quoted } from './domain/quoted.ts';
 import { type Dataset, type Day, parseDataset, SEARCH_TYPES, type SearchType } from './domain/slice.ts';
 import { LongtailError } from './errors.ts';
 import type { BudgetRule } from './machines/quota-window.ts';
@@ -57,6 +58,8 @@ const whole = (name: string, least: number, most: number) =>
 
 const yesOrNo = (name: string) => z.boolean(`${name} is true or false.`);
 
+const BUDGETS = 'extraBudgets is a list of { scopeKind, limit, windowMs }.';
+
 const numbers = z.object({
   maxConcurrency: whole('maxConcurrency', 1, MOST_CONCURRENCY).default(3),
   batchSize: whole('batchSize', 1, MAX_BATCH_SIZE).default(50),
@@ -71,12 +74,17 @@ const numbers = z.object({
   prepare: yesOrNo('prepare').optional(),
   extraBudgets: z
     .array(
-      z.object({
-        scopeKind: z.string().regex(/^[a-z][a-zA-Z0-9_-]*$/, 'a budget’s scopeKind is a word.'),
-        limit: whole('a budget’s limit', 1, 1_000_000_000),
-        windowMs: whole('a budget’s windowMs', 1, 86_400_000),
-      }),
-      'extraBudgets is a list of { scopeKind, limit, windowMs }.',
+      z.object(
+        {
+          scopeKind: z
+            .string('A budget’s scopeKind is a word.')
+            .regex(/^[a-z][a-zA-Z0-9_-]*$/, 'A budget’s scopeKind is a word.'),
+          limit: whole('A budget’s limit', 1, 1_000_000_000),
+          windowMs: whole('A budget’s windowMs', 1, 86_400_000),
+        },
+        BUDGETS,
+      ),
+      BUDGETS,
     )
     .default([]),
 });
@@ -92,30 +100,55 @@ export function checkSiteUrl(siteUrl: unknown): string {
     throw wrong('The property’s name is longer than 2,048 characters.', PROPERTY_FORMS);
   if (siteUrl.startsWith('sc-domain:')) {
     const domain = siteUrl.slice('sc-domain:'.length);
-    if (/^[^\s/:?#@]+\.[^\s/:?#@]+$/.test(domain)) return siteUrl;
-    throw wrong(`"${siteUrl}" is not a domain property.`, 'Write it as "sc-domain:example.com".');
+    if (DOMAIN.test(domain)) return siteUrl;
+    throw wrong(`${quoted(siteUrl)} is not a domain property.`, 'Write it as "sc-domain:example.com".');
   }
   if (/^https?:\/\//.test(siteUrl)) {
-    if (!URL.canParse(siteUrl) || /\s/.test(siteUrl))
-      throw wrong(`"${siteUrl}" is not a URL.`, PROPERTY_FORMS);
-    if (!siteUrl.endsWith('/')) {
-      throw wrong(
-        `"${siteUrl}" lacks its last slash.`,
-        `A URL-prefix property ends with one: "${siteUrl}/".`,
-      );
-    }
+    checkUrlPrefix(siteUrl);
     return siteUrl;
   }
-  const bare = siteUrl.replace(/\/+$/, '');
+  const host = siteUrl
+    .trim()
+    .toLowerCase()
+    .replace(/^[a-z_-]+[:;]/, '')
+    .replace(/^\/+/, '')
+    .replace(/\/.*$/s, '');
+  const isDomain = DOMAIN.test(host) && host.length <= 253 && URL.canParse(`https://${host}/`);
   throw wrong(
-    `"${siteUrl}" is not a property’s name.`,
-    `Did you mean "sc-domain:${bare}" (the whole domain) or "https://${bare}/" (one URL prefix)?`,
+    `${quoted(siteUrl)} is not a property’s name.`,
+    isDomain
+      ? `Did you mean "sc-domain:${host.replace(/^www\./, '')}" (the whole domain) or "https://${host}/" (one URL prefix)?`
+      : PROPERTY_FORMS,
   );
+}
+
+const DOMAIN = /^[^\s/:?#@]+\.[^\s/:?#@]+$/;
+
+function checkUrlPrefix(siteUrl: string): void {
+  const url = /\s/.test(siteUrl) ? null : URL.parse(siteUrl);
+  // Not repeated as it stands: it may hold a password.
+  if (siteUrl.includes('@') && (url === null || url.username !== '' || url.password !== '')) {
+    throw wrong('The property’s URL holds a user name or a password.', PROPERTY_FORMS);
+  }
+  if (url === null) throw wrong(`${quoted(siteUrl)} is not a URL.`, PROPERTY_FORMS);
+  const prefix = siteUrl.replace(/[?#].*$/s, '').replace(/\/*$/, '/');
+  if (/[?#]/.test(siteUrl)) {
+    throw wrong(
+      `${quoted(siteUrl)} goes on after the path, and no property does.`,
+      `Did you mean ${quoted(prefix)}?`,
+    );
+  }
+  if (!siteUrl.endsWith('/')) {
+    throw wrong(
+      `${quoted(siteUrl)} lacks its last slash.`,
+      `A URL-prefix property ends with one: ${quoted(prefix)}.`,
+    );
+  }
 }
 
 function checkDay(name: string, day: unknown): Day {
   if (typeof day === 'string' && isDay(day)) return day;
-  throw wrong(`${name} "${String(day)}" is not a date.`, 'Write it as YYYY-MM-DD, for example 2026-01-31.');
+  throw wrong(`${name} ${quoted(day)} is not a date.`, 'Write it as YYYY-MM-DD, for example 2026-01-31.');
 }
 
 /** The range of days; never older than what Google keeps. */
@@ -147,7 +180,8 @@ function readDatasets(names: unknown): Dataset[] {
     throw wrong('No dataset is given.', 'Name at least one, such as "page" or "page+query".');
   }
   const datasets = names.map((name: unknown) => {
-    const parsed = parseDataset(String(name));
+    const parsed =
+      typeof name === 'string' ? parseDataset(name) : { problem: `${quoted(name)} is not a dataset’s name.` };
     if ('problem' in parsed) throw wrong(parsed.problem, 'Datasets are named like "page" or "page+query".');
     return parsed.dataset;
   });
@@ -161,25 +195,81 @@ function readSearchTypes(names: unknown): SearchType[] {
   const types = names.map((name: unknown) => {
     const type = SEARCH_TYPES.find((known) => known === name);
     if (type === undefined) {
-      throw wrong(`"${String(name)}" is not a search type.`, `Use ${SEARCH_TYPES.join(', ')}.`);
+      throw wrong(`${quoted(name)} is not a search type.`, `Use ${SEARCH_TYPES.join(', ')}.`);
     }
     return type;
   });
   return [...new Set(types)];
 }
 
-/** @throws LongtailError BAD_OPTION or INSECURE_ROOT, in one sentence with the next step. */
-export function readConfig(options: SyncOptions, today: Day): Config {
-  const siteUrl = checkSiteUrl(options.siteUrl);
-  const parsed = numbers.safeParse(options);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
+function readNumbers<T>(schema: z.ZodType<T>, options: unknown): T {
+  const parsed = schema.safeParse(options);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  const path = issue?.path.map(String).join('.') ?? 'the options';
+  throw wrong(issue?.message ?? 'An option has a wrong type.', `Look at "${path}", or leave it out.`);
+}
+
+/** The part of the options that a rate limiter has. @throws LongtailError BAD_OPTION. */
+export function readLimits(options: unknown): Pick<Config, 'requestsPerMinute' | 'extraBudgets'> {
+  if (typeof options !== 'object' || options === null)
+    throw wrong('The rate limiter’s options are no object.', 'Give { requestsPerMinute: 1200 }, or nothing.');
+  return readNumbers(numbers.pick({ requestsPerMinute: true, extraBudgets: true }), options);
+}
+
+/** What has no default and no number in it: of the right kind, or the run would fail somewhere inside. */
+function checkKinds(options: SyncOptions): void {
+  const { database, credentials, rateLimiter, inspect, apiRoot, tokenUrl } = options;
+  const isUrl =
+    typeof database === 'string' && /^postgres(?:ql)?:$/.test(URL.parse(database)?.protocol ?? '');
+  if (database !== undefined && !isUrl && typeof database !== 'function') {
     throw wrong(
-      issue?.message ?? 'An option has a wrong type.',
-      `Look at "${issue?.path.join('.') ?? 'options'}".`,
+      'database is neither a PostgreSQL URL nor a connection.',
+      'Give postgres://user:password@host:5432/database, or what postgres() of postgres.js returned.',
     );
   }
-  const { days, ...rest } = parsed.data;
+  if (credentials !== undefined && !isCredentials(credentials)) {
+    throw wrong(
+      'credentials are of no known form.',
+      'Give { getAccessToken }, { accessToken } or { file }, or leave them out for Application Default Credentials.',
+    );
+  }
+  if (rateLimiter !== undefined && !hasFunction(rateLimiter, 'holdUser')) {
+    throw wrong(
+      'rateLimiter is no rate limiter.',
+      'Give what createRateLimiter() returned, or leave it out.',
+    );
+  }
+  if (inspect !== undefined && typeof inspect !== 'function' && !hasFunction(inspect, 'next')) {
+    throw wrong('inspect is neither a function nor an observer.', 'Give (event) => …, or leave it out.');
+  }
+  for (const [name, url] of [
+    ['apiRoot', apiRoot],
+    ['tokenUrl', tokenUrl],
+  ] as const) {
+    if (url !== undefined && typeof url !== 'string')
+      throw wrong(`${name} is not a URL in a string.`, `Give ${name} as "https://host/".`);
+  }
+}
+
+/** Callers in JavaScript may hand in anything. */
+function isCredentials(credentials: unknown): boolean {
+  if (hasFunction(credentials, 'getAccessToken')) return true;
+  if (typeof credentials !== 'object' || credentials === null) return false;
+  return ['accessToken', 'file'].some((name) => typeof Reflect.get(credentials, name) === 'string');
+}
+
+function hasFunction(value: unknown, name: string): boolean {
+  return typeof value === 'object' && value !== null && typeof Reflect.get(value, name) === 'function';
+}
+
+/** @throws LongtailError BAD_OPTION or INSECURE_ROOT, in one sentence with the next step. */
+export function readConfig(options: SyncOptions, today: Day): Config {
+  if (typeof options !== 'object' || options === null)
+    throw wrong('No options are given.', 'Give at least { siteUrl: "sc-domain:example.com" }.');
+  checkKinds(options);
+  const siteUrl = checkSiteUrl(options.siteUrl);
+  const { days, ...rest } = readNumbers(numbers, options);
   const range = readRange(options, days, today);
   return {
     ...rest,
@@ -188,8 +278,8 @@ export function readConfig(options: SyncOptions, today: Day): Config {
     siteUrl,
     today,
     database: options.database,
-    datasets: readDatasets(options.datasets ?? ['page', 'page+query']),
-    searchTypes: readSearchTypes(options.searchTypes ?? ['web']),
+    datasets: readDatasets(options.datasets === undefined ? ['page', 'page+query'] : options.datasets),
+    searchTypes: readSearchTypes(options.searchTypes === undefined ? ['web'] : options.searchTypes),
     credentials: options.credentials,
     apiRoot: secureApiRoot(options.apiRoot ?? GOOGLE_API_ROOT, 'apiRoot'),
     tokenUrl: options.tokenUrl === undefined ? undefined : secureUrl(options.tokenUrl, 'tokenUrl').href,

@@ -1,4 +1,5 @@
 import { type ActorRefFrom, createActor, type InspectionEvent, type Observer } from 'xstate';
+import { readLimits } from './config.ts';
 import type { Clock } from './domain/clock.ts';
 import type { BudgetRule } from './machines/quota-window.ts';
 import { rateLimiterMachine } from './machines/rate-limiter.ts';
@@ -39,12 +40,14 @@ export interface RateLimiter {
 /**
  * Makes a rate limiter to hand to several `createSync` calls. Its budgets are per scope: every property has its own site
  * budget, all share those of the user and the project.
+ * @throws LongtailError `BAD_OPTION`.
  */
 export function createRateLimiter(options: RateLimiterOptions = {}): RateLimiter {
   const { clock, inspect } = options;
+  const { requestsPerMinute, extraBudgets } = readLimits(options);
   const actor = createActor(rateLimiterMachine, {
     input: {
-      rules: [...googleBudgets(options.requestsPerMinute ?? 1_200), ...(options.extraBudgets ?? [])],
+      rules: [...googleBudgets(requestsPerMinute), ...extraBudgets],
       marginMs: 25,
       loadCoolingMs: 15 * 60_000,
       qpsCoolingMs: 60_000,

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { quoted } from '../domain/quoted.ts';
 import {
   type Emulator,
   type EmulatorOptions,
@@ -68,7 +69,7 @@ function whole(name: string, text: string, least: number, most: number): number 
   if (/^\d+$/.test(text) && value >= least && value <= most) return value;
   throw new LongtailError(
     'BAD_OPTION',
-    `${name} must be a whole number from ${least} to ${most}, not "${text}".`,
+    `${name} must be a whole number from ${least} to ${most}, not ${quoted(text)}.`,
     'See longtail emulator --help.',
   );
 }
@@ -80,7 +81,7 @@ function sitesOf(urls: readonly string[]): readonly string[] {
     if (!isDomain && !isPrefix) {
       throw new LongtailError(
         'BAD_OPTION',
-        `--site "${url}" is not a property.`,
+        `--site ${quoted(url)} is not a property.`,
         'Write sc-domain:example.com, or https://www.example.com/ with the slash at its end.',
       );
     }

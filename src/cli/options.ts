@@ -2,6 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { checkSiteUrl, MOST_CONCURRENCY } from '../config.ts';
 import { addDays, FINAL_LAG_DAYS, isDay, oldestDayKept } from '../domain/day.ts';
+import { quoted } from '../domain/quoted.ts';
 import { type Day, parseDataset, SEARCH_TYPES, type SearchType } from '../domain/slice.ts';
 import { LongtailError } from '../errors.ts';
 import { secureUrl } from '../search-console/root.ts';
@@ -23,7 +24,7 @@ export function wholeNumber(option: string, [least, most]: readonly [number, num
     const value = /^[+-]?\d{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
     if (value >= least && value <= most) return value;
     throw usageError(
-      `${option} "${text}" is not a whole number from ${count(least)} to ${count(most)}.`,
+      `${option} ${quoted(text)} is not a whole number from ${count(least)} to ${count(most)}.`,
       `For example: ${option} ${least === 1 ? Math.min(most, 50) : least}`,
     );
   };
@@ -37,7 +38,7 @@ export function readDay(option: string) {
   return (text: string): Day => {
     if (isDay(text.trim())) return text.trim();
     throw usageError(
-      `${option} "${text}" is not a real date.`,
+      `${option} ${quoted(text)} is not a real date.`,
       'Write it as YYYY-MM-DD, for example 2026-01-31.',
     );
   };
@@ -59,7 +60,7 @@ export function readTypes(text: string): readonly SearchType[] {
   const types = readList(text).map((name) => {
     const type = SEARCH_TYPES.find((known) => known.toLowerCase() === name.toLowerCase());
     if (type === undefined) {
-      throw usageError(`"${name}" is not a search type.`, `Use some of ${SEARCH_TYPES.join(', ')}.`);
+      throw usageError(`${quoted(name)} is not a search type.`, `Use some of ${SEARCH_TYPES.join(', ')}.`);
     }
     return type;
   });
@@ -70,7 +71,7 @@ export function readTypes(text: string): readonly SearchType[] {
 export function readLogLevel(text: string): LogLevel {
   const level = LOG_LEVELS.find((known) => known === text.toLowerCase());
   if (level !== undefined) return level;
-  throw usageError(`"${text}" is not a log level.`, `Use one of ${LOG_LEVELS.join(', ')}.`);
+  throw usageError(`${quoted(text)} is not a log level.`, `Use one of ${LOG_LEVELS.join(', ')}.`);
 }
 
 /** A URL that access tokens, or what they are made of, are sent to. */
@@ -162,6 +163,9 @@ export function readAccess(flags: AccessFlags, env: NodeJS.ProcessEnv): Access {
   };
 }
 
+/** As long as paths may be, and longer than a message should. */
+const MOST_OF_A_PATH = 400;
+
 function readCredentials(file: string | undefined, env: NodeJS.ProcessEnv): Credentials | undefined {
   if (file !== undefined) return { file: checkFile(file, '--credentials') };
   const accessToken = variable(env, 'LONGTAIL_ACCESS_TOKEN');
@@ -172,10 +176,11 @@ function readCredentials(file: string | undefined, env: NodeJS.ProcessEnv): Cred
 }
 
 function checkFile(path: string, source: string): string {
-  if (existsSync(path) && statSync(path).isFile()) return path;
+  const isThere = existsSync(path);
+  if (isThere && statSync(path).isFile()) return path;
   throw new LongtailError(
     'NO_CREDENTIALS',
-    `${source} names ${path}, and there is no such file.`,
+    `${source} names ${path.trim() === '' ? quoted(path) : path.slice(0, MOST_OF_A_PATH)}, and ${isThere ? 'that is not a file' : 'there is no such file'}.`,
     'Give the path of the JSON file that Google Cloud gave you for the service account or the sign-in.',
   );
 }

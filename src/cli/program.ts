@@ -3,10 +3,13 @@ import { Command } from 'commander';
 import { registerDatabase } from './database-command.ts';
 import { registerDemo } from './demo.ts';
 import { registerEmulator } from './emulator.ts';
+import { plain } from './render.ts';
 import type { Session } from './session.ts';
 import { registerSites } from './sites.ts';
 import { registerStatus } from './status.ts';
 import { registerSync } from './sync.ts';
+
+const MOST_TOLD = 200;
 
 const examples = (self: string): string => `
 Examples:
@@ -25,7 +28,7 @@ export function createProgram(session: Session): Command {
     .description('Copies a site’s whole Google Search Console history into your own PostgreSQL.')
     .version(readVersion(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print help')
-    .helpCommand('help [command]', 'print the help of a command')
+    .helpCommand(false)
     .usage('<command> [options]')
     .exitOverride()
     .showSuggestionAfterError()
@@ -42,17 +45,37 @@ export function createProgram(session: Session): Command {
   registerStatus(program, session);
   registerEmulator(program);
   registerDatabase(program, session);
+  registerHelp(program);
   for (const command of program.commands) tellErrors(command, `${session.self} ${command.name()} --help`);
   return program;
+}
+
+/** Commander's own answers an unknown command with all there is to know, as an error. */
+function registerHelp(program: Command): void {
+  program
+    .command('help')
+    .argument('[command]')
+    .helpOption(false)
+    .summary('print the help of a command')
+    .action((name: string | undefined) => {
+      const command = program.commands.find((candidate) => candidate.name() === name);
+      if (name !== undefined && command === undefined) program.error(`error: unknown command '${name}'`);
+      (command ?? program).outputHelp();
+    });
 }
 
 /** `error: unknown option '--x'\n(Did you mean --y?)` → two lines of ours. */
 function tellErrors(command: Command, help: string): void {
   command.configureOutput({
     outputError(text, write) {
-      const [first = '', suggestion = `See ${help}`] = text.trim().split('\n');
-      const message = first.replace(/^error: (.)/, (_, letter: string) => letter.toUpperCase());
-      write(`longtail: ${message.replace(/\.$/, '')}.\n${suggestion.replace(/^\((.*)\)$/, '$1')}`);
+      // What was typed is in it as it stands, and may be of any length.
+      const suggestion = /\n\((Did you mean [^\n]*)\)\s*$/.exec(text);
+      const told = suggestion === null ? text : text.slice(0, suggestion.index);
+      const message = plain(told.trim())
+        .replace(/^error: (.)/, (_, letter: string) => letter.toUpperCase())
+        .replace(/\.$/, '');
+      const short = message.length > MOST_TOLD ? `${message.slice(0, MOST_TOLD)}…` : message;
+      write(`longtail: ${short}.\n${suggestion?.[1] ?? `See ${help}`}`);
     },
   });
 }

@@ -2,6 +2,7 @@
 import { readConfig } from '../config.ts';
 import { pacificDay } from '../domain/day.ts';
 import { keysOf } from '../machines/plan.ts';
+import { createAuth } from '../search-console/auth.ts';
 import { createSync } from '../sync.ts';
 import type { Outcome, Sync, SyncOptions } from '../sync-types.ts';
 import { type CommandDatabase, namedDatabase, openDatabase } from './database.ts';
@@ -58,6 +59,15 @@ export async function runSync(flags: SyncFlags, session: Session): Promise<void>
 
 async function openAndRun(flags: SyncFlags, options: SyncOptions, session: Session, log: Log): Promise<void> {
   const { signal, asked } = session.catchSignals();
+  // What is most often wrong comes first, and before it is right nothing is set up. A dry run asks nobody, and needs none.
+  if (flags.dryRun !== true || options.credentials !== undefined) {
+    const { credentials, tokenUrl } = options;
+    await Promise.race([
+      createAuth({ credentials, tokenUrl, clock: session.clock, env: session.env }),
+      asked,
+    ]);
+    if (signal.aborted) return session.endWith(EXIT.interrupted);
+  }
   const database = await Promise.race([openDatabase(flags.databaseUrl, session), asked]);
   // Halted before anything began; the server that is still starting ends with this process.
   if (database === undefined) return session.endWith(EXIT.interrupted);

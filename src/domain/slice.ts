@@ -1,3 +1,5 @@
+import { quoted } from './quoted.ts';
+
 /**
  * The vocabulary of what is copied. A slice is the unit that is complete or not: one property, one search type,
  * one dataset, one date.
@@ -47,11 +49,11 @@ export function parseDataset(text: string): { readonly dataset: Dataset } | { re
   for (const name of names) {
     if (!DIMENSIONS.some((dimension) => dimension === name)) {
       return {
-        problem: `"${text}" is not a dataset: use "date", or dimensions joined by "+" out of ${DIMENSIONS.join(', ')}.`,
+        problem: `${quoted(text)} is not a dataset: use "date", or dimensions joined by "+" out of ${DIMENSIONS.join(', ')}.`,
       };
     }
   }
-  if (new Set(names).size !== names.length) return { problem: `"${text}" names a dimension twice.` };
+  if (new Set(names).size !== names.length) return { problem: `${quoted(text)} names a dimension twice.` };
   if (names.includes('searchAppearance') && names.length > 1) {
     return { problem: 'Google gives searchAppearance only on its own, not with another dimension.' };
   }

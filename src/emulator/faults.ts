@@ -10,15 +10,18 @@ const namedError = z.enum(Object.keys(NAMED_ERRORS) as [NamedError, ...NamedErro
 const partAction = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('error'),
-    error: z.union([
-      namedError,
-      z.strictObject({
-        status: z.int().min(400).max(599),
-        message: z.string(),
-        reason: z.string(),
-        domain: z.string().optional(),
-      }),
-    ]),
+    error: z.union(
+      [
+        namedError,
+        z.strictObject({
+          status: z.int().min(400).max(599),
+          message: z.string(),
+          reason: z.string(),
+          domain: z.string().optional(),
+        }),
+      ],
+      `expected one of ${Object.keys(NAMED_ERRORS).join(', ')}, or { status, message, reason }`,
+    ),
     retryAfterS: atLeastZero.optional(),
   }),
   z.strictObject({ kind: z.literal('garblePart') }),
@@ -163,7 +166,7 @@ function badFaults(what: string, cause: unknown): LongtailError {
   return new LongtailError(
     'BAD_OPTION',
     `The fault file cannot be used: ${what}.`,
-    'The format is described with the type Faults in src/emulator/faults.ts.',
+    'The type Faults of longtail/emulator says what a fault file may hold; {"rules": []} is an empty one.',
     { cause },
   );
 }

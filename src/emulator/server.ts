@@ -296,11 +296,19 @@ export class EmulatorServer {
   #listen(port: number): Promise<void> {
     return new Promise<void>((resolve, reject) => {
       const failed = (error: NodeJS.ErrnoException): void => reject(listenProblem(error, this.#host, port));
+      // To Node an empty name is every address of this machine.
+      if (this.#host === '') throw listenProblem(new Error('no address'), '""', port);
       this.#server.once('error', failed);
-      this.#server.listen({ port, host: this.#host, exclusive: true }, () => {
+      try {
+        this.#server.listen({ port, host: this.#host, exclusive: true }, () => {
+          this.#server.off('error', failed);
+          resolve();
+        });
+      } catch (error) {
+        // A port that no machine has.
         this.#server.off('error', failed);
-        resolve();
-      });
+        throw listenProblem(error instanceof Error ? error : new Error(String(error)), this.#host, port);
+      }
     });
   }
 }

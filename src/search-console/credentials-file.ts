@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { createHash, createPrivateKey } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { quoted } from '../domain/quoted.ts';
 import { LongtailError } from '../errors.ts';
 import { secureUrl } from './root.ts';
 
@@ -20,6 +21,9 @@ export interface Identity {
   /** Must be a user of the property in Search Console. */
   readonly serviceAccountEmail?: string;
 }
+
+/** The largest there are have some kilobytes. */
+const MAX_FILE_BYTES = 1024 * 1024;
 
 const text = z.string().min(1);
 const anyType = z.object({
@@ -50,25 +54,16 @@ export interface CredentialsFile {
 
 /** @throws LongtailError `NO_CREDENTIALS` when there is no such file, `BAD_CREDENTIALS` or `INSECURE_ROOT` when it is of no use. */
 export async function readCredentialsFile(path: string): Promise<CredentialsFile> {
-  let content: string;
-  try {
-    content = await readFile(path, 'utf8');
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'it cannot be read';
-    throw new LongtailError(
-      'NO_CREDENTIALS',
-      `The credentials file ${path} cannot be read (${code}).`,
-      'Check the path and its permissions, or leave it out to use Application Default Credentials.',
-    );
-  }
+  const content = await readText(path);
   let json: unknown;
   try {
-    json = JSON.parse(content);
+    // Editors of Windows begin a file with a byte order mark.
+    json = JSON.parse(content.replace(/^\ufeff/, ''));
   } catch {
     // The parser's own message quotes the text, and that is a secret.
     throw bad(path, 'is not JSON', 'Download the key again, as JSON.');
   }
-  const holder = z.looseObject({ type: z.string().optional() }).safeParse(json);
+  const holder = z.looseObject({}).safeParse(json);
   if (!holder.success) throw bad(path, 'is not a JSON object', 'Download the key again, as JSON.');
   const { type } = holder.data;
   if (type === undefined && ('installed' in holder.data || 'web' in holder.data)) {
@@ -78,20 +73,57 @@ export async function readCredentialsFile(path: string): Promise<CredentialsFile
       `Make a service account key, or run: gcloud auth application-default login --client-id-file="${path}" --scopes=${READ_SCOPE},https://www.googleapis.com/auth/cloud-platform`,
     );
   }
-  if (type === undefined || !isKnownType(type)) {
+  if (typeof type !== 'string' || !isKnownType(type)) {
     const known = Object.keys(SCHEMAS).join(', ');
-    throw bad(path, `has the type "${String(type).slice(0, 60)}", not one of ${known}`, 'Use another file.');
+    throw bad(
+      path,
+      type === undefined ? 'says of no "type" what it is' : `has the type ${quoted(type)}`,
+      `Use a file of one of these types: ${known}.`,
+    );
   }
   const checked = SCHEMAS[type].safeParse(json);
   if (!checked.success) {
-    const names = checked.error.issues.map((issue) => issue.path.join('.')).join(', ');
+    const names = [...new Set(checked.error.issues.map((issue) => issue.path.join('.')))].join(', ');
     throw bad(path, `is of type ${type} and lacks ${names}`, 'Download or make it again.');
+  }
+  if (type === 'service_account' && !isPrivateKey(holder.data.private_key)) {
+    throw bad(
+      path,
+      'has a private_key that is none, or not whole',
+      'Download the key again, and leave it as it is.',
+    );
   }
   for (const name of SECRET_BEARING_URLS) {
     const url = holder.data[name];
     if (typeof url === 'string') secureUrl(url, `${name} in ${path}`);
   }
   return { type, json: holder.data, identity: identityOf(type, holder.data) };
+}
+
+async function readText(path: string): Promise<string> {
+  let problem: string;
+  try {
+    const { size } = await stat(path);
+    if (size <= MAX_FILE_BYTES) return await readFile(path, 'utf8');
+    problem = `it has ${size} bytes, and no credentials file has that many`;
+  } catch (error) {
+    problem = error instanceof Error && 'code' in error ? String(error.code) : 'no such path can be';
+  }
+  throw new LongtailError(
+    'NO_CREDENTIALS',
+    `The credentials file ${path} cannot be read (${problem}).`,
+    'Check the path and its permissions, or leave it out to use Application Default Credentials.',
+  );
+}
+
+function isPrivateKey(pem: unknown): boolean {
+  if (typeof pem !== 'string') return false;
+  try {
+    createPrivateKey(pem);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Where Application Default Credentials are looked for, before the machine's own. */

@@ -17,7 +17,7 @@ export function isSafeForSecrets(url: URL): boolean {
  */
 export function secureUrl(text: string, what: string): URL {
   const url = URL.parse(text);
-  if (url === null || url.username !== '' || url.password !== '') {
+  if (url === null || url.host === '' || url.username !== '' || url.password !== '') {
     throw new LongtailError(
       'BAD_OPTION',
       `${what} is not a URL that can be used.`,

@@ -186,14 +186,14 @@ describe('a service account', () => {
     noSecrets(told);
   });
 
-  it('with a key that is none fails without a call', async () => {
-    const told = await (
-      await withFile({
+  it('with a key that is none is refused without a call', async () => {
+    const error = await refusal(
+      withFile({
         ...SERVICE,
         private_key: '-----BEGIN PRIVATE KEY-----\nbm9uZQ==\n-----END PRIVATE KEY-----\n',
-      })
-    ).token();
-    expect(told).toMatchObject({ kind: 'failed', code: 'BAD_CREDENTIALS' });
+      }),
+    );
+    expect(error).toMatchObject({ code: 'BAD_CREDENTIALS', message: expect.stringContaining('private_key') });
     expect(host.requests).toEqual([]);
   });
 });
@@ -308,7 +308,7 @@ describe('files that are of no use', () => {
       'BAD_CREDENTIALS',
       'describes an OAuth client',
     ],
-    ['no type', {}, 'BAD_CREDENTIALS', 'has the type "undefined"'],
+    ['no type', {}, 'BAD_CREDENTIALS', 'says of no "type" what it is'],
     ['an unknown type', { type: 'magic' }, 'BAD_CREDENTIALS', 'has the type "magic"'],
     ['a type of Object’s own', { type: 'constructor' }, 'BAD_CREDENTIALS', 'has the type "constructor"'],
     [
