@@ -80,6 +80,33 @@ test('a day that the calendar leaves out is complete without a call', async () =
   expect(await again.run()).toMatchObject({ status: 'complete', apiCalls: 0, slices: { complete: 10 } });
 });
 
+test('a published day that has no rows yet is neither empty nor failed: it is asked for again', async () => {
+  const days = [daysAgo(11), daysAgo(12), daysAgo(13)];
+  const datasets = ['page+query'];
+  const today = daysAgo(10);
+  // The calendar knows the newest day; the rows come later.
+  const rowsOn = (date: string) => {
+    const isCalendar = queries(emulator).every(({ dimensions }) => dimensions === 'date');
+    return date === days[0] && !isCalendar ? 0 : undefined;
+  };
+  await using emulator = await emulate({ rowsPerDay: 60, today, rowsOn });
+  await using database = await testDatabase();
+  const settings = options(database.url, emulator, days, { datasets });
+  await using first = createSync(settings);
+  const told: string[] = [];
+  first.on('slice', ({ date, status }) => told.push(`${date} ${status}`));
+  expect(await first.run()).toMatchObject({
+    status: 'complete',
+    slices: { complete: 2, empty: 0, failed: 0 },
+  });
+  expect(told).toContain(`${days[0]} notPublished`);
+
+  await using later = await emulate({ rowsPerDay: 60, today });
+  await using second = createSync(options(database.url, later, days, { datasets }));
+  expect(await second.run()).toMatchObject({ status: 'complete', slices: { complete: 3, empty: 0 } });
+  expect(await differences(database.sql, later, { ...web, datasets, days })).toEqual([]);
+});
+
 test('a property without any data: nothing is complete, nothing failed', async () => {
   await using emulator = await emulate({ firstDay: daysAgo(2) });
   await using database = await testDatabase();

@@ -88,3 +88,16 @@ for (const maxConcurrency of [1, 3, 8]) {
     expect(emulator.counters.httpCalls).toBe(before);
   });
 }
+
+for (const maxConcurrency of [1, 8]) {
+  test.concurrent(`at concurrency ${maxConcurrency} a server that is away for three seconds ends no run`, async () => {
+    const rules = [{ nth: 5, action: { kind: 'refuse', forMs: 3_000 } }] as const;
+    await using emulator = await emulate({ rowsPerDay: 60, faults: { rules: [...rules] } });
+    await using database = await testDatabase();
+    await using sync = createSync(
+      options(database.url, emulator, days, { datasets: range.datasets, maxConcurrency, batchSize: 1 }),
+    );
+    expect(await sync.run()).toMatchObject({ status: 'complete', slices: { complete: 40, failed: 0 } });
+    expect(await differences(database.sql, emulator, { ...range, searchTypes: ['web'] })).toEqual([]);
+  });
+}
