@@ -24,8 +24,11 @@ import { createTelemetry, type Telemetry } from './telemetry.ts';
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Google takes its time over a large batch before it says a word. */
 const FIRST_BYTE_TIMEOUT_MS = 120_000;
-/** The longest time that a request without an answer may still be on its way. */
-const GRACE_MS = CONNECT_TIMEOUT_MS + FIRST_BYTE_TIMEOUT_MS;
+/**
+ * The longest time that a request without an answer may still be on its way: a network that needs longer is not used,
+ * since no connection comes about on it. What Google takes to answer is no part of it, that comes after the arrival.
+ */
+const GRACE_MS = CONNECT_TIMEOUT_MS;
 /** Leases older than this no longer count in any window that ends token by token. */
 const LEASE_MEMORY_MS = 3_600_000;
 /** Connections beside one for each worker: the lock's, and one for reading. */

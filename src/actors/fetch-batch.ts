@@ -27,7 +27,7 @@ export interface FetchBatchPorts {
   readonly catalogue: Catalogue;
   readonly calls: CallRegistry;
   readonly rowsPerPage: number;
-  /** The longest time a request without an answer may still be on its way: connect and first-byte timeouts together. */
+  /** The longest time that a request without an answer may still be on its way. */
   readonly graceMs: number;
   /** Aborted when the whole run is over, whatever state it was in. */
   readonly scope: AbortSignal;
