@@ -37,6 +37,8 @@ export interface Violation {
   readonly name: string;
   readonly what: string;
   readonly path: readonly WorldEvent[];
+  /** The same path, as which of each state's events it takes: short enough to hand on, see `pathOf`. */
+  readonly choices: readonly number[];
 }
 
 const PROGRESS_EVERY = 100_000;
@@ -152,12 +154,13 @@ class Search {
   }
 
   #violationAt(state: number, invariant: number, name: string, what: string): Violation {
-    return { invariant, name, what, path: replay(this.#model, this.#store.pathTo(state)) };
+    const choices = this.#store.pathTo(state);
+    return { invariant, name, what, path: pathOf(this.#model, choices), choices };
   }
 }
 
 /** The events of a path that is given as which event of each state it takes. */
-function replay(model: SystemModel, choices: readonly number[]): readonly WorldEvent[] {
+export function pathOf(model: SystemModel, choices: readonly number[]): readonly WorldEvent[] {
   const path: WorldEvent[] = [];
   let world = model.logic.getInitialSnapshot(NO_SCOPE, undefined);
   for (const choice of choices) {

@@ -10,7 +10,7 @@ export type { AbstractCall, CallEnd } from './abstract-call.ts';
 export type { AbstractDatabase, AbstractSlice, SliceEnd, SliceStatus } from './abstract-database.ts';
 export type { AbstractPlan } from './abstract-plan.ts';
 export type { ServerWindow, SettledTokens } from './abstract-server.ts';
-export { type Exploration, type ExploreOptions, explore, type Violation } from './explore.ts';
+export { type Exploration, type ExploreOptions, explore, pathOf, type Violation } from './explore.ts';
 export { INVARIANTS, type Invariant } from './invariants.ts';
 export { DEFAULT_OPTIONS, type ModelOptions, RARE_KINDS, type RareKind, type Semantics } from './options.ts';
 export { createSystemModel, type SystemModel } from './system-model.ts';

@@ -1,8 +1,9 @@
 /**
- * States seen so far, by hash: millions of them at a few bytes each. For every state its parent and which of the parent's
- * events led to it: that is the shortest path, by replay. Two 32-bit hashes make 64 bits: with ten million states the
- * chance that any two of them share one is about 3 in a million.
+ * States seen so far, by fingerprint: millions of them at a few bytes each. For every state its parent and which of the
+ * parent's events led to it: that is the shortest path, by replay.
  */
+import { fingerprint } from './fingerprint.ts';
+
 const GROWTH = 2;
 const FIRST_CAPACITY = 1 << 16;
 
@@ -21,7 +22,7 @@ export class StateStore {
 
   /** @returns the state's number, and whether it is new. */
   add(key: string, parent: number, event: number): { readonly state: number; readonly isNew: boolean } {
-    const { high, low } = hash(key);
+    const { high, low } = fingerprint(key);
     let slot = low & (this.#slots.length - 1);
     for (let found = this.#slots[slot] ?? 0; found !== 0; found = this.#slots[slot] ?? 0) {
       if (this.#high[found - 1] === high && this.#low[found - 1] === low) {
@@ -71,18 +72,4 @@ export class StateStore {
 function copyTo<A extends Uint32Array | Int32Array | Uint16Array>(to: A, from: A): A {
   to.set(from);
   return to;
-}
-
-/** Two different mixings of the same text. */
-function hash(text: string): { readonly high: number; readonly low: number } {
-  let high = 0xdeadbeef;
-  let low = 0x41c6ce57;
-  for (let index = 0; index < text.length; index += 1) {
-    const code = text.charCodeAt(index);
-    high = Math.imul(high ^ code, 2_654_435_761);
-    low = Math.imul(low ^ code, 1_597_334_677);
-  }
-  high = Math.imul(high ^ (high >>> 16), 2_246_822_507) ^ Math.imul(low ^ (low >>> 13), 3_266_489_909);
-  low = Math.imul(low ^ (low >>> 16), 2_246_822_507) ^ Math.imul(high ^ (high >>> 13), 3_266_489_909);
-  return { high: high >>> 0, low: low >>> 0 };
 }

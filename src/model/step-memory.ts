@@ -4,17 +4,25 @@
  * so that looking a step up, and telling two worlds apart, costs next to nothing.
  */
 import type { AnyEventObject, AnyMachineSnapshot, AnyStateMachine } from 'xstate';
+import { fingerprint } from './fingerprint.ts';
 import { type Address, advance, begin, type Step } from './xstate-internals.ts';
 
 export class StepMemory {
+  /** By fingerprint: the texts themselves would fill the memory. */
   readonly #numbers = new Map<string, number>();
   readonly #numberOf = new WeakMap<object, number>();
-  readonly #snapshots = new Map<string, AnyMachineSnapshot>();
+  readonly #snapshots = new Map<number, AnyMachineSnapshot>();
+  readonly #beginnings = new Map<string, Step>();
   readonly #steps = new WeakMap<AnyMachineSnapshot, Map<number, Step>>();
 
   begin(machine: AnyStateMachine, address: Address, input: unknown): Step {
+    const name = `${address} ${JSON.stringify(input)}`;
+    const remembered = this.#beginnings.get(name);
+    if (remembered !== undefined) return remembered;
     const step = begin(machine, address, input);
-    return { ...step, snapshot: this.unique(address, step.snapshot) };
+    const unique = { ...step, snapshot: this.unique(address, step.snapshot) };
+    this.#beginnings.set(name, unique);
+    return unique;
   }
 
   advance(
@@ -49,11 +57,12 @@ export class StepMemory {
       snapshot.status,
       snapshot.output ?? null,
     ]);
-    const known = this.#snapshots.get(text);
+    const number = this.#number(text);
+    const known = this.#snapshots.get(number);
     // Equal texts of one actor's snapshots are snapshots of one machine.
     if (known !== undefined) return known as S;
-    this.#snapshots.set(text, snapshot);
-    this.#numberOf.set(snapshot, this.#number(text));
+    this.#snapshots.set(number, snapshot);
+    this.#numberOf.set(snapshot, number);
     return snapshot;
   }
 
@@ -67,10 +76,12 @@ export class StepMemory {
   }
 
   #number(text: string): number {
-    const known = this.#numbers.get(text);
+    const { high, low } = fingerprint(text);
+    const name = String.fromCharCode(high >>> 16, high & 0xffff, low >>> 16, low & 0xffff);
+    const known = this.#numbers.get(name);
     if (known !== undefined) return known;
     const number = this.#numbers.size;
-    this.#numbers.set(text, number);
+    this.#numbers.set(name, number);
     return number;
   }
 }

@@ -236,10 +236,16 @@ function commitPage(turn: Turn, page: PageOfCall, end: SliceEnd): void {
   answerPage(turn, page, 1, { kind: 'committed', rows: 1, next });
 }
 
+/** A page that has had its last attempt fails its slice; but if it was committed unseen, the database says so instead. */
 function failPage(turn: Turn, page: PageOfCall): void {
   const call = turn.world.calls[page.worker];
   const attempts = findPage(call?.pages ?? [], page)?.attempts ?? 0;
   const final = attempts + 1 >= (call?.maxAttempts ?? 1);
+  if (final && isCommitted(turn.world.database, page)) {
+    const next = afterPage(turn.world.database, page);
+    answerPage(turn, page, 1, { kind: 'committed', rows: 1, next });
+    return;
+  }
   if (final) turn.world.database = fail(turn.world.database, page.sliceId);
   answerPage(turn, page, 1, { kind: 'failed', reason: 'a part failed', final });
 }

@@ -1,0 +1,153 @@
+/**
+ * Walks every world of every size, and says what it found. Exit code 1 where something does not hold.
+ *
+ *   node test/model/check-model.ts [--small]
+ *   node test/model/check-model.ts --size NAME [--replay CHOICES]    one size, or one path of it
+ */
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import {
+  createSystemModel,
+  describePath,
+  type Exploration,
+  explore,
+  findBroken,
+  pathOf,
+  walk,
+} from '../../src/model/index.ts';
+import { LARGE_SIZES, type Size, SMALL_SIZES } from './sizes.ts';
+
+interface Result extends Exploration {
+  readonly name: string;
+  readonly seconds: number;
+  readonly megabytes: number;
+}
+
+const { values } = parseArgs({
+  options: {
+    small: { type: 'boolean' },
+    size: { type: 'string' },
+    replay: { type: 'string' },
+    json: { type: 'boolean' },
+  },
+});
+const here = fileURLToPath(import.meta.url);
+
+if (values.size === undefined) await checkAll(values.small === true ? SMALL_SIZES : LARGE_SIZES);
+else {
+  const size = [...LARGE_SIZES, ...SMALL_SIZES].find(({ name }) => name === values.size);
+  if (size === undefined) throw new Error(`there is no size "${values.size}"`);
+  if (values.replay !== undefined) replay(size, values.replay);
+  else {
+    const result = check(size);
+    if (values.json === true) console.log(JSON.stringify(result));
+    else report([result]);
+  }
+}
+
+function check({ name, options }: Size): Result {
+  const startedAt = performance.now();
+  const exploration = explore(createSystemModel(options));
+  return {
+    ...exploration,
+    name,
+    seconds: (performance.now() - startedAt) / 1_000,
+    megabytes: process.resourceUsage().maxRSS / 1_024,
+  };
+}
+
+/** Each size in a process of its own, two at a time. */
+async function checkAll(sizes: readonly Size[]): Promise<void> {
+  const results: Result[] = [];
+  const queue = [...sizes];
+  const worker = async (): Promise<void> => {
+    for (let size = queue.shift(); size !== undefined; size = queue.shift()) {
+      const result = await checkApart(size);
+      results.push(result);
+      console.log(lineOf(result));
+    }
+  };
+  await Promise.all([worker(), worker()]);
+  console.log();
+  report(results);
+}
+
+function checkApart({ name }: Size): Promise<Result> {
+  const child = spawn(process.execPath, ['--max-old-space-size=3600', here, '--size', name, '--json'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => {
+      if (code === 0) resolve(JSON.parse(output));
+      else reject(new Error(`"${name}" ended with ${code}`));
+    });
+  });
+}
+
+function report(results: readonly Result[]): void {
+  for (const result of results) if (results.length === 1) console.log(lineOf(result));
+  const sum = (pick: (result: Result) => number): number => results.reduce((all, one) => all + pick(one), 0);
+  const format = (value: number): string => value.toLocaleString('en-US');
+  console.log(
+    `${format(sum(({ states }) => states))} states, ${format(sum(({ edges }) => edges))} edges, ${format(Math.round(sum(({ seconds }) => seconds)))} s of work`,
+  );
+  console.log('\ninvariants, and in how many states each was asked:');
+  const vacuous: string[] = [];
+  for (const [index, { number, name }] of (results[0]?.evaluations ?? []).entries()) {
+    const states = sum(({ evaluations }) => evaluations[index]?.states ?? 0);
+    if (states === 0) vacuous.push(name);
+    console.log(`  ${String(number).padStart(2)}  ${name}: ${format(states)}`);
+  }
+  console.log(`   6  from every state an end is reachable: ${format(sum(({ states }) => states))}`);
+  for (const result of results) explain(result);
+  const unfinished = results.filter(({ finished, violation }) => !finished && violation === undefined);
+  for (const { name } of unfinished) console.log(`\n${name}: not every state was seen`);
+  for (const name of results.length > 1 ? vacuous : []) console.log(`\nno state asks: ${name}`);
+  const holds = results.every(({ violation, finished }) => violation === undefined && finished);
+  if (!holds || (results.length > 1 && vacuous.length > 0)) process.exitCode = 1;
+  console.log(holds ? '\neverything holds' : '\nNOT everything holds');
+}
+
+function lineOf({ name, states, edges, depth, ends, seconds, megabytes, violation }: Result): string {
+  const count = (value: number): string => value.toLocaleString('en-US').padStart(11);
+  return [
+    violation === undefined ? '✓' : '✗',
+    name.padEnd(58),
+    `${count(states)} states`,
+    `${count(edges)} edges`,
+    `${count(ends)} ends`,
+    `depth ${String(depth).padStart(3)}`,
+    `${seconds.toFixed(1).padStart(6)} s`,
+    `${megabytes.toFixed(0).padStart(5)} MB`,
+  ].join('  ');
+}
+
+function explain({ name, violation }: Result): void {
+  if (violation === undefined) return;
+  const size = [...LARGE_SIZES, ...SMALL_SIZES].find((one) => one.name === name);
+  if (size === undefined) return;
+  console.log(`\n✗ ${name}: invariant ${violation.invariant} does not hold: ${violation.name}`);
+  console.log(describePath(createSystemModel(size.options), violation.path));
+  console.log(`  ✗ ${violation.what}`);
+  console.log(
+    `\n  npm run check:model -- --size ${JSON.stringify(name)} --replay ${violation.choices.join('.')}`,
+  );
+}
+
+function replay({ options }: Size, choices: string): void {
+  const model = createSystemModel(options);
+  const path = pathOf(model, choices === '' ? [] : choices.split('.').map(Number));
+  console.log(describePath(model, path));
+  let broken: string | undefined;
+  walk(model, path, (world) => {
+    broken ??= findBroken(model, world);
+  });
+  console.log(broken === undefined ? '  every invariant holds in its states' : `  ✗ ${broken}`);
+  if (broken !== undefined) process.exitCode = 1;
+}

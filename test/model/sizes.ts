@@ -1,0 +1,101 @@
+/** The worlds that are walked whole, and why each. */
+import type { ModelOptions, RareKind } from '../../src/model/index.ts';
+
+export interface Size {
+  readonly name: string;
+  readonly options: Partial<ModelOptions>;
+}
+
+const once = (...kinds: readonly RareKind[]): Partial<Record<RareKind, number>> =>
+  Object.fromEntries(kinds.map((kind) => [kind, 1]));
+
+/** What may happen to the process, and around it. */
+const DISTURBANCES = once('pause', 'workerCrash', 'processCrash', 'concurrency', 'databaseAway');
+/** How a run may be made to end. */
+const ENDINGS = once('halt', 'fail', 'fatal');
+/** What a call may come to beside its pages' answers. */
+const CALLS = once('refused', 'callFailed', 'unauthorized', 'again', 'shrunk');
+const EVERYTHING = { ...DISTURBANCES, ...ENDINGS, ...CALLS, ...once('reaperFailed') };
+
+/** In seconds: every push, and the mutants. */
+export const SMALL_SIZES: readonly Size[] = [
+  { name: 'sync 2×3', options: { workers: 2, slices: [2, 1] } },
+  {
+    name: 'sync 2×2, one of everything rare',
+    options: { workers: 2, slices: [1, 1], rare: EVERYTHING, maxRare: 1, concurrencies: [1, 3] },
+  },
+  {
+    name: 'sync 1×2, two of everything rare',
+    options: { workers: 1, slices: [2], rare: EVERYTHING, maxRare: 2, calendar: true, concurrencies: [2] },
+  },
+  {
+    name: 'sync 2×2, everything goes wrong with the quota',
+    options: { workers: 2, slices: [2], quota: 1, maxAttempts: 1, rare: { refused: 3 }, maxRare: 3 },
+  },
+  {
+    name: 'sync 2×1, workers crash, the reaper reads the ledger',
+    options: {
+      workers: 2,
+      slices: [2],
+      rare: { workerCrash: 2, reaperFailed: 1, halt: 1 },
+      maxRare: 2,
+      reaperReadsLedger: true,
+    },
+  },
+  {
+    name: 'sync 1×2, calls fail again and again',
+    options: {
+      workers: 1,
+      slices: [1, 1],
+      planChunk: 2,
+      rare: { callFailed: 3, unauthorized: 1 },
+      maxRare: 3,
+      maxConsecutiveCallFailures: 3,
+    },
+  },
+  { name: 'interleaved 2×2', options: { semantics: 'interleaved', workers: 2, slices: [2] } },
+];
+
+/** In minutes: `npm run check:model`. */
+export const LARGE_SIZES: readonly Size[] = [
+  {
+    name: 'interleaved 2×2×2, one of everything rare',
+    options: {
+      semantics: 'interleaved',
+      workers: 2,
+      slices: [1, 1],
+      rare: EVERYTHING,
+      maxRare: 1,
+      concurrencies: [1, 3],
+    },
+  },
+  {
+    name: 'sync 3×4×2, two disturbances',
+    options: {
+      workers: 3,
+      slices: [2, 1, 1],
+      planChunk: 3,
+      rare: DISTURBANCES,
+      maxRare: 2,
+      concurrencies: [1, 4],
+    },
+  },
+  { name: 'interleaved 2×3×2', options: { semantics: 'interleaved', workers: 2, slices: [2, 1] } },
+  {
+    name: 'sync 2×3×2, two of everything rare',
+    options: {
+      workers: 2,
+      slices: [2, 1],
+      planChunk: 2,
+      rare: EVERYTHING,
+      maxRare: 2,
+      concurrencies: [1, 3],
+    },
+  },
+  // The plain sequential loop, from the same code.
+  {
+    name: 'sync 1×3×2, two of everything rare',
+    options: { workers: 1, slices: [2, 1], rare: EVERYTHING, maxRare: 2, calendar: true },
+  },
+  ...SMALL_SIZES,
+];
