@@ -281,10 +281,13 @@ export const coordinatorSetup = setup({
     reap: enqueueActions(({ context, event, enqueue }) => {
       const slot = crashedSlot(context, event);
       if (slot === undefined) return;
+      const assignmentId = assignmentIdOf(context, slot);
       enqueue.assign({ workers: withSlot(context.workers, { ...slot, status: 'reaping' }) });
+      // Tokens that it still waits for would be granted to nobody, and count until it is reaped.
+      enqueue.sendTo(context.input.limiter, { type: 'tokens.cancel', requestId: assignmentId });
       enqueue.spawnChild('reapWorker', {
         id: reaperId(slot.workerId),
-        input: { workerId: slot.workerId, assignmentId: assignmentIdOf(context, slot), pages: slot.pages },
+        input: { workerId: slot.workerId, assignmentId, pages: slot.pages },
       });
     }),
     /** The crashed worker's call has ended: what the ledger has counts, the rest goes back in line. */
