@@ -149,10 +149,24 @@ export const INVARIANTS: readonly Invariant[] = [
       return worker !== undefined && endedInOrder(world) ? `${worker} still has a call under way` : undefined;
     },
   },
+  {
+    number: 4,
+    name: 'nobody waits for tokens who would not take them',
+    applies: (_, { semantics }) => semantics === 'sync',
+    check: ({ limiter, workers }) => {
+      const stray = limiter.context.queue.find(
+        ({ requestId }) =>
+          !Object.values(workers).some(
+            (worker) => worker.matches('awaitingTokens') && worker.context.assignmentId === requestId,
+          ),
+      );
+      return stray && `${stray.requestId} waits for tokens, and nobody wants them`;
+    },
+  },
   brokenOnTheWay(5, 'after a halt, or during a pause, no page is given out; after a halt no call starts'),
   {
     number: 5,
-    name: 'while the run is halting its calls are aborted, and its deadline runs',
+    name: 'while the run is halting its calls are aborted, and its deadline runs, and no other timer',
     applies: (world) => isRunning(world) && world.coordinator.matches('halting'),
     check: ({ calls, channels, timers }) => {
       const spared = Object.keys(calls).find(
@@ -160,8 +174,24 @@ export const INVARIANTS: readonly Invariant[] = [
           calls[worker]?.aborted === false && channels[channelName('coordinator', worker)] === undefined,
       );
       if (spared !== undefined) return `the call of ${spared} is not aborted`;
-      const runs = timers.some(({ owner, name }) => owner === 'coordinator' && name.includes('haltDeadline'));
-      return runs ? undefined : 'no deadline runs';
+      const running = timers.filter(({ owner }) => owner === 'coordinator').map(({ name }) => name);
+      const others = running.filter((name) => !name.includes('haltDeadline'));
+      if (others.length > 0) return `the timer ${others.join()} still runs`;
+      return running.length === 1 ? undefined : 'no deadline runs';
+    },
+  },
+  {
+    number: 5,
+    name: 'while the run pauses nobody waits for tokens, and once it is paused nothing is under way',
+    applies: (world, { semantics }) =>
+      semantics === 'sync' && (world.coordinator.matches('pausing') || world.coordinator.matches('paused')),
+    check: ({ coordinator, limiter, workers, calls }) => {
+      const waiting = Object.keys(workers).find((id) => workers[id]?.matches('awaitingTokens'));
+      if (waiting !== undefined) return `${waiting} waits for tokens`;
+      if (limiter.context.queue.length > 0)
+        return `${limiter.context.queue[0]?.requestId} is in the limiter's line`;
+      const [calling] = Object.keys(calls);
+      return coordinator.matches('paused') && calling !== undefined ? `${calling} is calling` : undefined;
     },
   },
   brokenOnTheWay(6, 'no machine throws'),
