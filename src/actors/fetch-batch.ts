@@ -6,10 +6,8 @@
  */
 import { fromCallback } from 'xstate';
 import type { Store } from '../db/store.ts';
-import type { Calendar, DatabaseFailure } from '../db/types.ts';
+import type { DatabaseFailure } from '../db/types.ts';
 import type { Clock } from '../domain/clock.ts';
-import { plainRows } from '../domain/row-block.ts';
-import type { Day } from '../domain/slice.ts';
 import type { FetchBatchInput } from '../machines/batch-worker.ts';
 import type { CallEvent, CallOrder, CallOutcome, Page, PageResult } from '../machines/messages.ts';
 import type { Auth } from '../search-console/auth.ts';
@@ -17,7 +15,8 @@ import type { CallEnd, Client, PageOutcome } from '../search-console/call.ts';
 import type { QueryAnswer } from '../search-console/decode-rows.ts';
 import { calendarQuery, sliceQuery } from '../search-console/query.ts';
 import type { CallRegistry } from './call-registry.ts';
-import type { CalendarEntry, Catalogue, CatalogueEntry } from './catalogue.ts';
+import type { Catalogue, CatalogueEntry } from './catalogue.ts';
+import { readCalendar } from './read-calendar.ts';
 
 export interface FetchBatchPorts {
   readonly client: Client;
@@ -207,7 +206,7 @@ class BatchCall {
         this.#tell(pending, { kind: 'refused', quota: outcome.quota, retryAfterMs: outcome.retryAfterMs });
         return;
       case 'retryable':
-        return this.#failPage(pending, outcome.reason, pending.page.attempts + 1 >= this.#input.maxAttempts);
+        return this.#failPage(pending, outcome.reason, this.#isLastAttempt(pending.page));
       case 'invalid':
         return this.#failPage(pending, outcome.reason, true);
       case 'unauthorized':
@@ -225,7 +224,9 @@ class BatchCall {
     const { store, clock, rowsPerPage } = this.#ports;
     const startedAt = clock.now();
     if (entry.kind === 'calendar') {
-      const calendar = readCalendar(entry, answer);
+      const read = readCalendar(entry, answer);
+      if ('problem' in read) return this.#failPage(pending, read.problem, this.#isLastAttempt(page));
+      const { calendar } = read;
       const written = await store.commitCalendar(entry.searchType, calendar);
       if (written.kind !== 'ok') {
         this.#stop ??= databaseOutcome(written);
@@ -263,6 +264,10 @@ class BatchCall {
       default:
         this.#stop ??= databaseOutcome(result);
     }
+  }
+
+  #isLastAttempt({ attempts }: Page): boolean {
+    return attempts + 1 >= this.#input.maxAttempts;
   }
 
   /** An attempt is used up; the last one makes the slice a failed one, in the database first. */
@@ -352,20 +357,6 @@ class BatchCall {
       ? { kind: 'unauthorized' }
       : { kind: 'fatal', fatal: { code: 'UNAUTHORIZED', reason } };
   }
-}
-
-/** The calendar out of its rows: one key each, the day. */
-function readCalendar(entry: CalendarEntry, { rows, firstIncompleteDate }: QueryAnswer): Calendar {
-  const days = plainRows(rows).map(({ keys, clicks, impressions }) => ({
-    date: keys[0] ?? '',
-    clicks,
-    impressions,
-  }));
-  const lastPublished = days.reduce<Day | null>(
-    (last, { date }) => (last === null || date > last ? date : last),
-    null,
-  );
-  return { from: entry.from, to: entry.to, lastPublished, firstIncomplete: firstIncompleteDate, days };
 }
 
 function wasAnsweredAsAWhole(end: CallEnd | undefined): boolean {

@@ -99,6 +99,8 @@ function answerOf(envelope: Envelope, rows: RowBlock, bytes: Buffer): QueryAnswe
 
 /** Checks rows in place and fills in what may be absent, so that no second object a row is made. */
 function checkRows(rows: unknown[], keyCount: number): string | null {
+  let clicks = 0;
+  let impressions = 0;
   for (let index = 0; index < rows.length; index++) {
     const row = rows[index];
     if (!isObject(row)) return `Row ${index} is not an object.`;
@@ -114,12 +116,17 @@ function checkRows(rows: unknown[], keyCount: number): string | null {
     // Doubles on the wire, counts by nature.
     if (!isCount(row.clicks)) return `Row ${index} has clicks that are not a count.`;
     if (!isCount(row.impressions)) return `Row ${index} has impressions that are not a count.`;
+    clicks += row.clicks;
+    impressions += row.impressions;
     const position = row.position;
     if (position === undefined) row.position = null;
     else if (position !== null && !(typeof position === 'number' && position >= 0 && position < Infinity)) {
       return `Row ${index} has a position that is not a number of 0 or more.`;
     }
   }
+  // The ledger's sums would no longer be those of the rows.
+  if (!isCount(clicks) || !isCount(impressions))
+    return 'The rows have more clicks or impressions than can be counted exactly.';
   return null;
 }
 
