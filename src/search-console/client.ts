@@ -13,6 +13,8 @@ export interface ClientOptions {
   readonly apiRoot: string;
   /** How long a body may stay silent while we wait for it. Default 60,000. */
   readonly idleTimeoutMs?: number;
+  /** How long we wait for a body in all, our own work not counted. Default 1,800,000. */
+  readonly maxWaitMs?: number;
   /** Largest answer to one request, decompressed. Default 64 MiB; a full page is about 4 MiB. */
   readonly maxPartBytes?: number;
   /** Project that the quota is charged to: sent as `x-goog-user-project`. */
@@ -22,6 +24,7 @@ export interface ClientOptions {
 }
 
 export const DEFAULT_IDLE_TIMEOUT_MS = 60_000;
+const DEFAULT_MAX_WAIT_MS = 30 * 60_000;
 const DEFAULT_MAX_PART_BYTES = 64 * 1024 * 1024;
 
 /** @throws LongtailError `BAD_OPTION` or `INSECURE_ROOT` for the root. */
@@ -30,6 +33,7 @@ export function createClient(options: ClientOptions): Client {
     ...options,
     apiRoot: secureApiRoot(options.apiRoot),
     idleTimeoutMs: options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS,
+    maxWaitMs: options.maxWaitMs ?? DEFAULT_MAX_WAIT_MS,
     maxPartBytes: options.maxPartBytes ?? DEFAULT_MAX_PART_BYTES,
   };
   return { call: (requests, callOptions) => call(settings, requests, callOptions) };
@@ -37,6 +41,7 @@ export function createClient(options: ClientOptions): Client {
 
 interface Settings extends ClientOptions {
   readonly idleTimeoutMs: number;
+  readonly maxWaitMs: number;
   readonly maxPartBytes: number;
 }
 
@@ -70,6 +75,7 @@ async function* call(
     transport: settings.transport,
     clock: settings.clock,
     idleTimeoutMs: settings.idleTimeoutMs,
+    maxWaitMs: settings.maxWaitMs,
     maxAnswerBytes: requests.length * settings.maxPartBytes + settings.maxPartBytes,
     signal,
   });

@@ -6,6 +6,8 @@ export interface ExchangeOptions {
   readonly clock: Clock;
   /** How long the body may stay silent while we wait for it. */
   readonly idleTimeoutMs: number;
+  /** How long we wait for the body in all: one that trickles is never silent for long. */
+  readonly maxWaitMs: number;
   /** Bytes of the body, decompressed, after which the answer is cut off: nothing a server sends is read without end. */
   readonly maxAnswerBytes: number;
   readonly signal: AbortSignal;
@@ -24,6 +26,7 @@ export class Exchange {
   #answer: Promise<HttpAnswer> | undefined;
   #body: AsyncIterator<Uint8Array> | undefined;
   #readBytes = 0;
+  #waitedMs = 0;
   #whole = false;
   /** Rejects the `read` under way. */
   #interrupt: ((error: TransportError) => void) | undefined;
@@ -72,14 +75,19 @@ export class Exchange {
   async read(): Promise<Uint8Array | null> {
     const body = this.#body;
     if (body === undefined) throw new Error('read before head');
-    const { clock, idleTimeoutMs, maxAnswerBytes, signal } = this.#options;
+    const { clock, idleTimeoutMs, maxWaitMs, maxAnswerBytes, signal } = this.#options;
     if (signal.aborted) throw this.#aborted();
     const next = body.next();
     const interrupted = Promise.withResolvers<never>();
     this.#interrupt = interrupted.reject;
-    const timer = clock.setTimeout(() => {
-      this.#cut(new TransportError('timeout', 'body', true, `no data for ${idleTimeoutMs} ms`));
-    }, idleTimeoutMs);
+    const since = clock.now();
+    const leftMs = Math.max(0, maxWaitMs - this.#waitedMs);
+    const why =
+      leftMs < idleTimeoutMs ? `it took longer than ${maxWaitMs} ms` : `no data for ${idleTimeoutMs} ms`;
+    const timer = clock.setTimeout(
+      () => this.#cut(new TransportError('timeout', 'body', true, why)),
+      Math.min(leftMs, idleTimeoutMs),
+    );
     try {
       const { done, value } = await Promise.race([next, interrupted.promise]);
       if (done === true) {
@@ -98,6 +106,7 @@ export class Exchange {
       return value;
     } finally {
       this.#interrupt = undefined;
+      this.#waitedMs += Math.max(0, clock.now() - since);
       clock.clearTimeout(timer);
       next.catch(() => undefined);
     }

@@ -24,6 +24,7 @@ export type SitesOptions = Omit<ClientOptions, 'maxPartBytes'> & {
 
 /** An account has at most 1,000 properties. */
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
+const MAX_WAIT_MS = 120_000;
 
 const sitesAnswer = z.object({
   siteEntry: z.array(z.object({ siteUrl: z.string(), permissionLevel: z.string() })).optional(),
@@ -34,8 +35,8 @@ const sitesAnswer = z.object({
  * @throws LongtailError `BAD_OPTION` or `INSECURE_ROOT` for the root; nothing for what network or server do.
  */
 export async function listSites(options: SitesOptions): Promise<SitesResult> {
-  const { clock, accessToken, idleTimeoutMs = DEFAULT_IDLE_TIMEOUT_MS } = options;
-  const exchange = new Exchange({ ...options, idleTimeoutMs, maxAnswerBytes: MAX_ANSWER_BYTES });
+  const { clock, accessToken, idleTimeoutMs = DEFAULT_IDLE_TIMEOUT_MS, maxWaitMs = MAX_WAIT_MS } = options;
+  const exchange = new Exchange({ ...options, idleTimeoutMs, maxWaitMs, maxAnswerBytes: MAX_ANSWER_BYTES });
   try {
     await exchange.start({
       method: 'GET',
