@@ -174,6 +174,13 @@ test('every edge: messages, pages and tokens are accounted for, and the real wor
         expect(notes.halted).toBe(false);
         expect(next.tokens).toBe(pages.length);
       }
+      const leaseId = before?.context.assignmentId;
+      if (event?.type === 'call.settled') {
+        expect(turn.sent).toEqual([{ to: 'limiter', event: { ...event, type: 'lease.settled', leaseId } }]);
+      }
+      if (event?.type === 'call.unsent') {
+        expect(turn.sent).toEqual([{ to: 'limiter', event: { ...event, type: 'lease.returned', leaseId } }]);
+      }
       if (typeof before?.value === 'object' && typeof after.value === 'string') {
         // `calling` is left on the call's own end only, whatever was ordered.
         expect(event?.type).toBe('call.ended');

@@ -67,7 +67,9 @@ describe.each(Object.keys(STATES))('a worker that crashes in %s', (state) => {
     const next = { kind: 'page', startRow: 25_000 } as const;
     const before = system.committed;
     system.coordinator.send({ type: 'page.committed', ...about, rows: 1, next });
-    expect(system.committed).toEqual(before);
+    const { status } = system.slot('w0');
+    system.coordinator.send({ type: 'worker.halted', workerId: 'w0', assignmentId: about.assignmentId });
+    expect([system.committed, system.slot('w0').status]).toEqual([before, status]);
     system.coordinator.send({ type: 'resume' });
     system.finish();
     expect(system.snapshot.output).toEqual({ status: 'complete' });
@@ -152,6 +154,8 @@ test('crashes without end fail the run after maxWorkerRestarts, with the pages k
     await system.reapers.at(-1)?.resolve({ workerId: 'w0', committed: [] });
   }
   expect(system.snapshot.value).toBe('halting');
+  // XState keeps the dead among the children until they are stopped.
+  expect(Object.keys(system.snapshot.children).sort()).toEqual(['plan', 'w1']);
   // The other worker's call is aborted and waited for.
   expect(system.open.map(({ aborted }) => aborted)).toEqual([true]);
   system.open[0]?.fail({ kind: 'aborted' });

@@ -55,6 +55,24 @@ describe('work', () => {
     expect(system.committed).toEqual(system.all);
   });
 
+  test('a plan that depends on its first pages is asked again only when none of them is under way', () => {
+    const system = new MachineSystem({ slices: 6, planChunk: 2, maxConcurrency: 2 });
+    systems.push(system);
+    system.planAnswers = false;
+    system.start();
+    system.supply('whenQuiet');
+    system.open[0]?.answer(() => failed());
+    expect(system.planOrders).toEqual([]);
+    system.open[0]?.answer();
+    // One of them waits for its retry.
+    expect([system.planOrders, system.open]).toEqual([[], []]);
+    system.clock.advance(500);
+    expect(system.planOrders).toEqual([]);
+    system.planAnswers = true;
+    system.finish();
+    expect(system.committed).toEqual(system.all);
+  });
+
   test('no pages at all: complete', () => {
     const system = start({ slices: 0 });
     expect(system.snapshot.value).toBe('complete');

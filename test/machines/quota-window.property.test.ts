@@ -103,7 +103,7 @@ test('no window at the server holds more than its limit, tokens are conserved, a
         world.close();
       }
     }),
-    { numRuns: 60 },
+    { numRuns: 40 },
   );
 });
 

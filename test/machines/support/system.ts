@@ -16,6 +16,7 @@ import type {
   CallEvent,
   CallOrder,
   CallOutcome,
+  MorePlan,
   Page,
   PageResult,
   PlanOrder,
@@ -132,7 +133,7 @@ export class MachineSystem {
   throwingCalls = 0;
   readonly #slices: number;
   readonly #planChunk: number;
-  #sendPlan: (pages: readonly Page[], more: 'whenLow' | 'none') => void = () => {};
+  #sendPlan: (pages: readonly Page[], more: MorePlan) => void = () => {};
   failPlan: () => void = () => {};
 
   constructor(options: SystemOptions = {}) {
@@ -205,12 +206,12 @@ export class MachineSystem {
     return this;
   }
 
-  /** Answers the plan's oldest open order. */
-  supply(): void {
+  /** Answers the plan's oldest open order; `more` is for when pages are left. */
+  supply(more: MorePlan = 'whenLow'): void {
     const count = Math.min(this.planOrders.shift() ?? 0, this.#planChunk, this.#slices - this.supplied);
     const pages = Array.from({ length: count }, (_, index) => startOf(this.supplied + index));
     this.supplied += count;
-    this.#sendPlan(pages, this.supplied < this.#slices ? 'whenLow' : 'none');
+    this.#sendPlan(pages, this.supplied < this.#slices ? more : 'none');
   }
 
   get snapshot() {

@@ -29,7 +29,7 @@ export const TABLE: Table<State, Case, End> = {
     ],
     'plan.failed: fatal': ['halting', 'w0 worker.halt', 'w1 worker.halt', 'set after haltDeadline'],
     'retry.due': 'ignored',
-    'xstate.error.actor: a worker': ['running.working.dispatching', 'start reap:w0'],
+    'xstate.error.actor: a worker': ['running.working.dispatching', 'limiter tokens.cancel', 'start reap:w0'],
     'xstate.error.actor: the plan': ['halting', 'w0 worker.halt', 'w1 worker.halt', 'set after haltDeadline'],
     'xstate.error.actor: the probe': [
       'halting',
@@ -76,7 +76,7 @@ export const TABLE: Table<State, Case, End> = {
     ],
     'plan.failed: fatal': ['halting', 'w0 worker.halt', 'w1 worker.halt', 'set after haltDeadline'],
     'retry.due': 'ignored',
-    'xstate.error.actor: a worker': ['stay', 'start reap:w0'],
+    'xstate.error.actor: a worker': ['stay', 'limiter tokens.cancel', 'start reap:w0'],
     'xstate.error.actor: the plan': ['halting', 'w0 worker.halt', 'w1 worker.halt', 'set after haltDeadline'],
     'xstate.error.actor: the probe': [
       'halting',
@@ -118,7 +118,7 @@ export const TABLE: Table<State, Case, End> = {
     ],
     'plan.failed: fatal': ['halting', 'w0 worker.halt', 'w1 worker.halt', 'set after haltDeadline'],
     'retry.due': 'ignored',
-    'xstate.error.actor: a worker': ['stay', 'start reap:w0'],
+    'xstate.error.actor: a worker': ['stay', 'limiter tokens.cancel', 'start reap:w0'],
     'xstate.error.actor: the plan': ['halting', 'w0 worker.halt', 'w1 worker.halt', 'set after haltDeadline'],
     'xstate.error.actor: the probe': [
       'halting',
@@ -162,7 +162,7 @@ export const TABLE: Table<State, Case, End> = {
       'set after haltDeadline',
     ],
     'retry.due': ['running.working.draining', 'w0 batch.assign'],
-    'xstate.error.actor: a worker': ['running.working.draining', 'start reap:w0'],
+    'xstate.error.actor: a worker': ['running.working.draining', 'limiter tokens.cancel', 'start reap:w0'],
     'xstate.error.actor: the plan': [
       'halting',
       'w0 worker.halt',
@@ -215,7 +215,7 @@ export const TABLE: Table<State, Case, End> = {
       'set after haltDeadline',
     ],
     'retry.due': 'ignored',
-    'xstate.error.actor: a worker': ['stay', 'start reap:w0'],
+    'xstate.error.actor: a worker': ['stay', 'limiter tokens.cancel', 'start reap:w0'],
     'xstate.error.actor: the plan': [
       'halting',
       'w0 worker.halt',
@@ -268,7 +268,7 @@ export const TABLE: Table<State, Case, End> = {
       'set after haltDeadline',
     ],
     'retry.due': 'ignored',
-    'xstate.error.actor: a worker': ['stay', 'start reap:w0'],
+    'xstate.error.actor: a worker': ['stay', 'limiter tokens.cancel', 'start reap:w0'],
     'xstate.error.actor: the plan': [
       'halting',
       'w0 worker.halt',
@@ -308,7 +308,7 @@ export const TABLE: Table<State, Case, End> = {
     'plan.failed: database away': ['stay'],
     'plan.failed: fatal': ['halting', 'w0 worker.halt', 'w1 worker.halt', 'set after haltDeadline'],
     'retry.due': 'ignored',
-    'xstate.error.actor: a worker': ['stay', 'start reap:w0'],
+    'xstate.error.actor: a worker': ['stay', 'limiter tokens.cancel', 'start reap:w0'],
     'xstate.error.actor: the plan': ['halting', 'w0 worker.halt', 'w1 worker.halt', 'set after haltDeadline'],
     'xstate.error.actor: the probe': [
       'halting',
@@ -342,7 +342,7 @@ export const TABLE: Table<State, Case, End> = {
     'plan.failed: database away': ['stay'],
     'plan.failed: fatal': ['halting', 'w0 worker.halt', 'w1 worker.halt', 'set after haltDeadline'],
     'retry.due': 'ignored',
-    'xstate.error.actor: a worker': ['stay', 'start reap:w0'],
+    'xstate.error.actor: a worker': ['stay', 'limiter tokens.cancel', 'start reap:w0'],
     'xstate.error.actor: the plan': ['halting', 'w0 worker.halt', 'w1 worker.halt', 'set after haltDeadline'],
     'xstate.error.actor: the probe': [
       'halting',
@@ -376,7 +376,7 @@ export const TABLE: Table<State, Case, End> = {
     'plan.failed: database away': 'ignored',
     'plan.failed: fatal': 'ignored',
     'retry.due': 'ignored',
-    'xstate.error.actor: a worker': ['stay', 'start reap:w0'],
+    'xstate.error.actor: a worker': ['stay', 'limiter tokens.cancel', 'start reap:w0'],
     'xstate.error.actor: the plan': 'ignored',
     'xstate.error.actor: the probe': 'ignored',
     'xstate.done.actor: the probe': 'ignored',
