@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 
-const FIRST_CAPACITY_BYTES = 256 * 1024;
+/** A line of a head fits; a large part doubles its way up once a call. */
+const FIRST_CAPACITY_BYTES = 16 * 1024;
 
 /**
  * One growing buffer, used again for every part of an answer: a part's bytes are copied once, in chunks of whatever
