@@ -171,7 +171,7 @@ class PlanLoader {
           failure: {
             kind: 'fatal',
             code: 'UNEXPECTED_ANSWER',
-            reason: `the days of "${searchType}": ${reason}`,
+            reason: `Google’s list of the days of "${searchType}" cannot be used: ${reason}`,
           },
         };
       }

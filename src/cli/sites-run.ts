@@ -75,7 +75,7 @@ function readable(result: Exclude<SitesResult, { kind: 'aborted' }>, auth: Auth)
     case 'ok':
       return result.sites;
     case 'retryable':
-      throw unreachable(result.reason);
+      throw unreachable(`The list of properties did not come: ${result.reason}`);
     case 'quota':
       throw unreachable('Google refused for want of quota.');
     case 'unauthorized':

@@ -299,7 +299,7 @@ describe('a calendar', () => {
     expect(outcome.status).toBe('failed');
     if (outcome.status !== 'failed') return;
     expect(outcome.failure.code).toBe('UNEXPECTED_ANSWER');
-    expect(outcome.failure.message).toMatch(/^the days of "web": \S/);
+    expect(outcome.failure.message).toMatch(/^Google’s list of the days of "web" cannot be used: \S/);
     expect(outcome.failure.nextStep).toMatch(/\S/);
     expect(outcome.slices).toMatchObject({ complete: 0, empty: 0 });
     expect(held.size).toBe(0);

@@ -64,7 +64,7 @@ export function expectRefusal({ code, stdout, stderr }: Ended, codes: readonly n
   const lines = stderr.trimEnd().split('\n');
   expect(lines, stderr).toHaveLength(2);
   const [said = '', nextStep = ''] = lines;
-  expect(said).toMatch(/^longtail: \S.{5,}[.?]$/u);
+  expect(said).toMatch(code === 2 ? /^longtail: \S.{5,}[.?]$/u : /^longtail: [A-Z].{5,}$/u);
   expect(nextStep).toMatch(/^\S.{5,}/u);
   for (const line of lines) expect(line.length).toBeLessThan(600);
   expect(stderr).not.toMatch(STACK_TRACE);
