@@ -98,7 +98,7 @@ describe('an API that is hostile once', () => {
     const { code, stderr, stdout } = await run([...command, '--batch-size', '1'], { env });
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /^longtail: Google’s list of the days of "web" cannot be used: .*not whole JSON.*\n\S.*\n$/,
+      /^longtail: Google’s list of the days of "web" cannot be used: .*not whole JSON.*\n\S.*\n$/m,
     );
     expect(lastLineOf(stdout)).toMatchObject({ status: 'failed', slices: { complete: 0 } });
   });
