@@ -116,6 +116,18 @@ export type RateLimiterEmitted =
 /** A share of a budget from which on it is said to be approached. */
 export const APPROACHING = 0.8;
 
+/** Longer than any window; a timer of more than 24 days would fire at once. */
+const LONGEST_COOLING_MS = 86_400_000;
+
+/** As long as the server says, or else as its kind of refusal takes to go. */
+function coolingMsOf(
+  { quota, retryAfterMs }: { readonly quota: QuotaKind; readonly retryAfterMs: number | null },
+  input: RateLimiterInput,
+): number {
+  const usualMs = quota === 'load' ? input.loadCoolingMs : input.qpsCoolingMs;
+  return Math.min(retryAfterMs ?? usualMs, LONGEST_COOLING_MS);
+}
+
 const isApproached = (budget: Budget): boolean => budget.spent >= budget.limit * APPROACHING;
 
 export const rateLimiterMachine = setup({
@@ -135,6 +147,10 @@ export const rateLimiterMachine = setup({
       (event.quota === 'daily' ||
         (event.quota === 'load' && context.coolings.load >= context.input.maxLoadCoolings) ||
         (event.quota === 'qps' && context.coolings.qps >= context.input.maxQpsCoolings)),
+    coolsLonger: ({ context, event }) =>
+      event.type === 'quota.refused' &&
+      event.quota === 'load' &&
+      coolingMsOf(event, context.input) > context.coolingMs,
     canGrant: ({ context }) => context.queue.some((waiting) => room(context.budgets, waiting.scopes) > 0),
   },
   delays: {
@@ -273,8 +289,7 @@ export const rateLimiterMachine = setup({
     beginCooling: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'quota.refused') return;
       const { input, coolings } = context;
-      const coolingMs =
-        event.retryAfterMs ?? (event.quota === 'load' ? input.loadCoolingMs : input.qpsCoolingMs);
+      const coolingMs = coolingMsOf(event, input);
       enqueue.assign({
         coolingMs,
         coolings:
@@ -358,6 +373,13 @@ export const rateLimiterMachine = setup({
             guard: ({ event }) => event.quota === 'daily',
             target: 'refusing',
             actions: ['reportRefusal', 'beginRefusing'],
+          },
+          // A minute's pause is no answer to a load that takes a quarter of an hour to go.
+          {
+            guard: 'coolsLonger',
+            target: 'cooling',
+            reenter: true,
+            actions: ['reportRefusal', 'beginCooling'],
           },
           { actions: 'reportRefusal' },
         ],

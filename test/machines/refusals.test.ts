@@ -142,6 +142,29 @@ describe('lowered limits', () => {
   });
 });
 
+test('a load refusal in a minute’s pause makes it a quarter of an hour, counted from then', () => {
+  ask(2);
+  refuse('qps');
+  clock.advance(30_000);
+  refuse('load');
+  refuse('load');
+  clock.advance(15 * MINUTE_MS - 1);
+  expect(limiter.getSnapshot().value).toBe('cooling');
+  clock.advance(1);
+  expect(limiter.getSnapshot().value).not.toBe('cooling');
+  // The second refusal of the same wave said nothing new.
+  expect(limiter.getSnapshot().context.coolings).toEqual({ qps: 1, load: 1 });
+});
+
+test('a Retry-After of a year is a day: a timer of more than 24 days would fire at once', () => {
+  ask(2);
+  refuse('qps', 365 * 24 * 60 * MINUTE_MS);
+  clock.advance(24 * 60 * MINUTE_MS - 1);
+  expect(limiter.getSnapshot().value).toBe('cooling');
+  clock.advance(1);
+  expect(limiter.getSnapshot().value).not.toBe('cooling');
+});
+
 describe('giving up', () => {
   test('a daily refusal: who waits and who asks is denied, for the length of the refusal', () => {
     ask(1);

@@ -85,7 +85,13 @@ export const TABLE: Table<State, Case> = {
     'lease.expired': ['stay'],
     'leases.recovered': ['stay', 'set lease.expired', 'set bucket.rolled'],
     'quota.refused: qps': ['stay', 'tell quota.refused'],
-    'quota.refused: load, once too often': ['stay', 'tell quota.refused'],
+    'quota.refused: load, once too often': [
+      'stay',
+      'cancel after cooling',
+      'set after cooling',
+      'tell quota.refused',
+      'tell quota.cooling',
+    ],
     'quota.refused: daily': [
       'refusing',
       'client tokens.denied',
