@@ -17,30 +17,12 @@ const ENDINGS = once('halt', 'fail', 'fatal');
 const CALLS = once('refused', 'callFailed', 'unauthorized', 'again', 'shrunk');
 const EVERYTHING = { ...DISTURBANCES, ...ENDINGS, ...CALLS, ...once('reaperFailed') };
 
-/** In seconds: every push, and the mutants. */
+/** In seconds: part of the tests, and what every mutant is judged by. The quick ones first. */
 export const SMALL_SIZES: readonly Size[] = [
   { name: 'sync 2×3', options: { workers: 2, slices: [2, 1] } },
   {
-    name: 'sync 2×2, one of everything rare',
-    options: { workers: 2, slices: [1, 1], rare: EVERYTHING, maxRare: 1, concurrencies: [1, 3] },
-  },
-  {
-    name: 'sync 1×2, two of everything rare',
-    options: { workers: 1, slices: [2], rare: EVERYTHING, maxRare: 2, calendar: true, concurrencies: [2] },
-  },
-  {
-    name: 'sync 2×2, everything goes wrong with the quota',
+    name: 'sync 2×2, quota refusals',
     options: { workers: 2, slices: [2], quota: 1, maxAttempts: 1, rare: { refused: 3 }, maxRare: 3 },
-  },
-  {
-    name: 'sync 2×1, workers crash, the reaper reads the ledger',
-    options: {
-      workers: 2,
-      slices: [2],
-      rare: { workerCrash: 2, reaperFailed: 1, halt: 1 },
-      maxRare: 2,
-      reaperReadsLedger: true,
-    },
   },
   {
     name: 'sync 1×2, calls fail again and again',
@@ -54,6 +36,28 @@ export const SMALL_SIZES: readonly Size[] = [
     },
   },
   { name: 'interleaved 2×2', options: { semantics: 'interleaved', workers: 2, slices: [2] } },
+  {
+    name: 'interleaved 1×1, paused twice',
+    options: { semantics: 'interleaved', workers: 1, slices: [1], rare: { pause: 2, halt: 1 }, maxRare: 2 },
+  },
+  {
+    name: 'sync 2×2, workers crash, the reaper reads the ledger',
+    options: {
+      workers: 2,
+      slices: [2],
+      rare: { workerCrash: 2, reaperFailed: 1, halt: 1, concurrency: 1 },
+      maxRare: 2,
+      reaperReadsLedger: true,
+    },
+  },
+  {
+    name: 'sync 2×2, one of everything rare',
+    options: { workers: 2, slices: [1, 1], rare: EVERYTHING, maxRare: 1, concurrencies: [1, 3] },
+  },
+  {
+    name: 'sync 1×2, two of everything rare',
+    options: { workers: 1, slices: [2], rare: EVERYTHING, maxRare: 2, calendar: true, concurrencies: [2] },
+  },
 ];
 
 /** In minutes: `npm run check:model`. */

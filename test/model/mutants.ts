@@ -1,0 +1,431 @@
+/**
+ * Faults that somebody could make in the machines: each is one edit of the source, and each must be noticed. The text that
+ * an edit replaces must occur exactly once in its file; `check-mutants.ts` says when it no longer does.
+ */
+export interface Mutant {
+  readonly name: string;
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+type Edit = readonly [name: string, from: string, to: string];
+
+const of = (file: string, edits: readonly Edit[]): readonly Mutant[] =>
+  edits.map(([name, from, to]) => ({ name, file, from, to }));
+
+const WORKER = of('batch-worker.ts', [
+  [
+    'the surplus of a partial grant is not given back',
+    "{ guard: 'isMyGrant', target: 'calling', actions: 'returnSurplus' }",
+    "{ guard: 'isMyGrant', target: 'calling' }",
+  ],
+  ['a grant that nobody waits for is kept', "'tokens.granted': { actions: 'returnGrant' },", ''],
+  [
+    'a grant for an earlier request is taken',
+    "event.type === 'tokens.granted' && event.requestId === context.assignmentId && event.tokens > 0",
+    "event.type === 'tokens.granted' && event.tokens > 0",
+  ],
+  [
+    'a pause does not cancel the request for tokens',
+    "actions: ['cancelTokens', 'returnPages', 'reportCancelled'] },\n        'worker.halt'",
+    "actions: ['returnPages', 'reportCancelled'] },\n        'worker.halt'",
+  ],
+  [
+    'a pause is not reported',
+    "actions: ['cancelTokens', 'returnPages', 'reportCancelled'] },\n        'worker.halt'",
+    "actions: ['cancelTokens', 'returnPages'] },\n        'worker.halt'",
+  ],
+  [
+    'a halt does not cancel the request for tokens',
+    "'worker.halt': { target: 'halted', actions: ['cancelTokens', 'returnPages', 'reportCancelled'] }",
+    "'worker.halt': { target: 'halted', actions: ['returnPages', 'reportCancelled'] }",
+  ],
+  [
+    'a halt is ignored while waiting for tokens',
+    "'worker.halt': { target: 'halted', actions: ['cancelTokens', 'returnPages', 'reportCancelled'] }",
+    "'worker.halt': {}",
+  ],
+  [
+    'a halt is ignored while backing off',
+    'backingOff: {\n',
+    "backingOff: {\n      on: { 'worker.halt': {} },\n",
+  ],
+  ['a halt is ignored while idle', 'idle: {\n      on: {', "idle: {\n      on: { 'worker.halt': {},"],
+  [
+    'a halted call is left before it has ended',
+    "'worker.halt': { target: 'aborting', actions: 'abortCall' }",
+    "'worker.halt': { target: '#batchWorker.halted', actions: 'abortCall' }",
+  ],
+  [
+    'a halted call is not aborted',
+    "'worker.halt': { target: 'aborting', actions: 'abortCall' }",
+    "'worker.halt': { target: 'aborting' }",
+  ],
+  [
+    'an aborted call leads back to work',
+    "'call.ended': { target: '#batchWorker.halted', actions: ['returnPages', 'reportEnd'] }",
+    "'call.ended': { target: '#batchWorker.idle', actions: ['returnPages', 'reportEnd'] }",
+  ],
+  [
+    'the end of an aborted call is ignored',
+    "'call.ended': { target: '#batchWorker.halted', actions: ['returnPages', 'reportEnd'] },\n",
+    '',
+  ],
+  ['a lease is not settled', "'call.settled': { actions: 'settleTokens' },\n", ''],
+  ['tokens that were not sent are not given back', "'call.unsent': { actions: 'returnTokens' },\n", ''],
+  ['what came of a page is not passed on', "'call.page': { actions: 'reportPage' },\n", ''],
+  ['a lease is settled without its grace', 'graceMs: event.graceMs,', 'graceMs: 0,'],
+  ['one token too many is asked for', 'tokens: context.pages.length,', 'tokens: context.pages.length + 1,'],
+  ['a failed call does not back off', "target: '#batchWorker.backingOff',", "target: '#batchWorker.idle',"],
+  [
+    'a failed call is not reported',
+    "actions: ['noteFailedCall', 'returnPages', 'reportEnd'],",
+    "actions: ['noteFailedCall', 'returnPages'],",
+  ],
+  [
+    'a failed call counts for nothing',
+    "actions: ['noteFailedCall', 'returnPages', 'reportEnd'],",
+    "actions: ['returnPages', 'reportEnd'],",
+  ],
+  [
+    'an answered call is not reported',
+    "actions: ['noteAnswer', 'returnPages', 'reportEnd'] }",
+    "actions: ['noteAnswer', 'returnPages'] }",
+  ],
+  ['the backoff never ends', "after: { backoff: { target: 'idle', actions: 'reportReady' } },", ''],
+  [
+    'the end of the backoff is not reported',
+    "backoff: { target: 'idle', actions: 'reportReady' }",
+    "backoff: { target: 'idle' }",
+  ],
+  [
+    'a retry goes out without a token',
+    "after: { backoff: { target: 'idle', actions: 'reportReady' } },",
+    "after: { backoff: { target: 'calling' } },",
+  ],
+  ['that it has halted is not reported', "entry: 'reportHalted',", ''],
+  [
+    'a refusal is not passed on to the limiter',
+    "case 'refused':\n          enqueue.sendTo(limiter,",
+    "case 'refused':\n          if (scopes.length > 9) enqueue.sendTo(limiter,",
+  ],
+]);
+
+const COORDINATOR = of('coordinator.ts', [
+  ['failed pages are not heard of', "'page.failed': { actions: 'noteFailed' },", ''],
+  [
+    'pages that come back are not taken',
+    "'pages.returned': { actions: 'takeBack' },",
+    "'pages.returned': {},",
+  ],
+  ['a worker that is ready again gets no work', "'worker.ready': { actions: 'noteReady' },", ''],
+  ['a worker that has halted is not noted', "'worker.halted': { actions: 'noteHalted' },", ''],
+  ['a retry that is due is not made', "'retry.due': { actions: 'releaseRetries' },", ''],
+  ['a halt is ignored', "halt: { target: '.halting', actions: 'endHalted' },", ''],
+  ['a broken environment is ignored', "fail: { target: '.halting', actions: 'endFailed' },", ''],
+  [
+    'a pause does not wait for the calls under way',
+    "always: { guard: 'nobodyIsBusy', target: 'paused' },",
+    "always: { target: 'paused' },",
+  ],
+  ['a pause stops nobody', "entry: 'pauseWorkers',", ''],
+  ['a halt stops nobody', "entry: 'haltWorkers',", ''],
+  ['the deadline of a halt is missing', 'haltDeadline: [', 'probe: ['],
+  [
+    'a batch that ends while halting keeps its pages',
+    "'batch.ended': { actions: 'closeForGood' },",
+    "'batch.ended': {},",
+  ],
+  [
+    'a worker that crashes while halting is not reaped',
+    "{ guard: 'workerCrashed', actions: 'reap' },\n          { actions: ['takeOver', 'retire'] },",
+    "{ actions: ['takeOver', 'retire'] },",
+  ],
+  [
+    'the run ends although there is more to do',
+    "{ guard: 'isFinished', target: '#coordinator.halting' },",
+    "{ target: '#coordinator.halting' },",
+  ],
+  ['the end of the work is not noticed', "{ guard: 'isFinished', target: '#coordinator.halting' },", ''],
+  ['nobody is given work', "{ guard: 'canDispatch', actions: 'dispatch' },", ''],
+  [
+    'the database comes back unnoticed',
+    "target: '#coordinator.running.working', actions: 'noteDatabaseBack'",
+    "target: 'sleeping', actions: 'noteDatabaseBack'",
+  ],
+  ['a probe that fails ends the run at once', "{ guard: 'noProbeIsLeft', target", '{ target'],
+]);
+
+const ACTIONS = of('coordinator-setup.ts', [
+  [
+    'a page that failed is not tried again',
+    ': [...slot.retry, { ...page, attempts: attempt, callFailures: 0 }];',
+    ': slot.retry;',
+  ],
+  ['a page that failed for good is tried again', 'const retry = event.final', 'const retry = !event.final'],
+  [
+    'a failed slice is not counted',
+    'ending: event.final ? worse(context.ending) : context.ending,',
+    'ending: context.ending,',
+  ],
+  [
+    'a retry has no timer',
+    "enqueue.raise({ type: 'retry.due', groupId }, { id: groupId, delay: delayMs });",
+    '',
+  ],
+  [
+    'a retry stays in its group after it was made',
+    'delayed: queues.delayed.filter(({ groupId }) => groupId !== event.groupId),',
+    'delayed: queues.delayed,',
+  ],
+  [
+    'a worker that backs off is thought idle',
+    "status: outcome.kind === 'failed' ? 'backingOff' : 'idle',",
+    "status: 'idle',",
+  ],
+  [
+    'what the plan gave before is forgotten',
+    'ahead: [...context.queues.ahead, ...event.pages]',
+    'ahead: [...event.pages]',
+  ],
+  [
+    'a plan that could not be read is given up',
+    "enqueue.assign({ plan: 'whenLow' });",
+    "enqueue.assign({ plan: 'none' });",
+  ],
+  [
+    'the plan is asked again and again',
+    "enqueue.assign({ plan: 'asked' });",
+    'enqueue.assign({ plan: context.plan });',
+  ],
+  [
+    'a committed page stays with its worker',
+    'workers: withSlot(context.workers, { ...slot, pages: without(slot.pages, event) }),\n        queues: afterCommit',
+    'workers: context.workers,\n        queues: afterCommit',
+  ],
+  ['pages given out stay in line', 'enqueue.assign({ queues, workers });', 'enqueue.assign({ workers });'],
+  [
+    'a halt forgets those who back off',
+    "if (status !== 'reaping' && status !== 'halted') enqueue.sendTo(workerId, { type: 'worker.halt' });",
+    "if (status === 'busy' || status === 'idle') enqueue.sendTo(workerId, { type: 'worker.halt' });",
+  ],
+  [
+    'a halt leaves the timers of retries',
+    'for (const { groupId } of context.queues.delayed) enqueue.cancel(groupId);',
+    '',
+  ],
+  [
+    'retries of a crashed worker are lost',
+    'queues: putBack(queues, [...pages, ...slot.retry]),',
+    'queues: putBack(queues, pages),',
+  ],
+  [
+    'pages of a crashed worker are lost',
+    'queues: putBack(queues, [...pages, ...slot.retry]),',
+    'queues: putBack(queues, slot.retry),',
+  ],
+  [
+    'tokens of a crashed worker count for ever',
+    'for (const order of abandonedTokens(context, slot)) enqueue.sendTo(context.input.limiter, order);\n      enqueue.stopChild(reaperId',
+    'enqueue.stopChild(reaperId',
+  ],
+  [
+    'a crashed worker goes on waiting for tokens',
+    "enqueue.sendTo(context.input.limiter, { type: 'tokens.cancel', requestId: assignmentId });",
+    '',
+  ],
+  [
+    'crashes are mended without end',
+    'enqueue.assign({ restarts: context.restarts + 1, workers',
+    'enqueue.assign({ restarts: context.restarts, workers',
+  ],
+  [
+    'a lowered or raised concurrency is ignored',
+    'enqueue.assign({ maxConcurrency, workers: [...context.workers, ...added] });',
+    'enqueue.assign({ workers: [...context.workers, ...added] });',
+  ],
+  [
+    'a denial does not end the run',
+    "case 'denied':\n          return true;",
+    "case 'denied':\n          return false;",
+  ],
+  [
+    'a fatal plan is asked again',
+    "event.outcome.kind === 'fatal',\n    noProbe",
+    "event.outcome.kind === 'databaseAway',\n    noProbe",
+  ],
+  [
+    'one worker that has halted is enough',
+    "context.workers.every(({ status }) => status === 'halted')",
+    "context.workers.some(({ status }) => status === 'halted')",
+  ],
+]);
+
+const KNOWLEDGE = of('coordinator-context.ts', [
+  [
+    'the page after a committed one is forgotten',
+    'return { ...queues, begun: [...queues.begun, page] };',
+    'return queues;',
+  ],
+  [
+    'a slice to be fetched again is forgotten',
+    "if (next.kind !== 'page' && next.kind !== 'again') return queues;",
+    "if (next.kind !== 'page') return queues;",
+  ],
+  [
+    'retries that wait are not counted as work',
+    'countWaiting(queues) === 0 && queues.delayed.length === 0 && nobodyIsBusy(workers);',
+    'countWaiting(queues) === 0 && nobodyIsBusy(workers);',
+  ],
+  [
+    'workers that have work are not counted',
+    'countWaiting(queues) === 0 && queues.delayed.length === 0 && nobodyIsBusy(workers);',
+    'countWaiting(queues) === 0 && queues.delayed.length === 0;',
+  ],
+  [
+    'word of an assignment that is no more is believed',
+    'slot !== undefined && assignmentIdOf(context, slot) === event.assignmentId ? slot : undefined',
+    'slot !== undefined ? slot : undefined',
+  ],
+  [
+    'a worker that is being reaped is thought free',
+    "workers.every(({ status }) => status !== 'busy' && status !== 'reaping')",
+    "workers.every(({ status }) => status !== 'busy')",
+  ],
+]);
+
+const DISPATCH = of('dispatch.ts', [
+  [
+    'a page is given to two workers',
+    'pages.push(page);\n      taken += 1;',
+    'pages.push(page);\n      taken += index === 0 ? 0 : 1;\n      if (index === 0) break;',
+  ],
+  [
+    'one worker more than allowed has work',
+    'Math.max(0, maxConcurrency - busy)',
+    'Math.max(0, maxConcurrency - busy + 1)',
+  ],
+  [
+    'workers that are being reaped are not counted as busy',
+    "slot.status === 'busy' || slot.status === 'reaping').length",
+    "slot.status === 'busy').length",
+  ],
+  [
+    'fresh pages that come back are lost',
+    'ahead: [...pages.filter((page) => !isBegun(page)), ...queues.ahead],',
+    'ahead: queues.ahead,',
+  ],
+  [
+    'begun pages that come back are lost',
+    'begun: [...pages.filter(isBegun), ...queues.begun],',
+    'begun: queues.begun,',
+  ],
+  [
+    'a batch is one page too large',
+    'const share = Math.min(batchSize,',
+    'const share = Math.min(batchSize + 1,',
+  ],
+  [
+    'pages that go out of the look-ahead stay in it',
+    'ahead: queues.ahead.slice(Math.max(0, taken - queues.begun.length)),',
+    'ahead: queues.ahead,',
+  ],
+]);
+
+const LIMITER = of('rate-limiter.ts', [
+  [
+    'more is granted than there is',
+    'const tokens = Math.min(waiting.tokens, room(budgets, waiting.scopes));',
+    'const tokens = room(budgets, waiting.scopes) > 0 ? waiting.tokens : 0;',
+  ],
+  ['what is granted is not counted', 'budgets = spend(budgets, waiting.scopes, tokens);', ''],
+  [
+    'a grant leaves no lease',
+    'leases.push({ leaseId: waiting.requestId, scopes: waiting.scopes, unsettled: tokens });',
+    '',
+  ],
+  [
+    'the window ends before the grace does',
+    '{ delay: windowMs + event.graceMs + context.input.marginMs }',
+    '{ delay: windowMs + context.input.marginMs }',
+  ],
+  [
+    'the window is a millisecond short',
+    '{ delay: windowMs + event.graceMs + context.input.marginMs }',
+    '{ delay: windowMs + event.graceMs - 1 }',
+  ],
+  [
+    'settled tokens are free at once',
+    '{ delay: windowMs + event.graceMs + context.input.marginMs }',
+    '{ delay: event.graceMs }',
+  ],
+  [
+    'tokens that come back are not free',
+    'budgets: refund(context.budgets, lease.scopes, tokens),\n        leases',
+    'leases',
+  ],
+  [
+    'a cancelled request stays in line',
+    'context.queue.filter((waiting) => waiting.requestId !== event.requestId)',
+    'context.queue',
+  ],
+  [
+    'tokens expire and still count',
+    'expire(context.budgets, event.scopes, event.windowMs, event.tokens, event.accepted)',
+    'context.budgets',
+  ],
+  [
+    'leases of an earlier run do not count',
+    'budgets = spend(withScopes(budgets, context.input.rules, scopes), scopes, tokens);',
+    'budgets = withScopes(budgets, context.input.rules, scopes);',
+  ],
+  [
+    'leases of an earlier run end too early',
+    'Math.max(0, windowMs - settledMsAgo) + context.input.marginMs',
+    'Math.max(0, windowMs - 2 * settledMsAgo)',
+  ],
+  ['cooling never ends', "after: { cooling: 'granting' },", ''],
+  ['refusing never ends', "after: { refusing: 'granting' },", ''],
+  ['who waits when it begins to refuse is not told', "entry: 'denyAll',", ''],
+  ['who asks while it refuses is not told', "'tokens.request': { actions: ['takeRequest', 'denyAll'] },", ''],
+  ['who was denied stays in line', 'enqueue.assign({ queue: [] });', ''],
+  [
+    'a refusal does not cool',
+    "{ target: 'cooling', actions: ['reportRefusal', 'beginCooling'] },",
+    "{ actions: ['reportRefusal', 'beginCooling'] },",
+  ],
+  [
+    'a grant is not sent',
+    "enqueue.sendTo(waiting.replyTo, {\n          type: 'tokens.granted',",
+    "if (tokens < 2) enqueue.sendTo(waiting.replyTo, {\n          type: 'tokens.granted',",
+  ],
+]);
+
+const WINDOW = of('quota-window.ts', [
+  [
+    'there is room for one more',
+    'Math.min(free, budget.limit - budget.spent)',
+    'Math.min(free, budget.limit - budget.spent + 1)',
+  ],
+  [
+    'a lowered limit leaves nothing',
+    'limit: Math.max(1, Math.min(measured, budget.limit - 1))',
+    'limit: Math.max(0, Math.min(measured, budget.limit - 1))',
+  ],
+  [
+    'what comes back is counted twice',
+    'spent: budget.spent - tokens }));\n}\n\n/** Tokens were answered',
+    'spent: budget.spent - 2 * tokens }));\n}\n\n/** Tokens were answered',
+  ],
+]);
+
+export const MUTANTS: readonly Mutant[] = [
+  ...WORKER,
+  ...COORDINATOR,
+  ...ACTIONS,
+  ...KNOWLEDGE,
+  ...DISPATCH,
+  ...LIMITER,
+  ...WINDOW,
+];
