@@ -44,7 +44,7 @@ export async function startRun(
   try {
     return await transaction(sql, async (tx) => {
       const unfinished = await tx<CutOff[]>`
-        select refresh_cut_off::text as "at", refresh_scope::text as "scope" from longtail.run
+        select refresh_cut_off::text as "at", refresh_scope::text as "scope" from longtail.run r
         where property_id = ${lock.propertyId}::text::bigint and refresh_cut_off > now() - interval '24 hours'
           and status in ('halted', 'failed', 'crashed')
           and (refresh_scope ->> 'from')::date <= ${refresh ? from : to}::text::date
@@ -52,6 +52,13 @@ export async function startRun(
           and (not ${refresh}::bool
             or (refresh_scope -> 'searchTypes' @> ${JSON.stringify(searchTypes)}::text::jsonb
               and refresh_scope -> 'datasets' @> ${JSON.stringify(datasets)}::text::jsonb))
+          and not exists (
+            select from longtail.run d
+            where d.property_id = r.property_id and d.refresh_cut_off = r.refresh_cut_off
+              and d.status in ('complete', 'completeWithFailures')
+              and d.from_date <= (r.refresh_scope ->> 'from')::date and d.to_date >= (r.refresh_scope ->> 'to')::date
+              and d.parameters -> 'searchTypes' @> (r.refresh_scope -> 'searchTypes')
+              and d.parameters -> 'datasets' @> (r.refresh_scope -> 'datasets'))
         order by refresh_cut_off desc, id desc limit 1`;
       const earlier = unfinished[0];
       const started = one(
