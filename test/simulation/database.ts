@@ -1,0 +1,187 @@
+/**
+ * The way to the simulated database: latency, connections lost before and after a COMMIT, lock waits, times when it is
+ * away or its disk is full. What happens in it happens whether or not the process that asked still lives.
+ */
+import type { Store } from '../../src/db/store.ts';
+import type { Answer, CommitResult, DatabaseFailure, PageCommit, RunIdentity } from '../../src/db/types.ts';
+import { Chance, share } from './chance.ts';
+import type { Process } from './process.ts';
+import type { Fault, Scenario } from './scenario.ts';
+import { keyName } from './search-console.ts';
+import { CommitMemory, type PlainPage, Refused, type Tables } from './tables.ts';
+import { stamp, type World } from './world.ts';
+
+const LOCK_TIMEOUT_MS = 10_000;
+const MINUTE_MS = 60_000;
+
+const away = (reason: string): DatabaseFailure => ({ kind: 'databaseAway', reason });
+const DISK_FULL: DatabaseFailure = { kind: 'fatal', code: 'DATABASE_DISK_FULL', reason: 'the disk is full' };
+
+/** `lost`: whether it went through is not known. */
+type Statement<T> = Answer<T> | { readonly kind: 'lost' };
+
+export class Database {
+  readonly tables: Tables;
+  isHealed = false;
+  /** Statements that failed because it was away, and because its disk was full. */
+  readonly failures = { away: 0, diskFull: 0 };
+  readonly commitsUnderWay = new Map<Process, number>();
+  mostCommitsUnderWay = 0;
+  readonly #world: World;
+  readonly #scenario: Scenario;
+  readonly #chance: Chance;
+
+  constructor(world: World, scenario: Scenario, tables: Tables) {
+    this.#world = world;
+    this.#scenario = scenario;
+    this.tables = tables;
+    this.#chance = new Chance(scenario.seed, 'database');
+  }
+
+  storeOf(process: Process, run: RunIdentity): Store {
+    const { tables } = this;
+    const memory = new CommitMemory();
+    const ask = <T>(work: () => T): Promise<Answer<T>> => this.ask(process, work);
+    return {
+      commitPage: (page) => this.#commitPage(process, run, page, memory),
+      failSlice: (sliceId, reason) => {
+        memory.forget(sliceId);
+        return ask(() => tables.failSlice(run, sliceId, reason));
+      },
+      openSlices: (keys, options) =>
+        ask(() => tables.openSlices(run, keys, options.continueYoungerThanMinutes)),
+      sealEmptySlices: (keys, options) => ask(() => tables.sealEmptySlices(run, keys, options.final)),
+      readCoverage: (range) => ask(() => tables.readCoverage(run, range)),
+      commitCalendar: (searchType, calendar) => ask(() => tables.commitCalendar(run, searchType, calendar)),
+      recordLease: (grant) => ask(() => tables.recordLease(run, grant)),
+      settleLease: (settlement) => ask(() => tables.settleLease(run, settlement)),
+      readOpenLeases: (scopes, windowMs) => ask(() => tables.readOpenLeases(scopes, windowMs)),
+      probe: () => ask(() => null),
+    };
+  }
+
+  /** One transaction. With `holder` it is rolled back when that dies before it is through. */
+  async ask<T>(process: Process, work: () => T, holder?: Process): Promise<Answer<T>> {
+    const answer = await this.#statement(process, work, holder);
+    this.#tell(process, answer.kind);
+    return answer.kind === 'lost' ? away('the connection was lost') : answer;
+  }
+
+  async #commitPage(
+    process: Process,
+    run: RunIdentity,
+    commit: PageCommit,
+    memory: CommitMemory,
+  ): Promise<CommitResult> {
+    const page = memory.read(commit);
+    const finished = (result: CommitResult): CommitResult => {
+      if (result.kind === 'committed' || result.kind === 'alreadyCommitted')
+        memory.remember(page, result.next);
+      return result;
+    };
+    this.#countCommits(process, 1);
+    try {
+      const written = await this.#statement(process, (): CommitResult => {
+        if (this.#isRejected(page)) return { kind: 'rejected', reason: 'PostgreSQL would not take the rows' };
+        return this.tables.commitPage(run, page, () => memory.hasNoDuplicates(page));
+      });
+      this.#tell(process, written.kind);
+      if (written.kind === 'ok') return finished(written.value);
+      if (written.kind !== 'lost') return written;
+      const read = await this.ask(process, () => this.tables.readCommitted(page));
+      if (read.kind !== 'ok') return read;
+      return finished(read.value ?? away('the connection was lost'));
+    } finally {
+      this.#countCommits(process, -1);
+    }
+  }
+
+  #tell(process: Process, kind: string): void {
+    const { judge, now } = this.#world;
+    if (kind !== 'ok' && judge.isTracing)
+      judge.tell(`${stamp(now)}   a statement of ${process.name} fails: ${kind}`);
+  }
+
+  #countCommits(process: Process, change: number): void {
+    const now = (this.commitsUnderWay.get(process) ?? 0) + change;
+    this.commitsUnderWay.set(process, now);
+    this.mostCommitsUnderWay = Math.max(this.mostCommitsUnderWay, now);
+  }
+
+  /** Rows that PostgreSQL will never take. */
+  #isRejected({ slice, rows }: PlainPage): boolean {
+    return rows.length > 0 && this.isPoison(slice);
+  }
+
+  isPoison(slice: { readonly searchType: string; readonly dataset: string; readonly date: string }): boolean {
+    return (
+      share(this.#scenario.seed, 'rejected', keyName(slice)) < (this.#scenario.faults.rejectedSlice ?? 0)
+    );
+  }
+
+  #is(fault: Fault): boolean {
+    return !this.isHealed && this.#chance.is(this.#scenario.faults[fault] ?? 0);
+  }
+
+  /** Bad times are stretches of one to twenty minutes, drawn by the clock. */
+  #isBadTime(fault: 'databaseAway' | 'diskFull'): boolean {
+    if (this.isHealed) return false;
+    const stretch = Math.floor(this.#world.now / (fault === 'diskFull' ? 20 * MINUTE_MS : MINUTE_MS));
+    return share(this.#scenario.seed, fault, stretch) < (this.#scenario.faults[fault] ?? 0);
+  }
+
+  #latencyMs(): number {
+    const slow = this.#is('slowDatabase') ? this.#chance.scale(2, 100) : 1;
+    return this.#scenario.databaseMs * this.#chance.between(0.2, 1) * slow;
+  }
+
+  async #statement<T>(process: Process, work: () => T, holder?: Process): Promise<Statement<T>> {
+    // Up to COMMIT, which only a living process sends.
+    await this.#world.sleep(this.#latencyMs(), process);
+    if (this.#isBadTime('databaseAway')) {
+      this.failures.away += 1;
+      if (this.#chance.is(0.3)) await this.#world.sleep(LOCK_TIMEOUT_MS, process);
+      return away('the server is not there');
+    }
+    if (this.#is('lockWait')) {
+      const waitMs = this.#chance.scale(100, 2 * LOCK_TIMEOUT_MS);
+      await this.#world.sleep(Math.min(LOCK_TIMEOUT_MS, waitMs), process);
+      if (waitMs >= LOCK_TIMEOUT_MS) {
+        this.failures.away += 1;
+        return away('a lock was not had in time');
+      }
+    }
+    if (this.#is('lostBeforeCommit')) {
+      this.failures.away += 1;
+      return away('the connection was lost');
+    }
+    // From here on the database goes on alone.
+    const isLost = this.#is('lostAfterCommit');
+    if (isLost) this.failures.away += 1;
+    const answerMs = this.#latencyMs();
+    const done = Promise.withResolvers<Statement<T>>();
+    this.#world.after(
+      this.#latencyMs(),
+      () => {
+        const answer = this.#commit(work);
+        if (!isLost) this.#world.after(answerMs, () => done.resolve(answer), process);
+      },
+      holder,
+    );
+    if (isLost) this.#world.after(this.#latencyMs(), () => done.resolve({ kind: 'lost' }), process);
+    return done.promise;
+  }
+
+  #commit<T>(work: () => T): Answer<T> {
+    if (this.#isBadTime('diskFull')) {
+      this.failures.diskFull += 1;
+      return DISK_FULL;
+    }
+    try {
+      return { kind: 'ok', value: work() };
+    } catch (error) {
+      if (error instanceof Refused) return error.failure;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,59 @@
+/** Scenarios in which the simulation found a fault once, as small as they came out. They must never fail again. */
+import type { Scenario } from './scenario.ts';
+
+const CALM = {
+  endsDaysAgo: 30,
+  options: {
+    maxConcurrency: 3,
+    batchSize: 3,
+    rowsPerPage: 2,
+    requestsPerMinute: 1_200,
+    maxAttempts: 1,
+    haltDeadlineMs: 5_000,
+    burst: null,
+  },
+  google: { rows: 0, emptyShare: 0, clicks: 1_000, lagMs: 151_739_605, realLimit: null, thinkMs: 14 },
+} as const;
+
+export const REGRESSIONS: Readonly<Record<string, Scenario>> = {
+  /** What a killed process had sent arrived when the next one had its token free again. */
+  'requests of a dead process arrive late': {
+    ...CALM,
+    seed: 531,
+    startMs: 1_778_888_424_000,
+    days: 2,
+    datasets: ['page+query'],
+    searchTypes: ['image'],
+    options: {
+      ...CALM.options,
+      maxConcurrency: 1,
+      batchSize: 1,
+      rowsPerPage: 5,
+      requestsPerMinute: 2,
+      haltDeadlineMs: 1_000,
+    },
+    google: { ...CALM.google, lagMs: 34_827_245, thinkMs: 18 },
+    latencyMs: 1_340,
+    databaseMs: 137,
+    faults: { connectRefused: 0.0782, tlsFailure: 0.0867, lostRequest: 0.219, lateRequest: 0.0638 },
+    lives: [{ refresh: false, actions: [{ kind: 'crash', afterMs: 21_408 }], restMs: 0 }],
+  },
+
+  /** A refresh was cut off, another run finished it, and a third asked for a new one: it got the old one's cut-off. */
+  'a new refresh after one that another run finished': {
+    ...CALM,
+    seed: 12_235,
+    startMs: 1_793_713_617_000,
+    days: 6,
+    datasets: ['query'],
+    searchTypes: ['image'],
+    latencyMs: 2,
+    databaseMs: 82,
+    faults: { refusedWhole: 0.265, invalidSlice: 0.153 },
+    lives: [
+      { refresh: true, actions: [], restMs: 0 },
+      { refresh: false, actions: [], restMs: 0 },
+      { refresh: true, actions: [{ kind: 'crash', afterMs: 2_472 }], restMs: 0 },
+    ],
+  },
+};

@@ -1,0 +1,81 @@
+import { describe, expect, test } from 'vitest';
+import { SOUND } from './planted.ts';
+import { BUGS } from './planted-bugs.ts';
+import { REGRESSIONS } from './regressions.ts';
+import { runSeeds } from './run-seeds.ts';
+import { drawScenario, FAULTS } from './scenario.ts';
+import { shrink } from './shrink.ts';
+import { tellStory } from './story.ts';
+
+const SEEDS = 1_000;
+/** So many seeds are enough to find any planted bug. */
+const SEEDS_TO_FIND = 400;
+
+test(`${SEEDS} seeds, and all that can happen in them does`, { timeout: 300_000 }, async () => {
+  const { seeds, failed, ends } = await runSeeds(0, SEEDS, SOUND);
+  const replays = failed.map(({ seed, check }) => `${check}: npm run simulate -- --seed ${seed}`);
+  expect(replays).toEqual([]);
+  expect(seeds).toBe(SEEDS);
+  // A simulation in which nothing goes wrong would prove nothing.
+  for (const end of [
+    'complete',
+    'completeWithFailures',
+    'killed',
+    'notOpened',
+    'halted: asked',
+    'halted: quota',
+    'failed: UNAUTHORIZED',
+    'failed: LOCK_LOST',
+    'failed: FENCED_OFF',
+    'failed: DATABASE_DISK_FULL',
+    'failed: UNEXPECTED_ANSWER',
+  ]) {
+    expect(ends, end).toHaveProperty(end);
+  }
+  const drawn = Array.from({ length: SEEDS }, (_, seed) => Object.keys(drawScenario(seed).faults));
+  for (const fault of FAULTS) {
+    const isOn = drawn.filter((faults) => faults.includes(fault)).length;
+    expect(isOn, fault).toBeGreaterThan(SEEDS / 20);
+  }
+});
+
+test('a seed is one story, however often it is told', async () => {
+  for (const seed of [3, 38, 114, 235]) {
+    const lines: string[][] = [[], []];
+    for (const told of lines) await tellStory(drawScenario(seed), { trace: (line) => told.push(line) });
+    expect(lines[0]?.length).toBeGreaterThan(3);
+    expect(lines[1]).toEqual(lines[0]);
+  }
+});
+
+describe('bugs that are planted are found', () => {
+  for (const [name, bug] of Object.entries(BUGS)) {
+    test(name, { timeout: 120_000 }, async () => {
+      const { failed } = await runSeeds(0, SEEDS_TO_FIND, bug, (figures) => figures.failed.length > 0);
+      const [first] = failed;
+      if (first === undefined) throw new Error(`${SEEDS_TO_FIND} seeds did not find it`);
+      const scenario = drawScenario(first.seed);
+      const replayed = await tellStory(scenario, { planted: bug });
+      expect(replayed.violations[0]).toEqual({ check: first.check, detail: first.detail });
+      expect((await tellStory(scenario)).violations, 'without the bug').toEqual([]);
+    });
+  }
+
+  test('and their scenario shrinks to what it takes', { timeout: 120_000 }, async () => {
+    const bug = BUGS['sealed-before-the-last-page'] ?? SOUND;
+    const { failed } = await runSeeds(0, SEEDS_TO_FIND, bug, (figures) => figures.failed.length > 0);
+    const [first] = failed;
+    if (first === undefined) throw new Error('not found');
+    const { scenario } = await shrink(drawScenario(first.seed), first.check, { planted: bug });
+    expect(Object.keys(scenario.faults).length).toBeLessThanOrEqual(1);
+    expect(scenario.lives).toHaveLength(1);
+    expect(scenario.days).toBeLessThanOrEqual(2);
+    expect((await tellStory(scenario, { planted: bug })).violations[0]?.check).toBe(first.check);
+  });
+});
+
+describe('scenarios that once failed', () => {
+  test.each(Object.entries(REGRESSIONS))('%s', async (_name, scenario) => {
+    expect((await tellStory(scenario)).violations).toEqual([]);
+  });
+});
