@@ -213,7 +213,9 @@ export function startExecution(
     progress,
     async quiesce() {
       scope.abort();
-      const deadlineMs = Math.max(0, (haltingSince ?? clock.now()) + config.haltDeadlineMs - clock.now());
+      // The time of day may have been set back meanwhile: never longer than the whole deadline.
+      const waitedMs = Math.max(0, clock.now() - (haltingSince ?? clock.now()));
+      const deadlineMs = Math.max(0, config.haltDeadlineMs - waitedMs);
       const quiet = Promise.all([calls.endAll(), Promise.allSettled([...leftBehind])]).then(() => true);
       let timer: unknown;
       const late = new Promise<boolean>((resolve) => {
