@@ -1,3 +1,4 @@
+// Holds invariants 4 of SPEC.md.
 import { describe, expect, it } from 'vitest';
 import { createActor, setup } from 'xstate';
 import { createCallRegistry } from '../../src/actors/call-registry.ts';

@@ -1,3 +1,4 @@
+// Holds invariants 2 of SPEC.md.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { connect } from '../../src/db/connect.ts';
 import { createStore } from '../../src/db/store.ts';

@@ -1,3 +1,4 @@
+// Holds invariants 1 of SPEC.md.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createStore } from '../../src/db/store.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';

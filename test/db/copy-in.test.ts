@@ -1,3 +1,4 @@
+// Holds invariants 2 of SPEC.md.
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { SourceError, startCopy } from '../../src/db/copy-in.ts';

@@ -1,3 +1,4 @@
+// Holds invariants 10 of SPEC.md.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { errorFacts, isConnectionLoss, isRejection, oneLine, toFailure } from '../../src/db/failure.ts';

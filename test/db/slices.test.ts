@@ -1,3 +1,4 @@
+// Holds invariants 7 of SPEC.md.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { readCalendar } from '../../src/db/calendar.ts';
 import { analyze, cleanUp } from '../../src/db/cleanup.ts';

@@ -1,3 +1,4 @@
+// Holds invariants 8 of SPEC.md.
 import postgres from 'postgres';
 import { expect, test } from 'vitest';
 import type { InspectionEvent } from 'xstate';

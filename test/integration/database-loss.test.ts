@@ -1,3 +1,4 @@
+// Holds invariants 5 of SPEC.md.
 import postgres from 'postgres';
 import { expect, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';

@@ -1,3 +1,4 @@
+// Holds invariants 10 of SPEC.md.
 import type { Sql } from 'postgres';
 import { expect, test } from 'vitest';
 import { addDays } from '../../src/domain/day.ts';

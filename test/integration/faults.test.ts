@@ -1,3 +1,4 @@
+// Holds invariants 1, 9 of SPEC.md.
 import { expect, test } from 'vitest';
 import type { Faults } from '../../src/emulator/index.ts';
 import { createSync } from '../../src/sync.ts';

@@ -1,3 +1,4 @@
+// Holds invariants 7 of SPEC.md.
 import type { Sql } from 'postgres';
 import { expect, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';

@@ -1,3 +1,4 @@
+// Holds invariants 3 of SPEC.md.
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { createSync } from '../../src/sync.ts';

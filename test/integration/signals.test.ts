@@ -1,3 +1,4 @@
+// Holds invariants 5 of SPEC.md.
 import { expect, test } from 'vitest';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';

@@ -1,3 +1,4 @@
+// Holds invariants 5 of SPEC.md.
 /** Pause, resume, halt, concurrency and a database that is away, in every phase of a run. All three machines are real. */
 import { afterEach, describe, expect, test } from 'vitest';
 import { committed, failed, MachineSystem, type SystemOptions } from './support/system.ts';

@@ -1,3 +1,4 @@
+// Holds invariants 4, 8 of SPEC.md.
 /** Who gets which pages, and how long a backoff is. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';

@@ -1,3 +1,4 @@
+// Holds invariants 3 of SPEC.md.
 /** Properties of the window: real limiter, simulated server, random network. A failure prints the seed that replays it. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';

@@ -1,3 +1,4 @@
+// Holds invariants 1, 3, 4, 5, 6, 8 of SPEC.md.
 import { getShortestPaths, TestModel } from '@xstate/graph';
 import { describe, expect, test } from 'vitest';
 import {

@@ -1,3 +1,4 @@
+// Holds invariants 8 of SPEC.md.
 import { describe, expect, it } from 'vitest';
 import { MultipartReader } from '../../src/search-console/multipart.ts';
 import { bodies, crlf, readChunks, readText } from './support/multipart-text.ts';
