@@ -21,6 +21,19 @@ import { GOOGLE_API_ROOT, secureApiRoot, secureUrl } from './search-console/root
 import type { Credentials, SyncOptions } from './sync-types.ts';
 
 export const MOST_CONCURRENCY = 64;
+/** Connections beside one for each worker: the lock's, and one for reading. */
+export const SPARE_CONNECTIONS = 2;
+/** What `'auto'` goes up to by itself: small databases have some twenty connections, and each call holds pages in memory. */
+const MOST_AUTO_CONCURRENCY = 16;
+const START_CONCURRENCY = 3;
+
+/** `maxConcurrency: 'auto'`, with its defaults. */
+export interface AutoConcurrency {
+  readonly start: number;
+  readonly most: number;
+  readonly soakMs: number;
+  readonly slowStart: boolean;
+}
 
 export interface Config {
   readonly siteUrl: string;
@@ -30,7 +43,9 @@ export interface Config {
   readonly today: Day;
   readonly datasets: readonly Dataset[];
   readonly searchTypes: readonly SearchType[];
+  /** To begin with, when it is found out. */
   readonly maxConcurrency: number;
+  readonly autoConcurrency: AutoConcurrency | null;
   readonly batchSize: number;
   readonly rowsPerPage: number;
   readonly requestsPerMinute: number;
@@ -61,7 +76,24 @@ const yesOrNo = (name: string) => z.boolean(`${name} is true or false.`);
 const BUDGETS = 'extraBudgets is a list of { scopeKind, limit, windowMs }.';
 
 const numbers = z.object({
-  maxConcurrency: whole('maxConcurrency', 1, MOST_CONCURRENCY).default(3),
+  maxConcurrency: z
+    .union(
+      [z.literal('auto'), whole('maxConcurrency', 1, MOST_CONCURRENCY)],
+      `maxConcurrency is a whole number from 1 to ${MOST_CONCURRENCY}, or 'auto'.`,
+    )
+    .default(START_CONCURRENCY),
+  autoConcurrency: z
+    .object(
+      {
+        start: whole('start', 1, MOST_CONCURRENCY).optional(),
+        most: whole('most', 1, MOST_CONCURRENCY).optional(),
+        // The longest rest is 128 soaks; a timer has 24 days.
+        soakMs: whole('soakMs', 1, 3_600_000).default(1_000),
+        slowStart: yesOrNo('slowStart').default(true),
+      },
+      'autoConcurrency is an object such as { most: 8 }.',
+    )
+    .optional(),
   batchSize: whole('batchSize', 1, MAX_BATCH_SIZE).default(50),
   rowsPerPage: whole('rowsPerPage', 1, MAX_ROW_LIMIT).default(MAX_ROW_LIMIT),
   requestsPerMinute: whole('requestsPerMinute', 1, 40_000).default(1_200),
@@ -263,6 +295,39 @@ function hasFunction(value: unknown, name: string): boolean {
   return typeof value === 'object' && value !== null && typeof Reflect.get(value, name) === 'function';
 }
 
+type Numbers = z.infer<typeof numbers>;
+
+/** What `maxConcurrency` means. @throws LongtailError BAD_OPTION. */
+function readConcurrency(
+  { maxConcurrency, autoConcurrency }: Pick<Numbers, 'maxConcurrency' | 'autoConcurrency'>,
+  database: SyncOptions['database'],
+): Pick<Config, 'maxConcurrency' | 'autoConcurrency'> {
+  if (maxConcurrency !== 'auto') {
+    if (autoConcurrency === undefined) return { maxConcurrency, autoConcurrency: null };
+    throw wrong("autoConcurrency goes with maxConcurrency: 'auto'.", 'Give both, or leave it out.');
+  }
+  const { soakMs, slowStart, ...given } = autoConcurrency ?? numbers.shape.autoConcurrency.unwrap().parse({});
+  // A pool that is too small for what was asked for is refused where all pools are; for the default it is a bound.
+  const room = typeof database === 'function' ? database.options.max - SPARE_CONNECTIONS : MOST_CONCURRENCY;
+  const most = given.most ?? Math.max(1, given.start ?? 1, Math.min(MOST_AUTO_CONCURRENCY, room));
+  const start = given.start ?? Math.min(START_CONCURRENCY, most);
+  if (start > most) {
+    throw wrong(
+      `autoConcurrency starts with ${start} calls at once and goes up to ${most}.`,
+      'Give a start that is not more than most.',
+    );
+  }
+  return { maxConcurrency: start, autoConcurrency: { start, most, soakMs, slowStart } };
+}
+
+/** Calls that may ever be under way at once. */
+export function mostConcurrency({
+  maxConcurrency,
+  autoConcurrency,
+}: Pick<Config, 'maxConcurrency' | 'autoConcurrency'>): number {
+  return autoConcurrency?.most ?? maxConcurrency;
+}
+
 /** @throws LongtailError BAD_OPTION or INSECURE_ROOT, in one sentence with the next step. */
 export function readConfig(options: SyncOptions, today: Day): Config {
   if (typeof options !== 'object' || options === null)
@@ -274,6 +339,7 @@ export function readConfig(options: SyncOptions, today: Day): Config {
   return {
     ...rest,
     prepare: rest.prepare,
+    ...readConcurrency(rest, options.database),
     ...range,
     siteUrl,
     today,

@@ -5,11 +5,14 @@
 
 export type { Dataset, Day, SearchType } from './domain/slice.ts';
 export { ERROR_CODES, type ErrorCode, LongtailError } from './errors.ts';
+export type { ConcurrencyReason } from './machines/concurrency-context.ts';
 export type { HaltReason, QuotaKind } from './machines/messages.ts';
 export type { BudgetRule } from './machines/quota-window.ts';
 export { createRateLimiter, type RateLimiter, type RateLimiterOptions } from './rate-limiter.ts';
 export { createSync } from './sync.ts';
 export type {
+  AutoConcurrencyOptions,
+  ConcurrencyEvent,
   Credentials,
   DryRun,
   Outcome,

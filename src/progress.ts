@@ -27,7 +27,7 @@ export interface ProgressPlan {
 /** What is read off the machines at the moment of asking. */
 export type MachineFigures = Pick<
   Progress,
-  'state' | 'pagesWaiting' | 'maxConcurrency' | 'quotaUsed' | 'quotaLimit'
+  'state' | 'pagesWaiting' | 'maxConcurrency' | 'isAuto' | 'quotaUsed' | 'quotaLimit'
 >;
 
 export interface ProgressTracker {

@@ -8,7 +8,7 @@ import { createFetchBatch } from './actors/fetch-batch.ts';
 import { createLoadPlan, type PlanSummary } from './actors/load-plan.ts';
 import { createProbeDatabase } from './actors/probe-database.ts';
 import { createReapWorker } from './actors/reap-worker.ts';
-import { type Config, daysIn } from './config.ts';
+import { type Config, daysIn, mostConcurrency } from './config.ts';
 import type { Clock } from './domain/clock.ts';
 import type { Day } from './domain/slice.ts';
 import type { Listeners } from './listeners.ts';
@@ -21,7 +21,8 @@ import { keysOf } from './machines/plan.ts';
 import type { Budget } from './machines/quota-window.ts';
 import { createProgress, type ProgressTracker } from './progress.ts';
 import { actorClock } from './rate-limiter.ts';
-import { noteCoordinator, noteLimiter, observeCalls } from './sync-notes.ts';
+import { bothObservers, type ConcurrencyControl, startConcurrencyControl } from './sync-concurrency.ts';
+import { noteConcurrency, noteCoordinator, noteDecision, noteLimiter, observeCalls } from './sync-notes.ts';
 import type { Resources } from './sync-resources.ts';
 import type { Progress, SyncEvents, SyncOptions } from './sync-types.ts';
 
@@ -89,7 +90,8 @@ export function startExecution(
   };
 
   const watchers = { figures, listeners, telemetry };
-  const observer = observeCalls(figures, telemetry);
+  let control: ConcurrencyControl | undefined;
+  const observer = bothObservers(observeCalls(figures, telemetry), () => control?.observer);
   const machine = machines.coordinator.provide({
     actors: {
       batchWorker: machines.batchWorker.provide({
@@ -134,7 +136,7 @@ export function startExecution(
       maxAttempts: config.maxAttempts,
       maxConsecutiveCallFailures: Math.max(
         LEAST_CALL_FAILURES,
-        CALL_FAILURES_A_WORKER * config.maxConcurrency,
+        CALL_FAILURES_A_WORKER * mostConcurrency(config),
       ),
       maxWorkerRestarts: MAX_WORKER_RESTARTS,
       maxDatabaseProbes: MAX_DATABASE_PROBES,
@@ -151,10 +153,12 @@ export function startExecution(
   const tell = (event: ControlEvent): void => {
     if (coordinator.getSnapshot().status === 'active') coordinator.send(event);
   };
+  const quota = () => fullestBudget(limiter.actor.getSnapshot().context.budgets, scopes);
   const progress = (): Progress =>
     figures.snapshot({
       ...machineFigures(coordinator.getSnapshot()),
-      ...fullestBudget(limiter.actor.getSnapshot().context.budgets, scopes),
+      ...quota(),
+      isAuto: control?.isActive() === true,
     });
   const tellProgress = throttle(clock, PROGRESS_INTERVAL_MS, () => listeners.emit('progress', progress()));
   const unsubscribe = [
@@ -181,6 +185,7 @@ export function startExecution(
       },
     });
   }).finally(() => {
+    control?.stop();
     for (const stop of unsubscribe) stop.unsubscribe();
     tellProgress.now();
   });
@@ -197,6 +202,22 @@ export function startExecution(
     },
     () => gauges(coordinator, limiter.actor.getSnapshot().context.budgets, scopes, figures),
   );
+  if (config.autoConcurrency !== null) {
+    const ref: CoordinatorRef = coordinator;
+    control = startConcurrencyControl({
+      auto: config.autoConcurrency,
+      batchSize: config.batchSize,
+      coordinator: ref,
+      clock,
+      quotaShare: () => {
+        const { quotaUsed, quotaLimit } = quota();
+        return quotaLimit === 0 ? 0 : quotaUsed / quotaLimit;
+      },
+      moreToDo: () => hasMore(coordinator.getSnapshot()),
+      onDecision: (decision) => noteDecision(decision, watchers),
+      inspect,
+    });
+  }
   coordinator.start();
 
   return {
@@ -209,7 +230,13 @@ export function startExecution(
     fail: (code, reason) => tell({ type: 'fail', fatal: { code, reason } }),
     pause: () => tell({ type: 'pause' }),
     resume: () => tell({ type: 'resume' }),
-    setConcurrency: (maxConcurrency) => tell({ type: 'concurrency.change', maxConcurrency }),
+    setConcurrency(maxConcurrency) {
+      const { status, context } = coordinator.getSnapshot();
+      if (status !== 'active') return;
+      control?.release();
+      noteConcurrency({ from: context.maxConcurrency, to: maxConcurrency, reason: 'asked' }, watchers);
+      tell({ type: 'concurrency.change', maxConcurrency });
+    },
     progress,
     async quiesce() {
       scope.abort();
@@ -250,6 +277,11 @@ function machineFigures(snapshot: SnapshotFrom<typeof coordinatorMachine>) {
     pagesWaiting: countWaiting(queues) + queues.delayed.reduce((sum, { pages }) => sum + pages.length, 0),
     maxConcurrency,
   };
+}
+
+/** Pages wait for a worker, or the plan has some yet. */
+function hasMore({ context }: SnapshotFrom<typeof coordinatorMachine>): boolean {
+  return context.plan !== 'none' || countWaiting(context.queues) > 0;
 }
 
 /** The budget of this run's scopes that has the least room left, by share. */

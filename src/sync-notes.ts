@@ -3,11 +3,12 @@
 import type { Catalogue } from './actors/catalogue.ts';
 import type { CallObserver } from './actors/fetch-batch.ts';
 import type { Listeners } from './listeners.ts';
+import type { ConcurrencyDecision } from './machines/concurrency-context.ts';
 import type { CoordinatorEmitted } from './machines/coordinator-context.ts';
 import type { AfterPage } from './machines/messages.ts';
 import type { RateLimiterEmitted } from './machines/rate-limiter.ts';
 import type { ProgressTracker } from './progress.ts';
-import type { QuotaEvent, RetryEvent, SyncEvents } from './sync-types.ts';
+import type { ConcurrencyEvent, QuotaEvent, RetryEvent, SyncEvents } from './sync-types.ts';
 import type { Telemetry } from './telemetry.ts';
 
 /** Counts calls and their pages while they are under way, and has each traced. */
@@ -93,6 +94,22 @@ function noteSliceEnd(sliceId: string, next: AfterPage, catalogue: Catalogue, wa
       ? { ...slice, status: 'failed', reason: next.reason }
       : { ...slice, status: next.kind === 'sealed' ? 'complete' : 'notPublished' },
   );
+}
+
+/** What the concurrency controller decided, and why. */
+export function noteDecision(
+  { from, to, reason, detail }: ConcurrencyDecision,
+  watchers: Pick<Watchers, 'listeners' | 'telemetry'>,
+): void {
+  noteConcurrency({ from, to, reason, ...(detail === null ? {} : { detail }) }, watchers);
+}
+
+export function noteConcurrency(
+  told: ConcurrencyEvent,
+  { listeners, telemetry }: Pick<Watchers, 'listeners' | 'telemetry'>,
+): void {
+  telemetry.concurrency(told);
+  listeners.emit('concurrency', told);
 }
 
 /** The limiter's facts, as far as they are of this run's scopes. */

@@ -2,7 +2,7 @@
  * What a run holds open, in the order in which it is opened; closed in the opposite order. A step that fails closes what
  * the steps before it opened.
  */
-import { type Config, MOST_CONCURRENCY } from './config.ts';
+import { type Config, MOST_CONCURRENCY, mostConcurrency, SPARE_CONNECTIONS } from './config.ts';
 import { connect, type Database } from './db/connect.ts';
 import { type EmbeddedServer, startEmbedded } from './db/embedded.ts';
 import { keepPropertyLock } from './db/kept-lock.ts';
@@ -31,8 +31,6 @@ const FIRST_BYTE_TIMEOUT_MS = 120_000;
 const GRACE_MS = CONNECT_TIMEOUT_MS;
 /** Leases older than this no longer count in any window that ends token by token. */
 const LEASE_MEMORY_MS = 3_600_000;
-/** Connections beside one for each worker: the lock's, and one for reading. */
-const SPARE_CONNECTIONS = 2;
 
 export interface Resources {
   readonly database: Database;
@@ -68,7 +66,7 @@ export async function openDatabase(config: Config, clock: Clock): Promise<OpenDa
       target = server.url;
     }
     const database = await connect(target, {
-      max: config.maxConcurrency + SPARE_CONNECTIONS,
+      max: mostConcurrency(config) + SPARE_CONNECTIONS,
       applicationName: 'longtail',
       ...(config.prepare === undefined ? {} : { prepare: config.prepare }),
     });

@@ -2,6 +2,7 @@ import type { Sql } from 'postgres';
 import type { InspectionEvent, Observer } from 'xstate';
 import type { Dataset, Day, SearchType } from './domain/slice.ts';
 import type { ErrorCode } from './errors.ts';
+import type { ConcurrencyReason } from './machines/concurrency-context.ts';
 import type { HaltReason, QuotaKind } from './machines/messages.ts';
 import type { BudgetRule } from './machines/quota-window.ts';
 import type { RateLimiter } from './rate-limiter.ts';
@@ -11,8 +12,8 @@ export interface SyncOptions {
   /** The property as Search Console names it: `sc-domain:example.com` or `https://www.example.com/`. */
   readonly siteUrl: string;
   /**
-   * A PostgreSQL URL, or an existing `postgres` connection (with room for `maxConcurrency` + 2 connections). Without it:
-   * the embedded server, its data under `.longtail/` of the working directory.
+   * A PostgreSQL URL, or an existing `postgres` connection (with room for `maxConcurrency` + 2 connections; with `'auto'`,
+   * what it has room for is the most that is tried). Without it: the embedded server, its data under `.longtail/` of the working directory.
    */
   readonly database?: string | Sql;
   /** First and last day, both included, `YYYY-MM-DD`, Pacific time. Default: all that Google still has. */
@@ -24,8 +25,13 @@ export interface SyncOptions {
   readonly datasets?: readonly string[];
   /** Default `['web']`. */
   readonly searchTypes?: readonly SearchType[];
-  /** Calls under way at once. Default 3. */
-  readonly maxConcurrency?: number;
+  /**
+   * Calls under way at once. Default 3. `'auto'` finds out: from 3 upwards while throughput grows and the quota is less than
+   * 80 % used, down at once at a refusal or a failed call. Every decision is a `concurrency` event.
+   */
+  readonly maxConcurrency?: number | 'auto';
+  /** For `maxConcurrency: 'auto'`. */
+  readonly autoConcurrency?: AutoConcurrencyOptions;
   /** Pages a call, 1 to 1,000; 1 sends plain requests. Default 50. */
   readonly batchSize?: number;
   /** Rows a page, 1 to 25,000. Default 25,000. */
@@ -56,6 +62,23 @@ export interface SyncOptions {
   readonly haltDeadlineMs?: number;
   /** Goes straight to XState's `createActor`: Stately's inspector works. */
   readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void);
+}
+
+export interface AutoConcurrencyOptions {
+  /** Calls at once to begin with, 1 to 64. Default 3, or `most` if that is less. */
+  readonly start?: number;
+  /** Calls at once to go up to, 1 to 64. Default 16, or what a connection handed in has room for. */
+  readonly most?: number;
+  /**
+   * How long at least, in milliseconds, a level is watched before one more is tried, and after trouble. Up to an hour.
+   * Default 1,000. A level is judged when enough calls have ended, too: four of each worker, or more.
+   */
+  readonly soakMs?: number;
+  /**
+   * Begin with one more for each call that ends well, as long as throughput grows. Default true; false raises by one a soak
+   * from the beginning.
+   */
+  readonly slowStart?: boolean;
 }
 
 export type Credentials =
@@ -130,7 +153,10 @@ export interface Progress {
   readonly quotaLimit: number;
   readonly pagesInFlight: number;
   readonly pagesWaiting: number;
+  /** Calls that may be under way at once, now. */
   readonly maxConcurrency: number;
+  /** Whether that is found out: `maxConcurrency: 'auto'`, and `setConcurrency` has not been called. */
+  readonly isAuto: boolean;
   readonly elapsedMs: number;
   /** Null until there is something to go by. */
   readonly remainingMs: number | null;
@@ -157,11 +183,21 @@ export type RetryEvent =
   | { readonly kind: 'database'; readonly reason: string }
   | { readonly kind: 'worker'; readonly workerId: string };
 
+/** `asked`: by `setConcurrency`. With `'auto'`, `from` and `to` are the same when the decision is to stay. */
+export interface ConcurrencyEvent {
+  readonly from: number;
+  readonly to: number;
+  readonly reason: ConcurrencyReason | 'asked';
+  /** What the server or the network said, when it was trouble. */
+  readonly detail?: string;
+}
+
 export interface SyncEvents {
   readonly progress: Progress;
   readonly slice: SliceEvent;
   readonly quota: QuotaEvent;
   readonly retry: RetryEvent;
+  readonly concurrency: ConcurrencyEvent;
 }
 
 /** What a run would do. */
@@ -192,6 +228,7 @@ export interface Sync extends AsyncDisposable {
   resume(): void;
   /** Resolves when nothing is under way any more. The run's outcome is `halted`. */
   halt(reason?: string): Promise<void>;
+  /** Calls at once from now on, 1 to 64. Ends `'auto'`. */
   setConcurrency(maxConcurrency: number): void;
   /** Returns its unsubscribe. A listener that throws harms nothing. */
   on<K extends keyof SyncEvents>(type: K, listener: (event: SyncEvents[K]) => void): () => void;

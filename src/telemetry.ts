@@ -10,7 +10,7 @@ import { type Clock, systemClock } from './domain/clock.ts';
 import type { FetchBatchInput } from './machines/batch-worker.ts';
 import type { CallOutcome, PageResult } from './machines/messages.ts';
 import { scopeKindOf } from './machines/quota-window.ts';
-import type { QuotaEvent, RetryEvent } from './sync-types.ts';
+import type { ConcurrencyEvent, QuotaEvent, RetryEvent } from './sync-types.ts';
 import { createInstruments, type GaugeReading, observeGauges } from './telemetry-metrics.ts';
 
 /** The name that spans and metrics come under. */
@@ -53,6 +53,7 @@ export interface Telemetry {
   callStarted(call: FetchBatchInput): CallTelemetry;
   retried(retry: RetryEvent): void;
   quota(event: QuotaEvent): void;
+  concurrency(event: ConcurrencyEvent): void;
   /** A halt was asked for; its duration ends with the run. The first call counts. */
   haltStarted(reason: string): void;
   runEnded(end: RunEnd): void;
@@ -116,6 +117,12 @@ export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Te
       if (kind === 'approaching') instruments.approaching.add(1, { ...property, ...where });
       if (kind === 'refused') instruments.refused.add(1, { ...property, ...what });
       note(`longtail.quota.${kind}`, { ...named('longtail.quota', measures), ...what, ...where });
+    },
+    concurrency({ from, to, reason, detail }) {
+      note(
+        'longtail.concurrency',
+        named('longtail.concurrency', { from, to, reason, detail: detail ?? null }),
+      );
     },
     haltStarted(reason) {
       if (haltStartedMs !== undefined) return;

@@ -1,12 +1,12 @@
 /** `longtail demo`: its options. What it does is in `demo-run.ts`. */
 import type { Command } from 'commander';
-import { LIMITS, wholeNumber } from './options.ts';
+import { concurrency, wholeNumber } from './options.ts';
 import type { Session } from './session.ts';
 
 export interface DemoFlags {
   readonly days: number;
   readonly rowsPerDay: number;
-  readonly maxConcurrency: number;
+  readonly maxConcurrency: number | 'auto';
 }
 
 export function registerDemo(program: Command, session: Session): void {
@@ -21,8 +21,8 @@ export function registerDemo(program: Command, session: Session): void {
     .option('--rows-per-day <n>', 'rows by page and query', wholeNumber('--rows-per-day', [1, 50_000]), 1_000)
     .option(
       '--max-concurrency <n>',
-      'calls at once',
-      wholeNumber('--max-concurrency', LIMITS.maxConcurrency),
+      'calls at once; auto finds out how many pay',
+      concurrency('--max-concurrency'),
       3,
     )
     .action(async (flags: DemoFlags) => {

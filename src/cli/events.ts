@@ -1,6 +1,6 @@
 import type { HaltReason } from '../machines/messages.ts';
 import { scopeKindOf } from '../machines/quota-window.ts';
-import type { Progress, QuotaEvent, RetryEvent, SliceEvent } from '../sync-types.ts';
+import type { ConcurrencyEvent, Progress, QuotaEvent, RetryEvent, SliceEvent } from '../sync-types.ts';
 import { framesOf } from './errors.ts';
 import type { LogEntry } from './log.ts';
 import { counted, roughDuration } from './render.ts';
@@ -69,6 +69,40 @@ export function retryEntry(event: RetryEvent): LogEntry {
   }
 }
 
+/** How many calls may be under way at once, and why. What trouble it was is told to everyone anyway, as quota or retry. */
+export function concurrencyEntry({ from, to, reason, detail }: ConcurrencyEvent): LogEntry {
+  return {
+    level: to === from ? 'debug' : 'info',
+    name: 'run.concurrency',
+    fields: { from, to, reason, why: concurrencyWords(reason), detail },
+  };
+}
+
+function concurrencyWords(reason: ConcurrencyEvent['reason']): string {
+  switch (reason) {
+    case 'slowStart':
+      return 'a call ended well';
+    case 'trial':
+      return 'one more is tried';
+    case 'grew':
+      return 'one more paid, the next is tried';
+    case 'noGain':
+      return 'more brought no more throughput';
+    case 'refused':
+      return 'a refusal: back to what went well';
+    case 'failed':
+      return 'a failed call: back to what went well';
+    case 'repeated':
+      return 'trouble again';
+    case 'quota':
+      return '80 % of the quota is used';
+    case 'most':
+      return 'as many as may be are at work';
+    case 'asked':
+      return 'as asked';
+  }
+}
+
 /** The state changed. What is between `running` and its children matters to a bug hunt alone. */
 export function stateEntry(state: string, before: string | undefined): LogEntry {
   const [top] = state.split('.');
@@ -96,7 +130,7 @@ export function brokenEntry(error: unknown): LogEntry {
 
 export function progressEntry(progress: Progress): LogEntry {
   const { slicesDone, slicesPlanned, rows, apiCalls, httpCalls, retries, quotaUsed, quotaLimit } = progress;
-  const { pagesInFlight, pagesWaiting } = progress;
+  const { pagesInFlight, pagesWaiting, maxConcurrency } = progress;
   return {
     level: 'trace',
     name: 'run.progress',
@@ -111,6 +145,7 @@ export function progressEntry(progress: Progress): LogEntry {
       quotaLimit,
       pagesInFlight,
       pagesWaiting,
+      maxConcurrency,
     },
   };
 }

@@ -30,6 +30,21 @@ export function wholeNumber(option: string, [least, most]: readonly [number, num
   };
 }
 
+/** A number of calls at once, or `auto`. */
+export function concurrency(option: string) {
+  const [least, most] = LIMITS.maxConcurrency;
+  const readNumber = wholeNumber(option, LIMITS.maxConcurrency);
+  return (text: string): number | 'auto' => {
+    const word = text.trim().toLowerCase();
+    if (word === 'auto') return 'auto';
+    if (/^[+-]?\d/.test(word)) return readNumber(text);
+    throw usageError(
+      `${option} ${quoted(text)} is neither a whole number from ${count(least)} to ${count(most)} nor "auto".`,
+      `For example: ${option} auto`,
+    );
+  };
+}
+
 export function readSite(text: string): string {
   return checkSiteUrl(text.trim());
 }

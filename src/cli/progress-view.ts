@@ -46,7 +46,10 @@ function barLines(progress: Progress, { columns, noteColours }: Output): string[
   const bar = noteColours.cyan('█'.repeat(filled)) + noteColours.dim('░'.repeat(width - filled));
   const rows = `${counted(progress.rows, 'row')}  ${count(progress.rowsPerSecond)} rows/s`;
   const detail = `  ${rows}  ${quotaUsed(progress)}  ${counted(progress.retries, 'retry', 'retries')}`;
-  return [`  ${bar}  ${head}`, noteColours.dim(detail)];
+  const atOnce = `  ${callsAtOnce(progress)}`;
+  // What can do best without is left out where there is no room.
+  const isRoom = detail.length + atOnce.length < columns();
+  return [`  ${bar}  ${head}`, noteColours.dim(isRoom ? detail + atOnce : detail)];
 }
 
 function createLines(output: Output, clock: Clock): ProgressView {
@@ -79,6 +82,7 @@ function plainLine(progress: Progress, state: string): string {
     `${count(progress.rowsPerSecond)} rows/s`,
     quotaUsed(progress),
     counted(progress.retries, 'retry', 'retries'),
+    callsAtOnce(progress),
     state === 'fetching' ? timeLeft(progress) : '',
   ]
     .filter((text) => text !== '')
@@ -92,6 +96,9 @@ function quotaUsed({ quotaUsed: used, quotaLimit: limit, pagesInFlight, pagesWai
   const isWaiting = used >= limit && pagesInFlight === 0 && pagesWaiting > 0;
   return `quota ${count(used)} of ${count(limit)}${isWaiting ? ' (waiting for more)' : ''}`;
 }
+
+const callsAtOnce = ({ maxConcurrency, isAuto }: Progress): string =>
+  `concurrency ${count(maxConcurrency)}${isAuto ? ' (auto)' : ''}`;
 
 function timeLeft(progress: Progress): string {
   const words = stateWords(progress.state);

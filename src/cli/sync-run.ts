@@ -7,7 +7,15 @@ import { createSync } from '../sync.ts';
 import type { Outcome, Sync, SyncOptions } from '../sync-types.ts';
 import { type CommandDatabase, namedDatabase, openDatabase } from './database.ts';
 import { usageError } from './errors.ts';
-import { brokenEntry, progressEntry, quotaEntry, retryEntry, sliceEntry, stateEntry } from './events.ts';
+import {
+  brokenEntry,
+  concurrencyEntry,
+  progressEntry,
+  quotaEntry,
+  retryEntry,
+  sliceEntry,
+  stateEntry,
+} from './events.ts';
 import { EXIT, exitCodeOfOutcome } from './exit-code.ts';
 import { createLog, type Log } from './log.ts';
 import { checkRange, readAccess } from './options.ts';
@@ -157,6 +165,7 @@ export async function follow(
     sync.on('slice', (event) => log(sliceEntry(event))),
     sync.on('quota', (event) => log(quotaEntry(event))),
     sync.on('retry', (event) => log(retryEntry(event))),
+    sync.on('concurrency', (event) => log(concurrencyEntry(event))),
   ];
   try {
     return await sync.run({ signal: options.signal });

@@ -4,6 +4,7 @@ import type { SearchType } from '../domain/slice.ts';
 import type { LogLevel } from './log.ts';
 import {
   type AccessFlags,
+  concurrency,
   LIMITS,
   type RangeFlags,
   readDatasets,
@@ -21,7 +22,7 @@ export interface SyncFlags extends RangeFlags, AccessFlags {
   readonly site?: string;
   readonly datasets: readonly string[];
   readonly types: readonly SearchType[];
-  readonly maxConcurrency: number;
+  readonly maxConcurrency: number | 'auto';
   readonly batchSize: number;
   readonly qpm: number;
   readonly databaseUrl?: string;
@@ -85,8 +86,8 @@ export function registerSync(program: Command, session: Session): void {
     .optionsGroup('How fast:')
     .option(
       '--max-concurrency <n>',
-      'calls at once',
-      wholeNumber('--max-concurrency', LIMITS.maxConcurrency),
+      'calls at once; auto finds out how many pay',
+      concurrency('--max-concurrency'),
       3,
     )
     .option('--batch-size <n>', 'requests a call', wholeNumber('--batch-size', LIMITS.batchSize), 50)

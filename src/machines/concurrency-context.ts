@@ -124,8 +124,9 @@ export interface ConcurrencyControllerContext {
 
 /** A doubling has to bring a quarter more: three calls are a rough measure, and the next round corrects it. */
 const GAIN_OF_A_ROUND = 1 / 4;
-/** A single worker more has to bring half of its share; so small a difference takes several calls of each to see. */
+/** A single worker more has to bring half of its share. */
 const GAIN_OF_A_TRIAL = 1 / 2;
+/** Calls of each worker that a trial takes at least. */
 const CALLS_A_WORKER = 4;
 /** After a setback: this many soaks, doubled with each further one. */
 const SOAKS_OF_REST = 8;
@@ -133,7 +134,8 @@ const MOST_DOUBLINGS = 4;
 
 type Context = ConcurrencyControllerContext;
 
-const callsNeeded = ({ level }: Context): number => level * CALLS_A_WORKER;
+/** The more there are, the less one more shows: what it takes to see it goes with their square. */
+const callsNeeded = ({ level }: Context): number => level * Math.max(CALLS_A_WORKER, level);
 export const isNearQuota = ({ quotaShare }: Context): boolean => quotaShare >= APPROACHING;
 export const mayRaise = (context: Context): boolean =>
   context.level < context.input.most && !isNearQuota(context) && context.moreToDo;
@@ -180,9 +182,13 @@ export function mayGrow(context: Context, event: ConcurrencyControllerEvent): bo
   return baseline === null || sample.calls === 0 || hasGrown(baseline, roundRate(after), GAIN_OF_A_ROUND);
 }
 
-/** Nothing is judged any more when there is nothing left to judge it for. */
-export const isRoundOver = ({ moreToDo, sample, roundLevel }: Context): boolean =>
-  moreToDo && sample.calls >= roundLevel;
+/**
+ * As many calls as workers have ended, or, when throughput looks flat, twice as many: so few say little. Nothing is judged
+ * any more when there is nothing left to judge it for.
+ */
+export const isRoundOver = (context: Context): boolean =>
+  context.moreToDo &&
+  context.sample.calls >= (isRoundFlat(context) ? 2 * context.roundLevel : context.roundLevel);
 
 export function isRoundFlat(context: Context): boolean {
   const { baseline, roundLevel } = context;

@@ -11,6 +11,17 @@ export {
   batchWorkerMachine,
   type FetchBatchInput,
 } from './batch-worker.ts';
+export type {
+  ConcurrencyControllerContext,
+  ConcurrencyControllerEvent,
+  ConcurrencyControllerInput,
+  ConcurrencyDecision,
+  ConcurrencyReason,
+} from './concurrency-context.ts';
+export {
+  type ConcurrencyControllerSnapshot,
+  concurrencyControllerMachine,
+} from './concurrency-controller.ts';
 export { type CoordinatorSnapshot, coordinatorMachine } from './coordinator.ts';
 export type {
   CoordinatorContext,

@@ -64,6 +64,7 @@ export const PROGRESS: Progress = {
   pagesInFlight: 20,
   pagesWaiting: 11,
   maxConcurrency: 3,
+  isAuto: false,
   elapsedMs: 20_000,
   remainingMs: 21_000,
 };
