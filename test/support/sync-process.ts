@@ -26,6 +26,8 @@ export interface ProcessOptions {
   readonly from: string;
   readonly to: string;
   readonly args?: readonly string[];
+  /** Beside the path and a token. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export function startSyncProcess({
@@ -34,6 +36,7 @@ export function startSyncProcess({
   from,
   to,
   args = [],
+  env = {},
 }: ProcessOptions): SyncProcess {
   const startedAtMs = Date.now();
   const child = spawn(
@@ -58,7 +61,7 @@ export function startSyncProcess({
     {
       cwd: checkout,
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH, LONGTAIL_ACCESS_TOKEN: 'a-token' },
+      env: { PATH: process.env.PATH, LONGTAIL_ACCESS_TOKEN: 'a-token', ...env },
     },
   );
   let stdout = '';
