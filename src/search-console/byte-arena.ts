@@ -28,6 +28,11 @@ export class ByteArena {
     this.size = 0;
   }
 
+  /** Bytes it holds without growing. */
+  get capacity(): number {
+    return this.#buffer.length;
+  }
+
   #grow(needed: number): void {
     const capacity = Math.max(needed, this.#buffer.length * 2, FIRST_CAPACITY_BYTES);
     const larger = Buffer.allocUnsafeSlow(capacity);

@@ -1,5 +1,5 @@
 import { indexOfContentId } from './batch-request.ts';
-import { asBuffer, ByteArena } from './byte-arena.ts';
+import { asBuffer } from './byte-arena.ts';
 import type { ApiRequest, CallEnd, CallStep, PageOutcome } from './call.ts';
 import { decodeRows } from './decode-rows.ts';
 import type { Exchange } from './exchange.ts';
@@ -7,6 +7,7 @@ import { type MultipartEvent, MultipartReader } from './multipart.ts';
 import { boundaryOf } from './multipart-head.ts';
 import { oneLine } from './one-line.ts';
 import { type Refusal, refusalOf } from './outcome.ts';
+import type { ReadingMemory } from './reading-memory.ts';
 import { type HttpAnswer, TransportError } from './transport.ts';
 
 /** An error's text is read no further. */
@@ -17,6 +18,7 @@ const SPARE_PARTS = 1_000;
 export interface ReadingOptions {
   readonly requests: readonly ApiRequest[];
   readonly exchange: Exchange;
+  readonly memory: ReadingMemory;
   readonly maxPartBytes: number;
   /** Kept out of every reason. */
   readonly accessToken: string;
@@ -50,7 +52,7 @@ export class CallReading {
       yield this.#answerStep(0, this.#refusal(status, body, headers['retry-after']));
       return;
     }
-    const arena = new ByteArena();
+    const { arena } = this.#options.memory;
     let broken: TransportError | undefined;
     try {
       for (let chunk = await exchange.read(); chunk !== null; chunk = await exchange.read()) {
@@ -85,6 +87,7 @@ export class CallReading {
       return;
     }
     const reader = new MultipartReader({
+      arena: this.#options.memory.arena,
       boundary,
       maxPartBytes,
       maxParts: 2 * requests.length + SPARE_PARTS,
@@ -174,7 +177,7 @@ export class CallReading {
       if (!isWhole && !isWholeJson(bytes)) return { kind: 'retryable', reason: cutOff() };
       return this.#refusal(status, bytes.subarray(0, MAX_ERROR_BYTES), headers['retry-after']);
     }
-    const decoded = decodeRows(bytes, request);
+    const decoded = decodeRows(bytes, request, this.#options.memory.scan);
     if ('answer' in decoded) return { kind: 'ok', answer: decoded.answer };
     return { kind: 'retryable', reason: isWhole ? decoded.problem : cutOff() };
   }

@@ -3,6 +3,7 @@ import { batchBody, batchUrl, MAX_BATCH_SIZE } from './batch-request.ts';
 import type { ApiRequest, CallOptions, CallStep, Client } from './call.ts';
 import { CallReading } from './call-reading.ts';
 import { Exchange } from './exchange.ts';
+import { ReadingMemoryPool } from './reading-memory.ts';
 import { secureApiRoot } from './root.ts';
 import { type HttpRequest, type Transport, TransportError } from './transport.ts';
 
@@ -35,6 +36,7 @@ export function createClient(options: ClientOptions): Client {
     idleTimeoutMs: options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS,
     maxWaitMs: options.maxWaitMs ?? DEFAULT_MAX_WAIT_MS,
     maxPartBytes: options.maxPartBytes ?? DEFAULT_MAX_PART_BYTES,
+    memory: new ReadingMemoryPool(),
   };
   return { call: (requests, callOptions) => call(settings, requests, callOptions) };
 }
@@ -43,6 +45,7 @@ interface Settings extends ClientOptions {
   readonly idleTimeoutMs: number;
   readonly maxWaitMs: number;
   readonly maxPartBytes: number;
+  readonly memory: ReadingMemoryPool;
 }
 
 /** What every request to the API carries. Google compresses only for those whose User-Agent says `gzip`. */
@@ -79,9 +82,11 @@ async function* call(
     maxAnswerBytes: requests.length * settings.maxPartBytes + settings.maxPartBytes,
     signal,
   });
+  const memory = settings.memory.take();
   const reading = new CallReading({
     requests,
     exchange,
+    memory,
     maxPartBytes: settings.maxPartBytes,
     accessToken,
     signal,
@@ -101,6 +106,7 @@ async function* call(
     reading.broken(error);
   } finally {
     exchange.close();
+    settings.memory.give(memory);
   }
   yield { kind: 'end', outcome: reading.end, strayParts: reading.strayParts };
 }

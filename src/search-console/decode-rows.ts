@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { isDay } from '../domain/day.ts';
 import { type PlainRow, type RowBlock, rowBlock } from '../domain/row-block.ts';
 import type { Day } from '../domain/slice.ts';
-import { scanRows } from './scan-rows.ts';
+import { ScanMemory, scanRows } from './scan-rows.ts';
 
 /** One answer of searchAnalytics.query. */
 export interface QueryAnswer {
@@ -31,10 +31,11 @@ const NO_KEYS: readonly string[] = [];
 export function decodeRows(
   bytes: Buffer,
   { keyCount, rowLimit }: Asked,
+  memory: ScanMemory = new ScanMemory(),
 ): { readonly answer: QueryAnswer } | { readonly problem: string } {
   // `toString` would replace broken bytes silently, and a changed key is a wrong row.
   if (!isUtf8(bytes)) return { problem: 'The answer is not valid UTF-8.' };
-  const scanned = scanRows(bytes, keyCount, rowLimit);
+  const scanned = scanRows(bytes, keyCount, rowLimit, memory);
   if (scanned !== undefined) {
     const rest = readEnvelope(
       bytes.toString('utf8', 0, scanned.from) + NO_ROWS + bytes.toString('utf8', scanned.to),

@@ -22,6 +22,8 @@ export interface MultipartOptions {
   readonly maxParts: number;
   /** Asked when a part's head is read; the body of a part that is not wanted is passed over, not collected. */
   readonly wants?: (contentId: string | null) => boolean;
+  /** Where parts are collected; one of its own when none is given. */
+  readonly arena?: ByteArena;
 }
 
 export type MultipartEvent =
@@ -70,7 +72,7 @@ export class MultipartReader {
   readonly #needle: Buffer;
   readonly #delimiterLine: string;
   /** The body so far, after one `\n` that stands for the start of its first line. While skipping: the last bytes. */
-  readonly #arena = new ByteArena();
+  readonly #arena: ByteArena;
   #state: State = 'skipping';
   /** Where a rejected delimiter takes us back to. */
   #scanned: 'body' | 'skipping' = 'skipping';
@@ -87,6 +89,7 @@ export class MultipartReader {
 
   constructor(options: MultipartOptions) {
     this.#options = options;
+    this.#arena = options.arena ?? new ByteArena();
     this.#maxHeadBytes = options.maxHeadBytes ?? DEFAULT_MAX_HEAD_BYTES;
     this.#delimiterLine = `--${options.boundary}`;
     this.#needle = Buffer.from(`\n${this.#delimiterLine}`, 'latin1');

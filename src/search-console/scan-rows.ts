@@ -15,6 +15,26 @@ export interface ScannedRows {
   readonly to: number;
 }
 
+/** The index of an answer's rows, written over by the next answer's. */
+export class ScanMemory {
+  offsets = new Uint32Array(0);
+  escaped = new Uint8Array(0);
+
+  /** Makes it large enough; what it holds stays. */
+  provide(offsets: number, escaped: number): void {
+    if (offsets > this.offsets.length) {
+      const larger = new Uint32Array(offsets);
+      larger.set(this.offsets);
+      this.offsets = larger;
+    }
+    if (escaped > this.escaped.length) {
+      const larger = new Uint8Array(escaped);
+      larger.set(this.escaped);
+      this.escaped = larger;
+    }
+  }
+}
+
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
@@ -39,10 +59,15 @@ const CTR = 8;
 const POSITION = 16;
 
 /** Undefined: not the form it knows. */
-export function scanRows(bytes: Buffer, keyCount: number, rowLimit: number): ScannedRows | undefined {
+export function scanRows(
+  bytes: Buffer,
+  keyCount: number,
+  rowLimit: number,
+  memory: ScanMemory = new ScanMemory(),
+): ScannedRows | undefined {
   const name = bytes.indexOf('"rows"');
   if (name === -1) return undefined;
-  const scanner = new RowScanner(bytes, name + '"rows"'.length, keyCount, rowLimit);
+  const scanner = new RowScanner(bytes, name + '"rows"'.length, keyCount, rowLimit, memory);
   const block = scanner.scan();
   if (block === undefined) return undefined;
   // A second one would be the one that counts.
@@ -58,21 +83,24 @@ class RowScanner {
   readonly #keyCount: number;
   readonly #stride: number;
   readonly #rowLimit: number;
+  readonly #memory: ScanMemory;
   #offsets: Uint32Array;
   #escaped: Uint8Array;
   #count = 0;
   #clicks = 0;
   #impressions = 0;
 
-  constructor(bytes: Buffer, at: number, keyCount: number, rowLimit: number) {
+  constructor(bytes: Buffer, at: number, keyCount: number, rowLimit: number, memory: ScanMemory) {
     this.#bytes = bytes;
     this.at = at;
     this.#keyCount = keyCount;
     this.#stride = strideOf(keyCount);
     this.#rowLimit = rowLimit;
     const rows = Math.min(rowLimit, 16 + Math.ceil(bytes.length / BYTES_A_ROW));
-    this.#offsets = new Uint32Array(rows * this.#stride);
-    this.#escaped = new Uint8Array(rows * keyCount);
+    memory.provide(rows * this.#stride, rows * keyCount);
+    this.#memory = memory;
+    this.#offsets = memory.offsets;
+    this.#escaped = memory.escaped;
   }
 
   scan(): RowBlock | undefined {
@@ -285,12 +313,9 @@ class RowScanner {
 
   #grow(): void {
     const rows = Math.min(this.#rowLimit, 2 * (this.#count + 1));
-    const offsets = new Uint32Array(rows * this.#stride);
-    offsets.set(this.#offsets);
-    const escaped = new Uint8Array(rows * this.#keyCount);
-    escaped.set(this.#escaped);
-    this.#offsets = offsets;
-    this.#escaped = escaped;
+    this.#memory.provide(rows * this.#stride, rows * this.#keyCount);
+    this.#offsets = this.#memory.offsets;
+    this.#escaped = this.#memory.escaped;
   }
 }
 
