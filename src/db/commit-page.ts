@@ -49,8 +49,8 @@ export async function commitPage(context: CommitContext, commit: PageCommit): Pr
     });
   } catch (error) {
     const result = await afterFailure(sql, page, error, next !== undefined);
-    if (result.kind !== 'alreadyCommitted') return result;
-    remember(hashes, page, result.next);
+    // What is in the table may be an earlier answer, with ties in another order: only the table knows its keys.
+    if (result.kind === 'alreadyCommitted') hashes.forget(page.slice.id);
     return result;
   }
   // After a failure the driver may still hold pieces of it.
