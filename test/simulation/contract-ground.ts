@@ -110,11 +110,11 @@ export async function simulatedGround(): Promise<ContractGround> {
   })();
   return {
     async begin(parameters) {
-      const run = tables.startRun(tables.takeOver(), parameters);
+      const run = tables.runs.start(tables.runs.takeOver(), parameters);
       return {
         run,
         store: database.storeOf(owner, run),
-        finish: async (status) => tables.finishRun(run, status),
+        finish: async (status) => tables.runs.finish(run, status),
       };
     },
     async pass(ms) {

@@ -5,10 +5,12 @@
 import type { Store } from '../../src/db/store.ts';
 import type { Answer, CommitResult, DatabaseFailure, PageCommit, RunIdentity } from '../../src/db/types.ts';
 import { Chance, share } from './chance.ts';
+import { CommitMemory } from './commit-memory.ts';
 import type { Process } from './process.ts';
 import type { Fault, Scenario } from './scenario.ts';
 import { keyName } from './search-console.ts';
-import { CommitMemory, type PlainPage, Refused, type Tables } from './tables.ts';
+import { type PlainPage, Refused } from './table-rows.ts';
+import type { Tables } from './tables.ts';
 import { stamp, type World } from './world.ts';
 
 const LOCK_TIMEOUT_MS = 10_000;
@@ -25,8 +27,9 @@ export class Database {
   isHealed = false;
   /** Statements that failed because it was away, and because its disk was full. */
   readonly failures = { away: 0, diskFull: 0 };
-  readonly commitsUnderWay = new Map<Process, number>();
-  mostCommitsUnderWay = 0;
+  /** The most pages that a process ever had on their way into the tables at once: what it holds in memory. */
+  readonly mostCommits = new Map<Process, number>();
+  readonly #commitsUnderWay = new Map<Process, number>();
   readonly #world: World;
   readonly #scenario: Scenario;
   readonly #chance: Chance;
@@ -53,9 +56,9 @@ export class Database {
       sealEmptySlices: (keys, options) => ask(() => tables.sealEmptySlices(run, keys, options.final)),
       readCoverage: (range) => ask(() => tables.readCoverage(run, range)),
       commitCalendar: (searchType, calendar) => ask(() => tables.commitCalendar(run, searchType, calendar)),
-      recordLease: (grant) => ask(() => tables.recordLease(run, grant)),
-      settleLease: (settlement) => ask(() => tables.settleLease(run, settlement)),
-      readOpenLeases: (scopes, windowMs) => ask(() => tables.readOpenLeases(scopes, windowMs)),
+      recordLease: (grant) => ask(() => tables.leases.record(run, grant)),
+      settleLease: (settlement) => ask(() => tables.leases.settle(run, settlement)),
+      readOpenLeases: (scopes, windowMs) => ask(() => tables.leases.readOpen(scopes, windowMs)),
       probe: () => ask(() => null),
     };
   }
@@ -75,8 +78,8 @@ export class Database {
   ): Promise<CommitResult> {
     const page = memory.read(commit);
     const finished = (result: CommitResult): CommitResult => {
-      if (result.kind === 'committed' || result.kind === 'alreadyCommitted')
-        memory.remember(page, result.next);
+      if (result.kind === 'committed') memory.remember(page, result.next);
+      if (result.kind === 'alreadyCommitted') memory.forget(page.slice.id);
       return result;
     };
     this.#countCommits(process, 1);
@@ -103,9 +106,9 @@ export class Database {
   }
 
   #countCommits(process: Process, change: number): void {
-    const now = (this.commitsUnderWay.get(process) ?? 0) + change;
-    this.commitsUnderWay.set(process, now);
-    this.mostCommitsUnderWay = Math.max(this.mostCommitsUnderWay, now);
+    const now = (this.#commitsUnderWay.get(process) ?? 0) + change;
+    this.#commitsUnderWay.set(process, now);
+    this.mostCommits.set(process, Math.max(this.mostCommits.get(process) ?? 0, now));
   }
 
   /** Rows that PostgreSQL will never take. */

@@ -9,7 +9,8 @@ import { type Planted, SOUND } from './planted.ts';
 import type { Process } from './process.ts';
 import type { Scenario } from './scenario.ts';
 import { SearchConsole, SITE } from './search-console.ts';
-import { type SliceRow, Tables } from './tables.ts';
+import type { SliceRow } from './table-rows.ts';
+import { Tables } from './tables.ts';
 import { World } from './world.ts';
 
 /** What a halt may take beyond its deadline: timers are late. */
@@ -131,15 +132,19 @@ export class Ground {
   checkProgress(life: Life, progress: Progress): void {
     const { judge } = this;
     const { batchSize } = life.config;
-    // The look-ahead, for workers that a lowered limit has not sent to rest yet, too; and a minute's retries: they wait no longer.
-    const most = 3 * batchSize * 6 + life.config.requestsPerMinute;
+    // Nothing is asked for while two rounds of full batches are held, and two are asked for at a time.
+    const most = 4 * batchSize * life.maxConcurrency;
     const pages = life.config.datasets.length * life.config.searchTypes.length * this.scenario.days;
     const { slicesDone, slicesPlanned, pagesWaiting, pagesInFlight } = progress;
     const show = (): string => JSON.stringify(progress);
     judge.expect(slicesDone <= slicesPlanned, 'no more slices are done than planned', show);
-    judge.expect(pagesInFlight >= 0 && pagesInFlight <= batchSize * 6, 'pages in flight are bounded', show);
     judge.expect(
-      pagesWaiting <= Math.min(most, pages + life.config.searchTypes.length),
+      pagesInFlight >= 0 && pagesInFlight <= batchSize * life.maxConcurrency,
+      'pages in flight are bounded',
+      show,
+    );
+    judge.expect(
+      pagesWaiting <= Math.min(most, pages) + life.config.searchTypes.length,
       'pages waiting are bounded',
       show,
     );

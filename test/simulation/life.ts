@@ -100,11 +100,11 @@ export class Life {
     const { config, clock, process } = this;
     try {
       const auth = await createAuth({ credentials: { getAccessToken: () => this.#token() }, clock });
-      const taken = await database.ask(process, () => database.tables.takeOver(), process);
+      const taken = await database.ask(process, () => database.tables.runs.takeOver(), process);
       if (taken.kind !== 'ok') return { kind: 'notOpened', reason: taken.reason };
       const { from, to, searchTypes, datasets, refresh, acceptShrunk } = config;
       const parameters = { from, to, searchTypes, datasets, refresh, force: acceptShrunk };
-      const started = await database.ask(process, () => database.tables.startRun(taken.value, parameters));
+      const started = await database.ask(process, () => database.tables.runs.start(taken.value, parameters));
       if (started.kind !== 'ok') return { kind: 'notOpened', reason: started.reason };
       const run = started.value;
       this.run = run;
@@ -164,7 +164,7 @@ export class Life {
   /** How it ended is written down if the database lets it; a run that is not ended counts as crashed later. */
   async #conclude(run: RunIdentity, ending: Ending): Promise<void> {
     const { database } = this.#ground;
-    await database.ask(this.process, () => database.tables.finishRun(run, ending.status));
+    await database.ask(this.process, () => database.tables.runs.finish(run, ending.status));
     if (ending.status !== 'complete' && ending.status !== 'completeWithFailures') return;
     await database.ask(this.process, () => database.tables.cleanUp());
   }

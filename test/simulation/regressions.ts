@@ -56,4 +56,29 @@ export const REGRESSIONS: Readonly<Record<string, Scenario>> = {
       { refresh: true, actions: [{ kind: 'crash', afterMs: 2_472 }], restMs: 0 },
     ],
   },
+
+  /** The machine's clock was set back while a run halted: what it had left behind was waited for that much longer. */
+  'the time of day is set back during a halt': {
+    ...CALM,
+    seed: 0,
+    startMs: 1_788_338_442_000,
+    days: 4,
+    datasets: ['query'],
+    searchTypes: ['web'],
+    options: { ...CALM.options, maxConcurrency: 1, batchSize: 1, rowsPerPage: 100, haltDeadlineMs: 100 },
+    google: { ...CALM.google, rows: 1, lagMs: 100_000_000, thinkMs: 10 },
+    latencyMs: 5,
+    databaseMs: 100,
+    faults: { slowDatabase: 0.9 },
+    lives: [
+      {
+        refresh: false,
+        restMs: 0,
+        actions: [
+          { kind: 'halt', afterMs: 40_000 },
+          { kind: 'wallJump', afterMs: 40_020, byMs: -10_800_000 },
+        ],
+      },
+    ],
+  },
 };

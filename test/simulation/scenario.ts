@@ -140,6 +140,8 @@ function drawRate(fault: Fault, chance: Chance): number {
     case 'changingDays':
     case 'lateDays':
       return 1;
+    case 'lateRequest':
+      return chance.between(0.05, 0.6);
     case 'workerCrash':
       return chance.scale(0.005, 0.05);
     case 'sloppyTimers':

@@ -126,6 +126,7 @@ async function liveOnce(ground: Ground, name: string, script: LifeScript): Promi
   if (life.isReplaced && life.end === undefined) {
     ground.replaced.add(life);
     ground.hasOverlapped = true;
+    ground.noteLife(life);
     return life;
   }
   ground.ends.push(labelOf(life));

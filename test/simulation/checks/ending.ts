@@ -18,6 +18,12 @@ export function checkEnding(ground: Ground, life: Life): void {
     return;
   }
   const { ending } = end;
+  const most = database.mostCommits.get(process) ?? 0;
+  judge.expect(
+    most <= life.maxConcurrency,
+    'no more pages are held than there are workers',
+    () => `${name}: ${most} commits at once`,
+  );
   const told = (): string => `${name}: ${JSON.stringify(ending)}`;
   // What it leaves to the background is a few statements.
   const isShort = life.config.haltDeadlineMs < 4 * scenario.databaseMs;

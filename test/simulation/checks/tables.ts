@@ -2,7 +2,7 @@ import { keysOf } from '../../../src/machines/plan.ts';
 import type { Ground } from '../ground.ts';
 import type { Life } from '../life.ts';
 import { type Asked, calendarKey, keyName } from '../search-console.ts';
-import { countDuplicates, type SliceRow } from '../tables.ts';
+import { countDuplicates, type SliceRow } from '../table-rows.ts';
 import type { TrueKey, TrueRow } from '../truth.ts';
 
 /** What is in the tables once everything is well: all that Google has, or a reason. */
@@ -74,7 +74,7 @@ function checkKey(ground: Ground, life: Life, key: TrueKey, last: string): void 
     );
     return;
   }
-  const isNamed = key.date <= last && truth.hasData(key.searchType, key.date);
+  const isNamed = truth.hasData(key.searchType, key.date);
   if (slice === undefined) {
     const versions = Array.from({ length: truth.versionAt(key, world.now) + 1 }, (_, version) => version);
     const wasEmpty = versions.some((version) => truth.rowsOf(key, version).length === 0);
