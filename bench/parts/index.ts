@@ -1,0 +1,18 @@
+import type { BenchContext } from '../support/context.ts';
+import type { PartResult } from '../support/report.ts';
+import { control } from './control.ts';
+import { data } from './data.ts';
+import { growth } from './growth.ts';
+import { latency } from './latency.ts';
+import { peers } from './peers.ts';
+import { quota } from './quota.ts';
+
+/** Every part of the bench by its name, in the report's order. */
+export const PARTS: Readonly<Record<string, (context: BenchContext) => Promise<PartResult>>> = {
+  latency,
+  data,
+  quota,
+  peers,
+  control,
+  growth,
+};

@@ -1,0 +1,95 @@
+/** COPY of the rows that a synchronisation wrote, into the same table elsewhere: what PostgreSQL itself can take. */
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { promisify } from 'node:util';
+import postgres from 'postgres';
+import { FACT_COLUMNS } from '../../src/db/copy-block.ts';
+import { migrate } from '../../src/db/migrate.ts';
+import { type BenchServer, withDatabase } from './postgres.ts';
+
+const run = promisify(execFile);
+const TARGET = `longtail.fact (${FACT_COLUMNS})`;
+/** Larger chunks make the driver fail now and then. */
+const CHUNK_BYTES = 64 * 1024;
+
+export interface CopiedRows {
+  /** Two files with half of the rows each, in COPY's text format. */
+  readonly files: readonly [string, string];
+  readonly bytes: number;
+}
+
+/** Writes the facts of a database into two files. */
+export async function exportRows(url: string, folder: string): Promise<CopiedRows> {
+  const sql = postgres(url, { max: 1 });
+  try {
+    const [row] = await sql<{ middle: string }[]>`
+      select percentile_disc(0.5) within group (order by id)::text as middle from longtail.slice where rows > 0`;
+    const middle = row?.middle ?? '0';
+    const files = [join(folder, 'first.copy'), join(folder, 'second.copy')] as const;
+    for (const [index, file] of files.entries()) {
+      const part = `slice_id ${index === 0 ? '<=' : '>'} ${BigInt(middle)}`;
+      const rows = await sql
+        .unsafe(`copy (select ${FACT_COLUMNS} from longtail.fact where ${part}) to stdout`)
+        .readable();
+      await pipeline(rows, createWriteStream(file));
+    }
+    const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
+    return { files, bytes: sizes.reduce((total, size) => total + size, 0) };
+  } finally {
+    await sql.end();
+  }
+}
+
+export interface CopyFigure {
+  readonly wallMs: number;
+  /** Of the server's processes alone; null where the system does not say. */
+  readonly serverCpuMs: number | null;
+}
+
+/** Loads the files into a fresh table: one after another, or side by side on a connection each. */
+export async function measureCopy(
+  server: BenchServer,
+  { files }: CopiedRows,
+  how: { readonly connections: 1 | 2; readonly psql: boolean },
+): Promise<CopyFigure> {
+  const load = how.psql ? copyByPsql : copyByDriver;
+  return await withDatabase(server, async (url) => {
+    await migrate(url);
+    const cpuBefore = server.cpuMs();
+    const startedMs = performance.now();
+    if (how.connections === 1) await load(url, files);
+    else await Promise.all(files.map((file) => load(url, [file])));
+    const wallMs = performance.now() - startedMs;
+    const cpuAfter = server.cpuMs();
+    return { wallMs, serverCpuMs: cpuBefore === null || cpuAfter === null ? null : cpuAfter - cpuBefore };
+  });
+}
+
+async function copyByPsql(url: string, files: readonly string[]): Promise<void> {
+  const { hostname, port, username, password, pathname } = new URL(url);
+  const commands = files.flatMap((file) => ['-c', `\\copy ${TARGET} from '${file.replaceAll("'", "''")}'`]);
+  const place = ['-h', hostname, '-p', port, '-U', username, '-d', pathname.slice(1)];
+  await run('psql', ['-X', '-q', '-v', 'ON_ERROR_STOP=1', ...place, ...commands], {
+    // Not as an argument: those can be read by everybody on the machine.
+    env: { PATH: process.env.PATH, PGPASSWORD: decodeURIComponent(password) },
+  });
+}
+
+async function copyByDriver(url: string, files: readonly string[]): Promise<void> {
+  const sql = postgres(url, { max: 1 });
+  try {
+    for (const file of files) {
+      const rows = await sql.unsafe(`copy ${TARGET} from stdin`).writable();
+      const source = createReadStream(file, { highWaterMark: CHUNK_BYTES });
+      const done = once(rows, 'finish');
+      await pipeline(source, rows);
+      await done;
+    }
+  } finally {
+    await sql.end();
+  }
+}

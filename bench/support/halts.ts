@@ -1,0 +1,82 @@
+/** How long it takes from a halt to the last socket's end, in phases chosen by lot. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { Socket } from 'node:net';
+import { createSync } from '../../src/index.ts';
+import { createChance } from './chance.ts';
+import type { Job } from './jobs.ts';
+
+export interface Halt {
+  /** When it was asked for, from the start of the run. */
+  readonly afterMs: number;
+  /** From then until the last socket of this process was closed. */
+  readonly tookMs: number;
+}
+
+/** Runs and halts so many times. Nothing else in this process may open sockets meanwhile. */
+export async function measureHalts(target: {
+  readonly job: Job;
+  readonly database: string;
+  readonly apiRoot: string;
+  readonly halts: number;
+  readonly seed: number;
+  /** The moments of the halts are spread over so long. */
+  readonly spreadMs: number;
+}): Promise<Halt[]> {
+  const { job, database, apiRoot, halts, seed, spreadMs } = target;
+  const chance = createChance(seed);
+  const halted: Halt[] = [];
+  using sockets = watchSockets();
+  for (let index = 0; index < halts; index += 1) {
+    const sync = createSync({
+      ...job,
+      database,
+      apiRoot,
+      credentials: { accessToken: 'a-token' },
+      requestsPerMinute: 40_000,
+      batchSize: 10,
+      refresh: true,
+    });
+    const startedMs = performance.now();
+    const outcome = sync.run();
+    await new Promise((resolve) => setTimeout(resolve, chance() * spreadMs));
+    const askedMs = performance.now();
+    await sync.halt('bench');
+    const { status } = await outcome;
+    // One that had ended by itself was no halt.
+    if (status === 'halted') {
+      await sockets.quiet();
+      halted.push({ afterMs: askedMs - startedMs, tookMs: sockets.lastClosedMs() - askedMs });
+    }
+    await sync.close();
+  }
+  return halted;
+}
+
+/** Notes when sockets that are opened from now on are closed. */
+function watchSockets() {
+  const open = new Set<Socket>();
+  let lastClosedMs = 0;
+  let wake: () => void = () => undefined;
+  // Node tells of every socket that connects, whoever asked for it.
+  const note = (message: unknown): void => {
+    const { socket } = message as { readonly socket: Socket };
+    open.add(socket);
+    socket.once('close', () => {
+      open.delete(socket);
+      lastClosedMs = performance.now();
+      if (open.size === 0) wake();
+    });
+  };
+  subscribe('net.client.socket', note);
+  return {
+    lastClosedMs: () => lastClosedMs,
+    quiet: () =>
+      new Promise<void>((resolve) => {
+        wake = resolve;
+        if (open.size === 0) resolve();
+      }),
+    [Symbol.dispose]() {
+      unsubscribe('net.client.socket', note);
+    },
+  };
+}

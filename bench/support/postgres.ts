@@ -1,0 +1,110 @@
+/** The embedded PostgreSQL, as users get it, in a temporary folder. */
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import postgres from 'postgres';
+import { startEmbedded } from '../../src/db/embedded.ts';
+
+export interface BenchServer extends AsyncDisposable {
+  /** `PostgreSQL 18.4` */
+  readonly version: string;
+  /** A new, empty database; everything before it is on the disk. */
+  database(): Promise<string>;
+  drop(url: string): Promise<void>;
+  /** CPU time of all its processes since it started, user and system; null where the system does not say. */
+  cpuMs(): number | null;
+}
+
+export async function startServer(): Promise<BenchServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'longtail-bench-'));
+  // Where root runs this, another account runs the server.
+  await chmod(folder, 0o755);
+  const server = await startEmbedded({
+    directory: join(folder, 'data'),
+    sharedDirectory: join(folder, 'shared'),
+  });
+  const admin = postgres(server.url, { max: 1, onnotice: () => undefined });
+  const [facts] = await admin<{ pid: number; version: string }[]>`
+    select pg_backend_pid() as pid, current_setting('server_version') as version`;
+  const postmaster = facts === undefined ? undefined : readStat(facts.pid)?.parent;
+  let count = 0;
+  return {
+    version: `PostgreSQL ${facts?.version ?? ''}`,
+    async database() {
+      count += 1;
+      const name = `bench_${count}`;
+      await admin.unsafe(`create database ${name}`);
+      await admin.unsafe('checkpoint');
+      const url = new URL(server.url);
+      url.pathname = `/${name}`;
+      return url.href;
+    },
+    async drop(url) {
+      const name = new URL(url).pathname.slice(1);
+      if (!/^bench_\d+$/.test(name)) throw new Error(`${name} is no database of the bench`);
+      await admin.unsafe(`drop database ${name} with (force)`);
+    },
+    cpuMs: () => (postmaster === undefined ? null : serverCpuMs(postmaster)),
+    async [Symbol.asyncDispose]() {
+      await admin.end({ timeout: 1 });
+      await server.close();
+      await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+    },
+  };
+}
+
+/** Does the work on a fresh database, which is dropped afterwards. */
+export async function withDatabase<T>(server: BenchServer, work: (url: string) => Promise<T>): Promise<T> {
+  const url = await server.database();
+  try {
+    return await work(url);
+  } finally {
+    await server.drop(url);
+  }
+}
+
+const TICK_MS = 10;
+
+interface Stat {
+  readonly parent: number;
+  /** Its own time, and that of children which have ended. */
+  readonly cpuMs: number;
+}
+
+/** Linux alone tells; a backend that has ended is counted with its parent. */
+function serverCpuMs(postmaster: number): number | null {
+  const own = readStat(postmaster);
+  if (own === undefined) return null;
+  let total = own.cpuMs;
+  for (const name of readdirSync('/proc')) {
+    const stat = /^\d+$/.test(name) ? readStat(Number(name)) : undefined;
+    if (stat?.parent === postmaster) total += stat.cpuMs;
+  }
+  return total;
+}
+
+function readStat(pid: number): Stat | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The name, in parentheses, may hold anything.
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    const ticks = fields.slice(11, 15).reduce((total, field) => total + Number(field), 0);
+    return { parent: Number(fields[1]), cpuMs: ticks * TICK_MS };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether there is a `psql` to compare with. */
+export function findPsql(): string | undefined {
+  try {
+    return execFileSync('psql', ['--version'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,77 @@
+/** What a job could take at best, given the latencies that the emulator served. */
+import { fraction, mix } from '../../src/emulator/hash.ts';
+import type { EmulatorOptions, RequestRecord } from '../../src/emulator/index.ts';
+import { sum } from './statistics.ts';
+
+/** One HTTP call as it was served. */
+export interface ServedCall {
+  readonly number: number;
+  readonly parts: number;
+  /** The wait that the emulator put into it. */
+  readonly latencyMs: number;
+  /** The calendar comes first: without it nobody knows what to ask for. */
+  readonly isCalendar: boolean;
+}
+
+/** The calls behind the emulator's records, in the order in which they came. */
+export function servedCalls(
+  records: readonly RequestRecord[],
+  { latencyMs = 0, latencyJitter = 0, perPartMs = 0 }: EmulatorOptions,
+): ServedCall[] {
+  const calls = new Map<number, ServedCall>();
+  for (const { httpCall, batchSize, batchId, body } of records) {
+    if (calls.has(httpCall)) continue;
+    // As the emulator draws it: from the call's number alone.
+    const swing = 1 + latencyJitter * (2 * fraction(mix(httpCall, 99)) - 1);
+    const inParts = batchId === undefined ? 0 : perPartMs * batchSize;
+    calls.set(httpCall, {
+      number: httpCall,
+      parts: batchSize,
+      latencyMs: latencyMs * swing + inParts,
+      isCalendar: isCalendar(body),
+    });
+  }
+  return [...calls.values()].sort((a, b) => a.number - b.number);
+}
+
+function isCalendar(body: unknown): boolean {
+  if (typeof body !== 'object' || body === null || !('dimensions' in body)) return false;
+  return Array.isArray(body.dimensions) && body.dimensions.join('+') === 'date';
+}
+
+/** How many calls may be under way, and from when on; the first entry holds from the start. */
+export type Workers = readonly { readonly atMs: number; readonly workers: number }[];
+
+export const steadily = (workers: number): Workers => [{ atMs: 0, workers }];
+
+/** The critical path: the calendar's calls, then all others, each as soon as a worker is free, in their order. */
+export function idealMs(calls: readonly ServedCall[], workers: Workers): number {
+  const calendars = calls.filter((call) => call.isCalendar).map((call) => call.latencyMs);
+  const others = calls.filter((call) => !call.isCalendar).map((call) => call.latencyMs);
+  return makespanMs(others, workers, makespanMs(calendars, workers, 0));
+}
+
+/** One call after another. */
+export const sequentialMs = (calls: readonly ServedCall[]): number =>
+  sum(calls.map(({ latencyMs }) => latencyMs));
+
+function makespanMs(latencies: readonly number[], workers: Workers, startMs: number): number {
+  let ends: number[] = [];
+  let atMs = startMs;
+  let lastEndMs = startMs;
+  for (const latencyMs of latencies) {
+    for (;;) {
+      ends = ends.filter((end) => end > atMs);
+      if (ends.length < workersAt(workers, atMs)) break;
+      const raise = workers.find((step) => step.atMs > atMs)?.atMs ?? Number.POSITIVE_INFINITY;
+      atMs = Math.min(...ends, raise);
+    }
+    ends.push(atMs + latencyMs);
+    lastEndMs = Math.max(lastEndMs, atMs + latencyMs);
+  }
+  return lastEndMs;
+}
+
+function workersAt(workers: Workers, atMs: number): number {
+  return workers.findLast((step) => step.atMs <= atMs)?.workers ?? workers[0]?.workers ?? 1;
+}

@@ -1,0 +1,51 @@
+/** How long a request for tokens waits while the quota is free, and what writing the lease down takes. */
+import postgres from 'postgres';
+import type { InspectionEvent } from 'xstate';
+import { recordLease } from '../../src/db/leases.ts';
+import { createSync } from '../../src/index.ts';
+import type { Job } from './jobs.ts';
+
+/** Every wait from `tokens.request` to `tokens.granted` in a run whose quota is never short, in milliseconds. */
+export async function measureTokenWaits(job: Job, database: string, apiRoot: string): Promise<number[]> {
+  const asked = new Map<string, number>();
+  const waits: number[] = [];
+  const inspect = (inspected: InspectionEvent): void => {
+    if (inspected.type !== '@xstate.event') return;
+    const { event } = inspected;
+    if (event.type === 'tokens.request') asked.set(String(event.requestId), performance.now());
+    if (event.type === 'tokens.granted') {
+      const since = asked.get(String(event.requestId));
+      if (since !== undefined) waits.push(performance.now() - since);
+    }
+  };
+  await using sync = createSync({
+    ...job,
+    database,
+    apiRoot,
+    inspect,
+    credentials: { accessToken: 'a-token' },
+    requestsPerMinute: 40_000,
+    batchSize: 2,
+  });
+  const outcome = await sync.run();
+  if (outcome.status !== 'complete') throw new Error(`it ended as ${JSON.stringify(outcome)}`);
+  return waits;
+}
+
+/** The lease's insert, so many times on a connection that is open, in milliseconds. The schema must be there. */
+export async function measureLeaseInserts(database: string, times: number): Promise<number[]> {
+  const sql = postgres(database, { max: 1, fetch_types: false });
+  try {
+    const run = { runId: '1', propertyId: '1', epoch: '1' };
+    const scopes = ['site:bench', 'user:bench', 'project:bench'];
+    const took: number[] = [];
+    for (let index = 0; index < times; index += 1) {
+      const startedMs = performance.now();
+      await recordLease(sql, run, { leaseId: `bench-${index}`, scopes, tokens: 50 });
+      took.push(performance.now() - startedMs);
+    }
+    return took;
+  } finally {
+    await sql.end();
+  }
+}
