@@ -40,7 +40,7 @@ describe('on a terminal', () => {
     expect(live).toEqual([
       [
         `  ${'█'.repeat(20)}${'░'.repeat(20)}  15 of 31 days  50 %  about 21 s left`,
-        '  600,000 rows  30,000 rows/s  quota 32 of 1,200  1 retry',
+        '  600,000 rows  30,000 rows/s  quota 32 of 1,200  1 retry  concurrency 3',
       ],
     ]);
   });
@@ -83,7 +83,7 @@ describe('without a terminal', () => {
     const { view, notes, wait } = fixture({ isTerminal: false });
     view.update(PROGRESS);
     expect(notes).toEqual([
-      'Fetching: 15 of 31 days, 600,000 rows, 30,000 rows/s, quota 32 of 1,200, 1 retry, about 21 s left',
+      'Fetching: 15 of 31 days, 600,000 rows, 30,000 rows/s, quota 32 of 1,200, 1 retry, concurrency 3, about 21 s left',
     ]);
     wait(4_999);
     view.update({ ...PROGRESS, rows: 700_000 });

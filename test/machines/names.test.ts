@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { AnyStateMachine, AnyStateNode } from 'xstate';
 import { batchWorkerMachine } from '../../src/machines/batch-worker.ts';
+import { concurrencyControllerMachine } from '../../src/machines/concurrency-controller.ts';
 import { coordinatorMachine } from '../../src/machines/coordinator.ts';
 import { rateLimiterMachine } from '../../src/machines/rate-limiter.ts';
 import { importsOf } from '../support/imports.ts';
@@ -14,6 +15,7 @@ const MACHINES: readonly (readonly [string, AnyStateMachine])[] = [
   ['coordinator', coordinatorMachine],
   ['batch worker', batchWorkerMachine],
   ['rate limiter', rateLimiterMachine],
+  ['concurrency controller', concurrencyControllerMachine],
 ];
 
 interface Names {

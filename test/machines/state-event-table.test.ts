@@ -1,17 +1,20 @@
 /**
- * Every state × every event of the three machines. The tables are `Record`s over the machines' own types: a new state or
+ * Every state × every event of the machines. The tables are `Record`s over the machines' own types: a new state or
  * event does not compile until somebody has said what is to happen.
  */
 import { afterAll, describe, expect, test, vi } from 'vitest';
 import { batchWorkerMachine } from '../../src/machines/batch-worker.ts';
+import { concurrencyControllerMachine } from '../../src/machines/concurrency-controller.ts';
 import { coordinatorMachine } from '../../src/machines/coordinator.ts';
-import type { GrantEvent, LimiterEvent, WorkerReport } from '../../src/machines/messages.ts';
+import type { ControlEvent, GrantEvent, LimiterEvent, WorkerReport } from '../../src/machines/messages.ts';
 import { rateLimiterMachine } from '../../src/machines/rate-limiter.ts';
 import { stateText } from './support/paths.ts';
 import { createBystander } from './support/refs.ts';
 import { failed, MachineSystem } from './support/system.ts';
 import * as worker from './tables/batch-worker.ts';
 import { TABLE as WORKER_TABLE } from './tables/batch-worker-table.ts';
+import * as controller from './tables/concurrency-controller.ts';
+import { TABLE as CONTROLLER_TABLE } from './tables/concurrency-controller-table.ts';
 import * as coordinator from './tables/coordinator.ts';
 import { TABLE as COORDINATOR_TABLE } from './tables/coordinator-table.ts';
 import * as limiter from './tables/rate-limiter.ts';
@@ -20,16 +23,17 @@ import { outcomeOf, stateOf } from './tables/table.ts';
 
 const toLimiter = createBystander<LimiterEvent>('limiter', () => {});
 const toCoordinator = createBystander<WorkerReport>('coordinator', () => {});
+const toControlled = createBystander<ControlEvent>('coordinator', () => {});
 const toClient = createBystander<GrantEvent>('client', () => {});
 afterAll(() => {
-  for (const bystander of [toLimiter, toCoordinator, toClient]) bystander.stop();
+  for (const bystander of [toLimiter, toCoordinator, toControlled, toClient]) bystander.stop();
 });
 
 /** The keys of a record, with their types. */
 const keysOf = <K extends string>(record: Readonly<Record<K, unknown>>): K[] => Object.keys(record) as K[];
 
 test('every case is an event of the type that it is named after', () => {
-  for (const cases of [worker.CASES, limiter.casesFor(toClient.ref), coordinator.CASES]) {
+  for (const cases of [worker.CASES, limiter.casesFor(toClient.ref), controller.CASES, coordinator.CASES]) {
     for (const [name, { type }] of Object.entries(cases)) {
       const named = name.replace(/: .*$/, '').replace(/^after /, 'xstate.after.');
       expect(`${type}.`.startsWith(`${named}.`)).toBe(true);
@@ -62,6 +66,17 @@ describe('rate limiter', () => {
     test('is the state it is called', () => expect(stateOf(states[state])).toBe(state));
     test.each(keysOf(cases))('%s', (name) => {
       expect(outcomeOf(rateLimiterMachine, states[state], cases[name])).toEqual(LIMITER_TABLE[state][name]);
+    });
+  });
+});
+
+describe('concurrency controller', () => {
+  const states = controller.fixture(controller.inputFor(toControlled.ref));
+  describe.each(keysOf(CONTROLLER_TABLE))('%s', (state) => {
+    test('is the state it is called', () => expect(stateOf(states[state])).toBe(state));
+    test.each(keysOf(controller.CASES))('%s', (name) => {
+      const outcome = outcomeOf(concurrencyControllerMachine, states[state], controller.CASES[name]);
+      expect(outcome).toEqual(CONTROLLER_TABLE[state][name]);
     });
   });
 });
