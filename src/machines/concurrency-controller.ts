@@ -123,10 +123,12 @@ export const concurrencyControllerMachine = setup({
     /** Says what is to be, and why; and has it done. */
     decide: enqueueActions(({ context, enqueue }, { to, reason, detail }: Verdict) => {
       const from = context.level;
+      if (to !== from) {
+        enqueue.assign({ level: to });
+        enqueue.sendTo(context.input.coordinator, { type: 'concurrency.change', maxConcurrency: to });
+      }
+      // Last: who listens may set another level, and what comes last holds.
       enqueue.emit({ type: 'concurrency.decided', from, to, reason, detail: detail ?? null });
-      if (to === from) return;
-      enqueue.assign({ level: to });
-      enqueue.sendTo(context.input.coordinator, { type: 'concurrency.change', maxConcurrency: to });
     }),
     beginRound: assign(({ context }) => nextRound(context)),
     beginPhase: assign(({ context }) => newPhase(context)),

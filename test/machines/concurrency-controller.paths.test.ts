@@ -130,23 +130,25 @@ test.each<Bounds>([
       '{"steady":"resting"}',
     ],
   },
-  ...[1, 2].map((knee) => ({
-    slowStart: false,
-    start: 1,
-    knee,
-    calls: 14,
-    troubles: 1,
-    reasons: knee === 1 ? [...ALWAYS, 'noGain', 'trial'] : [...ALWAYS, 'most', 'trial'],
-    states: [
-      '"released"',
-      '{"raised":"due"}',
-      '{"raised":"soaking"}',
-      '{"recovering":"due"}',
-      '{"recovering":"soaking"}',
-      '{"steady":"due"}',
-      '{"steady":"resting"}',
-    ],
-  })),
+  ...[1, 2].map(
+    (knee): Bounds => ({
+      slowStart: false,
+      start: 1,
+      knee,
+      calls: 14,
+      troubles: 1,
+      reasons: knee === 1 ? [...ALWAYS, 'noGain', 'trial'] : [...ALWAYS, 'most', 'trial'],
+      states: [
+        '"released"',
+        '{"raised":"due"}',
+        '{"raised":"soaking"}',
+        '{"recovering":"due"}',
+        '{"recovering":"soaking"}',
+        '{"steady":"due"}',
+        '{"steady":"resting"}',
+      ],
+    }),
+  ),
 ])('every edge of slow start $slowStart, knee $knee, walked by the real controller', async (bounds) => {
   const input = inputOf(bounds);
   const reasons = new Set<string>();
