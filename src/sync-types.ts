@@ -94,7 +94,10 @@ export interface SliceFailure {
   readonly reason: string;
 }
 
-/** What the range holds now (slices, rows), and what this run did (the rest). */
+/**
+ * What the range holds now (slices, rows), and what this run did (the rest). A halted run whose database did not answer
+ * at its end tells the slices and rows of this run alone.
+ */
 export interface RunFigures {
   readonly siteUrl: string;
   readonly from: Day;

@@ -18,6 +18,7 @@ import { createListeners } from './listeners.ts';
 import type { Ending } from './machines/coordinator-context.ts';
 import type { HaltReason } from './machines/messages.ts';
 import { keysOf, missingKeys } from './machines/plan.ts';
+import { countOwnSlices } from './own-slices.ts';
 import { type Execution, startExecution } from './sync-execution.ts';
 import { openDatabase, openResources, type Resources } from './sync-resources.ts';
 import type { DryRun, Outcome, RunFigures, Sync, SyncEvents, SyncOptions } from './sync-types.ts';
@@ -30,6 +31,13 @@ export function createSync(options: SyncOptions): Sync {
   const clock = systemClock;
   return new PropertySync(readConfig(options, pacificDay(clock.now())), options, clock);
 }
+
+/** What the range holds, as the outcome tells it. */
+type Held = Pick<RunFigures, 'slices' | 'rows' | 'failures'>;
+
+/** How long a halted run waits to be told what the table holds, and after commits that hang. */
+const READ_WITHIN_MS = 2_000;
+const HURRIED_READ_MS = 500;
 
 type Phase =
   | { readonly kind: 'ready' }
@@ -105,18 +113,23 @@ class PropertySync implements Sync {
       void resources.lock.lost.then((reason) =>
         execution.fail('LOCK_LOST', `the property's lock is lost: ${reason}`),
       );
+      const ownSlices = countOwnSlices(this.#listeners);
       try {
         const ending = await execution.ended;
         const isQuiet = await execution.quiesce();
-        // A commit that hangs holds the run's row: whoever takes the property next writes down how this run ended.
-        if (isQuiet) {
-          await this.#patiently(() => finishRun(resources.database.sql, resources.run, endOf(ending)));
-        }
-        return await this.#patiently(() => this.#conclude(ending, resources, execution, startedAt));
+        const held = this.#readHeld(ending, isQuiet, resources, execution);
+        const read = ending.status === 'halted' ? await this.#inTime(held, isQuiet) : await held;
+        return this.#outcome(ending, read ?? ownSlices.figures(keysOf(this.#config).length), {
+          resources,
+          execution,
+          startedAt,
+        });
       } catch (error) {
         resources.telemetry.runThrew(error);
         await execution.quiesce();
         throw error;
+      } finally {
+        ownSlices.stop();
       }
     } finally {
       await resources.close();
@@ -145,27 +158,57 @@ class PropertySync implements Sync {
     if (before.halt !== undefined) execution.halt(before.halt);
   }
 
-  /** Tidies, and reads the figures from the tables. */
-  async #conclude(
+  /** Writes down how the run ended, tidies, and reads what the range holds now. */
+  async #readHeld(
     ending: Ending,
-    resources: Resources,
+    isQuiet: boolean,
+    { database: { sql }, run }: Resources,
     execution: Execution,
-    startedAt: number,
-  ): Promise<Outcome> {
-    const { run, telemetry, database, auth } = resources;
-    const { counters } = execution.figures;
-    if (ending.status === 'complete' || ending.status === 'completeWithFailures') {
-      await cleanUp(database.sql, run.propertyId, () => this.#isHalting);
-      if (counters.rows > 0) await analyze(database.sql);
+  ): Promise<Held> {
+    // A commit that hangs holds the run's row: whoever takes the property next writes down how this run ended.
+    if (isQuiet) await this.#patiently(() => finishRun(sql, run, endOf(ending)));
+    return await this.#patiently(async () => {
+      if (ending.status === 'complete' || ending.status === 'completeWithFailures') {
+        await cleanUp(sql, run.propertyId, () => this.#isHalting);
+        if (execution.figures.counters.rows > 0) await analyze(sql);
+      }
+      const { rows, failures, ...slices } = await readOutcome(sql, run, this.#config);
+      return { slices: { planned: keysOf(this.#config).length, ...slices }, rows, failures };
+    });
+  }
+
+  /** Who has halted does not wait for a database that does not answer. Undefined: it did not. */
+  async #inTime(held: Promise<Held>, isQuiet: boolean): Promise<Held | undefined> {
+    let timer: unknown;
+    const late = new Promise<undefined>((resolve) => {
+      timer = this.#clock.setTimeout(() => resolve(undefined), isQuiet ? READ_WITHIN_MS : HURRIED_READ_MS);
+    });
+    const answered = held.catch((error: unknown) => {
+      if (isAway(error)) return undefined;
+      throw error;
+    });
+    try {
+      return await Promise.race([answered, late]);
+    } finally {
+      this.#clock.clearTimeout(timer);
     }
-    const { rows, failures, ...slices } = await readOutcome(database.sql, run, this.#config);
+  }
+
+  #outcome(
+    ending: Ending,
+    held: Held,
+    {
+      resources: { telemetry, auth },
+      execution,
+      startedAt,
+    }: { readonly resources: Resources; readonly execution: Execution; readonly startedAt: number },
+  ): Outcome {
+    const { counters } = execution.figures;
     const figures: RunFigures = {
       siteUrl: this.#config.siteUrl,
       from: this.#config.from,
       to: this.#config.to,
-      slices: { planned: keysOf(this.#config).length, ...slices },
-      rows,
-      failures,
+      ...held,
       apiCalls: counters.apiCalls,
       httpCalls: counters.httpCalls,
       retries: counters.retries,

@@ -26,6 +26,8 @@ export interface ConnectOptions {
 const OLDEST_VERSION = 140_000;
 const CONNECT_TIMEOUT_SECONDS = 10;
 const IDLE_TIMEOUT_SECONDS = 60;
+/** Between two attempts of one connection; whoever asks for it has a patience of his own. */
+const RECONNECT_SECONDS = 0.2;
 
 /** Parameters that other clients read from the URL, and that PostgreSQL would refuse as settings. */
 const FOREIGN_PARAMETERS = ['pgbouncer', 'schema', 'connection_limit', 'pool_timeout', 'channel_binding'];
@@ -79,6 +81,8 @@ function open(url: string, options: ConnectOptions): Sql {
     fetch_types: false,
     connect_timeout: CONNECT_TIMEOUT_SECONDS,
     idle_timeout: IDLE_TIMEOUT_SECONDS,
+    // The driver's own grows to 20 s, for connections that are asked for long after the server is back, too.
+    backoff: () => RECONNECT_SECONDS,
     onnotice: () => {},
     socket: socketFactory(),
     connection: { application_name: options.applicationName },
