@@ -137,6 +137,7 @@ function controlEvents({ coordinator, history }: World, options: ModelOptions): 
   if (coordinator.matches('pausing') || coordinator.matches('paused')) events.push({ type: 'resume' });
   else events.push({ type: 'pause' });
   if (!history.haltAsked) events.push({ type: 'halt' });
+  // What is broken may show during a halt, too.
   events.push({ type: 'fail' });
   for (const maxConcurrency of options.concurrencies) {
     if (maxConcurrency !== coordinator.context.maxConcurrency) {

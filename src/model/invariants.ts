@@ -85,7 +85,10 @@ export const INVARIANTS: readonly Invariant[] = [
       return counted > quota ? `${counted} requests may fall into one window of ${quota}` : undefined;
     },
   },
-  brokenOnTheWay(3, 'a call has exactly one token for each of its requests'),
+  brokenOnTheWay(
+    3,
+    'a call has exactly one token for each of its requests; after a refusal nothing is granted',
+  ),
   {
     number: 3,
     name: 'the budget is what is granted and unsettled, and what has settled and not expired',
@@ -164,6 +167,15 @@ export const INVARIANTS: readonly Invariant[] = [
     },
   },
   brokenOnTheWay(5, 'after a halt, or during a pause, no page is given out; after a halt no call starts'),
+  {
+    number: 5,
+    name: 'a run that was told to end is about to, whatever state it was in',
+    applies: ({ history }) => history.haltAsked,
+    check: ({ coordinator }) =>
+      coordinator.status !== 'active' || coordinator.matches('halting')
+        ? undefined
+        : `it is ${JSON.stringify(coordinator.value)}`,
+  },
   {
     number: 5,
     name: 'while the run is halting its calls are aborted, and its deadline runs, and no other timer',

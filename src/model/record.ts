@@ -2,6 +2,7 @@
 import type { AnyEventObject } from 'xstate';
 import type { CoordinatorEmitted, Page, PlanReport, WorkerOrder } from '../machines/index.ts';
 import type { AbstractCall } from './abstract-call.ts';
+import { isCommitted } from './abstract-database.ts';
 import type { Turn } from './turn.ts';
 import { type PageFate, pageKey } from './world.ts';
 import type { Address } from './xstate-internals.ts';
@@ -30,7 +31,7 @@ export function noteCommit(turn: Turn, emitted: AnyEventObject): void {
 export function noteAssignment(turn: Turn, workerId: Address, event: AnyEventObject): void {
   // Nothing else has this type.
   const { pages } = event as Extract<WorkerOrder, { type: 'batch.assign' }>;
-  const { coordinator, history } = turn.world;
+  const { coordinator, history, database } = turn.world;
   const { workers, maxConcurrency } = coordinator.context;
   const working = workers.filter(({ status }) => status === 'busy' || status === 'reaping').length;
   if (working > maxConcurrency) turn.breaks(8, `${working} workers have work, ${maxConcurrency} may`);
@@ -46,7 +47,17 @@ export function noteAssignment(turn: Turn, workerId: Address, event: AnyEventObj
   for (const page of pages) {
     const key = pageKey(page);
     if (history.pages[key] !== 'due') turn.breaks(1, `${key} was given to ${workerId}, but is not due`);
+    if (database[page.sliceId]?.status === 'failed')
+      turn.breaks(1, `${key} was given out, its slice has failed`);
     if (page.attempts >= turn.options.maxAttempts) turn.breaks(1, `${key} has had all its attempts`);
+  }
+}
+
+/** The server has refused a page for want of quota. */
+export function noteRefusal(turn: Turn): void {
+  const { limiter } = turn.world;
+  if (turn.options.semantics === 'sync' && limiter.matches('granting')) {
+    turn.breaks(3, 'the server refused a page, and the limiter grants on');
   }
 }
 

@@ -27,6 +27,7 @@ import { startPlan } from './abstract-plan.ts';
 import { age, isOver, type ServerWindow, settleAtServer } from './abstract-server.ts';
 import { rareKindOf } from './events.ts';
 import { GRACE_MS, type ModelOptions, RESTART_MS, RUN_ID, SCOPE, WINDOW_MS } from './options.ts';
+import { noteRefusal } from './record.ts';
 import type { StepMemory } from './step-memory.ts';
 import { type Listener, Turn } from './turn.ts';
 import { receiverOf, type World, type WorldEvent, withEntry } from './world.ts';
@@ -160,6 +161,7 @@ function carryOut(turn: Turn, event: Exclude<WorldEvent, { type: 'process.crashe
       break;
     case 'call.refuses':
       answerPage(turn, event, 0, { kind: 'refused', quota: event.quota, retryAfterMs: null });
+      noteRefusal(turn);
       break;
     case 'call.ends':
       endCall(turn, event.worker, event.how, event.landed);
@@ -178,6 +180,7 @@ function carryOut(turn: Turn, event: Exclude<WorldEvent, { type: 'process.crashe
       turn.crash(event.worker, CRASH);
       break;
     case 'halt':
+    case 'fail':
       turn.world.history = { ...turn.world.history, haltAsked: true };
       turn.happen('coordinator', controlEvent(event));
       break;

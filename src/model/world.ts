@@ -109,7 +109,6 @@ export const pageKey = ({ sliceId, startRow }: { sliceId: string; startRow: numb
 
 export const channelName = (from: Address, to: Address): string => `${from}>${to}`;
 export const receiverOf = (channel: string): Address => channel.slice(channel.indexOf('>') + 1);
-export const senderOf = (channel: string): Address => channel.slice(0, channel.indexOf('>'));
 
 /** The run is over, and nobody has anything to say to anybody. */
 export function isEnd(world: World): boolean {

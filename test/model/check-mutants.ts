@@ -144,7 +144,9 @@ function run(
   });
 }
 
-const lastError = (output: string): string => /\w*Error: .*/.exec(output)?.[0] ?? output.slice(-200).trim();
+function lastError(output: string): string {
+  return /\w*Error: .*/.exec(output)?.[0] ?? output.slice(-200).trim();
+}
 
 function lineOf({ mutant, killedBy, detail }: Outcome): string {
   const mark = killedBy === undefined ? '✗' : '✓';
