@@ -63,18 +63,31 @@ export function createRateLimiter(options: RateLimiterOptions = {}): RateLimiter
 }
 
 function createUserHolds(): RateLimiter['holdUser'] {
-  const queues = new Map<string, (() => Promise<void>)[]>();
+  /** Who needs the scope, the one that holds it first; and when it is held. */
+  const holds = new Map<string, { readonly holders: (() => Promise<void>)[]; held: Promise<void> }>();
   return async (userScope, lock) => {
-    const holders = queues.get(userScope) ?? [];
-    queues.set(userScope, holders);
-    if (holders.length === 0) await lock();
-    holders.push(lock);
+    // Noted before anything is waited for: two that begin at once would both take it, and one be refused.
+    const hold = holds.get(userScope) ?? { holders: [], held: lock() };
+    holds.set(userScope, hold);
+    hold.holders.push(lock);
+    const leave = (): void => {
+      hold.holders.splice(hold.holders.indexOf(lock), 1);
+      if (hold.holders.length === 0 && holds.get(userScope) === hold) holds.delete(userScope);
+    };
+    try {
+      await hold.held;
+    } catch (error) {
+      leave();
+      throw error;
+    }
     return async () => {
-      const wasFirst = holders[0] === lock;
-      holders.splice(holders.indexOf(lock), 1);
-      const [next] = holders;
+      const wasFirst = hold.holders[0] === lock;
+      leave();
+      const [next] = hold.holders;
+      if (!wasFirst || next === undefined) return;
       // Another process may have been faster: then both go on, and a refusal lowers the limits.
-      if (wasFirst && next !== undefined) await next().catch(() => undefined);
+      hold.held = next().catch(() => undefined);
+      await hold.held;
     };
   };
 }
