@@ -1,4 +1,4 @@
-// Holds invariants 1, 2, 3, 6, 7, 10 of SPEC.md.
+// Holds invariants 1, 2, 3, 4, 5, 6, 7, 8, 10 of SPEC.md.
 import { describe, expect, test } from 'vitest';
 import { SOUND } from './planted.ts';
 import { BUGS } from './planted-bugs.ts';
