@@ -53,6 +53,7 @@ export interface Telemetry {
   callStarted(call: FetchBatchInput): CallTelemetry;
   retried(retry: RetryEvent): void;
   quota(event: QuotaEvent): void;
+  /** A change of how many calls may be under way, or a decision to stay. */
   concurrency(event: ConcurrencyEvent): void;
   /** A halt was asked for; its duration ends with the run. The first call counts. */
   haltStarted(reason: string): void;

@@ -27,6 +27,7 @@ describe('without an SDK', () => {
     call.ended({ kind: 'fatal', fatal: { code: 'FORBIDDEN', reason: 'no' } });
     telemetry.retried({ kind: 'pages', pages: 2, delayMs: 5 });
     telemetry.quota({ kind: 'approaching', scope: 'site:x', used: 8, limit: 10 });
+    telemetry.concurrency({ from: 3, to: 4, reason: 'slowStart' });
     telemetry.haltStarted('asked');
     telemetry.runEnded({ status: 'halted', rows: 3, apiCalls: 1, httpCalls: 1 });
     unasked.ended({ kind: 'aborted' });

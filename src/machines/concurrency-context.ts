@@ -9,6 +9,7 @@ import {
   forgetOld,
   hasGrown,
   kneeOf,
+  meanRate,
   NO_SAMPLE,
   type Rate,
   rateOf,
@@ -124,6 +125,8 @@ export interface ConcurrencyControllerContext {
 
 /** A doubling has to bring a quarter more: three calls are a rough measure, and the next round corrects it. */
 const GAIN_OF_A_ROUND = 1 / 4;
+/** Concurrency must have risen by so much for its effect to be seen in slow start. */
+const LEAST_RISE = 1.1;
 /** A single worker more has to bring half of its share. */
 const GAIN_OF_A_TRIAL = 1 / 2;
 /** Calls of each worker that a trial takes at least. */
@@ -139,7 +142,7 @@ const callsNeeded = ({ level }: Context): number => level * Math.max(CALLS_A_WOR
 export const isNearQuota = ({ quotaShare }: Context): boolean => quotaShare >= APPROACHING;
 export const mayRaise = (context: Context): boolean =>
   context.level < context.input.most && !isNearQuota(context) && context.moreToDo;
-const roundRate = ({ roundLevel, sample }: Context): Rate => rateOf(roundLevel, sample);
+const roundRate = ({ sample }: Context): Rate => meanRate(sample);
 
 /** The call that an event is of, when its trouble is news. */
 export function newsOf(context: Context, event: ConcurrencyControllerEvent): CallUnderWay | undefined {
@@ -178,8 +181,7 @@ export function mayGrow(context: Context, event: ConcurrencyControllerEvent): bo
   if (event.type !== 'call.ended' || context.level >= 2 * context.roundLevel) return false;
   const after = afterEnd(context, event, true);
   if (after.endedWell === context.endedWell || !isUsed(context) || !mayRaise(after)) return false;
-  const { baseline, sample } = after;
-  return baseline === null || sample.calls === 0 || hasGrown(baseline, roundRate(after), GAIN_OF_A_ROUND);
+  return !isRoundFlat(after);
 }
 
 /**
@@ -191,9 +193,10 @@ export const isRoundOver = (context: Context): boolean =>
   context.sample.calls >= (isRoundFlat(context) ? 2 * context.roundLevel : context.roundLevel);
 
 export function isRoundFlat(context: Context): boolean {
-  const { baseline, roundLevel } = context;
-  if (baseline === null || roundLevel <= baseline.level) return false;
-  return !hasGrown(baseline, roundRate(context), GAIN_OF_A_ROUND);
+  const { baseline } = context;
+  const rate = roundRate(context);
+  if (baseline === null || rate.level < LEAST_RISE * baseline.level) return false;
+  return !hasGrown(baseline, rate, GAIN_OF_A_ROUND);
 }
 
 /** A round of slow start did well: the next one begins, at the level it has led to. */
@@ -228,7 +231,7 @@ export function kneeIn(context: Context): number {
   const rates = [roundRate(context), baseline].filter((rate) => rate !== null);
   const best = rates.reduce((a, b) => (b.workPerMs > a.workPerMs ? b : a));
   if (first === null) return level;
-  return Math.min(level, Math.max(first.level, kneeOf(first, best)));
+  return Math.min(level, Math.max(context.input.start, kneeOf(first, best)));
 }
 
 export const troubleOf = (event: ConcurrencyControllerEvent) => ({

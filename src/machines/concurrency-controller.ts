@@ -2,17 +2,17 @@
  * The concurrency controller: finds how many calls at once are worth while, and takes back at the first sign of trouble.
  * Additive increase and multiplicative decrease after a slow start, as TCP has it.
  *
- *   growing ── throughput is flat · the quota is near · the most is reached ──►  steady ◄──────────────┐
- *   (slow start: a worker more                                                  │ resting ─► due       │
- *    for each call that ends well)                                              └───────│──▲────       │
- *                                                                       one more is tried  │ no gain:  │
- *                                                                                       ▼  │ one less  │
- *                                                                                     raised ─┐        │
- *                                                                        soaking ─► due │ ▲   │ it paid: the next one
- *                                                                                       │ └───┘        │
- *   from growing, steady and raised: a refusal, or a failed call ──► recovering ◄───────┘              │
- *                                    (to the last good level, at once)│ soaking ─► due ────────────────┘
- *                                             trouble again: to 1 ──► └──             a soak without trouble
+ *   growing ───────────────► steady ◄───────────────────────────────────────────┐
+ *   slow start: a worker      │ resting ─► due │                                │
+ *   more for each call        └────────────────┘                                │
+ *   that ends well, until      one more │  ▲ no gain: one less again            │
+ *   throughput is flat, the             ▼  │                                    │
+ *   quota is near, or the     raised ◄──────────┐                               │
+ *   most is reached           │ soaking ─► due ─┘ it paid: the next one         │
+ *                                                                               │
+ *   growing, steady, raised ── a refusal, or a failed call: ──► recovering ─────┘ a soak without trouble
+ *                              the last good level, at once     │ soaking ─► due │
+ *                                                               └─ trouble again: 1
  *
  *   from everywhere: release ──► released  (the user sets the level)
  *

@@ -27,23 +27,27 @@ export interface EndedCall {
 export interface Sample {
   readonly calls: number;
   readonly work: number;
+  /** Durations, added up; and each divided by the calls that shared the time. */
+  readonly busyMs: number;
   readonly shareMs: number;
 }
 
-/** Throughput at a level of concurrency. */
+/** Throughput at a level of concurrency, which need not be a whole number where it is a mean. */
 export interface Rate {
   readonly level: number;
   readonly workPerMs: number;
 }
 
-export const NO_SAMPLE: Sample = { calls: 0, work: 0, shareMs: 0 };
+export const NO_SAMPLE: Sample = { calls: 0, work: 0, busyMs: 0, shareMs: 0 };
 
 export function addCall(sample: Sample, { pages, rows, durationMs, sharers }: EndedCall): Sample {
+  // A clock of whole milliseconds may say 0.
+  const busyMs = Math.max(1, durationMs);
   return {
     calls: sample.calls + 1,
     work: sample.work + pages + rows / ROWS_A_PAGE,
-    // A clock of whole milliseconds may say 0.
-    shareMs: sample.shareMs + Math.max(1, durationMs) / Math.max(1, sharers),
+    busyMs: sample.busyMs + busyMs,
+    shareMs: sample.shareMs + busyMs / Math.max(1, sharers),
   };
 }
 
@@ -51,11 +55,21 @@ export function addCall(sample: Sample, { pages, rows, durationMs, sharers }: En
 export function forgetOld(sample: Sample, callsNeeded: number): Sample {
   return sample.calls <= callsNeeded * MEMORY
     ? sample
-    : { calls: sample.calls / 2, work: sample.work / 2, shareMs: sample.shareMs / 2 };
+    : {
+        calls: sample.calls / 2,
+        work: sample.work / 2,
+        busyMs: sample.busyMs / 2,
+        shareMs: sample.shareMs / 2,
+      };
 }
 
 export function rateOf(level: number, sample: Sample): Rate {
   return { level, workPerMs: sample.shareMs === 0 ? 0 : sample.work / sample.shareMs };
+}
+
+/** At the level that there really was, on average over the time: while it changes, the nominal one says little. */
+export function meanRate(sample: Sample): Rate {
+  return rateOf(sample.shareMs === 0 ? 0 : sample.busyMs / sample.shareMs, sample);
 }
 
 /**

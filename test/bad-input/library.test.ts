@@ -101,7 +101,12 @@ describe('createSync refuses', () => {
       'searchTypes',
       [...NOT_TEXT.slice(0, -1), 'web', ['Web'], ['web', 'maps'], [''], ...NOT_TEXT.map((name) => [name])],
     ],
-    ['maxConcurrency', [...NOT_COUNTS, 65]],
+    ['maxConcurrency', [...NOT_COUNTS, 65, 'Auto', 'auto ', ['auto']]],
+    // Right in itself, and wrong without maxConcurrency: 'auto'.
+    [
+      'autoConcurrency',
+      [null, 5, 'auto', { most: 8 }, { start: 0 }, { most: 65 }, { soakMs: 0 }, { slowStart: 'no' }],
+    ],
     ['batchSize', [...NOT_COUNTS, 1_001]],
     ['rowsPerPage', [...NOT_COUNTS, 25_001]],
     ['requestsPerMinute', [...NOT_COUNTS, 40_001]],

@@ -1,3 +1,4 @@
+// Holds invariants 8 of SPEC.md.
 /** Properties of the concurrency controller, around a simulated server. A failure prints the plan that replays it. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
