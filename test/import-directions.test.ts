@@ -112,5 +112,7 @@ test('got and postgres appear in one adapter each; nobody but the emulator serve
     importers('xstate')
       .map(areaOf)
       .filter((area) => !['machines', 'actors', 'model'].includes(area)),
-  ).toEqual(['rate-limiter.ts', 'sync-concurrency.ts', 'sync-execution.ts'].filter((file) => files.includes(file)));
+  ).toEqual(
+    ['rate-limiter.ts', 'sync-concurrency.ts', 'sync-execution.ts'].filter((file) => files.includes(file)),
+  );
 });
