@@ -21,6 +21,8 @@ import { LARGE_SIZES, type Size, SMALL_SIZES } from './sizes.ts';
 interface Result extends Exploration {
   readonly name: string;
   readonly seconds: number;
+  /** Of a processor: what a machine with nothing else to do would take. */
+  readonly cpuSeconds: number;
   readonly megabytes: number;
 }
 
@@ -53,6 +55,7 @@ function check({ name, options }: Size): Result {
     ...exploration,
     name,
     seconds: (performance.now() - startedAt) / 1_000,
+    cpuSeconds: process.cpuUsage().user / 1_000_000,
     megabytes: process.resourceUsage().maxRSS / 1_024,
   };
 }
@@ -95,7 +98,7 @@ function report(results: readonly Result[]): void {
   const sum = (pick: (result: Result) => number): number => results.reduce((all, one) => all + pick(one), 0);
   const format = (value: number): string => value.toLocaleString('en-US');
   console.log(
-    `${format(sum(({ states }) => states))} states, ${format(sum(({ edges }) => edges))} edges, ${format(Math.round(sum(({ seconds }) => seconds)))} s of work`,
+    `${format(sum(({ states }) => states))} states, ${format(sum(({ edges }) => edges))} edges, ${format(Math.round(sum(({ cpuSeconds }) => cpuSeconds)))} s of processor`,
   );
   console.log('\ninvariants, and in how many states each was asked:');
   const vacuous: string[] = [];
@@ -114,7 +117,17 @@ function report(results: readonly Result[]): void {
   console.log(holds ? '\neverything holds' : '\nNOT everything holds');
 }
 
-function lineOf({ name, states, edges, depth, ends, seconds, megabytes, violation }: Result): string {
+function lineOf({
+  name,
+  states,
+  edges,
+  depth,
+  ends,
+  seconds,
+  cpuSeconds,
+  megabytes,
+  violation,
+}: Result): string {
   const count = (value: number): string => value.toLocaleString('en-US').padStart(11);
   return [
     violation === undefined ? '✓' : '✗',
@@ -124,6 +137,7 @@ function lineOf({ name, states, edges, depth, ends, seconds, megabytes, violatio
     `${count(ends)} ends`,
     `depth ${String(depth).padStart(3)}`,
     `${seconds.toFixed(1).padStart(6)} s`,
+    `${cpuSeconds.toFixed(1).padStart(6)} s of processor`,
     `${megabytes.toFixed(0).padStart(5)} MB`,
   ].join('  ');
 }
