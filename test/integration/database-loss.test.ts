@@ -88,12 +88,15 @@ test('the property taken over while the connection was gone: the old run ends, a
     [Symbol.asyncDispose]: async () => session.release(),
   }));
   await taker.session`begin`;
-  const [lock] = await taker.session<{ classid: number; objid: number }[]>`
-    select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and database = (
+  // It waits for the lock before the old run loses it: whoever waits is served before whoever tries.
+  const taken = taker.session`
+    select pg_advisory_xact_lock(hashtextextended('longtail:' || encode(${`property ${SITE}`}::text::bytea, 'hex'), 0))`.execute();
+  const advisory = (granted: boolean) => database.sql<{ pid: number }[]>`
+    select pid from pg_locks where locktype = 'advisory' and granted = ${granted} and database = (
       select oid from pg_database where datname = current_database())`;
-  expect(lock).toBeDefined();
-  await taker.session`
-    select pg_advisory_xact_lock(hashtextextended('longtail:' || encode(${`property ${SITE}`}::text::bytea, 'hex'), 0))`;
+  await until(async () => (await advisory(false)).length > 0, 'the other run waits');
+  for (const { pid } of await advisory(true)) await database.sql`select pg_terminate_backend(${pid})`;
+  await taken;
   await taker.session`update longtail.property set epoch = epoch + 1`;
   await taker.session`commit`;
   old.resume();
