@@ -69,7 +69,7 @@ export const CASES = {
 } as const satisfies Record<string, BatchWorkerEvent>;
 export type Case = keyof typeof CASES;
 
-/** Does not compile when an event type has no case. */
+/** Does not compile when an event type has no case. @public */
 export const WHOLE: Whole<BatchWorkerEvent, typeof CASES> = true;
 
 export function fixture(input: BatchWorkerInput): Record<State, BatchWorkerSnapshot> {

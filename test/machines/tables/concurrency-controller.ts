@@ -68,7 +68,7 @@ export const CASES = {
 } as const satisfies Record<string, ConcurrencyControllerEvent>;
 export type Case = keyof typeof CASES;
 
-/** Does not compile when an event type has no case. */
+/** Does not compile when an event type has no case. @public */
 export const WHOLE: Whole<ConcurrencyControllerEvent, typeof CASES> = true;
 
 export function fixture(input: ConcurrencyControllerInput): Record<State, ConcurrencyControllerSnapshot> {

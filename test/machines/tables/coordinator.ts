@@ -71,7 +71,7 @@ export const CASES = {
 } as const satisfies Record<string, CoordinatorEvent>;
 export type Case = keyof typeof CASES;
 
-/** Does not compile when an event type has no case. */
+/** Does not compile when an event type has no case. @public */
 export const WHOLE: Whole<CoordinatorEvent, typeof CASES> = true;
 
 const backoff = { baseMs: 100, maxMs: 1_000 };

@@ -74,7 +74,7 @@ export const casesFor = (client: Recipient<GrantEvent>) =>
   }) as const satisfies Record<string, RateLimiterEvent>;
 export type Case = keyof ReturnType<typeof casesFor>;
 
-/** Does not compile when an event type has no case. */
+/** Does not compile when an event type has no case. @public */
 export const WHOLE: Whole<RateLimiterEvent, ReturnType<typeof casesFor>> = true;
 
 export function fixture(client: Recipient<GrantEvent>): Record<State, RateLimiterSnapshot> {
