@@ -16,7 +16,9 @@ export function errorFacts(error: unknown): ErrorFacts {
   const severity = 'severity' in error && typeof error.severity === 'string' ? error.severity : '';
   // An address with several IPs fails with one error each, and no message of its own.
   const parts: readonly unknown[] = error instanceof AggregateError ? error.errors : [];
-  const told = 'message' in error && typeof error.message === 'string' ? error.message : '';
+  const own = 'message' in error && typeof error.message === 'string' ? error.message : '';
+  // The driver's own is "write CONNECT_TIMEOUT host:undefined".
+  const told = code === 'CONNECT_TIMEOUT' ? 'no connection in time' : own;
   const message = told || parts.map((part) => errorFacts(part).message).join('; ') || code;
   return { code, severity, message: oneLine(message) };
 }

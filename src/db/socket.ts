@@ -17,13 +17,25 @@ interface SocketTarget {
 export function socketFactory(): (target: SocketTarget) => Socket {
   let turn = 0;
   return ({ host, port, path }) => {
-    if (typeof path === 'string') return net.connect(path);
+    if (typeof path === 'string') return outspoken(net.connect(path));
     // Several hosts are tried one after another, as the driver does.
     const place = turn % host.length;
     turn += 1;
     const name = host[place] ?? 'localhost';
     const socket = net.connect({ host: name, port: port[place] ?? 5432, noDelay: true });
     // The driver names it to TLS.
-    return Object.assign(socket, { host: name });
+    return Object.assign(outspoken(socket), { host: name });
   };
+}
+
+/**
+ * What takes connections and hangs up (a balancer or a tunnel whose server is away, something that is no PostgreSQL)
+ * makes no error, and the driver then connects again and again without a word to whoever waits.
+ */
+function outspoken(socket: Socket): Socket {
+  socket.once('end', () => {
+    const message = socket.bytesRead === 0 ? 'the server hung up before it answered' : 'the server hung up';
+    socket.destroy(Object.assign(new Error(message), { code: 'ECONNRESET' }));
+  });
+  return socket;
 }
