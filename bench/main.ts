@@ -1,5 +1,6 @@
 /**
- * The bench: `npm run bench [-- part …] [--scale 1] [--runs 3] [--out bench/results] [--profiles DIR]`.
+ * The bench: `npm run bench [-- part …] [--scale 1] [--runs 3] [--out bench/results] [--profiles DIR]
+ * [--server URL]`, a PostgreSQL on this machine in place of the embedded one.
  * Parts: latency, data, quota, peers, control, growth; all of them by default. Each writes its figures into the report
  * as soon as it has them. Small scales print the report only, unless `--out` says where it goes.
  */
@@ -10,9 +11,10 @@ import { parseArgs } from 'node:util';
 import { PARTS } from './parts/index.ts';
 import type { BenchContext } from './support/context.ts';
 import { describeMachine } from './support/machine.ts';
-import { startServer } from './support/postgres.ts';
+import { startServer, useServer } from './support/postgres.ts';
 import { markdown, type PartReport, type Report } from './support/report.ts';
 
+const TRIAL_SCALE = 0.01;
 const RESULTS = fileURLToPath(new URL('./results', import.meta.url));
 
 const { values, positionals } = parseArgs({
@@ -22,6 +24,7 @@ const { values, positionals } = parseArgs({
     runs: { type: 'string', default: '3' },
     out: { type: 'string' },
     profiles: { type: 'string' },
+    server: { type: 'string' },
   },
 });
 const scale = Number(values.scale);
@@ -31,7 +34,7 @@ if (!Number.isInteger(runs) || runs < 1) throw new Error('--runs is a whole numb
 const names = positionals.length > 0 ? positionals : Object.keys(PARTS);
 const folder = values.out === undefined ? (scale === 1 ? RESULTS : undefined) : resolve(values.out);
 
-await using server = await startServer();
+await using server = values.server === undefined ? await startServer() : await useServer(values.server);
 const machine = describeMachine(server.version);
 let report = await readReport(folder);
 for (const name of names) {
@@ -41,6 +44,7 @@ for (const name of names) {
     server,
     scale,
     runs,
+    isTrial: scale < TRIAL_SCALE,
     profiles: values.profiles === undefined ? undefined : resolve(values.profiles),
     say: (line) => console.error(`${name}: ${line}`),
   };

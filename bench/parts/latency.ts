@@ -35,7 +35,8 @@ export interface LatencyFigures {
 
 const BATCH_SIZE = 50;
 const SERVER: EmulatorOptions = { latencyMs: 2_000, latencyJitter: 0.5, perPartMs: 10 };
-const PARTNER_CONCURRENCY = [8, 16, 32] as const;
+const CONCURRENCIES = [1, 3, 5, 8, 12, 'auto'] as const;
+const PLAIN_CONCURRENCIES = [8, 16, 32] as const;
 
 /** Small runs wait less: a run of a twentieth takes a twentieth. */
 export const serverAt = (scale: number): EmulatorOptions =>
@@ -48,13 +49,13 @@ export async function latency(context: BenchContext): Promise<PartResult<Latency
   const slices = slicesOf(job).length;
   const measured: LatencyFigure[] = [];
   const notes: string[] = [];
-  for (const concurrency of [1, 3, 5, 8, 12, 'auto'] as const) {
+  for (const concurrency of context.isTrial ? ([1, 3] as const) : CONCURRENCIES) {
     const figure = await measure(context, job, options, { concurrency, batchSize: BATCH_SIZE, runs });
     if (typeof figure === 'string') notes.push(figure);
     else measured.push(figure);
   }
   const plain: LatencyFigure[] = [];
-  for (const concurrency of PARTNER_CONCURRENCY) {
+  for (const concurrency of context.isTrial ? ([8] as const) : PLAIN_CONCURRENCIES) {
     const figure = await measure(context, job, options, { concurrency, batchSize: 1, runs: 1 });
     if (typeof figure !== 'string') plain.push(figure);
   }

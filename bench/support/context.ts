@@ -7,6 +7,8 @@ export interface BenchContext {
   readonly scale: number;
   /** How often each figure is taken; the median is reported. */
   readonly runs: number;
+  /** The bench itself is tried, and nothing measured: a few of the cases will do. */
+  readonly isTrial: boolean;
   /** Where CPU profiles of the synchronisations go. */
   readonly profiles: string | undefined;
   /** A line about what goes on. */

@@ -12,6 +12,9 @@ export interface Halt {
   readonly tookMs: number;
 }
 
+/** A socket that is open for longer was forgotten. */
+const PATIENCE_MS = 10_000;
+
 /** Runs and halts so many times. Nothing else in this process may open sockets meanwhile. */
 export async function measureHalts(target: {
   readonly job: Job;
@@ -44,8 +47,9 @@ export async function measureHalts(target: {
     const { status } = await outcome;
     // One that had ended by itself was no halt.
     if (status === 'halted') {
-      await sockets.quiet();
-      halted.push({ afterMs: askedMs - startedMs, tookMs: sockets.lastClosedMs() - askedMs });
+      const isQuiet = await sockets.quiet();
+      const tookMs = (isQuiet ? sockets.lastClosedMs() : performance.now()) - askedMs;
+      halted.push({ afterMs: askedMs - startedMs, tookMs });
     }
     await sync.close();
   }
@@ -70,10 +74,20 @@ function watchSockets() {
   subscribe('net.client.socket', note);
   return {
     lastClosedMs: () => lastClosedMs,
+    /** Resolves when all are closed, or with false when some are still open after a while. */
     quiet: () =>
-      new Promise<void>((resolve) => {
-        wake = resolve;
-        if (open.size === 0) resolve();
+      new Promise<boolean>((resolve) => {
+        const timer = setTimeout(() => {
+          for (const { remotePort, connecting } of open) console.error('still open:', remotePort, connecting);
+          // Counted once, not with the next run again.
+          open.clear();
+          resolve(false);
+        }, PATIENCE_MS);
+        wake = () => {
+          clearTimeout(timer);
+          resolve(true);
+        };
+        if (open.size === 0) wake();
       }),
     [Symbol.dispose]() {
       unsubscribe('net.client.socket', note);

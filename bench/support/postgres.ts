@@ -17,6 +17,12 @@ export interface BenchServer extends AsyncDisposable {
   cpuMs(): number | null;
 }
 
+/** A server that runs already, on this machine; its user may make databases. */
+export async function useServer(url: string): Promise<BenchServer> {
+  const { endAdmin, ...server } = await administer(url);
+  return { ...server, [Symbol.asyncDispose]: endAdmin };
+}
+
 export async function startServer(): Promise<BenchServer> {
   const folder = await mkdtemp(join(tmpdir(), 'longtail-bench-'));
   // Where root runs this, another account runs the server.
@@ -25,33 +31,41 @@ export async function startServer(): Promise<BenchServer> {
     directory: join(folder, 'data'),
     sharedDirectory: join(folder, 'shared'),
   });
-  const admin = postgres(server.url, { max: 1, onnotice: () => undefined });
+  const { endAdmin, ...rest } = await administer(server.url);
+  return {
+    ...rest,
+    async [Symbol.asyncDispose]() {
+      await endAdmin();
+      await server.close();
+      await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+    },
+  };
+}
+
+async function administer(serverUrl: string) {
+  const admin = postgres(serverUrl, { max: 1, onnotice: () => undefined });
   const [facts] = await admin<{ pid: number; version: string }[]>`
     select pg_backend_pid() as pid, current_setting('server_version') as version`;
   const postmaster = facts === undefined ? undefined : readStat(facts.pid)?.parent;
   let count = 0;
   return {
     version: `PostgreSQL ${facts?.version ?? ''}`,
-    async database() {
+    async database(): Promise<string> {
       count += 1;
-      const name = `bench_${count}`;
+      const name = `bench_${process.pid}_${count}`;
       await admin.unsafe(`create database ${name}`);
       await admin.unsafe('checkpoint');
-      const url = new URL(server.url);
+      const url = new URL(serverUrl);
       url.pathname = `/${name}`;
       return url.href;
     },
-    async drop(url) {
+    async drop(url: string): Promise<void> {
       const name = new URL(url).pathname.slice(1);
-      if (!/^bench_\d+$/.test(name)) throw new Error(`${name} is no database of the bench`);
+      if (!/^bench_\d+_\d+$/.test(name)) throw new Error(`${name} is no database of the bench`);
       await admin.unsafe(`drop database ${name} with (force)`);
     },
-    cpuMs: () => (postmaster === undefined ? null : serverCpuMs(postmaster)),
-    async [Symbol.asyncDispose]() {
-      await admin.end({ timeout: 1 });
-      await server.close();
-      await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
-    },
+    cpuMs: (): number | null => (postmaster === undefined ? null : serverCpuMs(postmaster)),
+    endAdmin: () => admin.end({ timeout: 1 }),
   };
 }
 

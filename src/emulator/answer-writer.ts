@@ -1,6 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import { createGzip, type Gzip } from 'node:zlib';
 import type { Clock } from '../domain/clock.ts';
+import type { EncodedAnswers } from './encoded-answers.ts';
+
+const ENCODED_CHUNK_BYTES = 128 * 1024;
 
 /** How an answer is broken off. */
 export interface Cut {
@@ -15,6 +18,8 @@ export interface WriterOptions {
   readonly cut: Cut | undefined;
   readonly trickle: { readonly chunkBytes: number; readonly everyMs: number } | undefined;
   readonly clock: Clock;
+  /** Where whole answers are encoded apart: then nothing is compressed here. */
+  readonly encoded: EncodedAnswers | undefined;
 }
 
 /**
@@ -35,16 +40,25 @@ export class AnswerWriter {
       this.#over = true;
       this.#gzip?.destroy();
     });
-    if (options.gzip) {
+    if (options.gzip && options.encoded === undefined) {
       this.#gzip = createGzip({ level: options.gzipLevel });
       this.#gzip.on('error', () => response.destroy());
       this.#gzip.pipe(response);
     }
   }
 
+  /** Writes bytes that {@link EncodedAnswers} made. */
+  async writeEncoded(bytes: Buffer): Promise<boolean> {
+    for (let at = 0; at < bytes.length && !this.#over; at += ENCODED_CHUNK_BYTES) {
+      await this.#send(bytes.subarray(at, at + ENCODED_CHUNK_BYTES));
+    }
+    return !this.#over;
+  }
+
   async write(text: string): Promise<boolean> {
     if (this.#over) return false;
-    const { cut, trickle, clock } = this.#options;
+    const { cut, trickle, clock, encoded, gzip } = this.#options;
+    if (encoded !== undefined) return this.writeEncoded(encoded.piece(text, gzip));
     let bytes: Buffer = Buffer.from(text, 'utf8');
     const room = (cut?.afterBytes ?? Number.POSITIVE_INFINITY) - this.#written;
     const isLast = bytes.length >= room;

@@ -5,9 +5,13 @@ import { AnswerWriter, type Cut, pause } from './answer-writer.ts';
 import type { Answer, Api, ReadCall } from './api.ts';
 import { type ApiError, apiError, NAMED_ERRORS, reasonPhrase } from './api-errors.ts';
 import { batchEnd, partEnd, partHead } from './batch.ts';
+import type { EncodedAnswer, EncodedAnswers } from './encoded-answers.ts';
 import { type CallAction, faultError, type PartAction } from './faults.ts';
 import { mix } from './hash.ts';
 import type { EmulatorOptions } from './options.ts';
+
+/** Fast rather than small: the emulator shares the machine with what it tests. */
+export const DEFAULT_GZIP_LEVEL = 1;
 
 /** A call of the API with the fault that falls on it. */
 export interface DecidedCall extends ReadCall {
@@ -22,6 +26,10 @@ export interface ExchangeContext {
   readonly clock: Clock;
   readonly callNumber: number;
   readonly countRows: (rows: number) => void;
+  /** Whether the client takes gzip. */
+  readonly gzip: boolean;
+  /** Set where answers are kept, and nothing is to go wrong with this one on its way. */
+  readonly encoded: EncodedAnswers | undefined;
 }
 
 type Action<K extends CallAction['kind']> = Extract<CallAction, { readonly kind: K }>;
@@ -42,7 +50,6 @@ export function errorOf(call: DecidedCall): ApiError | undefined {
 /** Answers one call that was sent alone. */
 export async function answerOne(
   context: ExchangeContext,
-  request: IncomingMessage,
   response: ServerResponse,
   call: DecidedCall,
   actions: readonly CallAction[],
@@ -52,16 +59,15 @@ export async function answerOne(
     'content-type': 'application/json; charset=UTF-8',
     vary: 'Origin, X-Origin, Referer',
     ...(error?.retryAfterS === undefined ? {} : { 'retry-after': String(error.retryAfterS) }),
-    ...encodingHeader(request),
+    ...encodingHeader(context),
   });
-  const writer = new AnswerWriter(response, writerOptions(context, request, actions));
+  const writer = new AnswerWriter(response, writerOptions(context, actions));
   if (await writeBody(context, writer, call)) await writer.end();
 }
 
 /** Answers the calls of a batch, each in a part of its own. */
 export async function answerBatch(
   context: ExchangeContext,
-  request: IncomingMessage,
   response: ServerResponse,
   calls: readonly DecidedCall[],
   actions: readonly CallAction[],
@@ -70,9 +76,9 @@ export async function answerBatch(
   response.writeHead(200, {
     'content-type': `multipart/mixed; boundary=${boundary}`,
     vary: 'Origin, X-Origin, Referer',
-    ...encodingHeader(request),
+    ...encodingHeader(context),
   });
-  const writer = new AnswerWriter(response, writerOptions(context, request, actions));
+  const writer = new AnswerWriter(response, writerOptions(context, actions));
   for (const call of inOrder(calls, actions, context.callNumber)) {
     if (call.fault?.kind === 'dropPart') continue;
     const copies = call.fault?.kind === 'doublePart' ? 2 : 1;
@@ -126,6 +132,11 @@ async function writeBody(
   if (fault?.kind === 'cutPart') return writeCut(context, writer, call, fault.afterBytes);
   const error = errorOf(call);
   if (error !== undefined) return writer.write(jsonText(error.body, call.pretty));
+  if (context.encoded !== undefined && call.answer.kind === 'rows') {
+    const { bytes, rows } = await encodedBody(context, context.encoded, call.answer, call.pretty);
+    context.countRows(rows);
+    return writer.writeEncoded(bytes);
+  }
   for await (const text of bodyText(context, call.answer, call.pretty)) {
     if (!(await writer.write(text))) return false;
   }
@@ -171,6 +182,23 @@ async function* bodyText(context: ExchangeContext, answer: Answer, pretty: boole
   yield* answerText(table, request, style, api.firstIncompleteDay(property, request, nowMs));
 }
 
+function encodedBody(
+  context: ExchangeContext,
+  encoded: EncodedAnswers,
+  answer: Extract<Answer, { readonly kind: 'rows' }>,
+  pretty: boolean,
+): Promise<EncodedAnswer> {
+  const { api, clock, gzip } = context;
+  const today = api.today(clock.now());
+  const key = JSON.stringify([answer.property.siteUrl, answer.request, answer.tieSalt, today, pretty]);
+  return encoded.get(key, gzip, async () => {
+    let [text, rows] = ['', 0];
+    const making = { ...context, countRows: (count: number) => (rows = count) };
+    for await (const piece of bodyText(making, answer, pretty)) text += piece;
+    return { text, rows };
+  });
+}
+
 function jsonText(value: unknown, pretty: boolean): string {
   return pretty ? `${JSON.stringify(value, null, 2)}\n` : JSON.stringify(value);
 }
@@ -188,24 +216,24 @@ function inOrder(
 }
 
 /** Google compresses only for a client that says so twice. */
-function wantsGzip(request: IncomingMessage): boolean {
+export function wantsGzip(request: IncomingMessage): boolean {
   const { 'accept-encoding': encodings = '', 'user-agent': agent = '' } = request.headers;
   return /\bgzip\b/i.test(String(encodings)) && agent.includes('gzip');
 }
 
-function encodingHeader(request: IncomingMessage): Readonly<Record<string, string>> {
-  return wantsGzip(request) ? { 'content-encoding': 'gzip' } : {};
+function encodingHeader({ gzip }: ExchangeContext): Readonly<Record<string, string>> {
+  return gzip ? { 'content-encoding': 'gzip' } : {};
 }
 
 function writerOptions(
   context: ExchangeContext,
-  request: IncomingMessage,
   actions: readonly CallAction[],
 ): ConstructorParameters<typeof AnswerWriter>[1] {
-  const { clock, options } = context;
+  const { clock, options, gzip, encoded } = context;
   return {
-    gzip: wantsGzip(request),
-    gzipLevel: options.gzipLevel ?? 1,
+    gzip,
+    encoded,
+    gzipLevel: options.gzipLevel ?? DEFAULT_GZIP_LEVEL,
     cut: cutOf(actions),
     trickle: actionOf(actions, 'trickle'),
     clock,

@@ -67,6 +67,11 @@ export interface EmulatorOptions {
   readonly keepRequests?: number;
   /** 0 (none) to 9; 1 by default, since the emulator shares the machine with what it tests. */
   readonly gzipLevel?: number;
+  /**
+   * Bytes of encoded answers that are kept for the next time, 0 by default: with them, what talks to the emulator can
+   * be measured, and not the emulator.
+   */
+  readonly answerCacheBytes?: number;
 
   // What follows is reported of Google, not documented.
 

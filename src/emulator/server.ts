@@ -7,15 +7,18 @@ import type { Api } from './api.ts';
 import { badRequest, unauthenticated } from './api-errors.ts';
 import { type BatchCall, parseBatch } from './batch.ts';
 import { answerControl } from './control.ts';
+import { EncodedAnswers } from './encoded-answers.ts';
 import {
   actionOf,
   answerBatch,
   answerError,
   answerOne,
+  DEFAULT_GZIP_LEVEL,
   type DecidedCall,
   type ExchangeContext,
   errorOf,
   statusError,
+  wantsGzip,
 } from './exchange.ts';
 import {
   type CallAction,
@@ -47,6 +50,8 @@ export class EmulatorServer {
   readonly tokens: TokenEndpoint;
   readonly #options: EmulatorOptions;
   readonly #clock: Clock;
+  /** Answers that are kept; undefined when none are. */
+  readonly #encoded: EncodedAnswers | undefined;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #host: string;
@@ -60,6 +65,8 @@ export class EmulatorServer {
     this.api = api;
     this.#options = options;
     this.#clock = clock;
+    const { answerCacheBytes = 0, gzipLevel = DEFAULT_GZIP_LEVEL } = options;
+    if (answerCacheBytes > 0) this.#encoded = new EncodedAnswers(answerCacheBytes, gzipLevel);
     this.#host = options.host ?? '127.0.0.1';
     this.records = new Records(options.keepRequests ?? DEFAULT_KEPT_REQUESTS);
     this.tokens = new TokenEndpoint({ ...DEFAULT_TOKEN_SETTINGS, ...options.tokens });
@@ -171,10 +178,12 @@ export class EmulatorServer {
       clock: this.#clock,
       callNumber: number,
       countRows: (rows) => this.records.addRows(rows),
+      gzip: wantsGzip(request),
+      encoded: actions.length === 0 ? this.#encoded : undefined,
     };
     const [only] = decided.calls;
-    if (isBatch) await answerBatch(context, request, response, decided.calls, actions);
-    else if (only !== undefined) await answerOne(context, request, response, only, actions);
+    if (isBatch) await answerBatch(context, response, decided.calls, actions);
+    else if (only !== undefined) await answerOne(context, response, only, actions);
   }
 
   /** Reads and counts each call, in order, and lets the faults fall. */
