@@ -41,7 +41,7 @@ export type SliceEnd = 'sealed' | 'again' | 'shrunk';
 /** Which of them are possible. A page that is in the ledger already has its end, too. */
 export function possibleEnds(database: AbstractDatabase, page: PageId): readonly SliceEnd[] {
   const slice = database[page.sliceId];
-  if (slice === undefined || isCommitted(database, page)) return ['sealed'];
+  if (slice === undefined || slice.status === 'failed' || isCommitted(database, page)) return ['sealed'];
   if (page.startRow + 1 < slice.size || page.sliceId === 'calendar') return ['sealed'];
   return page.sliceId.endsWith("'") ? ['sealed', 'shrunk'] : ['sealed', 'shrunk', 'again'];
 }

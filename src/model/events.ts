@@ -80,12 +80,12 @@ function callEvents(world: World, options: ModelOptions, worker: string): WorldE
   const call = world.calls[worker];
   if (call === undefined) return [];
   const events: WorldEvent[] = [];
-  for (const { sliceId, startRow } of call.pages) {
+  for (const { sliceId, startRow, attempts } of call.pages) {
     const page = { worker, sliceId, startRow };
     for (const end of possibleEnds(world.database, page)) events.push({ type: 'call.commits', ...page, end });
-    // A call that is being aborted reads no further; only a commit under way gets through.
+    // A call that is being aborted reads no further; only what it was writing gets through.
+    if (!call.aborted || attempts + 1 >= call.maxAttempts) events.push({ type: 'call.pageFails', ...page });
     if (call.aborted) continue;
-    events.push({ type: 'call.pageFails', ...page });
     for (const quota of options.refusals) events.push({ type: 'call.refuses', ...page, quota });
   }
   for (const how of endsOf(call)) events.push({ type: 'call.ends', worker, how, landed: false });

@@ -47,8 +47,9 @@ export function noteAssignment(turn: Turn, workerId: Address, event: AnyEventObj
   for (const page of pages) {
     const key = pageKey(page);
     if (history.pages[key] !== 'due') turn.breaks(1, `${key} was given to ${workerId}, but is not due`);
-    // A page that was committed unseen is asked for once more, and the database says what became of its slice.
-    if (database[page.sliceId]?.status === 'failed' && !isCommitted(database, page)) {
+    // What became of a page unseen, in the call of a worker that crashed, is asked of the database once more.
+    const unseen = isCommitted(database, page) || history.rare.workerCrash !== undefined;
+    if (database[page.sliceId]?.status === 'failed' && !unseen) {
       turn.breaks(1, `${key} was given out, its slice has failed`);
     }
     if (page.attempts >= turn.options.maxAttempts) turn.breaks(1, `${key} has had all its attempts`);

@@ -234,6 +234,11 @@ interface PageOfCall {
 }
 
 function commitPage(turn: Turn, page: PageOfCall, end: SliceEnd): void {
+  if (turn.world.database[page.sliceId]?.status === 'failed' && !isCommitted(turn.world.database, page)) {
+    // Its slice has failed unseen, and takes no more.
+    answerPage(turn, page, 1, { kind: 'failed', reason: 'its slice has ended', final: true });
+    return;
+  }
   const { database, next } = commit(turn.world.database, page, end);
   turn.world.database = database;
   answerPage(turn, page, 1, { kind: 'committed', rows: 1, next });
@@ -274,8 +279,9 @@ function endCall(turn: Turn, worker: string, how: CallEnd, landed: boolean): voi
   const call = turn.world.calls[worker];
   if (call === undefined) return;
   const [page] = call.pages;
-  if (landed && page !== undefined)
+  if (landed && page !== undefined && turn.world.database[page.sliceId]?.status !== 'failed') {
     turn.world.database = commit(turn.world.database, page, 'sealed').database;
+  }
   const unsent = how === 'failedUnsent' || how === 'abortedUnsent' || how === 'databaseAwayUnsent';
   // Answered as a whole: then all its requests have arrived.
   const graceMs = how === 'unauthorized' || how === 'fatal' ? 0 : GRACE_MS;
