@@ -4,15 +4,18 @@ import { once } from 'node:events';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import postgres from 'postgres';
 import { FACT_COLUMNS } from '../../src/db/copy-block.ts';
+import { cleanText } from '../../src/db/copy-text.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { type BenchServer, withDatabase } from './postgres.ts';
 
 const run = promisify(execFile);
 const TARGET = `longtail.fact (${FACT_COLUMNS})`;
+const ROWS_A_FETCH = 5_000;
 /** Larger chunks make the driver fail now and then. */
 const CHUNK_BYTES = 64 * 1024;
 
@@ -22,20 +25,21 @@ export interface CopiedRows {
   readonly bytes: number;
 }
 
-/** Writes the facts of a database into two files. */
+/**
+ * Writes the facts of a database into two files. Through a cursor, and not by COPY: the driver's stream of a COPY to the
+ * client does not always end.
+ */
 export async function exportRows(url: string, folder: string): Promise<CopiedRows> {
-  const sql = postgres(url, { max: 1 });
+  const sql = postgres(url, { max: 1, fetch_types: false });
   try {
     const [row] = await sql<{ middle: string }[]>`
       select percentile_disc(0.5) within group (order by id)::text as middle from longtail.slice where rows > 0`;
-    const middle = row?.middle ?? '0';
+    const middle = BigInt(row?.middle ?? '0');
     const files = [join(folder, 'first.copy'), join(folder, 'second.copy')] as const;
     for (const [index, file] of files.entries()) {
-      const part = `slice_id ${index === 0 ? '<=' : '>'} ${BigInt(middle)}`;
-      const rows = await sql
-        .unsafe(`copy (select ${FACT_COLUMNS} from longtail.fact where ${part}) to stdout`)
-        .readable();
-      await pipeline(rows, createWriteStream(file));
+      const part = `slice_id ${index === 0 ? '<=' : '>'} ${middle}`;
+      const facts = sql.unsafe(`select ${FACT_COLUMNS} from longtail.fact where ${part}`).values();
+      await pipeline(Readable.from(factLines(facts.cursor(ROWS_A_FETCH))), createWriteStream(file));
     }
     const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
     return { files, bytes: sizes.reduce((total, size) => total + size, 0) };
@@ -43,6 +47,15 @@ export async function exportRows(url: string, folder: string): Promise<CopiedRow
     await sql.end();
   }
 }
+
+async function* factLines(fetched: AsyncIterable<readonly unknown[]>): AsyncGenerator<string> {
+  for await (const rows of fetched) {
+    const lines = rows.map((row) => (Array.isArray(row) ? `${row.map(copyField).join('\t')}\n` : ''));
+    yield lines.join('');
+  }
+}
+
+const copyField = (value: unknown): string => (value === null ? '\\N' : cleanText(String(value)).text);
 
 export interface CopyFigure {
   readonly wallMs: number;
