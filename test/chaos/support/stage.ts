@@ -82,7 +82,7 @@ export async function setStage(common: TestServer, options: StageOptions): Promi
       emulator: toEmulator,
       from,
       to,
-      args: ['--batch-size', '2', '--qpm', String(QPM), '--datasets', datasets.join(','), ...args],
+      args: ['--batch-size', '2', '--qpm', String(settings.qpm), '--datasets', datasets.join(','), ...args],
       env,
     });
     runs.push(run);
