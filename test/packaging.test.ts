@@ -50,6 +50,9 @@ describe('the package, installed into an empty project', () => {
       import { coordinatorMachine, batchWorkerMachine, rateLimiterMachine } from 'longtail/machines';
       import { startEmulator } from 'longtail/emulator';
       import { migrate } from 'longtail/migrate';
+      import { createSystemModel, explore } from 'longtail/model';
+      const { violation } = explore(createSystemModel({ workers: 1, slices: [1] }));
+      if (violation !== undefined) throw new Error(violation.what);
       console.log([createSync, createRateLimiter, LongtailError, startEmulator, migrate].map((x) => typeof x).join(),
         [coordinatorMachine, batchWorkerMachine, rateLimiterMachine].map((machine) => machine.id).join());`;
     const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], { cwd: project });
