@@ -206,7 +206,20 @@ export const INVARIANTS: readonly Invariant[] = [
       return coordinator.matches('paused') && calling !== undefined ? `${calling} is calling` : undefined;
     },
   },
-  brokenOnTheWay(6, 'no machine throws'),
+  brokenOnTheWay(6, 'no machine throws, and all come to rest after every event'),
+  {
+    number: 6,
+    name: 'a limiter that grants nothing for a while keeps nobody waiting for ever',
+    applies: ({ limiter }) => limiter.matches('cooling') || limiter.matches('refusing'),
+    check: ({ limiter, timers }) => {
+      const ends = timers.some(({ owner, name }) => owner === 'limiter' && name.startsWith('xstate.after'));
+      if (!ends) return `nothing ends its ${String(limiter.value)}`;
+      const [waiting] = limiter.context.queue;
+      return limiter.matches('refusing') && waiting !== undefined
+        ? `${waiting.requestId} waits for tokens that are refused`
+        : undefined;
+    },
+  },
   {
     number: 6,
     name: 'nobody idles while pages wait, and every retry has its timer',

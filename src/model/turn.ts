@@ -26,6 +26,9 @@ import { type Address, type Effect, idOf, parentOf } from './xstate-internals.ts
 
 export type Draft = { -readonly [K in keyof World]: World[K] };
 
+/** More messages than this in one turn, and it never comes to rest: a turn of a large world has some dozens. */
+const MOST_MESSAGES = 2_000;
+
 /** What a stopped actor finds at the end of its mailbox. */
 const STOP: AnyEventObject = { type: 'xstate.stop' };
 
@@ -47,6 +50,7 @@ export class Turn {
   readonly #listener: Listener | undefined;
   /** Of actors in the middle of a step. */
   readonly #mailboxes = new Map<Address, AnyEventObject[]>();
+  #messages = 0;
 
   constructor(world: World, options: ModelOptions, memory: StepMemory, listener?: Listener) {
     this.world = { ...world };
@@ -110,6 +114,9 @@ export class Turn {
       this.#remove(to);
       return;
     }
+    this.#messages += 1;
+    if (this.#messages === MOST_MESSAGES) this.breaks(6, `${to} and others answer each other for ever`);
+    if (this.#messages >= MOST_MESSAGES) return;
     const machine = machineAt(to);
     const before = this.#read(to);
     // A dead letter: XState drops it, too.

@@ -12,7 +12,8 @@ import {
 } from '../../src/model/index.ts';
 import { SMALL_SIZES } from './sizes.ts';
 
-describe('every state of the small worlds', () => {
+// A busy machine is no fault of the model's.
+describe('every state of the small worlds', { timeout: 300_000 }, () => {
   const evaluated = INVARIANTS.map(() => 0);
 
   test.each(SMALL_SIZES)('$name', ({ options }) => {

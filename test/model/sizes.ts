@@ -25,11 +25,12 @@ export const SMALL_SIZES: readonly Size[] = [
     options: { workers: 2, slices: [2], quota: 1, maxAttempts: 1, rare: { refused: 3 }, maxRare: 3 },
   },
   {
-    name: 'sync 1×2, calls fail again and again',
+    name: 'sync 1×3, calls fail again and again',
     options: {
       workers: 1,
-      slices: [1, 1],
-      planChunk: 2,
+      slices: [1, 1, 1],
+      planChunk: 3,
+      maxAttempts: 1,
       rare: { callFailed: 3, unauthorized: 1 },
       maxRare: 3,
       maxConsecutiveCallFailures: 3,
