@@ -29,13 +29,39 @@ export function socketFactory(): (target: SocketTarget) => Socket {
 }
 
 /**
- * What takes connections and hangs up (a balancer or a tunnel whose server is away, something that is no PostgreSQL)
- * makes no error, and the driver then connects again and again without a word to whoever waits.
+ * Mends three habits of the driver (postgres 3.4), each of which leaves somebody waiting for ever.
+ *
+ * - What takes connections and hangs up (a balancer or a tunnel whose server is away, something that is no PostgreSQL)
+ *   makes no error, and the driver connects again and again without a word: the end is made an error.
+ * - It gathers small writes for its next immediate, and forgets, when the socket closes first, that this one was
+ *   cancelled: its next connection says nothing. So the close is told when the immediates have run, and a socket on which
+ *   the driver is silent all the same is failed at once, until what has gathered is large enough to be sent.
+ * - What it takes on between a socket's error and its close it forgets: it fails what is open at the close only where no
+ *   error came before. So it is told of none.
  */
 function outspoken(socket: Socket): Socket {
   socket.once('end', () => {
     const message = socket.bytesRead === 0 ? 'the server hung up before it answered' : 'the server hung up';
     socket.destroy(Object.assign(new Error(message), { code: 'ECONNRESET' }));
   });
+  const emit = socket.emit.bind(socket);
+  socket.emit = (event: string | symbol, ...about: unknown[]): boolean => {
+    if (event !== 'close') return emit(event, ...about);
+    // One for what was to be written when it closed, one for what that led to.
+    inTurns(2, () => emit('close', false));
+    return true;
+  };
+  inTurns(SILENT_TURNS, () => {
+    if (socket.bytesWritten === 0 && !socket.destroyed) {
+      socket.destroy(Object.assign(new Error('the driver says nothing'), { code: 'ECONNRESET' }));
+    }
+  });
   return socket;
+}
+
+/** Turns of the event loop in which the driver has long begun to speak: it does in the next. */
+const SILENT_TURNS = 4;
+
+function inTurns(turns: number, work: () => void): void {
+  setImmediate(() => (turns === 1 ? work() : inTurns(turns - 1, work)));
 }
