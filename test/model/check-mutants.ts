@@ -147,6 +147,7 @@ function run(
 }
 
 function lastError(output: string): string {
+  if (output.includes('heap out of memory')) return 'it goes on until the memory is full';
   return /\w*Error: .*/.exec(output)?.[0] ?? output.slice(-200).trim();
 }
 
