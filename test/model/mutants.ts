@@ -322,9 +322,9 @@ const DISPATCH = of('dispatch.ts', [
     'begun: queues.begun,',
   ],
   [
-    'a batch is one page too large',
-    'const share = Math.min(batchSize,',
-    'const share = Math.min(batchSize + 1,',
+    'a batch that failed twice is sent whole again',
+    'batchSize / 2 ** Math.max(0, page.callFailures - 1)',
+    'batchSize / 2 ** 0',
   ],
   [
     'pages that go out of the look-ahead stay in it',
