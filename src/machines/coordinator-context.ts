@@ -10,6 +10,7 @@ import {
   countHeld,
   countWaiting,
   createSlot,
+  type DispatchRules,
   type Queues,
   type WorkerSlot,
 } from './dispatch.ts';
@@ -244,6 +245,12 @@ export function abandonedTokens(context: CoordinatorContext, slot: WorkerSlot): 
     },
   ];
 }
+
+export const dispatchRules = ({ input, plan, workers }: CoordinatorContext): DispatchRules => ({
+  batchSize: input.batchSize,
+  busy: workers.filter(({ status }) => status === 'busy').length,
+  isEnd: plan === 'none',
+});
 
 export const canDispatch = ({ queues, workers, maxConcurrency }: CoordinatorContext): boolean =>
   countWaiting(queues) > 0 && availableSlots(workers, maxConcurrency).length > 0;

@@ -12,6 +12,7 @@ import {
   type CoordinatorInput,
   canDispatch,
   crashedSlot,
+  dispatchRules,
   type Ending,
   endedSlot,
   hasPlan,
@@ -113,7 +114,7 @@ export const coordinatorSetup = setup({
     }),
     dispatch: enqueueActions(({ context, enqueue }) => {
       const available = availableSlots(context.workers, context.maxConcurrency);
-      const { assignments, queues } = assignPages(context.queues, available, context.input.batchSize);
+      const { assignments, queues } = assignPages(context.queues, available, dispatchRules(context));
       let workers = context.workers;
       for (const { slot, pages } of assignments) {
         const busy: WorkerSlot = { ...slot, status: 'busy', serial: slot.serial + 1, pages, retry: [] };

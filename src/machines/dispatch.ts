@@ -67,41 +67,72 @@ function largestBatchWith(page: Page, batchSize: number): number {
   return Math.max(1, Math.floor(batchSize / 2 ** Math.max(0, page.callFailures - 1)));
 }
 
+/** What is known, besides the pages, when they are given out. */
+export interface DispatchRules {
+  readonly batchSize: number;
+  /** Workers under way that will be free again, and take a share then. */
+  readonly busy: number;
+  /** The plan has no more: what waits is all there will be, but for further pages of slices. */
+  readonly isEnd: boolean;
+}
+
 /**
  * Spreads the waiting pages over the available workers: with 100 pages and 3 workers nobody gets 50 while another
- * idles.
+ * idles. Where the plan ends, what is left is shared with those who are busy still, as far as that costs no call more:
+ * 60 pages are 30 and 30, not 50 and 10. Further pages of a slice follow a full one: they take long by themselves,
+ * whatever a call costs, so nobody gets more than his share of them while others are about to be free.
  */
 export function assignPages(
   queues: Queues,
   available: readonly WorkerSlot[],
-  batchSize: number,
+  { batchSize, busy, isEnd }: DispatchRules,
 ): { readonly assignments: readonly Assignment[]; readonly queues: Queues } {
-  const waiting = [...queues.begun, ...queues.ahead];
+  let waiting: readonly Page[] = [...queues.begun, ...queues.ahead];
   const assignments: Assignment[] = [];
-  let taken = 0;
   for (const [index, slot] of available.entries()) {
-    const share = Math.min(batchSize, Math.ceil((waiting.length - taken) / (available.length - index)));
-    let limit = share;
-    const pages: Page[] = [];
-    while (pages.length < limit) {
-      const page = waiting[taken];
-      if (page === undefined) break;
-      const largest = largestBatchWith(page, batchSize);
-      if (pages.length + 1 > largest) break;
-      limit = Math.min(limit, largest);
-      pages.push(page);
-      taken += 1;
-    }
-    if (pages.length > 0) assignments.push({ slot, pages });
+    const workers = available.length - index;
+    const calls = isEnd ? Math.max(workers, Math.ceil(waiting.length / batchSize)) : workers;
+    const share = Math.min(batchSize, Math.ceil(waiting.length / calls));
+    const further = waiting.filter(({ startRow }) => startRow > 0).length;
+    const mostFurther = isEnd ? Math.ceil(further / (workers + busy)) : share;
+    const { batch, left } = takeBatch(waiting, share, mostFurther, batchSize);
+    if (batch.length > 0) assignments.push({ slot, pages: batch });
+    waiting = left;
   }
+  const left = new Set(waiting);
+  const isLeft = (page: Page): boolean => left.has(page);
   return {
     assignments,
-    queues: {
-      ...queues,
-      begun: queues.begun.slice(taken),
-      ahead: queues.ahead.slice(Math.max(0, taken - queues.begun.length)),
-    },
+    queues: { ...queues, begun: queues.begun.filter(isLeft), ahead: queues.ahead.filter(isLeft) },
   };
+}
+
+/** Takes from the head of the line, passing over further pages beyond `mostFurther`. */
+function takeBatch(
+  waiting: readonly Page[],
+  share: number,
+  mostFurther: number,
+  batchSize: number,
+): { readonly batch: readonly Page[]; readonly left: readonly Page[] } {
+  const batch: Page[] = [];
+  const passed: Page[] = [];
+  let limit = share;
+  let further = 0;
+  let at = 0;
+  for (; at < waiting.length && batch.length < limit; at += 1) {
+    const page = waiting[at];
+    if (page === undefined) break;
+    if (page.startRow > 0 && further === mostFurther) {
+      passed.push(page);
+      continue;
+    }
+    const largest = largestBatchWith(page, batchSize);
+    if (batch.length + 1 > largest) break;
+    limit = Math.min(limit, largest);
+    if (page.startRow > 0) further += 1;
+    batch.push(page);
+  }
+  return { batch, left: [...passed, ...waiting.slice(at)] };
 }
 
 /** Puts pages that nothing happened to back where they stood: at the head of their line. */

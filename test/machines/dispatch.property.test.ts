@@ -27,30 +27,55 @@ const anyDispatch = (maxFailures: number) =>
     begun: anyPages('begun', 30, maxFailures),
     ahead: anyPages('ahead', 120, maxFailures),
     workers: fc.integer({ min: 1, max: 12 }),
-    batchSize: fc.integer({ min: 1, max: 60 }),
+    rules: fc.record({
+      batchSize: fc.integer({ min: 1, max: 60 }),
+      busy: fc.nat({ max: 8 }),
+      isEnd: fc.boolean(),
+    }),
   });
 
 const slots = (count: number) => Array.from({ length: count }, (_, index) => createSlot(`w${index}`));
 const queuesOf = (begun: readonly Page[], ahead: readonly Page[]): Queues => ({ begun, ahead, delayed: [] });
 
 describe('assignPages', () => {
-  test('loses no page, doubles none, keeps the order, begun slices first', () => {
+  test('loses no page, doubles none, keeps the order in each line', () => {
     fc.assert(
-      fc.property(anyDispatch(4), ({ begun, ahead, workers, batchSize }) => {
-        const { assignments, queues } = assignPages(queuesOf(begun, ahead), slots(workers), batchSize);
+      fc.property(anyDispatch(4), ({ begun, ahead, workers, rules }) => {
+        const { assignments, queues } = assignPages(queuesOf(begun, ahead), slots(workers), rules);
         const given = assignments.flatMap(({ pages }) => pages);
-        expect([...given, ...queues.begun, ...queues.ahead]).toEqual([...begun, ...ahead]);
+        for (const [line, left] of [
+          [begun, queues.begun],
+          [ahead, queues.ahead],
+        ] as const) {
+          const gone = line.filter((page) => given.includes(page));
+          expect([...gone, ...left]).toEqual(line);
+          expect(given.filter((page) => line.includes(page))).toEqual(gone);
+        }
+        expect(given.length + queues.begun.length + queues.ahead.length).toBe(begun.length + ahead.length);
+      }),
+    );
+  });
+
+  test('while the plan has more, begun slices go first', () => {
+    fc.assert(
+      fc.property(anyDispatch(4), ({ begun, ahead, workers, rules }) => {
+        const { assignments } = assignPages(queuesOf(begun, ahead), slots(workers), {
+          ...rules,
+          isEnd: false,
+        });
+        const given = assignments.flatMap(({ pages }) => pages);
+        expect(given).toEqual([...begun, ...ahead].slice(0, given.length));
       }),
     );
   });
 
   test('gives nobody more than a batch, nobody nothing, and nobody twice', () => {
     fc.assert(
-      fc.property(anyDispatch(4), ({ begun, ahead, workers, batchSize }) => {
-        const { assignments } = assignPages(queuesOf(begun, ahead), slots(workers), batchSize);
+      fc.property(anyDispatch(4), ({ begun, ahead, workers, rules }) => {
+        const { assignments } = assignPages(queuesOf(begun, ahead), slots(workers), rules);
         for (const { pages } of assignments) {
           expect(pages.length).toBeGreaterThan(0);
-          expect(pages.length).toBeLessThanOrEqual(batchSize);
+          expect(pages.length).toBeLessThanOrEqual(rules.batchSize);
         }
         expect(new Set(assignments.map(({ slot }) => slot.workerId)).size).toBe(assignments.length);
       }),
@@ -59,20 +84,25 @@ describe('assignPages', () => {
 
   test('leaves no worker without work while there are as many pages as workers, and shares evenly', () => {
     fc.assert(
-      fc.property(anyDispatch(0), ({ begun, ahead, workers, batchSize }) => {
+      fc.property(anyDispatch(0), ({ begun, ahead, workers, rules: anyRules }) => {
+        const rules = { ...anyRules, busy: 0 };
         const waiting = begun.length + ahead.length;
-        const { assignments } = assignPages(queuesOf(begun, ahead), slots(workers), batchSize);
+        const { assignments } = assignPages(queuesOf(begun, ahead), slots(workers), rules);
         expect(assignments.length).toBe(Math.min(workers, waiting));
         const sizes = assignments.map(({ pages }) => pages.length);
         if (sizes.length > 0) expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThanOrEqual(1);
         // What fits into one round goes out in one round.
-        expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(Math.min(waiting, workers * batchSize));
+        if (!rules.isEnd) {
+          expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(
+            Math.min(waiting, workers * rules.batchSize),
+          );
+        }
       }),
     );
     // Failures make batches smaller, but leave nobody idle either.
     fc.assert(
-      fc.property(anyDispatch(4), ({ begun, ahead, workers, batchSize }) => {
-        const { assignments } = assignPages(queuesOf(begun, ahead), slots(workers), batchSize);
+      fc.property(anyDispatch(4), ({ begun, ahead, workers, rules }) => {
+        const { assignments } = assignPages(queuesOf(begun, ahead), slots(workers), rules);
         expect(assignments.length).toBe(Math.min(workers, begun.length + ahead.length));
       }),
     );
@@ -82,16 +112,49 @@ describe('assignPages', () => {
     const pages = Array.from({ length: 40 }, (_, index): Page => {
       return { sliceId: `s${index}`, startRow: 0, attempts: 0, callFailures: 0 };
     });
-    const { assignments } = assignPages(queuesOf([], pages), slots(3), 50);
+    const { assignments } = assignPages(queuesOf([], pages), slots(3), {
+      batchSize: 50,
+      busy: 0,
+      isEnd: true,
+    });
     expect(assignments.map(({ pages }) => pages.length)).toEqual([14, 13, 13]);
+  });
+
+  test('where the plan ends, what is left costs no call more than it must, and is shared evenly over them', () => {
+    const first = Array.from({ length: 160 }, (_, index): Page => {
+      return { sliceId: `s${index}`, startRow: 0, attempts: 0, callFailures: 0 };
+    });
+    const sizes: number[] = [];
+    let queues = queuesOf([], first);
+    while (queues.ahead.length > 0) {
+      // One worker is free, two are busy.
+      const dispatched = assignPages(queues, slots(1), { batchSize: 50, busy: 2, isEnd: true });
+      sizes.push(...dispatched.assignments.map(({ pages }) => pages.length));
+      queues = dispatched.queues;
+    }
+    expect(sizes).toEqual([40, 40, 40, 40]);
+  });
+
+  test('further pages of slices are left for those who are about to be free', () => {
+    const begun = Array.from({ length: 45 }, (_, index): Page => {
+      return { sliceId: `s${index}`, startRow: 25_000, attempts: 0, callFailures: 0 };
+    });
+    const rules = { batchSize: 50, busy: 2, isEnd: true };
+    const { assignments, queues } = assignPages(queuesOf(begun, []), slots(1), rules);
+    expect(assignments.map(({ pages }) => pages.length)).toEqual([15]);
+    expect(queues.begun).toEqual(begun.slice(15));
+    // While the plan has more nobody will be without work: fewer calls are better.
+    const early = assignPages(queuesOf(begun, []), slots(1), { ...rules, isEnd: false });
+    expect(early.assignments.map(({ pages }) => pages.length)).toEqual([45]);
   });
 
   test('after two failed calls in a row a page goes out in half a batch, then in a quarter', () => {
     fc.assert(
-      fc.property(anyDispatch(9), ({ begun, ahead, workers, batchSize }) => {
-        const { assignments } = assignPages(queuesOf(begun, ahead), slots(workers), batchSize);
+      fc.property(anyDispatch(9), ({ begun, ahead, workers, rules }) => {
+        const { assignments } = assignPages(queuesOf(begun, ahead), slots(workers), rules);
         for (const { pages } of assignments) {
           const failures = Math.max(...pages.map(({ callFailures }) => callFailures));
+          const { batchSize } = rules;
           const largest = failures < 2 ? batchSize : Math.max(1, Math.floor(batchSize / 2 ** (failures - 1)));
           expect(pages.length).toBeLessThanOrEqual(largest);
         }
@@ -102,8 +165,8 @@ describe('assignPages', () => {
 
 test('putBack puts pages at the head of the line they came from, in their order', () => {
   fc.assert(
-    fc.property(anyDispatch(1), fc.nat({ max: 20 }), ({ begun, ahead, batchSize, workers }, count) => {
-      const { assignments, queues } = assignPages(queuesOf(begun, ahead), slots(workers), batchSize);
+    fc.property(anyDispatch(1), fc.nat({ max: 20 }), ({ begun, ahead, rules, workers }, count) => {
+      const { assignments, queues } = assignPages(queuesOf(begun, ahead), slots(workers), rules);
       const given = assignments.flatMap(({ pages }) => pages).slice(0, count);
       const back = putBack(queues, given);
       expect([...back.begun, ...back.ahead].length).toBe(
