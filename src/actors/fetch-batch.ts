@@ -2,7 +2,7 @@
  * One call: lease → token → HTTP stream → pages → COPY and ledger, a transaction a page. The data plane: rows live and
  * die in here; what leaves are ids and counts.
  *
- * While a page is being committed the next one is read and parsed, and no further: the socket waits.
+ * While pages are being committed the next ones are read and parsed, up to a bound in bytes; then the socket waits.
  */
 import { fromCallback } from 'xstate';
 import type { Store } from '../db/store.ts';
@@ -21,7 +21,7 @@ import { readCalendar } from './read-calendar.ts';
 export interface FetchBatchPorts {
   readonly client: Client;
   readonly auth: Auth;
-  readonly store: Pick<Store, 'commitPage' | 'commitCalendar' | 'failSlice' | 'recordLease' | 'settleLease'>;
+  readonly store: Pick<Store, 'openQueue' | 'commitCalendar' | 'failSlice' | 'recordLease' | 'settleLease'>;
   readonly clock: Clock;
   readonly catalogue: Catalogue;
   readonly calls: CallRegistry;
@@ -47,6 +47,10 @@ export interface CallObservation {
 }
 
 type Report = (event: CallEvent) => void;
+
+/** Of answers, as JSON, that wait for the database while another is read; the newest one's size comes on top. */
+const MAX_WAITING_BYTES = 2 * 1024 * 1024;
+const MAX_WAITING_PAGES = 100;
 
 export function createFetchBatch(ports: FetchBatchPorts) {
   return fromCallback<CallOrder, FetchBatchInput>(({ input, sendBack, receive }) => {
@@ -99,8 +103,9 @@ class BatchCall {
   readonly #report: Report;
   readonly #observation: CallObservation;
   #pages: readonly PendingPage[] = [];
-  /** The commit under way: one at a time, while the next page is read. */
-  #commit: Promise<void> = Promise.resolve();
+  readonly #queue: ReturnType<Store['openQueue']>;
+  /** Pages on their way into the database, oldest first. */
+  readonly #commits: { readonly bytes: number; readonly done: Promise<void> }[] = [];
   /** What ends the call before its answer does. */
   #stop: CallOutcome | undefined;
   #sent = false;
@@ -117,6 +122,7 @@ class BatchCall {
     this.#signal = signal;
     this.#report = report;
     this.#observation = observation;
+    this.#queue = ports.store.openQueue(signal);
   }
 
   async run(): Promise<CallOutcome> {
@@ -140,14 +146,14 @@ class BatchCall {
     if (this.#signal.aborted) return this.#unsent({ kind: 'aborted' });
 
     const end = await this.#fetch(token.token);
-    await this.#commit;
+    await this.#committed(0);
     this.#settleRest(end);
     return this.#stop ?? (await this.#outcomeOf(end, token.token));
   }
 
   /** A bug: nothing of the call may go on, and no token stays out. */
   async broke(error: unknown): Promise<CallOutcome> {
-    await this.#commit.catch(() => undefined);
+    await Promise.allSettled(this.#commits.map(({ done }) => done));
     const open = this.#input.pages.length - this.#pages.filter(({ settled }) => settled).length;
     if (open > 0 && !this.#sent) this.#report({ type: 'call.unsent', tokens: open });
     else if (open > 0) {
@@ -196,11 +202,9 @@ class BatchCall {
     switch (outcome.kind) {
       case 'ok':
         this.#ports.auth.succeeded(token);
-        await this.#commit;
-        if (this.#stop !== undefined) return;
-        this.#commit = this.#commitPage(pending, outcome.answer);
-        // It is awaited before the next commit; a bug in it must not be an unhandled rejection until then.
-        this.#commit.catch(() => undefined);
+        this.#begin(this.#commitPage(pending, outcome.answer), outcome.answer.bytes);
+        // Beside the newest, which is megabytes where pages are large: one is committed while one is read.
+        await this.#committed(MAX_WAITING_BYTES);
         return;
       case 'quota':
         this.#tell(pending, { kind: 'refused', quota: outcome.quota, retryAfterMs: outcome.retryAfterMs });
@@ -216,6 +220,25 @@ class BatchCall {
       case 'fatal':
         this.#stop ??= { kind: 'fatal', fatal: { code: outcome.code, reason: outcome.reason } };
         return;
+    }
+  }
+
+  #begin(done: Promise<void>, bytes: number): void {
+    this.#commits.push({ bytes, done });
+    // It is awaited later; a bug in it must not be an unhandled rejection until then.
+    done.catch(() => undefined);
+  }
+
+  /** Waits until no more than so many bytes are on their way beside the newest page; with 0, until none are. */
+  async #committed(mostBytes: number): Promise<void> {
+    for (;;) {
+      const older = mostBytes === 0 ? this.#commits : this.#commits.slice(0, -1);
+      const [oldest] = older;
+      if (oldest === undefined) return;
+      const waiting = older.reduce((sum, { bytes }) => sum + bytes, 0);
+      if (mostBytes > 0 && waiting <= mostBytes && older.length < MAX_WAITING_PAGES) return;
+      await oldest.done;
+      this.#commits.shift();
     }
   }
 
@@ -237,7 +260,7 @@ class BatchCall {
       return;
     }
     const { slice, final, mayBeEmpty } = entry;
-    const result = await store.commitPage({
+    const result = await this.#queue.commitPage({
       slice,
       startRow: page.startRow,
       rowLimit: rowsPerPage,
@@ -261,6 +284,9 @@ class BatchCall {
         return;
       case 'rejected':
         return this.#failPage(pending, result.reason, true);
+      case 'dropped':
+        // Halted: the page goes back with all that nothing was heard of.
+        return;
       default:
         this.#stop ??= databaseOutcome(result);
     }

@@ -1,14 +1,22 @@
+import type { Buffer } from 'node:buffer';
 import type { Sql, TransactionSql } from 'postgres';
-import { FENCED_OFF, one, Refusal } from './answer.ts';
+import { FENCED_OFF, Refusal } from './answer.ts';
 import { type EncodedRows, encodeRows, FACT_COLUMNS } from './copy-block.ts';
 import { SourceError, startCopy } from './copy-in.ts';
-import type { CopyMemory } from './copy-memory.ts';
+import type { CopyArena } from './copy-memory.ts';
 import { copyChunks } from './copy-text.ts';
 import { errorFacts, isConnectionLoss, isRejection, toFailure } from './failure.ts';
 import type { KeyHashes, PageKeys } from './key-hashes.ts';
-import { insertPage, type LedgerEntry, lockSlice, readCommitted } from './ledger.ts';
-import { judge, NOT_PUBLISHED } from './seal.ts';
-import { completeSlice, endSlice, noteReplaced, openSecondLook, readDuplicates } from './slice-rows.ts';
+import { insertPages, type LedgerEntry, lockSlices, readCommitted } from './ledger.ts';
+import { judge, NOT_PUBLISHED, type Verdict } from './seal.ts';
+import {
+  type Completion,
+  completeSlices,
+  endSlice,
+  noteReplaced,
+  openSecondLook,
+  readDuplicates,
+} from './slice-rows.ts';
 import { transaction } from './transaction.ts';
 import type { CommitResult, PageCommit, RunIdentity } from './types.ts';
 
@@ -17,7 +25,6 @@ export interface CommitContext {
   readonly sql: Sql;
   readonly run: RunIdentity;
   readonly hashes: KeyHashes;
-  readonly memory: CopyMemory;
   /** How long a commit waits for a lock before it counts the database as away. */
   readonly lockTimeoutMs: number;
 }
@@ -29,38 +36,8 @@ class NothingToWrite extends Error {
   override readonly name = 'NothingToWrite';
 }
 
-/**
- * Writes one page: its rows, its entry in the ledger and, when it is the last that was missing, the end of its slice,
- * in one transaction. Either all of it is there afterwards or nothing.
- *
- * Four round trips, whatever the page: begin; locks, ledger and the start of COPY; rows and the barrier with the seal;
- * commit.
- */
-export async function commitPage(context: CommitContext, commit: PageCommit): Promise<CommitResult> {
-  const { sql, hashes, memory } = context;
-  // Before anything is waited for: the rows lie in memory that the next answer overwrites.
-  const page = readPage(commit, hashes, memory);
-  let next: Committed['next'] | undefined;
-  try {
-    next = await transaction(sql, async (tx) => {
-      const after = await write(tx, context, page);
-      next = after;
-      return after;
-    });
-  } catch (error) {
-    const result = await afterFailure(sql, page, error, next !== undefined);
-    // What is in the table may be an earlier answer, with ties in another order: only the table knows its keys.
-    if (result.kind === 'alreadyCommitted') hashes.forget(page.slice.id);
-    return result;
-  }
-  // After a failure the driver may still hold pieces of it.
-  memory.give(page.text.memory);
-  remember(hashes, page, next);
-  return { kind: 'committed', rows: page.count, next };
-}
-
-/** A page as it is written: its rows are COPY's text by now. */
-interface ReadPage extends Omit<PageCommit, 'rows'> {
+/** A page as it is written: its rows are COPY's text by now, in an arena that it may share with others. */
+export interface ReadPage extends Omit<PageCommit, 'rows'> {
   readonly count: number;
   readonly clicks: number;
   readonly impressions: number;
@@ -69,7 +46,8 @@ interface ReadPage extends Omit<PageCommit, 'rows'> {
   readonly keys: PageKeys | undefined;
 }
 
-function readPage({ rows, ...page }: PageCommit, hashes: KeyHashes, memory: CopyMemory): ReadPage {
+/** Reads a page's rows, before anything is waited for: they lie in memory that the next answer overwrites. */
+export function readPage({ rows, ...page }: PageCommit, hashes: KeyHashes, arena: CopyArena): ReadPage {
   // A page that is a whole slice has no other to share keys with.
   const isWhole = page.startRow === 0 && rows.count < page.rowLimit;
   return {
@@ -77,10 +55,63 @@ function readPage({ rows, ...page }: PageCommit, hashes: KeyHashes, memory: Copy
     count: rows.count,
     clicks: rows.clicks,
     impressions: rows.impressions,
-    text: encodeRows(page.slice.id, page.slice.dataset, rows, memory.take()),
+    text: encodeRows(page.slice.id, page.slice.dataset, rows, arena),
     keys: isWhole ? undefined : hashes.read(rows),
   };
 }
+
+/**
+ * Writes pages of different slices: their rows, their entries in the ledger and, where one is the last that was missing,
+ * the end of its slice, in one transaction. Either all of it is there afterwards or nothing; then, if the pages
+ * themselves may be the reason, each is written alone. A result for each page, in their order.
+ *
+ * Four round trips, whatever the pages: begin; locks, ledger and the start of COPY; rows and the barrier with the seals;
+ * commit.
+ */
+export async function commitPages(
+  context: CommitContext,
+  pages: readonly ReadPage[],
+  arena: CopyArena,
+): Promise<readonly CommitResult[]> {
+  const { sql, hashes } = context;
+  let isCommitting = false;
+  let next: readonly Committed['next'][];
+  try {
+    next = await transaction(sql, async (tx) => {
+      const after = await write(tx, context, pages, arena.buffer);
+      isCommitting = true;
+      return after;
+    });
+  } catch (error) {
+    if (pages.length > 1 && isOfOnePage(error)) {
+      const results: CommitResult[] = [];
+      for (const page of pages) results.push(...(await commitPages(context, [page], arena)));
+      return results;
+    }
+    const results: CommitResult[] = [];
+    for (const page of pages) {
+      const before = results.at(-1);
+      // A database that does not answer is not asked page by page.
+      results.push(
+        before?.kind === 'databaseAway' ? before : await afterFailure(sql, page, error, isCommitting),
+      );
+    }
+    // What is in the table may be an earlier answer, with ties in another order: only the table knows its keys.
+    for (const [index, page] of pages.entries()) {
+      if (results[index]?.kind === 'alreadyCommitted') hashes.forget(page.slice.id);
+    }
+    return results;
+  }
+  return pages.map((page, index): CommitResult => {
+    const after = next[index];
+    if (after === undefined) throw new Error('a page without a result');
+    remember(hashes, page, after);
+    return { kind: 'committed', rows: page.count, next: after };
+  });
+}
+
+/** Whether it is one page's fault, and the others may be written without it. */
+const isOfOnePage = (error: unknown): boolean => error instanceof NothingToWrite || isRejection(error);
 
 function remember(hashes: KeyHashes, { slice, startRow, keys }: ReadPage, next: Committed['next']): void {
   if (next.kind !== 'page') hashes.forget(slice.id);
@@ -123,41 +154,78 @@ async function ask(question: () => Promise<CommitResult | undefined>): Promise<C
 async function write(
   tx: TransactionSql,
   { run, hashes, lockTimeoutMs }: CommitContext,
-  page: ReadPage,
-): Promise<Committed['next']> {
-  const sliceId = page.slice.id;
+  pages: readonly ReadPage[],
+  arena: Buffer,
+): Promise<readonly Committed['next'][]> {
   const timeout = tx.unsafe(`set local lock_timeout = ${lockTimeoutMs}`).execute();
-  const locked = lockSlice(tx, run, sliceId);
-  const inserted = insertPage(tx, run, page);
-  const copy =
-    page.count === 0 ? undefined : startCopy(tx, `copy longtail.fact (${FACT_COLUMNS}) from stdin`);
+  const locked = lockSlices(
+    tx,
+    run,
+    pages.map(({ slice }) => slice.id),
+  );
+  const inserted = insertPages(tx, run, pages);
+  const from = pages[0]?.text.from ?? 0;
+  const to = pages.at(-1)?.text.to ?? 0;
+  const copy = from === to ? undefined : startCopy(tx, `copy longtail.fact (${FACT_COLUMNS}) from stdin`);
 
-  const [, , entries] = await Promise.all([timeout, locked, inserted]);
-  const entry = one(entries);
-  if (!entry.isOurs || !entry.isOpen || !entry.isNew) {
+  const [, , found] = await Promise.all([timeout, locked, inserted]);
+  const entries = new Map(found.map((entry) => [entry.sliceId, entry]));
+  if (found.some(({ isOurs, isOpen, isNew }) => !isOurs || !isOpen || !isNew)) {
     await copy?.cancel();
-    throw entry.isOurs ? new NothingToWrite() : new Refusal(FENCED_OFF);
+    throw found.every(({ isOurs }) => isOurs) ? new NothingToWrite() : new Refusal(FENCED_OFF);
   }
 
-  const finish = async (): Promise<Committed['next']> => {
-    if (page.text.replacedCharacters > 0) await noteReplaced(tx, page, page.text.replacedCharacters);
-    if (entry.hasLast && entry.contiguousRows === entry.rows) return await seal(tx, page, entry, hashes);
+  const finish = async (): Promise<readonly Committed['next'][]> => {
+    const next = await seal(tx, pages, entries, hashes);
     // COMMIT would not say that the rows were refused: it rolls back as if asked to.
-    await tx.unsafe('select 1');
-    return { kind: 'page', startRow: entry.contiguousRows };
+    if (next.every(({ kind }) => kind === 'page')) await tx.unsafe('select 1');
+    return next;
   };
-  return copy === undefined ? await finish() : await copy.send(copyChunks(page.text.bytes), finish);
+  return copy === undefined ? await finish() : await copy.send(copyChunks(arena.subarray(from, to)), finish);
 }
 
+/** Ends the slices that are whole now. What a page leads to, in the pages' order. */
 async function seal(
   tx: TransactionSql,
-  page: ReadPage,
-  entry: LedgerEntry,
+  pages: readonly ReadPage[],
+  entries: ReadonlyMap<string, LedgerEntry>,
   hashes: KeyHashes,
-): Promise<Committed['next']> {
+): Promise<readonly Committed['next'][]> {
+  const completions: Completion[] = [];
+  const lookAgain: string[] = [];
+  const next: Committed['next'][] = [];
+  for (const page of pages) {
+    const entry = entries.get(page.slice.id);
+    if (entry === undefined) throw new Error('a page without an entry');
+    if (page.text.replacedCharacters > 0) await noteReplaced(tx, page, page.text.replacedCharacters);
+    if (!entry.hasLast || entry.contiguousRows !== entry.rows) {
+      next.push({ kind: 'page', startRow: entry.contiguousRows });
+      continue;
+    }
+    const duplicateRows = hasNoDuplicates(page, entry, hashes) ? 0 : await readDuplicates(tx, page.slice.id);
+    const verdict = judgeSlice(page, entry, duplicateRows);
+    if (verdict.kind === 'complete') {
+      const { previousId } = entry;
+      const { capped } = verdict;
+      completions.push({ sliceId: page.slice.id, previousId, capped, duplicateRows, final: page.final });
+      if (verdict.lookAgain) lookAgain.push(page.slice.id);
+      next.push({ kind: 'sealed' });
+    } else {
+      await endSlice(tx, page.slice.id, verdict);
+      next.push(afterEnd(verdict));
+    }
+  }
+  if (completions.length > 0) await completeSlices(tx, completions);
+  for (const sliceId of lookAgain) {
+    const index = pages.findIndex(({ slice }) => slice.id === sliceId);
+    next[index] = { kind: 'again', sliceId: await openSecondLook(tx, sliceId) };
+  }
+  return next;
+}
+
+function judgeSlice(page: ReadPage, entry: LedgerEntry, duplicateRows: number): Verdict {
   const { previousId, previousRows, previousDuplicates } = entry;
-  const duplicateRows = hasNoDuplicates(page, entry, hashes) ? 0 : await readDuplicates(tx, page.slice.id);
-  const verdict = judge({
+  return judge({
     rows: entry.rows,
     duplicateRows,
     isSecondLook: entry.isSecondLook,
@@ -165,14 +233,9 @@ async function seal(
     force: entry.force,
     previous: previousId === null ? null : { rows: previousRows, duplicateRows: previousDuplicates },
   });
-  if (verdict.kind === 'complete') {
-    const { capped, lookAgain } = verdict;
-    await completeSlice(tx, page.slice.id, { previousId, capped, duplicateRows, final: page.final });
-    return lookAgain
-      ? { kind: 'again', sliceId: await openSecondLook(tx, page.slice.id) }
-      : { kind: 'sealed' };
-  }
-  await endSlice(tx, page.slice.id, verdict);
+}
+
+function afterEnd(verdict: Exclude<Verdict, { kind: 'complete' }>): Committed['next'] {
   if (verdict.kind === 'failed') return { kind: 'failed', reason: verdict.reason };
   return verdict.reason === NOT_PUBLISHED ? { kind: 'notPublished' } : { kind: 'sealed' };
 }

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { keyText, type RowBlock, strideOf } from '../domain/row-block.ts';
 import { type Dataset, DIMENSIONS, dimensionsOf } from '../domain/slice.ts';
+import type { CopyArena } from './copy-memory.ts';
 import { cleanText } from './copy-text.ts';
 
 /** The columns of `longtail.fact` that {@link encodeRows} writes, in its order. */
@@ -14,30 +15,35 @@ const LF = 0x0a;
 /** `\N` and its tab, for a dimension that the dataset does not have. */
 const NULL_BYTES = 3;
 
+/** Where in its arena a page's rows are: COPY's text format, whole lines. */
 export interface EncodedRows {
-  /** COPY's text format, whole lines. A view into `memory`. */
-  readonly bytes: Buffer;
+  readonly from: number;
+  readonly to: number;
   /** Characters that PostgreSQL cannot store, replaced by U+FFFD. */
   readonly replacedCharacters: number;
-  readonly memory: Buffer;
 }
 
 /**
  * Writes a page's rows in COPY's text format, from the bytes of the answer: JSON's strings need no escape for COPY
  * unless they hold a backslash, and its numbers are PostgreSQL's. What is escaped goes the slow way, through a string.
- * `memory` is used when it is large enough.
  */
-export function encodeRows(sliceId: string, dataset: Dataset, block: RowBlock, memory?: Buffer): EncodedRows {
+export function encodeRows(
+  sliceId: string,
+  dataset: Dataset,
+  block: RowBlock,
+  arena: CopyArena,
+): EncodedRows {
   const { count, keyCount, bytes, offsets, escaped } = block;
   const dimensions = dimensionsOf(dataset);
   /** For each of the fact's dimensions: where in a row's keys it is, or -1. */
   const places = DIMENSIONS.map((dimension) => dimensions.indexOf(dimension));
   const head = Buffer.from(`${sliceId}\t`, 'latin1');
-  const largest = largestSize(block, head.length + places.length * NULL_BYTES);
-  const out = memory !== undefined && memory.length >= largest ? memory : Buffer.allocUnsafeSlow(largest);
+  arena.reserve(largestSize(block, head.length + places.length * NULL_BYTES));
+  const out = arena.buffer;
+  const from = arena.end;
   const stride = strideOf(keyCount);
   let replacedCharacters = 0;
-  let end = 0;
+  let end = from;
 
   for (let row = 0; row < count; row += 1) {
     const base = row * stride;
@@ -56,9 +62,8 @@ export function encodeRows(sliceId: string, dataset: Dataset, block: RowBlock, m
         replacedCharacters += clean.replacedCharacters;
         end += out.write(clean.text, end);
       } else {
-        const from = offsets[base + 2 * place] ?? 0;
-        const to = offsets[base + 2 * place + 1] ?? 0;
-        end = copyBytes(bytes, from, to, out, end);
+        const at = base + 2 * place;
+        end = copyBytes(bytes, offsets[at] ?? 0, offsets[at + 1] ?? 0, out, end);
       }
       out[end] = TAB;
       end += 1;
@@ -79,7 +84,8 @@ export function encodeRows(sliceId: string, dataset: Dataset, block: RowBlock, m
     out[end] = LF;
     end += 1;
   }
-  return { bytes: out.subarray(0, end), replacedCharacters, memory: out };
+  arena.end = end;
+  return { from, to: end, replacedCharacters };
 }
 
 /** No text is longer in COPY's format than in JSON's, so this is enough: what a row adds, and all that it copies. */

@@ -1,6 +1,9 @@
+import { Buffer } from 'node:buffer';
+import type { Socket } from 'node:net';
 import { Writable } from 'node:stream';
 import type { TransactionSql } from 'postgres';
 import { errorFacts } from './failure.ts';
+import { socketWrittenTo } from './socket.ts';
 
 /** What the source of the rows threw, kept apart from what the database did: both may say ECONNRESET. */
 export class SourceError extends Error {
@@ -21,6 +24,12 @@ export interface CopyIn {
   cancel(): Promise<void>;
 }
 
+/** An empty message of COPY data: its kind and its length, which counts itself. */
+const EMPTY_MESSAGE_BYTES = 5;
+const COPY_DATA = 0x64;
+/** What a socket may hold before the source is asked for more. */
+const MAX_HELD_BYTES = 512 * 1024;
+
 /**
  * Sends the COPY at once, behind the queries that were sent before it, and all that must be known of how postgres 3.4
  * does it:
@@ -31,6 +40,7 @@ export interface CopyIn {
  * - A stream that is not destroyed when its source throws leaves the backend in COPY, with its locks.
  * - An error after `end()` has no promise left to reject: the next query says only 25P02. The error is caught where the
  *   driver hands it to the COPY's own query.
+ * - It copies every chunk into a new buffer. On a socket of our own the rows are written without it, from where they lie.
  */
 export function startCopy(tx: TransactionSql, statement: string): CopyIn {
   const query = tx.unsafe(statement);
@@ -42,6 +52,7 @@ export function startCopy(tx: TransactionSql, statement: string): CopyIn {
   return {
     async send(chunks, barrier) {
       const stream = await opened;
+      const write = await writerOf(stream, heard.broken);
       const iterator =
         Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
       for (;;) {
@@ -53,7 +64,7 @@ export function startCopy(tx: TransactionSql, statement: string): CopyIn {
           throw new SourceError(error);
         }
         if (next.done === true) break;
-        await Promise.race([write(stream, next.value), heard.broken]);
+        await Promise.race([write(next.value), heard.broken]);
       }
       stream.end();
       try {
@@ -69,13 +80,46 @@ export function startCopy(tx: TransactionSql, statement: string): CopyIn {
   };
 }
 
-function write(stream: Writable, chunk: Buffer): Promise<void> {
+/** Resolves when there is room for the next chunk. */
+type ChunkWriter = (chunk: Buffer) => Promise<void>;
+
+/**
+ * How to write COPY data. An empty message shows which socket is behind the stream: on one of ours, without TLS, it adds
+ * its own five bytes and nothing else.
+ */
+async function writerOf(stream: Writable, broken: Promise<never>): Promise<ChunkWriter> {
+  let isThrough = Promise.resolve();
+  const socket = socketWrittenTo(EMPTY_MESSAGE_BYTES, () => {
+    isThrough = writeTo(stream, Buffer.alloc(0));
+  });
+  await Promise.race([isThrough, broken]);
+  return socket === undefined ? (chunk) => writeTo(stream, chunk) : (chunk) => writeRaw(socket, chunk);
+}
+
+function writeTo(stream: Writable, chunk: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
     stream.write(chunk, (error) => {
       // A broken stream tells its reason through `error`, which the caller races with this.
       if (error === null || error === undefined) resolve();
       else if (!stream.destroyed) reject(error);
     });
+  });
+}
+
+/** One message of COPY data past the driver: it has nothing of its own to say until the stream ends. */
+function writeRaw(socket: Socket, chunk: Buffer): Promise<void> {
+  const head = Buffer.allocUnsafe(EMPTY_MESSAGE_BYTES);
+  head[0] = COPY_DATA;
+  head.writeUInt32BE(chunk.length + 4, 1);
+  socket.cork();
+  socket.write(head);
+  return new Promise((resolve) => {
+    // A socket that breaks is told of by the driver, which the caller races with this.
+    socket.write(chunk, (error) => {
+      if (error === null || error === undefined) resolve();
+    });
+    socket.uncork();
+    if (socket.writableLength < MAX_HELD_BYTES && !socket.destroyed) resolve();
   });
 }
 

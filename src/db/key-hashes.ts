@@ -3,6 +3,8 @@ import { keyText, type RowBlock, strideOf } from '../domain/row-block.ts';
 
 /** Pages remembered at once, over all slices: 125 KB each when full. What falls out is counted by SQL instead. */
 const MAX_PAGES = 256;
+/** Google gives no more rows than this for a day: what comes behind them is an empty page, and needs no keys. */
+const ROWS_GIVEN_AT_MOST = 50_000;
 const SEED = 0x9e3779b9 | 0;
 const OTHER_SEED = SEED ^ 0x85ebca6b;
 
@@ -22,6 +24,9 @@ export interface PageKeys {
  */
 export class KeyHashes {
   readonly #slices = new Map<string, Map<number, PageKeys>>();
+  /** Slices of which all rows have come that Google gives: how many there are, and how many came twice. */
+  readonly #counted = new Map<string, { readonly rows: number; readonly twice: number }>();
+  readonly #counter = new TwiceCounter();
   #pages = 0;
 
   /** Hashes a page's keys without keeping them: it may never be committed. */
@@ -49,6 +54,10 @@ export class KeyHashes {
    * when not all of those pages are known here (an earlier process wrote them).
    */
   suspects(sliceId: string, startRow: number, page: PageKeys): number | undefined {
+    const counted = this.#counted.get(sliceId);
+    if (counted !== undefined) {
+      return counted.rows === startRow && page.low.length === 0 ? counted.twice : undefined;
+    }
     const earlier = [...(this.#slices.get(sliceId) ?? [])]
       .filter(([start]) => start < startRow)
       .sort(([one], [other]) => one - other);
@@ -57,11 +66,18 @@ export class KeyHashes {
       if (start !== reached) return undefined;
       reached += low.length;
     }
-    return reached === startRow ? countTwice([...earlier.map(([, keys]) => keys), page]) : undefined;
+    return reached === startRow ? this.#counter.count([...earlier.map(([, keys]) => keys), page]) : undefined;
   }
 
   /** Remembers a page that was committed and is not its slice's last. */
   keep(sliceId: string, startRow: number, page: PageKeys): void {
+    const rows = startRow + page.low.length;
+    const twice = rows < ROWS_GIVEN_AT_MOST ? undefined : this.suspects(sliceId, startRow, page);
+    if (twice !== undefined) {
+      this.forget(sliceId);
+      this.#counted.set(sliceId, { rows, twice });
+      return;
+    }
     let pages = this.#slices.get(sliceId);
     if (pages === undefined) {
       pages = new Map();
@@ -80,32 +96,43 @@ export class KeyHashes {
   forget(sliceId: string): void {
     this.#pages -= this.#slices.get(sliceId)?.size ?? 0;
     this.#slices.delete(sliceId);
+    this.#counted.delete(sliceId);
   }
 }
 
-/** How many of all keys were there before: a set with open addressing, at most half full, for this one question. */
-function countTwice(pages: readonly PageKeys[]): number {
-  const all = pages.reduce((sum, { low }) => sum + low.length, 0);
-  let slots = 16;
-  while (slots < all * 2) slots *= 2;
-  const mask = slots - 1;
-  const lows = new Uint32Array(slots);
+/** How many of all keys were there before: a set with open addressing, at most half full, in memory that is used again. */
+class TwiceCounter {
+  #lows = new Uint32Array(0);
   /** The hash's upper eight bits, plus one: 0 is an empty slot. */
-  const highs = new Uint16Array(slots);
-  let twice = 0;
-  for (const { low, high } of pages) {
-    for (let row = 0; row < low.length; row += 1) {
-      const lowHere = low[row] ?? 0;
-      const highHere = (high[row] ?? 0) + 1;
-      let slot = lowHere & mask;
-      while (highs[slot] !== 0 && (lows[slot] !== lowHere || highs[slot] !== highHere))
-        slot = (slot + 1) & mask;
-      if (highs[slot] !== 0) twice += 1;
-      lows[slot] = lowHere;
-      highs[slot] = highHere;
+  #highs = new Uint16Array(0);
+
+  count(pages: readonly PageKeys[]): number {
+    const all = pages.reduce((sum, { low }) => sum + low.length, 0);
+    let slots = Math.max(16, this.#lows.length);
+    while (slots < all * 2) slots *= 2;
+    if (slots === this.#lows.length) this.#highs.fill(0);
+    else {
+      this.#lows = new Uint32Array(slots);
+      this.#highs = new Uint16Array(slots);
     }
+    const lows = this.#lows;
+    const highs = this.#highs;
+    const mask = slots - 1;
+    let twice = 0;
+    for (const { low, high } of pages) {
+      for (let row = 0; row < low.length; row += 1) {
+        const lowHere = low[row] ?? 0;
+        const highHere = (high[row] ?? 0) + 1;
+        let slot = lowHere & mask;
+        while (highs[slot] !== 0 && (lows[slot] !== lowHere || highs[slot] !== highHere))
+          slot = (slot + 1) & mask;
+        if (highs[slot] !== 0) twice += 1;
+        lows[slot] = lowHere;
+        highs[slot] = highHere;
+      }
+    }
+    return twice;
   }
-  return twice;
 }
 
 /** Two hashes of 32 bits side by side, four bytes at a time. */

@@ -2,8 +2,9 @@ import type { Sql, TransactionSql } from 'postgres';
 import { NOT_PUBLISHED } from './seal.ts';
 import type { CommitResult, PageCommit, RunIdentity } from './types.ts';
 
-/** What a commit needs to know, once its slice is locked and its page is in the ledger. */
+/** What a commit needs to know of one of its pages, once the slice is locked and the page is in the ledger. */
 export interface LedgerEntry {
+  readonly sliceId: string;
   /** False: the run is over, or the property is somebody else's. */
   readonly isOurs: boolean;
   /** False: the slice has ended, or belongs to another run. */
@@ -25,10 +26,14 @@ export interface LedgerEntry {
 }
 
 /**
- * Locks the run's row, so that nobody takes over before this transaction is over, and the slice's. Other pages of the
+ * Locks the run's row, so that nobody takes over before this transaction is over, and the slices'. Other pages of the
  * run share the first and wait for the second.
  */
-export function lockSlice(tx: TransactionSql, run: RunIdentity, sliceId: string): PromiseLike<unknown> {
+export function lockSlices(
+  tx: TransactionSql,
+  run: RunIdentity,
+  sliceIds: readonly string[],
+): PromiseLike<unknown> {
   return tx`
     with ours as materialized (
       select r.id from longtail.run r
@@ -36,7 +41,8 @@ export function lockSlice(tx: TransactionSql, run: RunIdentity, sliceId: string)
       for share
     )
     select s.id from longtail.slice s
-    where s.id = ${sliceId}::text::bigint and exists (select from ours)
+    where s.id = any(string_to_array(${sliceIds.join(',')}::text, ',')::bigint[]) and exists (select from ours)
+    order by s.id
     for no key update`.execute();
 }
 
@@ -48,57 +54,82 @@ export interface LedgerPage extends Pick<PageCommit, 'slice' | 'startRow' | 'row
 }
 
 /**
- * Writes the page into the ledger, where the locks allow it, and reads what follows from it. A statement after the one
- * that locks: its snapshot sees whatever was committed while that one waited.
+ * Writes pages of different slices into the ledger, where the locks allow it, and reads what follows from it: an entry
+ * for each. A statement after the one that locks: its snapshot sees whatever was committed while that one waited.
+ *
+ * What is looked up a slice is fenced off (`offset 0`): the plan is made once, while the tables are small, and must not
+ * become one that reads them whole.
  */
-export function insertPage(
+export function insertPages(
   tx: TransactionSql,
   run: RunIdentity,
-  page: LedgerPage,
+  pages: readonly LedgerPage[],
 ): PromiseLike<LedgerEntry[]> {
-  const last = page.count < page.rowLimit;
+  const input = pages.map(({ slice, startRow, rowLimit, count, clicks, impressions }) => ({
+    id: slice.id,
+    startRow,
+    rows: count,
+    // As text: JSON has no word for what is no number, and PostgreSQL says what it is.
+    clicks: String(clicks),
+    impressions: String(impressions),
+    last: count < rowLimit,
+  }));
   return tx<LedgerEntry[]>`
     with ours as materialized (
       select r.id, r.force from longtail.run r
       join longtail.property p on p.id = r.property_id and p.epoch = r.epoch
       where r.id = ${run.runId}::text::bigint and r.status = 'running' and r.epoch = ${run.epoch}::text::bigint
+    ), input as materialized (
+      select * from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb)
+        as i(id bigint, "startRow" int, rows int, clicks bigint, impressions bigint, last bool)
     ), target as materialized (
-      select s.* from longtail.slice s, ours
-      where s.id = ${page.slice.id}::text::bigint and s.status = 'open' and s.run_id = ours.id
+      select s.*, i."startRow" as start_row, i.rows as page_rows, i.clicks as page_clicks,
+        i.impressions as page_impressions, i.last
+      from input i
+      cross join lateral (select * from longtail.slice where id = i.id offset 0) s
+      join ours on s.run_id = ours.id
+      where s.status = 'open'
     ), entry as (
       insert into longtail.slice_page (slice_id, start_row, rows, clicks, impressions, last, run_id)
-      select target.id, ${page.startRow}::int, ${page.count}::int, ${String(page.clicks)}::text::bigint,
-        ${String(page.impressions)}::text::bigint, ${last}::bool, target.run_id
-      from target
+      select id, start_row, page_rows, page_clicks, page_impressions, last, run_id from target
       on conflict do nothing
-      returning start_row, rows, last
+      returning slice_id, start_row, rows, last
     ), pages as (
-      select start_row, rows, last from longtail.slice_page where slice_id = ${page.slice.id}::text::bigint
+      select p.slice_id, p.start_row, p.rows, p.last from input i
+      cross join lateral (select * from longtail.slice_page where slice_id = i.id offset 0) p
       union all
-      select start_row, rows, last from entry
+      select slice_id, start_row, rows, last from entry
     ), running as (
-      select rows, last, start_row = coalesce(sum(rows) over (order by start_row rows between unbounded preceding and 1 preceding), 0) as fits
+      select slice_id, rows, last, start_row = coalesce(sum(rows) over
+        (partition by slice_id order by start_row rows between unbounded preceding and 1 preceding), 0) as fits
       from pages
+    ), sums as (
+      select slice_id, sum(rows) filter (where fits) as contiguous, sum(rows) as rows, bool_or(last) as has_last
+      from running group by slice_id
     )
     select
+      i.id::text as "sliceId",
       exists (select from ours) as "isOurs",
-      exists (select from target) as "isOpen",
-      exists (select from entry) as "isNew",
+      t.id is not null as "isOpen",
+      e.slice_id is not null as "isNew",
       coalesce((select force from ours), false) as "force",
-      coalesce((select second_look from target), false) as "isSecondLook",
-      (select coalesce(sum(rows) filter (where fits), 0)::float8 from running) as "contiguousRows",
-      (select coalesce(sum(rows), 0)::float8 from running) as "rows",
-      (select coalesce(bool_or(last), false) from running) as "hasLast",
+      coalesce(t.second_look, false) as "isSecondLook",
+      coalesce(sums.contiguous, 0)::float8 as "contiguousRows",
+      coalesce(sums.rows, 0)::float8 as "rows",
+      coalesce(sums.has_last, false) as "hasLast",
       previous.id::text as "previousId",
       coalesce(previous.rows, 0)::float8 as "previousRows",
       coalesce(previous.duplicate_rows, 0)::float8 as "previousDuplicates"
-    from (select) as always
-    left join (
+    from input i
+    left join target t on t.id = i.id
+    left join entry e on e.slice_id = i.id
+    left join sums on sums.slice_id = i.id
+    left join lateral (
       select c.id, c.rows, c.duplicate_rows from longtail.slice c
-      join target t on c.property_id = t.property_id and c.search_type = t.search_type
+      where c.property_id = t.property_id and c.search_type = t.search_type
         and c.dataset = t.dataset and c.date = t.date and c.filter_key = t.filter_key
-        and c.aggregation_type = t.aggregation_type
-      where c.status = 'complete'
+        and c.aggregation_type = t.aggregation_type and c.status = 'complete'
+      offset 0
     ) previous on true`.execute();
 }
 

@@ -1,37 +1,45 @@
 import type { TransactionSql } from 'postgres';
 import { one } from './answer.ts';
 
+/** How a slice becomes what readers see. */
+export interface Completion {
+  readonly sliceId: string;
+  /** The version before it. */
+  readonly previousId: string | null;
+  readonly capped: boolean;
+  readonly duplicateRows: number;
+  readonly final: boolean;
+}
+
 /**
- * Makes the slice what readers see, in place of the version before it. Its sums are the ledger's: no fact is read. The
- * caller's transaction holds its lock.
+ * Makes slices what readers see, in place of the versions before them. Their sums are the ledger's: no fact is read. The
+ * caller's transaction holds their locks.
  */
-export async function completeSlice(
-  tx: TransactionSql,
-  sliceId: string,
-  facts: {
-    readonly previousId: string | null;
-    readonly capped: boolean;
-    readonly duplicateRows: number;
-    readonly final: boolean;
-  },
-): Promise<void> {
+export async function completeSlices(tx: TransactionSql, completions: readonly Completion[]): Promise<void> {
+  const previousIds = completions.flatMap(({ previousId }) => previousId ?? []);
   // In this order: at no moment may a key have two complete versions. Sent together: one round trip.
   const superseded =
-    facts.previousId === null
+    previousIds.length === 0
       ? undefined
-      : tx`update longtail.slice set status = 'superseded' where id = ${facts.previousId}::text::bigint`.execute();
+      : tx`
+        update longtail.slice set status = 'superseded'
+        where id = any(string_to_array(${previousIds.join(',')}::text, ',')::bigint[])`.execute();
   const completed = tx`
     update longtail.slice s
     set status = 'complete', rows = l.rows, clicks = l.clicks, impressions = l.impressions,
-      replaced_characters = l.replaced_characters, duplicate_rows = ${facts.duplicateRows}::int,
-      capped = ${facts.capped}::bool, final = ${facts.final}::bool,
-      data_state = case when ${facts.final}::bool then 'final' else 'all' end, fetched_at = now()
+      replaced_characters = l.replaced_characters, duplicate_rows = l."duplicateRows", capped = l.capped,
+      final = l.final, data_state = case when l.final then 'final' else 'all' end, fetched_at = now()
     from (
-      select coalesce(sum(rows), 0) as rows, coalesce(sum(clicks), 0) as clicks,
-        coalesce(sum(impressions), 0) as impressions, coalesce(sum(replaced_characters), 0) as replaced_characters
-      from longtail.slice_page where slice_id = ${sliceId}::text::bigint
+      select c.*, p.* from jsonb_to_recordset(${JSON.stringify(completions)}::text::jsonb)
+        as c("sliceId" bigint, "duplicateRows" int, capped bool, final bool)
+      cross join lateral (
+        select coalesce(sum(rows), 0) as rows, coalesce(sum(clicks), 0) as clicks,
+          coalesce(sum(impressions), 0) as impressions, coalesce(sum(replaced_characters), 0) as replaced_characters
+        from longtail.slice_page where slice_id = c."sliceId"
+      ) p
     ) l
-    where s.id = ${sliceId}::text::bigint`.execute();
+    where s.id = l."sliceId"
+      and s.id = any(string_to_array(${completions.map(({ sliceId }) => sliceId).join(',')}::text, ',')::bigint[])`.execute();
   await Promise.all([superseded, completed]);
 }
 

@@ -7,6 +7,20 @@ interface SocketTarget {
   readonly path: unknown;
 }
 
+/** Sockets made here that are open. */
+const open = new Set<Socket>();
+
+/** The one socket of ours to which `write` has written, at once, as many bytes as that; undefined when there is none. */
+export function socketWrittenTo(bytes: number, write: () => void): Socket | undefined {
+  const before = new Map([...open].map((socket) => [socket, socket.bytesWritten]));
+  write();
+  const written = [...before].filter(([socket, had]) => socket.bytesWritten !== had);
+  const [only] = written;
+  if (only === undefined || written.length > 1) return undefined;
+  const [socket, had] = only;
+  return socket.bytesWritten === had + bytes ? socket : undefined;
+}
+
 /**
  * Makes the driver's sockets, without Nagle's algorithm: COPY's end is a small write after another, which would wait
  * for an acknowledgement that the server delays by 40 ms, on every page.
@@ -40,6 +54,8 @@ export function socketFactory(): (target: SocketTarget) => Socket {
  *   error came before. So it is told of none.
  */
 function outspoken(socket: Socket): Socket {
+  open.add(socket);
+  socket.once('close', () => open.delete(socket));
   socket.once('end', () => {
     const message = socket.bytesRead === 0 ? 'the server hung up before it answered' : 'the server hung up';
     socket.destroy(Object.assign(new Error(message), { code: 'ECONNRESET' }));

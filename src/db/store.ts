@@ -1,7 +1,7 @@
 import type { SearchType } from '../domain/slice.ts';
 import { answer } from './answer.ts';
 import { commitCalendar } from './calendar.ts';
-import { commitPage } from './commit-page.ts';
+import { CommitQueue } from './commit-queue.ts';
 import type { Database } from './connect.ts';
 import { CopyMemory } from './copy-memory.ts';
 import { readCoverage } from './coverage.ts';
@@ -30,6 +30,13 @@ import type {
 export interface Store {
   /** Writes one page with its ledger entry, and seals the slice when the page is its last. Safe to repeat. */
   commitPage(commit: PageCommit): Promise<CommitResult>;
+
+  /**
+   * For the pages of one call, which are written in their order: those that come while others are being written go into
+   * the next transaction together. Once the database has failed, what waits fails with it; once the call is aborted,
+   * what waits is dropped.
+   */
+  openQueue(signal: AbortSignal): Pick<Store, 'commitPage'>;
 
   /** Ends an open slice as failed. A slice that is no longer open stays as it is. */
   failSlice(sliceId: string, reason: string): Promise<Answer<null>>;
@@ -67,6 +74,8 @@ export interface Store {
   probe(): Promise<Answer<null>>;
 }
 
+const NEVER = new AbortController().signal;
+
 /**
  * The store of one run in a PostgreSQL. It holds no connection and needs no closing. A page that waits for a lock for
  * longer than `lockTimeoutMs` counts the database as away.
@@ -78,8 +87,13 @@ export function createStore(
 ): Store {
   const hashes = new KeyHashes();
   const memory = new CopyMemory();
+  const openQueue = (signal: AbortSignal) => {
+    const queue = new CommitQueue({ sql, run, hashes, lockTimeoutMs }, memory, signal);
+    return { commitPage: (commit: PageCommit) => queue.commit(commit) };
+  };
   return {
-    commitPage: (commit) => commitPage({ sql, run, hashes, memory, lockTimeoutMs }, commit),
+    commitPage: (commit) => openQueue(NEVER).commitPage(commit),
+    openQueue,
     failSlice(sliceId, reason) {
       hashes.forget(sliceId);
       return answer(() => failSlice(sql, run, sliceId, reason));

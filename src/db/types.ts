@@ -52,6 +52,8 @@ export type CommitResult =
     }
   /** PostgreSQL would not take these rows (the slice's fault, not the database's state). Nothing was written. */
   | { readonly kind: 'rejected'; readonly reason: string }
+  /** Its call was aborted before its turn came. Nothing was written. */
+  | { readonly kind: 'dropped' }
   | DatabaseFailure;
 
 /** A slice that was opened for fetching, and where to go on in it. */

@@ -71,7 +71,7 @@ export class Exchange {
     return answer;
   }
 
-  /** The next bytes of the body; null at its end. */
+  /** The next bytes of the body, valid until the ones after them are asked for; null at its end. */
   async read(): Promise<Uint8Array | null> {
     const body = this.#body;
     if (body === undefined) throw new Error('read before head');
@@ -115,7 +115,8 @@ export class Exchange {
   /** The rest of the body. */
   async readAll(): Promise<Buffer> {
     const chunks: Uint8Array[] = [];
-    for (let chunk = await this.read(); chunk !== null; chunk = await this.read()) chunks.push(chunk);
+    for (let chunk = await this.read(); chunk !== null; chunk = await this.read())
+      chunks.push(Buffer.from(chunk));
     return Buffer.concat(chunks);
   }
 
@@ -126,7 +127,7 @@ export class Exchange {
       for (let size = 0; size < maxBytes; size += chunks.at(-1)?.length ?? 0) {
         const chunk = await this.read();
         if (chunk === null) break;
-        chunks.push(chunk);
+        chunks.push(Buffer.from(chunk));
       }
     } catch (error) {
       if (!(error instanceof TransportError) || error.kind === 'aborted') throw error;

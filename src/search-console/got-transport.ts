@@ -1,10 +1,9 @@
 import http from 'node:http';
 import https from 'node:https';
 import type { Socket } from 'node:net';
-import { pipeline, type Readable } from 'node:stream';
-import { createGunzip } from 'node:zlib';
 import got, { type Request } from 'got';
 import { type Clock, systemClock } from '../domain/clock.ts';
+import { gunzip } from './gunzip.ts';
 import { oneLine } from './one-line.ts';
 import {
   type HttpAnswer,
@@ -34,8 +33,6 @@ export interface GotTransport extends Transport {
 const DEFAULT_CONNECT_TIMEOUT_MS = 10_000;
 const DEFAULT_FIRST_BYTE_TIMEOUT_MS = 120_000;
 const DEFAULT_MAX_SOCKETS = 16;
-/** zlib's own 16 KiB means eight times as many events a megabyte. */
-const GUNZIP_CHUNK_BYTES = 128 * 1024;
 
 /**
  * The transport over real sockets. got's retries, redirects and thrown statuses are off: all of that is the caller's.
@@ -60,7 +57,7 @@ export function createGotTransport(options: GotTransportOptions = {}): GotTransp
         retry: { limit: 0 },
         throwHttpErrors: false,
         followRedirect: false,
-        // Undone here, with larger chunks and no stream between that reads ahead.
+        // Undone here, in larger pieces, and with no stream between that reads ahead.
         decompress: false,
       });
       return new GotExchange(stream, request, sendOptions, deadlines).answer();
@@ -170,10 +167,10 @@ class GotExchange {
   }
 
   /** Pulled chunk by chunk; leaving early, or failing, destroys the socket. */
-  async *#body(stream: Readable): AsyncGenerator<Uint8Array, void, void> {
+  async *#body(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
     let isWhole = false;
     try {
-      for await (const chunk of stream) yield chunk as Uint8Array;
+      yield* stream;
       isWhole = true;
     } catch (error) {
       throw this.#failure ?? this.#translate(error);
@@ -201,12 +198,6 @@ class GotExchange {
     if (code === '' && this.#phase === 'body') return 'malformed';
     return this.#phase === 'connect' ? 'connect' : 'reset';
   }
-}
-
-function gunzip(stream: Readable): Readable {
-  const plain = createGunzip({ chunkSize: GUNZIP_CHUNK_BYTES });
-  // Errors reach the reader through `plain`.
-  return pipeline(stream, plain, () => undefined);
 }
 
 function flatHeaders(from: http.IncomingHttpHeaders): Record<string, string> {

@@ -16,7 +16,7 @@ export interface HttpAnswer {
   readonly headers: Readonly<Record<string, string>>;
   /**
    * Decoded bytes (gzip is undone). Pulled: nothing is read from the socket while nobody asks, beyond the buffers of
-   * the streams between. Ends early by throwing a {@link TransportError} of phase `body`; its `return` drops the socket.
+   * the streams between. A piece is valid until the next one is asked for. Ends early by throwing a {@link TransportError} of phase `body`; its `return` drops the socket.
    */
   readonly body: AsyncIterable<Uint8Array>;
 }

@@ -52,7 +52,9 @@ async function call(steps: readonly CallStep[], ports: Partial<FetchBatchPorts> 
       succeeded: () => undefined,
     },
     store: {
-      commitPage: async () => ({ kind: 'committed', rows: 1, next: { kind: 'sealed' } }),
+      openQueue: () => ({
+        commitPage: async () => ({ kind: 'committed', rows: 1, next: { kind: 'sealed' } }),
+      }),
       commitCalendar: async () => ok,
       failSlice: async () => ok,
       recordLease: async () => ok,
@@ -140,7 +142,7 @@ describe('a call', () => {
   it('stops reading when the database is away, and loses no token', async () => {
     const events = await call([{ kind: 'sent' }, head(0), answer(0), head(1), answer(1), END], {
       store: {
-        commitPage: async () => ({ kind: 'databaseAway', reason: 'gone' }),
+        openQueue: () => ({ commitPage: async () => ({ kind: 'databaseAway', reason: 'gone' }) }),
         commitCalendar: async () => ok,
         failSlice: async () => ok,
         recordLease: async () => ok,
@@ -153,12 +155,14 @@ describe('a call', () => {
   });
 
   it.each<[string, Partial<FetchBatchPorts['store']>]>([
-    ['while committing', { commitPage: () => Promise.reject(new Error('a bug')) }],
+    ['while committing', { openQueue: () => ({ commitPage: () => Promise.reject(new Error('a bug')) }) }],
     ['before anything is sent', { recordLease: () => Promise.reject(new Error('a bug')) }],
   ])('with a bug %s ends the run with its reason, and leaves no token out', async (_, broken) => {
     const events = await call([{ kind: 'sent' }, head(0), answer(0), head(1), answer(1), END], {
       store: {
-        commitPage: async () => ({ kind: 'committed', rows: 1, next: { kind: 'sealed' } }),
+        openQueue: () => ({
+          commitPage: async () => ({ kind: 'committed', rows: 1, next: { kind: 'sealed' } }),
+        }),
         commitCalendar: async () => ok,
         failSlice: async () => ok,
         recordLease: async () => ok,

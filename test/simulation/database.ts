@@ -47,6 +47,7 @@ export class Database {
     const ask = <T>(work: () => T): Promise<Answer<T>> => this.ask(process, work);
     return {
       commitPage: (page) => this.#commitPage(process, run, page, memory),
+      openQueue: (signal) => this.#openQueue(process, run, memory, signal),
       failSlice: (sliceId, reason) => {
         memory.forget(sliceId);
         return ask(() => tables.failSlice(run, sliceId, reason));
@@ -70,13 +71,43 @@ export class Database {
     return answer.kind === 'lost' ? away('the connection was lost') : answer;
   }
 
-  async #commitPage(
+  /** One page after the other, each in a transaction of its own; after a failure none. */
+  #openQueue(
+    process: Process,
+    run: RunIdentity,
+    memory: CommitMemory,
+    signal: AbortSignal,
+  ): Pick<Store, 'commitPage'> {
+    let before: Promise<CommitResult | undefined> = Promise.resolve(undefined);
+    const commitNext = async (page: PlainPage, last: typeof before): Promise<CommitResult> => {
+      const earlier = await last;
+      if (earlier?.kind === 'databaseAway' || earlier?.kind === 'fatal') return earlier;
+      return signal.aborted ? { kind: 'dropped' } : await this.#writePage(process, run, page, memory);
+    };
+    return {
+      commitPage: (commit) => {
+        const result = commitNext(memory.read(commit), before);
+        before = result;
+        return result;
+      },
+    };
+  }
+
+  #commitPage(
     process: Process,
     run: RunIdentity,
     commit: PageCommit,
     memory: CommitMemory,
   ): Promise<CommitResult> {
-    const page = memory.read(commit);
+    return this.#writePage(process, run, memory.read(commit), memory);
+  }
+
+  async #writePage(
+    process: Process,
+    run: RunIdentity,
+    page: PlainPage,
+    memory: CommitMemory,
+  ): Promise<CommitResult> {
     const finished = (result: CommitResult): CommitResult => {
       if (result.kind === 'committed') memory.remember(page, result.next);
       if (result.kind === 'alreadyCommitted') memory.forget(page.slice.id);

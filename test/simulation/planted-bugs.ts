@@ -108,7 +108,10 @@ export const BUGS: Readonly<Record<string, Planted>> = {
     ...SOUND,
     store: (store) => ({
       ...store,
-      commitPage: (page) => store.commitPage({ ...page, rowLimit: page.rowLimit + 1 }),
+      openQueue: (signal) => {
+        const queue = store.openQueue(signal);
+        return { commitPage: (page) => queue.commitPage({ ...page, rowLimit: page.rowLimit + 1 }) };
+      },
     }),
   },
 
