@@ -95,16 +95,16 @@ interface SyncRun {
 async function measureSync(context: BenchContext, job: Job, emulator: BenchEmulator): Promise<SyncRun> {
   const { server } = context;
   const database = await server.database();
+  const cpuBefore = await server.cpuMs();
   await emulator.load();
-  const cpuBefore = server.cpuMs();
   const { siteUrl, from, to, datasets, searchTypes } = job;
   const sync = await runSync(context, {
     ...{ siteUrl, from, to, datasets, searchTypes, database },
     apiRoot: emulator.url,
     maxConcurrency: CONCURRENCY,
   });
-  const cpuAfter = server.cpuMs();
   const load = await emulator.load();
+  const cpuAfter = await server.cpuMs();
   return {
     sync,
     database,

@@ -72,12 +72,12 @@ export async function measureCopy(
   const load = how.psql ? copyByPsql : copyByDriver;
   return await withDatabase(server, async (url) => {
     await migrate(url);
-    const cpuBefore = server.cpuMs();
+    const cpuBefore = await server.cpuMs();
     const startedMs = performance.now();
     if (how.connections === 1) await load(url, files);
     else await Promise.all(files.map((file) => load(url, [file])));
     const wallMs = performance.now() - startedMs;
-    const cpuAfter = server.cpuMs();
+    const cpuAfter = await server.cpuMs();
     return { wallMs, serverCpuMs: cpuBefore === null || cpuAfter === null ? null : cpuAfter - cpuBefore };
   });
 }

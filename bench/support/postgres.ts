@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import postgres from 'postgres';
 import { startEmbedded } from '../../src/db/embedded.ts';
 
@@ -13,8 +14,11 @@ export interface BenchServer extends AsyncDisposable {
   /** A new, empty database; everything before it is on the disk. */
   database(): Promise<string>;
   drop(url: string): Promise<void>;
-  /** CPU time of all its processes since it started, user and system; null where the system does not say. */
-  cpuMs(): number | null;
+  /**
+   * CPU time of all its processes since it started, user and system; null where the system does not say. Waits until the
+   * clients' processes are gone: one that ends while it is looked for is counted nowhere.
+   */
+  cpuMs(): Promise<number | null>;
 }
 
 /** A server that runs already, on this machine; its user may make databases. */
@@ -64,7 +68,18 @@ async function administer(serverUrl: string) {
       if (!/^bench_\d+_\d+$/.test(name)) throw new Error(`${name} is no database of the bench`);
       await admin.unsafe(`drop database ${name} with (force)`);
     },
-    cpuMs: (): number | null => (postmaster === undefined ? null : serverCpuMs(postmaster)),
+    async cpuMs(): Promise<number | null> {
+      if (postmaster === undefined) return null;
+      for (let turn = 0; turn < 100; turn += 1) {
+        const [others] = await admin<{ count: number }[]>`
+          select count(*)::int as count from pg_stat_activity
+          where backend_type = 'client backend' and pid <> pg_backend_pid()`;
+        if (others?.count === 0) break;
+        await pause(20);
+      }
+      await pause(100);
+      return serverCpuMs(postmaster);
+    },
     endAdmin: () => admin.end({ timeout: 1 }),
   };
 }

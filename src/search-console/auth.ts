@@ -6,7 +6,6 @@ import {
   type Identity,
   readCredentialsFile,
 } from './credentials-file.ts';
-import { tokensFromFile, tokensFromMachine } from './google-tokens.ts';
 import { oneLine } from './one-line.ts';
 import { secureUrl } from './root.ts';
 import type { TokenResult, TokenSource } from './token-source.ts';
@@ -82,12 +81,17 @@ async function openSource(options: AuthOptions, tokenUrl: string | undefined): P
   } catch (error) {
     // gcloud was never signed in here: the machine may have credentials of its own.
     if (!(error instanceof LongtailError) || error.code !== 'NO_CREDENTIALS') throw error;
+    const { tokensFromMachine } = await googleTokens();
     return { ...(await tokensFromMachine(tokenUrl)), isFixed: false };
   }
 }
 
+/** Loaded where it is needed: Google's library is large, and who gives a token needs none of it. */
+const googleTokens = () => import('./google-tokens.ts');
+
 async function fromFile(path: string, tokenUrl: string | undefined): Promise<OpenedSource> {
   const file = await readCredentialsFile(path);
+  const { tokensFromFile } = await googleTokens();
   return { source: tokensFromFile(file, tokenUrl), identity: file.identity, isFixed: false };
 }
 
