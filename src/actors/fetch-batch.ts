@@ -48,7 +48,7 @@ export interface CallObservation {
 
 type Report = (event: CallEvent) => void;
 
-/** Of answers, as JSON, that wait for the database while another is read; the newest one's size comes on top. */
+/** Of answers, as JSON, that are on their way into the database while another is read. */
 const MAX_WAITING_BYTES = 2 * 1024 * 1024;
 const MAX_WAITING_PAGES = 100;
 
@@ -202,9 +202,11 @@ class BatchCall {
     switch (outcome.kind) {
       case 'ok':
         this.#ports.auth.succeeded(token);
-        this.#begin(this.#commitPage(pending, outcome.answer), outcome.answer.bytes);
-        // Beside the newest, which is megabytes where pages are large: one is committed while one is read.
+        // A large page waits where it was read, unencoded: one is committed while one is read.
         await this.#committed(MAX_WAITING_BYTES);
+        if (this.#stop === undefined) {
+          this.#begin(this.#commitPage(pending, outcome.answer), outcome.answer.bytes);
+        }
         return;
       case 'quota':
         this.#tell(pending, { kind: 'refused', quota: outcome.quota, retryAfterMs: outcome.retryAfterMs });
@@ -229,14 +231,13 @@ class BatchCall {
     done.catch(() => undefined);
   }
 
-  /** Waits until no more than so many bytes are on their way beside the newest page; with 0, until none are. */
+  /** Waits until no more than so many bytes are on their way; with 0, until none are. */
   async #committed(mostBytes: number): Promise<void> {
     for (;;) {
-      const older = mostBytes === 0 ? this.#commits : this.#commits.slice(0, -1);
-      const [oldest] = older;
+      const [oldest] = this.#commits;
       if (oldest === undefined) return;
-      const waiting = older.reduce((sum, { bytes }) => sum + bytes, 0);
-      if (mostBytes > 0 && waiting <= mostBytes && older.length < MAX_WAITING_PAGES) return;
+      const bytes = this.#commits.reduce((sum, commit) => sum + commit.bytes, 0);
+      if (bytes <= mostBytes && this.#commits.length < MAX_WAITING_PAGES) return;
       await oldest.done;
       this.#commits.shift();
     }

@@ -87,7 +87,7 @@ export function makeRows(count: number, salt = ''): PlainRow[] {
 
 /** Commits a page of a small row limit, so that a slice of several pages takes few rows. */
 export function commit(
-  store: Store,
+  store: Pick<Store, 'commitPage'>,
   slice: Slice,
   rows: readonly PlainRow[],
   options: {
