@@ -1,6 +1,6 @@
 /**
- * One call: lease → token → HTTP stream → pages → COPY and ledger, a transaction a page. The data plane: rows live and
- * die in here; what leaves are ids and counts.
+ * One call: lease → token → HTTP stream → pages → COPY and ledger, in one transaction. The data plane: rows live and die
+ * in here; what leaves are ids and counts.
  *
  * While pages are being committed the next ones are read and parsed, up to a bound in bytes; then the socket waits.
  */

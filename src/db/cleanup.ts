@@ -1,5 +1,6 @@
 import type { Sql } from 'postgres';
 import { pruneLeases } from './leases.ts';
+import { transaction } from './transaction.ts';
 
 /** Slices whose rows go in one round: ids only, so that the list stays small. */
 const SLICES_A_ROUND = 500;
@@ -49,7 +50,16 @@ async function deleteRows(sql: Sql, sliceId: string): Promise<void> {
     delete from longtail.fact f using ended where f.slice_id = ended.id`;
 }
 
-/** Tells PostgreSQL what a run has written, so that the first questions are answered with a good plan. */
+/** A third of PostgreSQL's own: 9,000 rows are looked at instead of 30,000, each of them in a block of its own. */
+const STATISTICS_TARGET = 30;
+
+/**
+ * Tells PostgreSQL what a run has written, so that the first questions are answered with a good plan. Autovacuum looks
+ * more closely later.
+ */
 export async function analyze(sql: Sql): Promise<void> {
-  for (const table of ['property', 'slice', 'fact']) await sql.unsafe(`analyze longtail.${table}`);
+  await transaction(sql, async (tx) => {
+    await tx.unsafe(`set local default_statistics_target = ${STATISTICS_TARGET}`);
+    for (const table of ['property', 'slice', 'fact']) await tx.unsafe(`analyze longtail.${table}`);
+  });
 }
