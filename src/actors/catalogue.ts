@@ -2,16 +2,14 @@
  * What the ids in the machines' messages stand for. It holds begun slices and the look-ahead, no more: an entry goes when
  * its slice ends.
  */
-import type { Calendar } from '../db/types.ts';
+import type { Calendar, DayKnowledge } from '../db/types.ts';
 import type { Day, SearchType, Slice } from '../domain/slice.ts';
 
 export interface SliceEntry {
   readonly kind: 'slice';
   readonly slice: Slice;
-  /** Google changes this day no more. */
-  readonly final: boolean;
-  /** An empty answer completes the day. */
-  readonly mayBeEmpty: boolean;
+  /** What is known of its day. */
+  readonly day: DayKnowledge;
   /** Rows committed so far, by this run. */
   rows: number;
 }

@@ -236,14 +236,13 @@ class BatchCall {
       this.#tell(pending, { kind: 'committed', rows: 0, next: { kind: 'sealed' } }, clock.now() - startedAt);
       return;
     }
-    const { slice, final, mayBeEmpty } = entry;
+    const { slice, day } = entry;
     const result = await store.commitPage({
       slice,
       startRow: page.startRow,
       rowLimit: rowsPerPage,
       rows: answer.rows,
-      final,
-      mayBeEmpty,
+      day,
     });
     switch (result.kind) {
       case 'committed':

@@ -214,8 +214,10 @@ class PlanLoader {
       catalogue.add(slice.id, {
         kind: 'slice',
         slice,
-        final: isFinal(slice.date, calendar, today),
-        mayBeEmpty: mayBeEmpty(slice.date, calendar),
+        day: {
+          final: isFinal(slice.date, calendar, today),
+          mayBeEmpty: mayBeEmpty(slice.date, calendar),
+        },
         rows: 0,
       });
     }

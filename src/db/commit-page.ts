@@ -161,13 +161,13 @@ async function seal(
     rows: entry.rows,
     duplicateRows,
     isSecondLook: entry.isSecondLook,
-    mayBeEmpty: page.mayBeEmpty,
+    mayBeEmpty: page.day.mayBeEmpty,
     force: entry.force,
     previous: previousId === null ? null : { rows: previousRows, duplicateRows: previousDuplicates },
   });
   if (verdict.kind === 'complete') {
     const { capped, lookAgain } = verdict;
-    await completeSlice(tx, page.slice.id, { previousId, capped, duplicateRows, final: page.final });
+    await completeSlice(tx, page.slice.id, { previousId, capped, duplicateRows, final: page.day.final });
     return lookAgain
       ? { kind: 'again', sliceId: await openSecondLook(tx, page.slice.id) }
       : { kind: 'sealed' };
