@@ -32,7 +32,7 @@ export type MachineFigures = Pick<
 
 export interface ProgressTracker {
   readonly counters: Counters;
-  /** The plan is known, or known better: slices that need no call count as done at once. */
+  /** Told once: the plan is known. Slices that need no call count as done at once, and so do those done before. */
   planned(plan: ProgressPlan): void;
   /** A slice of this day is complete, failed, or proved not published. */
   sliceDone(day: Day): void;
@@ -49,34 +49,40 @@ export function createProgress(clock: Clock): ProgressTracker {
     rows: 0,
     pagesInFlight: 0,
   };
-  let plan: ProgressPlan = { slicesPlanned: 0, slicesDone: 0, openSlicesByDay: new Map(), daysPlanned: 0 };
+  let plan: ProgressPlan | undefined;
   let openByDay = new Map<Day, number>();
   let doneByRun = 0;
-  let firstDoneAt: number | null = null;
+  /** Days of slices that were done before the plan was known. */
+  const doneEarly: Day[] = [];
+
+  const closeOne = (day: Day): void => {
+    const left = (openByDay.get(day) ?? 1) - 1;
+    if (left <= 0) openByDay.delete(day);
+    else openByDay.set(day, left);
+  };
 
   return {
     counters,
     planned(next) {
       plan = next;
       openByDay = new Map(next.openSlicesByDay);
-      doneByRun = 0;
+      for (const day of doneEarly.splice(0)) closeOne(day);
     },
     sliceDone(day) {
       doneByRun += 1;
-      firstDoneAt ??= clock.now();
-      const left = (openByDay.get(day) ?? 1) - 1;
-      if (left <= 0) openByDay.delete(day);
-      else openByDay.set(day, left);
+      if (plan === undefined) doneEarly.push(day);
+      else closeOne(day);
     },
     snapshot(now) {
       const elapsedMs = Math.max(0, clock.now() - startedAt);
-      const left = Math.max(0, plan.slicesPlanned - plan.slicesDone - doneByRun);
+      const { slicesPlanned = 0, slicesDone = 0, daysPlanned = 0 } = plan ?? {};
+      const left = Math.max(0, slicesPlanned - slicesDone - doneByRun);
       return {
         ...now,
-        slicesPlanned: plan.slicesPlanned,
-        slicesDone: plan.slicesPlanned - left,
-        daysPlanned: plan.daysPlanned,
-        daysDone: Math.max(0, plan.daysPlanned - openByDay.size),
+        slicesPlanned,
+        slicesDone: slicesPlanned - left,
+        daysPlanned,
+        daysDone: Math.max(0, daysPlanned - openByDay.size),
         rows: counters.rows,
         rowsPerSecond: elapsedMs === 0 ? 0 : Math.round((counters.rows * 1_000) / elapsedMs),
         apiCalls: counters.apiCalls,
@@ -86,7 +92,7 @@ export function createProgress(clock: Clock): ProgressTracker {
         pagesInFlight: counters.pagesInFlight,
         elapsedMs,
         remainingMs:
-          firstDoneAt === null || doneByRun === 0 ? null : Math.round((elapsedMs / doneByRun) * left),
+          plan === undefined || doneByRun === 0 ? null : Math.round((elapsedMs / doneByRun) * left),
       };
     },
   };

@@ -118,6 +118,7 @@ export function startExecution(
         siteUrl: config.siteUrl,
         range: config,
         today: config.today,
+        pool: { maxConcurrency: config.maxConcurrency, batchSize: config.batchSize },
         onPlanned: (plan) => figures.planned(planFigures(config, plan)),
         scope: scope.signal,
         background,

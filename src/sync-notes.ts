@@ -1,6 +1,6 @@
 /** Turns what the machines emit, and what calls report, into figures, events and telemetry. Decides nothing. */
 
-import type { Catalogue } from './actors/catalogue.ts';
+import type { Catalogue, SliceEntry } from './actors/catalogue.ts';
 import type { CallObserver } from './actors/fetch-batch.ts';
 import type { Listeners } from './listeners.ts';
 import type { ConcurrencyDecision } from './machines/concurrency-context.ts';
@@ -85,9 +85,23 @@ function noteSliceEnd(sliceId: string, next: AfterPage, catalogue: Catalogue, wa
   catalogue.remove(sliceId);
   // It goes on under another id.
   if (next.kind === 'again') return;
-  const { searchType, dataset, date } = entry.slice;
+  if (next.kind !== 'notPublished' || entry.isPlannedAgain === undefined) {
+    tellSliceEnd(entry, next, watchers);
+    return;
+  }
+  // Begun on trust: whether this was its end is known when the calendar is in, or never, if the run ends before.
+  void entry.isPlannedAgain.then((isPlannedAgain) => {
+    if (!isPlannedAgain) tellSliceEnd(entry, next, watchers);
+  });
+}
+
+function tellSliceEnd(
+  { slice: { searchType, dataset, date }, rows }: SliceEntry,
+  next: AfterPage,
+  watchers: Watchers,
+): void {
   watchers.figures.sliceDone(date);
-  const slice = { searchType, dataset, date, rows: entry.rows };
+  const slice = { searchType, dataset, date, rows };
   watchers.listeners.emit(
     'slice',
     next.kind === 'failed'

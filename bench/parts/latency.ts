@@ -186,7 +186,7 @@ function explain({ batches, plain }: LatencyFigures): string[] {
   const plainest = plain.toSorted((a, b) => a.wallMs - b.wallMs)[0] ?? fastest(plain);
   const winner = quickest.wallMs <= plainest.wallMs ? quickest : plainest;
   return [
-    'The ideal is the critical path over the latencies that the emulator served in that very run: calendars first, then each call as soon as a worker is free.',
+    'The ideal is the critical path over the latencies that the emulator served in that very run: calendars first, beside them the calls that did not wait for one, then each call as soon as a worker is free.',
     'Latencies follow from the calls’ numbers, so the first call of every run waits as long as that of every other.',
     `Here a batch waits once for all its parts, and 10 ms a part. With that model ${transport(winner.batchSize)} at concurrency ${winner.concurrency} are fastest. Were the parts of a batch served one after another at the latency of a plain request, a batch of 50 would take as long as 50 of them, and plain requests at a high concurrency would win: \`--batch-size 1 --max-concurrency 32\`.`,
   ];

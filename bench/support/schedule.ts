@@ -11,6 +11,8 @@ export interface ServedCall {
   readonly latencyMs: number;
   /** The calendar comes first: without it nobody knows what to ask for. */
   readonly isCalendar: boolean;
+  /** It came before the calendar had been answered: it was not waited for. */
+  readonly isOnTrust: boolean;
 }
 
 /** The calls behind the emulator's records, in the order in which they came. */
@@ -18,8 +20,8 @@ export function servedCalls(
   records: readonly RequestRecord[],
   { latencyMs = 0, latencyJitter = 0, perPartMs = 0 }: EmulatorOptions,
 ): ServedCall[] {
-  const calls = new Map<number, ServedCall>();
-  for (const { httpCall, batchSize, batchId, body } of records) {
+  const calls = new Map<number, ServedCall & { readonly arrivedAtMs: number }>();
+  for (const { httpCall, batchSize, batchId, body, arrivedAtMs } of records) {
     if (calls.has(httpCall)) continue;
     // As the emulator draws it: from the call's number alone.
     const swing = 1 + latencyJitter * (2 * fraction(mix(httpCall, 99)) - 1);
@@ -29,9 +31,17 @@ export function servedCalls(
       parts: batchSize,
       latencyMs: latencyMs * swing + inParts,
       isCalendar: isCalendar(body),
+      isOnTrust: false,
+      arrivedAtMs,
     });
   }
-  return [...calls.values()].sort((a, b) => a.number - b.number);
+  const inOrder = [...calls.values()].sort((a, b) => a.number - b.number);
+  const answered = inOrder.filter((call) => call.isCalendar).map((call) => call.arrivedAtMs + call.latencyMs);
+  const knownAtMs = Math.max(...answered);
+  return inOrder.map(({ arrivedAtMs, ...call }) => ({
+    ...call,
+    isOnTrust: !call.isCalendar && arrivedAtMs < knownAtMs,
+  }));
 }
 
 function isCalendar(body: unknown): boolean {
@@ -44,33 +54,40 @@ export type Workers = readonly { readonly atMs: number; readonly workers: number
 
 export const steadily = (workers: number): Workers => [{ atMs: 0, workers }];
 
-/** The critical path: the calendar's calls, then all others, each as soon as a worker is free, in their order. */
+/**
+ * The critical path: the calendar's calls and those that did not wait for it, then all others, each as soon as a worker
+ * is free, in their order.
+ */
 export function idealMs(calls: readonly ServedCall[], workers: Workers): number {
-  const calendars = calls.filter((call) => call.isCalendar).map((call) => call.latencyMs);
-  const others = calls.filter((call) => !call.isCalendar).map((call) => call.latencyMs);
-  return makespanMs(others, workers, makespanMs(calendars, workers, 0));
-}
-
-/** One call after another. */
-export const sequentialMs = (calls: readonly ServedCall[]): number =>
-  sum(calls.map(({ latencyMs }) => latencyMs));
-
-function makespanMs(latencies: readonly number[], workers: Workers, startMs: number): number {
+  const goesAlong = (call: ServedCall): boolean => !call.isCalendar && call.isOnTrust;
+  const waits = (call: ServedCall): boolean => !call.isCalendar && !call.isOnTrust;
   let ends: number[] = [];
-  let atMs = startMs;
-  let lastEndMs = startMs;
-  for (const latencyMs of latencies) {
+  let atMs = 0;
+  let knownAtMs = 0;
+  let lastEndMs = 0;
+  for (const call of [
+    ...calls.filter((one) => one.isCalendar),
+    ...calls.filter(goesAlong),
+    ...calls.filter(waits),
+  ]) {
+    if (waits(call)) atMs = Math.max(atMs, knownAtMs);
     for (;;) {
       ends = ends.filter((end) => end > atMs);
       if (ends.length < workersAt(workers, atMs)) break;
       const raise = workers.find((step) => step.atMs > atMs)?.atMs ?? Number.POSITIVE_INFINITY;
       atMs = Math.min(...ends, raise);
     }
-    ends.push(atMs + latencyMs);
-    lastEndMs = Math.max(lastEndMs, atMs + latencyMs);
+    const endMs = atMs + call.latencyMs;
+    ends.push(endMs);
+    lastEndMs = Math.max(lastEndMs, endMs);
+    if (call.isCalendar) knownAtMs = lastEndMs;
   }
   return lastEndMs;
 }
+
+/** One call after another. */
+export const sequentialMs = (calls: readonly ServedCall[]): number =>
+  sum(calls.map(({ latencyMs }) => latencyMs));
 
 function workersAt(workers: Workers, atMs: number): number {
   return workers.findLast((step) => step.atMs <= atMs)?.workers ?? workers[0]?.workers ?? 1;

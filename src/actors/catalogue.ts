@@ -8,10 +8,13 @@ import type { Day, SearchType, Slice } from '../domain/slice.ts';
 export interface SliceEntry {
   readonly kind: 'slice';
   readonly slice: Slice;
-  /** Google changes this day no more. */
-  readonly final: boolean;
-  /** An empty answer completes the day. */
-  readonly mayBeEmpty: boolean;
+  /** What is known of its day. Of a slice begun on trust nothing is at first; it changes when the calendar is in. */
+  readonly day: { final: boolean; mayBeEmpty: boolean };
+  /**
+   * Of a slice begun on trust: whether it ended as not published for want of knowledge, so that its key is planned again
+   * and this end is none. Known once the calendar is in.
+   */
+  readonly isPlannedAgain?: Promise<boolean>;
   /** Rows committed so far, by this run. */
   rows: number;
 }
@@ -27,6 +30,8 @@ export interface CalendarEntry {
   calendar?: Calendar;
   /** Why it cannot be had, once that is sure. */
   problem?: string;
+  /** Told when either of them is there. */
+  readonly onSettled: () => void;
 }
 
 export type CatalogueEntry = SliceEntry | CalendarEntry;

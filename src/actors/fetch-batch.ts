@@ -257,17 +257,17 @@ class BatchCall {
         return;
       }
       entry.calendar = calendar;
+      entry.onSettled();
       this.#tell(pending, { kind: 'committed', rows: 0, next: { kind: 'sealed' } }, clock.now() - startedAt);
       return;
     }
-    const { slice, final, mayBeEmpty } = entry;
+    const { slice, day } = entry;
     const result = await this.#queue.commitPage({
       slice,
       startRow: page.startRow,
       rowLimit: rowsPerPage,
       rows: answer.rows,
-      final,
-      mayBeEmpty,
+      day,
     });
     switch (result.kind) {
       case 'committed':
@@ -300,8 +300,10 @@ class BatchCall {
   /** An attempt is used up; the last one makes the slice a failed one, in the database first. */
   async #failPage(pending: PendingPage, reason: string, final: boolean): Promise<void> {
     if (final) {
-      if (pending.entry.kind === 'calendar') pending.entry.problem = reason;
-      else {
+      if (pending.entry.kind === 'calendar') {
+        pending.entry.problem = reason;
+        pending.entry.onSettled();
+      } else {
         const recorded = await this.#ports.store.failSlice(pending.page.sliceId, reason);
         if (recorded.kind !== 'ok') {
           this.#stop ??= databaseOutcome(recorded);

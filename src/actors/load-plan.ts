@@ -2,7 +2,12 @@
  * The plan's actor: reads what is missing, has the calendars fetched, seals what needs no call, and then supplies slices
  * as the coordinator's look-ahead runs low. The whole plan is a list of keys in here; slices are opened as they go out.
  *
- *   start ──► calendars ──► slices … ──► none
+ *   start ──────────────► calendars ──► planned ──► slices … ──► none
+ *     └──► trust (large plans) ▲
+ *
+ * In a small plan the calendars go out alone, and the coordinator asks for more when it is quiet. In a large one it asks
+ * at once, so that no worker idles for as long as a calendar takes, and is given slices on trust; when it asks again, the
+ * answer waits for the calendars. Nothing that a calendar could need waits for that answer.
  */
 import { fromCallback } from 'xstate';
 import type { Store } from '../db/store.ts';
@@ -13,24 +18,31 @@ import type { MorePlan, Page, PlanOrder, PlanReport } from '../machines/messages
 import {
   type Calendar,
   isFinal,
+  keyOf,
   mayBeEmpty,
   missingKeys,
+  type Plan,
   type PlanKey,
   type PlanRange,
   planByCalendar,
+  type TrustRules,
+  trustedKeys,
 } from '../machines/plan.ts';
-import { type Catalogue, calendarId } from './catalogue.ts';
+import { type CalendarEntry, type Catalogue, calendarId } from './catalogue.ts';
+import { addTrusted, settleTrustedSlices, type TrustedSlice } from './trusted-slices.ts';
 
 /** Open slices of an earlier run are continued when their newest page is at most this old. */
 const CONTINUE_YOUNGER_THAN_MINUTES = 15;
 
 export interface LoadPlanPorts {
-  readonly store: Pick<Store, 'readCoverage' | 'sealEmptySlices' | 'openSlices'>;
+  readonly store: Pick<Store, 'readCoverage' | 'sealEmptySlices' | 'openSlices' | 'settleTrusted'>;
   readonly clock: Clock;
   readonly catalogue: Catalogue;
   readonly siteUrl: string;
   readonly range: PlanRange;
   readonly today: Day;
+  /** The workers that the run starts with. */
+  readonly pool: Omit<TrustRules, 'today'>;
   /** Told once, when the plan is known. Must not throw. */
   readonly onPlanned: (plan: PlanSummary) => void;
   readonly scope: AbortSignal;
@@ -38,7 +50,7 @@ export interface LoadPlanPorts {
 }
 
 export interface PlanSummary {
-  /** Keys to be fetched. */
+  /** Keys to be fetched. Some may be done already: those of a large plan are begun before it is known. */
   readonly toFetch: readonly PlanKey[];
   /** Keys whose day Google has not published. */
   readonly notPublished: readonly PlanKey[];
@@ -95,20 +107,31 @@ export function createLoadPlan(ports: LoadPlanPorts) {
 /** Where the plan is. Each stage is entered once; a stage whose database call failed is tried again as a whole. */
 type Stage =
   | { readonly kind: 'start' }
+  /** The calendars are asked for. These keys go out meanwhile. */
+  | { readonly kind: 'trust'; readonly missing: readonly PlanKey[]; readonly trusted: readonly PlanKey[] }
   | {
       readonly kind: 'calendars';
       readonly missing: readonly PlanKey[];
-      readonly searchTypes: readonly SearchType[];
+      readonly trusted: readonly TrustedSlice[];
     }
   | {
-      readonly kind: 'slices';
-      readonly left: readonly PlanKey[];
-      readonly calendars: ReadonlyMap<SearchType, Calendar>;
-    };
+      readonly kind: 'planned';
+      readonly plan: Plan;
+      /** Trusted keys, done or under way. */
+      readonly begun: readonly PlanKey[];
+      readonly calendars: Calendars;
+    }
+  | { readonly kind: 'slices'; readonly left: readonly PlanKey[]; readonly calendars: Calendars };
+
+type Calendars = ReadonlyMap<SearchType, Calendar>;
 
 class PlanLoader {
   readonly #ports: LoadPlanPorts;
   #stage: Stage = { kind: 'start' };
+  /** One for each search type in which anything is missing. */
+  #entries: readonly CalendarEntry[] = [];
+  /** Wakes whoever waits for the calendars. */
+  #wake: () => void = () => undefined;
 
   constructor(ports: LoadPlanPorts) {
     this.#ports = ports;
@@ -118,8 +141,12 @@ class PlanLoader {
     switch (this.#stage.kind) {
       case 'start':
         return this.#askForCalendars();
+      case 'trust':
+        return this.#beginTrusted(this.#stage.missing, this.#stage.trusted);
       case 'calendars':
-        return this.#readCalendars(this.#stage.missing, this.#stage.searchTypes, count);
+        return this.#readCalendars(this.#stage.missing, this.#stage.trusted, count);
+      case 'planned':
+        return this.#sealEmpty(this.#stage.plan, this.#stage.begun, this.#stage.calendars, count);
       case 'slices':
         return this.#openSlices(this.#stage.left, this.#stage.calendars, count);
     }
@@ -127,7 +154,7 @@ class PlanLoader {
 
   /** One request per search type in which anything is missing; none where nothing is. */
   async #askForCalendars(): Promise<Step> {
-    const { store, range, catalogue, siteUrl, today, onPlanned } = this.#ports;
+    const { store, range, catalogue, siteUrl, today, pool, onPlanned } = this.#ports;
     const held = await store.readCoverage(range);
     if (held.kind !== 'ok') return { kind: 'failed', failure: held };
     const missing = missingKeys(range, held.value);
@@ -135,54 +162,104 @@ class PlanLoader {
       onPlanned({ toFetch: [], notPublished: [] });
       return supply([], 'none');
     }
-    const searchTypes = range.searchTypes.filter((type) =>
-      missing.some(({ searchType }) => searchType === type),
-    );
-    for (const searchType of searchTypes) {
-      // To today, whatever the range: only then is it known which days before the last published one are empty.
-      catalogue.add(calendarId(searchType), {
+    this.#entries = range.searchTypes
+      .filter((type) => missing.some(({ searchType }) => searchType === type))
+      .map((searchType) => ({
         kind: 'calendar',
         searchType,
         siteUrl,
         from: range.from,
+        // To today, whatever the range: only then is it known which days before the last published one are empty.
         to: today,
-      });
-    }
-    this.#stage = { kind: 'calendars', missing, searchTypes };
+        onSettled: () => this.#wake(),
+      }));
+    for (const entry of this.#entries) catalogue.add(calendarId(entry.searchType), entry);
+    const trusted = trustedKeys(missing, { ...pool, today });
+    this.#stage =
+      trusted.length === 0
+        ? { kind: 'calendars', missing, trusted: [] }
+        : { kind: 'trust', missing, trusted };
     return supply(
-      searchTypes.map((searchType) => firstPage(calendarId(searchType))),
-      'whenQuiet',
+      this.#entries.map(({ searchType }) => firstPage(calendarId(searchType))),
+      trusted.length === 0 ? 'whenQuiet' : 'whenLow',
+    );
+  }
+
+  /** So that nobody waits while the calendars are on their way: what will almost surely have data begins without them. */
+  async #beginTrusted(missing: readonly PlanKey[], trusted: readonly PlanKey[]): Promise<Step> {
+    const { store, catalogue } = this.#ports;
+    const opened = await store.openSlices(trusted, {
+      continueYoungerThanMinutes: CONTINUE_YOUNGER_THAN_MINUTES,
+    });
+    if (opened.kind !== 'ok') return { kind: 'failed', failure: opened };
+    this.#stage = { kind: 'calendars', missing, trusted: addTrusted(opened.value, catalogue) };
+    return supply(
+      opened.value.map(({ slice, startRow }) => firstPage(slice.id, startRow)),
+      'whenLow',
     );
   }
 
   async #readCalendars(
     missing: readonly PlanKey[],
-    searchTypes: readonly SearchType[],
+    trusted: readonly TrustedSlice[],
     count: number,
   ): Promise<Step> {
-    const { store, catalogue, today, onPlanned } = this.#ports;
+    const { store, today, scope } = this.#ports;
+    // Where nothing went out on trust, the coordinator asks when the calendars' requests have ended.
+    if (trusted.length > 0) await this.#calendarsAreIn();
+    if (scope.aborted) return supply([], 'none');
     const calendars = new Map<SearchType, Calendar>();
-    for (const searchType of searchTypes) {
-      const entry = catalogue.get(calendarId(searchType));
-      if (entry?.kind !== 'calendar' || entry.calendar === undefined) {
-        const reason = (entry?.kind === 'calendar' && entry.problem) || 'Google gave no calendar';
+    for (const { searchType, calendar, problem = 'Google gave no calendar' } of this.#entries) {
+      if (calendar === undefined) {
         return {
           kind: 'failed',
           failure: {
             kind: 'fatal',
             code: 'UNEXPECTED_ANSWER',
-            reason: `Google’s list of the days of "${searchType}" cannot be used: ${reason}`,
+            reason: `Google’s list of the days of "${searchType}" cannot be used: ${problem}`,
           },
         };
       }
-      const { days, lastPublished, firstIncomplete } = entry.calendar;
+      const { days, lastPublished, firstIncomplete } = calendar;
       calendars.set(searchType, {
         days: new Set(days.map(({ date }) => date)),
         lastPublished,
         firstIncomplete,
       });
     }
-    const plan = planByCalendar(missing, calendars);
+    const settled = await settleTrustedSlices(trusted, calendars, today, store);
+    if (settled.kind !== 'ok') return { kind: 'failed', failure: settled };
+    const begun = new Set(settled.value.map(keyOf));
+    const plan = planByCalendar(
+      missing.filter((key) => !begun.has(keyOf(key))),
+      calendars,
+    );
+    this.#stage = { kind: 'planned', plan, begun: settled.value, calendars };
+    return this.#sealEmpty(plan, settled.value, calendars, count);
+  }
+
+  /** All calendars have come, or one never will; or the run is over. */
+  #calendarsAreIn(): Promise<void> {
+    const { scope } = this.#ports;
+    return new Promise((resolve) => {
+      this.#wake = () => {
+        const isSettled =
+          this.#entries.every(({ calendar }) => calendar !== undefined) ||
+          this.#entries.some(({ calendar, problem }) => calendar === undefined && problem !== undefined);
+        if (isSettled || scope.aborted) resolve();
+      };
+      scope.addEventListener('abort', () => resolve(), { once: true });
+      this.#wake();
+    });
+  }
+
+  async #sealEmpty(
+    plan: Plan,
+    begun: readonly PlanKey[],
+    calendars: Calendars,
+    count: number,
+  ): Promise<Step> {
+    const { store, today, onPlanned } = this.#ports;
     for (const final of [true, false]) {
       const keys = plan.empty.filter(
         ({ searchType, date }) => isFinal(date, calendars.get(searchType), today) === final,
@@ -191,15 +268,11 @@ class PlanLoader {
       const sealed = await store.sealEmptySlices(keys, { final });
       if (sealed.kind !== 'ok') return { kind: 'failed', failure: sealed };
     }
-    onPlanned({ toFetch: plan.fetch, notPublished: plan.notPublished });
+    onPlanned({ toFetch: [...begun, ...plan.fetch], notPublished: plan.notPublished });
     return this.#openSlices(plan.fetch, calendars, count);
   }
 
-  async #openSlices(
-    left: readonly PlanKey[],
-    calendars: ReadonlyMap<SearchType, Calendar>,
-    count: number,
-  ): Promise<Step> {
+  async #openSlices(left: readonly PlanKey[], calendars: Calendars, count: number): Promise<Step> {
     const { store, catalogue, today } = this.#ports;
     // Set before the call: a database that is away must not have the calendars read twice.
     this.#stage = { kind: 'slices', left, calendars };
@@ -214,8 +287,10 @@ class PlanLoader {
       catalogue.add(slice.id, {
         kind: 'slice',
         slice,
-        final: isFinal(slice.date, calendar, today),
-        mayBeEmpty: mayBeEmpty(slice.date, calendar),
+        day: {
+          final: isFinal(slice.date, calendar, today),
+          mayBeEmpty: mayBeEmpty(slice.date, calendar),
+        },
         rows: 0,
       });
     }

@@ -207,7 +207,7 @@ async function seal(
     if (verdict.kind === 'complete') {
       const { previousId } = entry;
       const { capped } = verdict;
-      completions.push({ sliceId: page.slice.id, previousId, capped, duplicateRows, final: page.final });
+      completions.push({ sliceId: page.slice.id, previousId, capped, duplicateRows, final: page.day.final });
       if (verdict.lookAgain) lookAgain.push(page.slice.id);
       next.push({ kind: 'sealed' });
     } else {
@@ -229,7 +229,7 @@ function judgeSlice(page: ReadPage, entry: LedgerEntry, duplicateRows: number): 
     rows: entry.rows,
     duplicateRows,
     isSecondLook: entry.isSecondLook,
-    mayBeEmpty: page.mayBeEmpty,
+    mayBeEmpty: page.day.mayBeEmpty,
     force: entry.force,
     previous: previousId === null ? null : { rows: previousRows, duplicateRows: previousDuplicates },
   });

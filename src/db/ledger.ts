@@ -27,7 +27,8 @@ export interface LedgerEntry {
 
 /**
  * Locks the run's row, so that nobody takes over before this transaction is over, and the slices'. Other pages of the
- * run share the first and wait for the second.
+ * run share the first and wait for the second. Newest first, as everybody does: the version before a slice is locked
+ * after it.
  */
 export function lockSlices(
   tx: TransactionSql,
@@ -42,7 +43,7 @@ export function lockSlices(
     )
     select s.id from longtail.slice s
     where s.id = any(string_to_array(${sliceIds.join(',')}::text, ',')::bigint[]) and exists (select from ours)
-    order by s.id
+    order by s.id desc
     for no key update`.execute();
 }
 

@@ -7,6 +7,7 @@ import { CopyMemory } from './copy-memory.ts';
 import { readCoverage } from './coverage.ts';
 import { KeyHashes } from './key-hashes.ts';
 import { readOpenLeases, recordLease, settleLease } from './leases.ts';
+import { settleTrusted } from './settle-trusted.ts';
 import { failSlice, openSlices, sealEmptySlices } from './slices.ts';
 import type {
   Answer,
@@ -20,6 +21,7 @@ import type {
   OpenedSlice,
   PageCommit,
   RunIdentity,
+  SettledKey,
   SliceKey,
 } from './types.ts';
 
@@ -55,6 +57,14 @@ export interface Store {
    * rows, stays as it is (nothing is replaced by less). The value is how many keys were sealed.
    */
   sealEmptySlices(keys: readonly SliceKey[], options: { readonly final: boolean }): Promise<Answer<number>>;
+
+  /**
+   * For slices of this run that were begun before anything was known of their days, once it is: those that are complete
+   * by now become final where the day is. Commits under way are waited for, so change what {@link PageCommit.day} refers
+   * to first: afterwards each slice is settled by this call, or will be sealed by what is known. The value is the keys
+   * whose slice has ended as not published.
+   */
+  settleTrusted(keys: readonly SettledKey[]): Promise<Answer<readonly SliceKey[]>>;
 
   /** What the table has of these keys. Keys without an entry are missing. */
   readCoverage(range: CoverageRange): Promise<Answer<readonly Coverage[]>>;
@@ -100,6 +110,7 @@ export function createStore(
     },
     openSlices: (keys, options) => answer(() => openSlices(sql, run, keys, options)),
     sealEmptySlices: (keys, options) => answer(() => sealEmptySlices(sql, run, keys, options)),
+    settleTrusted: (keys) => answer(() => settleTrusted(sql, run, keys)),
     readCoverage: (range) => answer(() => readCoverage(sql, run, range)),
     commitCalendar: (searchType, calendar) => answer(() => commitCalendar(sql, run, searchType, calendar)),
     recordLease: (grant) => answer(() => recordLease(sql, run, grant)),

@@ -32,10 +32,21 @@ export interface PageCommit {
   readonly rowLimit: number;
   /** Read before the call returns its promise: the block may be overwritten afterwards. */
   readonly rows: RowBlock;
+  /** Read at the moment of the seal, no sooner: while the page is on its way more may come to be known. */
+  readonly day: DayKnowledge;
+}
+
+/** What is known of a slice's day. While nothing is, both are false. */
+export interface DayKnowledge {
   /** Whether the day is past the last one that Google still changes. */
   readonly final: boolean;
   /** False for a day at or after the last published one: an empty answer does not complete it. */
   readonly mayBeEmpty: boolean;
+}
+
+/** What came to be known of a key after its slice was begun. */
+export interface SettledKey extends SliceKey {
+  readonly final: boolean;
 }
 
 export type CommitResult =

@@ -32,6 +32,13 @@ export interface Calendar {
   readonly firstIncomplete: Day | null;
 }
 
+/** What decides how much is begun on trust: the pool as the run starts, and the day. */
+export interface TrustRules {
+  readonly maxConcurrency: number;
+  readonly batchSize: number;
+  readonly today: Day;
+}
+
 /** `fetch` in the order to fetch in. `empty` days are complete without a call; `notPublished` ones are left for later. */
 export interface Plan {
   readonly fetch: readonly PlanKey[];
@@ -39,7 +46,7 @@ export interface Plan {
   readonly notPublished: readonly PlanKey[];
 }
 
-const keyOf = ({ searchType, dataset, date }: PlanKey): string => `${searchType} ${dataset} ${date}`;
+export const keyOf = ({ searchType, dataset, date }: PlanKey): string => `${searchType} ${dataset} ${date}`;
 
 /** Every key of the range, newest day first. Combinations that Google does not serve are no part of it. */
 export function keysOf({ from, to, searchTypes, datasets }: PlanRange): PlanKey[] {
@@ -81,6 +88,38 @@ export function planByCalendar(
     else empty.push(key);
   }
   return { fetch, empty, notPublished };
+}
+
+/**
+ * Days of this age are begun on trust. Google publishes a day within two or three, and changes it for about as long; where
+ * it is late, then by days and not by a week. So such a day is published, is final, and has data unless nobody came.
+ */
+const TRUSTED_AGE_DAYS = 10;
+/** The one search type of which almost every day has data. Many properties have none of the others, on any day. */
+const TRUSTED_TYPE: SearchType = 'web';
+/** Fewer rounds of full batches than this are over so soon that little is lost by waiting. */
+const LEAST_ROUNDS = 2;
+/** Of the missing keys, no more than one in so many: if trust is misplaced, so much is the most that is asked in vain. */
+const ONE_IN = 4;
+
+/**
+ * The keys that are fetched while the calendars are on their way, as much as one batch for each worker that does not
+ * fetch a calendar: newest first, of days that will almost surely have data. None in a small plan.
+ */
+export function trustedKeys(
+  missing: readonly PlanKey[],
+  { maxConcurrency, batchSize, today }: TrustRules,
+): readonly PlanKey[] {
+  const calendars = new Set(missing.map(({ searchType }) => searchType)).size;
+  if (maxConcurrency < 2 || missing.length < LEAST_ROUNDS * maxConcurrency * batchSize) return [];
+  const most = Math.min(
+    Math.max(1, maxConcurrency - calendars) * batchSize,
+    Math.floor(missing.length / ONE_IN),
+  );
+  const newest = addDays(today, -TRUSTED_AGE_DAYS);
+  return missing
+    .filter(({ searchType, date }) => searchType === TRUSTED_TYPE && date <= newest)
+    .slice(0, most);
 }
 
 /** Whether Google will change this day no more. Without a word of Google's, its documented lag decides. */

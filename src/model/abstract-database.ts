@@ -94,6 +94,18 @@ export function open(database: AbstractDatabase, sliceId: string): AbstractDatab
   return { ...database, [sliceId]: { ...slice, status: 'open', committed } };
 }
 
+/** A new run asks for the calendar, whatever an earlier one was told. */
+export function askForCalendar(database: AbstractDatabase): AbstractDatabase {
+  return { ...database, calendar: { status: 'open', size: 1, committed: 0 } };
+}
+
+/** The calendar is there, or never will be. */
+export function isCalendarSettled(database: AbstractDatabase): boolean {
+  return (
+    isCommitted(database, { sliceId: 'calendar', startRow: 0 }) || database.calendar?.status === 'failed'
+  );
+}
+
 /** Slices that a new run has to fetch, in the plan's order. */
 export function missingSlices(database: AbstractDatabase): readonly string[] {
   return Object.keys(database)

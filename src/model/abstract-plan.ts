@@ -1,10 +1,11 @@
 /** `loadPlan` as the protocol sees it: what it has not handed out yet, and whether it owes an answer. */
-import { type AbstractDatabase, missingSlices } from './abstract-database.ts';
+import { type AbstractDatabase, isCalendarSettled, missingSlices } from './abstract-database.ts';
 
 export interface AbstractPlan {
   /** Requests without an answer. */
   readonly owed: number;
-  readonly stage: 'calendar' | 'slices';
+  /** `trust`: slices go out while the calendar is on its way; `waiting`: the next answer waits for it. */
+  readonly stage: 'calendar' | 'trust' | 'waiting' | 'slices';
   /** Slices not handed out, in the plan's order. */
   readonly left: readonly string[];
 }
@@ -12,4 +13,9 @@ export interface AbstractPlan {
 export function startPlan(database: AbstractDatabase): AbstractPlan {
   const left = missingSlices(database);
   return { owed: 0, stage: 'calendar' in database && left.length > 0 ? 'calendar' : 'slices', left };
+}
+
+/** Whether it could answer now. */
+export function mayAnswer({ owed, stage }: AbstractPlan, database: AbstractDatabase): boolean {
+  return owed > 0 && (stage !== 'waiting' || isCalendarSettled(database));
 }

@@ -1,6 +1,7 @@
 /** What may happen next in a world. */
 import type { AbstractCall, CallEnd } from './abstract-call.ts';
 import { possibleEnds } from './abstract-database.ts';
+import { mayAnswer } from './abstract-plan.ts';
 import type { ModelOptions, RareKind } from './options.ts';
 import type { World, WorldEvent } from './world.ts';
 
@@ -103,8 +104,8 @@ function endsOf(call: AbstractCall): CallEnd[] {
   return unsent ? ['failed', 'failedUnsent', 'databaseAwayUnsent', ...partly] : partly;
 }
 
-function planEvents({ plan }: World): WorldEvent[] {
-  if (plan.owed === 0) return [];
+function planEvents({ plan, database }: World): WorldEvent[] {
+  if (!mayAnswer(plan, database)) return [];
   return [
     { type: 'plan.answers', how: 'supplied' },
     { type: 'plan.answers', how: 'databaseAway' },

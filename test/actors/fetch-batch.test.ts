@@ -34,8 +34,7 @@ async function call(steps: readonly CallStep[], ports: Partial<FetchBatchPorts> 
     catalogue.add(id, {
       kind: 'slice',
       slice: { id, siteUrl: 'sc-domain:x.y', searchType: 'web', dataset: 'page', date: '2026-01-01' },
-      final: true,
-      mayBeEmpty: true,
+      day: { final: true, mayBeEmpty: true },
       rows: 0,
     });
   }

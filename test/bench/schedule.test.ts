@@ -3,11 +3,12 @@ import { mostIn } from '../../bench/parts/quota.ts';
 import { idealMs, type ServedCall, steadily } from '../../bench/support/schedule.ts';
 import { median, percentile } from '../../bench/support/statistics.ts';
 
-const call = (latencyMs: number, isCalendar = false): ServedCall => ({
+const call = (latencyMs: number, isCalendar = false, isOnTrust = false): ServedCall => ({
   number: 1,
   parts: 1,
   latencyMs,
   isCalendar,
+  isOnTrust,
 });
 
 it('the critical path: calendars, then each call as soon as a worker is free', () => {
@@ -16,6 +17,15 @@ it('the critical path: calendars, then each call as soon as a worker is free', (
   // 10 and 20 at once; 30 follows 10, 40 follows 20.
   expect(idealMs(calls, steadily(2))).toBe(65);
   expect(idealMs(calls, steadily(4))).toBe(45);
+});
+
+it('what does not wait for the calendar goes beside it', () => {
+  const calls = [call(5, true), call(10, false, true), call(20), call(30), call(40)];
+  expect(idealMs(calls, steadily(1))).toBe(105);
+  // 20 follows the calendar, 30 follows 10, 40 follows 20.
+  expect(idealMs(calls, steadily(2))).toBe(65);
+  // 10 beside the calendar; 20 and 30 when it is there, 40 follows 10.
+  expect(idealMs(calls, steadily(3))).toBe(50);
 });
 
 it('workers that are added on the way take up calls from then on', () => {

@@ -55,6 +55,20 @@ export const SMALL_SIZES: readonly Size[] = [
     name: 'sync 2×2, one of everything rare',
     options: { workers: 2, slices: [1, 1], rare: EVERYTHING, maxRare: 1, concurrencies: [1, 3] },
   },
+  // One slice goes out while the calendar is on its way, the other when it is there.
+  {
+    name: 'sync 2×2, begun on trust',
+    options: {
+      workers: 2,
+      slices: [1, 1],
+      maxAttempts: 1,
+      rare: once('halt', 'pause', 'workerCrash', 'concurrency', 'databaseAway', 'callFailed'),
+      maxRare: 1,
+      calendar: true,
+      trusted: 1,
+      concurrencies: [1, 3],
+    },
+  },
   {
     name: 'sync 1×2, two of everything rare',
     options: { workers: 1, slices: [2], rare: EVERYTHING, maxRare: 2, calendar: true, concurrencies: [2] },
@@ -105,6 +119,18 @@ export const LARGE_SIZES: readonly Size[] = [
       planChunk: 2,
       rare: EVERYTHING,
       maxRare: 2,
+      concurrencies: [1, 3],
+    },
+  },
+  {
+    name: 'sync 2×2×2, begun on trust, one of everything rare',
+    options: {
+      workers: 2,
+      slices: [2, 1],
+      rare: EVERYTHING,
+      maxRare: 1,
+      calendar: true,
+      trusted: 1,
       concurrencies: [1, 3],
     },
   },

@@ -43,7 +43,13 @@ export function commit(
   page: readonly PlainRow[],
   { startRow = 0, final = true, mayBeEmpty = true } = {},
 ): Promise<CommitResult> {
-  return store.commitPage({ slice, rows: rowBlock(page, 2), startRow, rowLimit: LIMIT, final, mayBeEmpty });
+  return store.commitPage({
+    slice,
+    rows: rowBlock(page, 2),
+    startRow,
+    rowLimit: LIMIT,
+    day: { final, mayBeEmpty },
+  });
 }
 
 /** A whole slice, page after page; what the last page led to. */

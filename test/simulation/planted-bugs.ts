@@ -115,6 +115,18 @@ export const BUGS: Readonly<Record<string, Planted>> = {
     }),
   },
 
+  /** What came back empty before the calendar was there is never looked at again. */
+  'empty-too-early-forgotten': {
+    ...SOUND,
+    store: (store) => ({
+      ...store,
+      settleTrusted: async (keys) => {
+        const settled = await store.settleTrusted(keys);
+        return settled.kind === 'ok' ? { kind: 'ok', value: [] } : settled;
+      },
+    }),
+  },
+
   /** A part that did not come, or cannot be read, is taken for one without rows. */
   'missing-part-taken-for-empty': {
     ...SOUND,

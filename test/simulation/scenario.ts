@@ -231,7 +231,7 @@ export function drawScenario(seed: number): Scenario {
   const startMs = Date.UTC(2026, 2, 1) + chance.below(300 * 24 * 3_600) * 1_000;
   const endsDaysAgo = chance.pick([0, 0, 1, 2, 3, 4, 7, 30]);
   const days = chance.pick([1, 2, 3, 5, 8, 13]);
-  return {
+  const scenario: Scenario = {
     seed,
     startMs,
     endsDaysAgo,
@@ -261,5 +261,23 @@ export function drawScenario(seed: number): Scenario {
     databaseMs: Math.round(chance.scale(1, 500)),
     faults,
     lives,
+  };
+  const large = new Chance(seed, 'large plan');
+  return large.is(0.2) ? asLargePlan(scenario, large) : scenario;
+}
+
+/** Many rounds of old days: the calendars are not waited for, and slices are begun on trust. */
+function asLargePlan(scenario: Scenario, chance: Chance): Scenario {
+  const others = scenario.searchTypes.filter((type) => type !== 'web').slice(0, 1);
+  return {
+    ...scenario,
+    endsDaysAgo: 30,
+    days: chance.pick([8, 13]),
+    searchTypes: chance.shuffled(chance.is(0.3) ? ['web', ...others] : ['web']),
+    options: {
+      ...scenario.options,
+      maxConcurrency: chance.whole(2, 4),
+      batchSize: chance.pick([1, 1, 2]),
+    },
   };
 }

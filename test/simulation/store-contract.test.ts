@@ -1,6 +1,6 @@
 /** One contract, two stores: what the simulation proves of the engine holds only if its database behaves as PostgreSQL does. */
 import { describe, expect, test } from 'vitest';
-import type { CommitResult } from '../../src/db/types.ts';
+import type { CommitResult, SliceKey } from '../../src/db/types.ts';
 import { type ContractGround, type ContractRun, postgresGround, simulatedGround } from './contract-ground.ts';
 import {
   answered,
@@ -284,6 +284,59 @@ describe.each([
         { final: true },
         { final: true },
       ]);
+    }),
+  );
+
+  test(
+    'slices begun on trust are settled once their days are known',
+    on(async (ground) => {
+      const day = (date: string): SliceKey => ({ ...KEY, date });
+      const full = day('2026-03-01');
+      const twice = day('2026-03-02');
+      const hollow = day('2026-03-03');
+      const begun = day('2026-03-04');
+      const late = day('2026-03-05');
+      const failed = day('2026-03-06');
+      const earlier = day('2026-03-07');
+      const before = await ground.begin(PARAMETERS);
+      await commit(before, (await open(before, earlier)).slice, rows(2), { final: false });
+      const run = await ground.begin(PARAMETERS);
+      const unknown = { final: false, mayBeEmpty: false };
+      const all = [full, twice, hollow, begun, late, failed, earlier];
+      await commit(run, (await open(run, full)).slice, rows(2), unknown);
+      const first = (await open(run, twice)).slice;
+      await commit(run, first, rows(4), unknown);
+      const looked = await commit(run, first, rows(1), { startRow: 4, ...unknown });
+      if (!('next' in looked) || looked.next.kind !== 'again') throw new Error('no second look');
+      // Worse than the first look, which stays.
+      await commit(run, { ...first, id: looked.next.sliceId }, rows(3), unknown);
+      await commit(run, (await open(run, hollow)).slice, [], unknown);
+      await open(run, begun);
+      await commit(run, (await open(run, late)).slice, rows(2), unknown);
+      await run.store.failSlice((await open(run, failed)).slice.id, 'so it goes');
+      await commit(run, (await open(run, earlier)).slice, [], unknown);
+      const settled = all.map((key) => ({ ...key, final: key !== late }));
+      for (let time = 1; time <= 2; time += 1) {
+        // What the run before has completed is not ours to settle; that it came back empty now is.
+        expect(answered(await run.store.settleTrusted(settled))).toEqual([earlier, hollow]);
+        expect(
+          answered(await run.store.readCoverage(PARAMETERS)).map(({ date, status, final }) => [
+            date,
+            status,
+            final,
+          ]),
+        ).toEqual([
+          [earlier.date, 'complete', false],
+          [failed.date, 'failed', false],
+          [late.date, 'complete', false],
+          [begun.date, 'open', false],
+          [twice.date, 'complete', true],
+          [full.date, 'complete', true],
+        ]);
+      }
+      expect(answered(await run.store.settleTrusted([]))).toEqual([]);
+      await ground.begin(PARAMETERS);
+      expect(await run.store.settleTrusted(settled)).toMatchObject({ kind: 'fatal', code: 'FENCED_OFF' });
     }),
   );
 

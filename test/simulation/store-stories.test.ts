@@ -45,6 +45,7 @@ async function tell(ground: ContractGround, seed: number): Promise<unknown[]> {
         'open',
         'fail',
         'empty',
+        'settle',
         'begin',
         'pass',
       ] as const)
@@ -76,6 +77,13 @@ async function tell(ground: ContractGround, seed: number): Promise<unknown[]> {
       }
       case 'empty':
         told.push(await run.store.sealEmptySlices([chance.pick(keys)], { final: chance.is(0.5) }));
+        break;
+      case 'settle':
+        told.push(
+          await run.store.settleTrusted(
+            keys.slice(chance.below(3)).map((key) => ({ ...key, final: chance.is(0.5) })),
+          ),
+        );
         break;
       case 'begin':
         if (chance.is(0.5)) await run.finish(chance.pick(['complete', 'halted']));

@@ -11,6 +11,7 @@ import { Judge, type Violation } from './judge.ts';
 import { Life } from './life.ts';
 import type { Planted } from './planted.ts';
 import type { LifeScript, Scenario } from './scenario.ts';
+import { type Asked, calendarKey } from './search-console.ts';
 import { stamp } from './world.ts';
 
 const HOUR_MS = 3_600_000;
@@ -25,6 +26,8 @@ export interface StoryResult {
   readonly steps: number;
   readonly lives: number;
   readonly calls: number;
+  /** Whether any life asked for a slice before it had a calendar. */
+  readonly isOnTrust: boolean;
   /** How each life ended. */
   readonly ends: readonly string[];
 }
@@ -45,6 +48,7 @@ export async function tellStory(
       steps: ground.world.steps,
       lives,
       calls: [...ground.sends.values()].reduce((sum, count) => sum + count, 0),
+      isOnTrust: hasTrusted(ground.server.asked),
       ends: ground.ends,
     };
   } finally {
@@ -88,6 +92,16 @@ async function liveThrough(ground: Ground): Promise<number> {
   if (!judge.hasFailed) checkLeftOvers(ground, last, ground.server.asked.slice(before));
   return lives;
 }
+
+function hasTrusted(asked: readonly Asked[]): boolean {
+  return [...Map.groupBy(asked, ({ process }) => process).values()].some((ofOne) => {
+    const slice = ofOne.findIndex(({ key }) => !isCalendar(key));
+    const calendar = ofOne.findIndex(({ key, said }) => isCalendar(key) && said === 'rows');
+    return slice >= 0 && (calendar < 0 || slice < calendar);
+  });
+}
+
+const isCalendar = (key: string): boolean => key.startsWith(calendarKey(''));
 
 /** Those who were replaced wake up, find out, and end: they have nothing to say any more. */
 async function awaitReplaced(ground: Ground): Promise<void> {

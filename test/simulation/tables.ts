@@ -10,6 +10,7 @@ import type {
   CoverageRange,
   OpenedSlice,
   RunIdentity,
+  SettledKey,
   SliceKey,
 } from '../../src/db/types.ts';
 import type { PlainRow } from '../../src/domain/row-block.ts';
@@ -32,6 +33,11 @@ import {
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const LEFT_OPEN = 'left open by an earlier run';
+
+const byNewestDay = (one: SliceKey, other: SliceKey): number =>
+  -compare(one.date, other.date) ||
+  compare(one.searchType, other.searchType) ||
+  compare(one.dataset, other.dataset);
 
 /** One property's tables. `now` is the database's clock. */
 export class Tables {
@@ -106,7 +112,7 @@ export class Tables {
       rows: sum(pages, ({ rows }) => rows),
       duplicateRows,
       isSecondLook: slice.secondLook,
-      mayBeEmpty: page.mayBeEmpty,
+      mayBeEmpty: page.day.mayBeEmpty,
       force: run.parameters.force,
       previous: previous ?? null,
     });
@@ -123,7 +129,7 @@ export class Tables {
       clicks: sum(pages, ({ clicks }) => clicks),
       impressions: sum(pages, ({ impressions }) => impressions),
       duplicateRows,
-      final: page.final,
+      final: page.day.final,
       fetchedAt: this.#now(),
     });
     this.onSealed(previous, slice);
@@ -210,6 +216,18 @@ export class Tables {
     return sealed;
   }
 
+  settleTrusted(identity: RunIdentity, keys: readonly SettledKey[]): SliceKey[] {
+    const run = this.runs.hold(identity);
+    const unpublished: SliceKey[] = [];
+    for (const { final, ...key } of keys) {
+      const versions = this.#versionsOf(key).filter(({ runId }) => runId === run.id);
+      for (const version of versions) if (version.status === 'complete') version.final ||= final;
+      const newest = versions.at(-1);
+      if (newest?.status === 'abandoned' && newest.error === NOT_PUBLISHED) unpublished.push(key);
+    }
+    return unpublished.sort(byNewestDay);
+  }
+
   readCoverage({ runId }: RunIdentity, range: CoverageRange): Coverage[] {
     const { cutOff = null, scope = null } = this.runs.get(runId) ?? {};
     const found: Coverage[] = [];
@@ -243,12 +261,7 @@ export class Tables {
           contains(scope, key),
       });
     }
-    return found.sort(
-      (one, other) =>
-        -compare(one.date, other.date) ||
-        compare(one.searchType, other.searchType) ||
-        compare(one.dataset, other.dataset),
-    );
+    return found.sort(byNewestDay);
   }
 
   /** The version that readers see. */

@@ -102,7 +102,6 @@ export function commit(
     rows: rowBlock(rows, dimensionsOf(slice.dataset).length),
     startRow: options.startRow ?? 0,
     rowLimit: options.rowLimit ?? 10,
-    final: options.final ?? true,
-    mayBeEmpty: options.mayBeEmpty ?? true,
+    day: { final: options.final ?? true, mayBeEmpty: options.mayBeEmpty ?? true },
   });
 }
