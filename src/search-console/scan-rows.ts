@@ -80,6 +80,9 @@ class RowScanner {
   at: number;
   from = 0;
   readonly #bytes: Buffer;
+  /** The same bytes, four at a time, up to where there are four. */
+  readonly #words: DataView;
+  readonly #wordsEnd: number;
   readonly #keyCount: number;
   readonly #stride: number;
   readonly #rowLimit: number;
@@ -92,6 +95,8 @@ class RowScanner {
 
   constructor(bytes: Buffer, at: number, keyCount: number, rowLimit: number, memory: ScanMemory) {
     this.#bytes = bytes;
+    this.#words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#wordsEnd = bytes.byteLength - 3;
     this.at = at;
     this.#keyCount = keyCount;
     this.#stride = strideOf(keyCount);
@@ -215,6 +220,7 @@ class RowScanner {
   #keys(base: number): boolean {
     if (!this.#take(OPEN_BRACKET)) return false;
     const bytes = this.#bytes;
+    const words = this.#words;
     const offsets = this.#offsets;
     for (let key = 0; key < this.#keyCount; key += 1) {
       if (key > 0 && !this.#take(COMMA)) return false;
@@ -222,6 +228,7 @@ class RowScanner {
       let at = this.at;
       offsets[base + 2 * key] = at;
       let escaped = 0;
+      while (at < this.#wordsEnd && isPlainText(words.getInt32(at, true))) at += 4;
       for (;;) {
         const byte = bytes[at] ?? 0;
         if (byte === QUOTE) break;
@@ -325,6 +332,20 @@ const NAME_CLICKS = ascii('clicks"');
 const NAME_CTR = ascii('ctr"');
 const NAME_IMPRESSIONS = ascii('impressions"');
 const NAME_POSITION = ascii('position"');
+
+/**
+ * Whether none of four bytes is a quote, a backslash or a control character: a byte that is zero, or too small, borrows
+ * from its upper bit when one, or its limit, is taken from all four.
+ */
+function isPlainText(word: number): boolean {
+  const quote = word ^ 0x22222222;
+  const backslash = word ^ 0x5c5c5c5c;
+  const found =
+    ((quote - 0x01010101) & ~quote) |
+    ((backslash - 0x01010101) & ~backslash) |
+    ((word - 0x20202020) & ~word);
+  return (found & 0x80808080) === 0;
+}
 
 function ascii(text: string): Uint8Array {
   return Uint8Array.from(text, (character) => character.charCodeAt(0));
