@@ -100,7 +100,7 @@ const TRUSTED_TYPE: SearchType = 'web';
 /** Fewer rounds of full batches than this are over so soon that little is lost by waiting. */
 const LEAST_ROUNDS = 2;
 /** Of the missing keys, no more than one in so many: if trust is misplaced, so much is the most that is asked in vain. */
-const ONE_IN = 4;
+const ONE_IN = 3;
 
 /**
  * The keys that are fetched while the calendars are on their way, as much as one batch for each worker that does not

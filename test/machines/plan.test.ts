@@ -22,8 +22,8 @@ describe('what begins on trust', () => {
     expect(trusted(missing(400, ['web', 'image', 'video']), 2, 50)).toHaveLength(50);
   });
 
-  test('is a quarter of what is missing at most', () => {
-    expect(trusted(missing(600), 8, 50)).toHaveLength(300);
+  test('is a third of what is missing at most', () => {
+    expect(trusted(missing(600), 12, 50)).toHaveLength(400);
   });
 
   test('is of web alone', () => {
