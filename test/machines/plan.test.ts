@@ -34,7 +34,7 @@ describe('what begins on trust', () => {
   });
 
   test('is nothing in less than two rounds, with one worker, or where no day is old enough', () => {
-    expect(trusted(missing(80), 4, 20)).toHaveLength(40);
+    expect(trusted(missing(80), 4, 20)).toHaveLength(53);
     expect(trusted(missing(79), 4, 20)).toEqual([]);
     expect(trusted(missing(400), 1, 50)).toEqual([]);
     expect(trusted(missing(10), 2, 1)).toEqual([]);
