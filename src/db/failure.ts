@@ -17,10 +17,19 @@ export function errorFacts(error: unknown): ErrorFacts {
   // An address with several IPs fails with one error each, and no message of its own.
   const parts: readonly unknown[] = error instanceof AggregateError ? error.errors : [];
   const own = 'message' in error && typeof error.message === 'string' ? error.message : '';
-  // The driver's own is "write CONNECT_TIMEOUT host:undefined".
-  const told = code === 'CONNECT_TIMEOUT' ? 'no connection in time' : own;
-  const message = told || parts.map((part) => errorFacts(part).message).join('; ') || code;
+  const message =
+    inWords(error, code) ?? (own || parts.map((part) => errorFacts(part).message).join('; ') || code);
   return { code, severity, message: oneLine(message) };
+}
+
+/** In words of ours, where the error's own say less, or differ by chance. */
+function inWords(error: object, code: string): string | undefined {
+  // The driver's own is "write CONNECT_TIMEOUT host:undefined".
+  if (code === 'CONNECT_TIMEOUT') return 'no connection in time';
+  // Which call of the system meets the reset first, connect, read or write, is chance.
+  if ('syscall' in error && (code === 'ECONNRESET' || code === 'EPIPE'))
+    return 'the server reset the connection';
+  return undefined;
 }
 
 const CONNECTION_CODES = new Set([
