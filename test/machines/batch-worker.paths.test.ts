@@ -2,6 +2,7 @@
 
 import { afterAll, expect, test } from 'vitest';
 import { type EventObject, fromCallback } from 'xstate';
+import { backoffMs } from '../../src/machines/backoff.ts';
 import {
   type BatchWorkerEvent,
   type BatchWorkerInput,
@@ -30,6 +31,7 @@ const input: BatchWorkerInput = {
   backoff: { baseMs: 100, maxMs: 1_000 },
 };
 
+const CHANCE = 0.5;
 const page = (sliceId: string): Page => ({ sliceId, startRow: 0, attempts: 0, callFailures: 0 });
 const BATCH = [page('a'), page('b')];
 const assignmentId = (serial: number): string => `run:w0.${serial}`;
@@ -47,9 +49,19 @@ interface Notes {
   /** Tokens and pages that the call under way has yet to speak of. */
   readonly unsettled: number;
   readonly calls: number;
+  /** Calls that failed as a whole since the last that was answered. */
+  readonly failures: number;
 }
 
 const isEvent = (event: EventObject | undefined): event is BatchWorkerEvent => event !== undefined;
+
+function failuresAfter(
+  { outcome: { kind } }: Extract<CallEvent, { type: 'call.ended' }>,
+  before: number,
+): number {
+  if (kind === 'failed') return before + 1;
+  return kind === 'answered' ? 0 : before;
+}
 
 function noteEvent(notes: Notes, event: EventObject | undefined): Notes {
   if (!isEvent(event)) return notes;
@@ -66,6 +78,8 @@ function noteEvent(notes: Notes, event: EventObject | undefined): Notes {
     case 'call.settled':
     case 'call.unsent':
       return { ...notes, unsettled: notes.unsettled - event.tokens };
+    case 'call.ended':
+      return { ...notes, failures: failuresAfter(event, notes.failures) };
     default:
       return notes;
   }
@@ -118,11 +132,11 @@ function callEvents(pages: readonly Page[], unsettled: number): readonly CallEve
     events.push(result({ kind: 'refused', quota: 'qps', retryAfterMs: null }));
   }
   const kinds = ['answered', 'unauthorized', 'aborted'] as const;
-  events.push(...kinds.map((kind): CallEvent => ({ type: 'call.ended', outcome: { kind }, chance: 0.5 })));
-  events.push({ type: 'call.ended', outcome: { kind: 'failed', reason: 'reset' }, chance: 0.5 });
-  events.push({ type: 'call.ended', outcome: { kind: 'databaseAway', reason: 'gone' }, chance: 0.5 });
+  events.push(...kinds.map((kind): CallEvent => ({ type: 'call.ended', outcome: { kind }, chance: CHANCE })));
+  events.push({ type: 'call.ended', outcome: { kind: 'failed', reason: 'reset' }, chance: CHANCE });
+  events.push({ type: 'call.ended', outcome: { kind: 'databaseAway', reason: 'gone' }, chance: CHANCE });
   const fatal = { code: 'FORBIDDEN', reason: 'no' };
-  events.push({ type: 'call.ended', outcome: { kind: 'fatal', fatal }, chance: 0.5 });
+  events.push({ type: 'call.ended', outcome: { kind: 'fatal', fatal }, chance: CHANCE });
   return events;
 }
 
@@ -140,7 +154,16 @@ test('every edge: messages, pages and tokens are accounted for, and the real wor
   const walk = await walkEveryEdge({
     machine,
     input,
-    notes: { assigned: 0, halted: false, open: [], tokens: 0, pages: [], unsettled: 0, calls: 0 } as Notes,
+    notes: {
+      assigned: 0,
+      halted: false,
+      open: [],
+      tokens: 0,
+      pages: [],
+      unsettled: 0,
+      calls: 0,
+      failures: 0,
+    } as Notes,
     events: ({ machine: { value, context }, notes }) => {
       const events: BatchWorkerEvent[] = [];
       const isCalling = typeof value === 'object';
@@ -185,9 +208,24 @@ test('every edge: messages, pages and tokens are accounted for, and the real wor
         // `calling` is left on the call's own end only, whatever was ordered.
         expect(event?.type).toBe('call.ended');
       }
+      if (isEvent(event) && event.type === 'call.ended' && before?.matches({ calling: 'fetching' })) {
+        // A batch that fails again and again is to be made smaller: its pages remember how often it did.
+        const pages = before.context.pages.map((page) => ({
+          ...page,
+          callFailures: failuresAfter(event, page.callFailures),
+        }));
+        const back = turn.sent.map(({ event }) => event).filter(({ type }) => type === 'pages.returned');
+        expect(back).toMatchObject(pages.length === 0 ? [] : [{ pages }]);
+      }
       return next;
     },
-    check: ({ machine: { value, context }, notes }) => {
+    check: ({ machine: { value, context }, timers, notes }) => {
+      // Each failure in a row doubles the wait.
+      if (value === 'backingOff') {
+        expect(timers.map(({ delayMs }) => delayMs)).toEqual([
+          backoffMs(input.backoff, notes.failures, CHANCE),
+        ]);
+      }
       // Invariant 4: a token is with the call that it was granted for, or settled, or returned.
       expect(notes.tokens).toBe(typeof value === 'object' ? notes.unsettled : 0);
       if (typeof value === 'object' || value === 'awaitingTokens') {

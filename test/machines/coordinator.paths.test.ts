@@ -21,6 +21,7 @@ const mailboxes = new Mailboxes();
 const limiter = createBystander<LimiterEvent>('limiter', mailboxes.note);
 afterAll(() => limiter.stop());
 
+const MAX_RESTARTS = 1;
 const backoff = { baseMs: 100, maxMs: 1_000 };
 const inputFor = (bounds: CoordinatorBounds): CoordinatorInput => ({
   runId: 'run',
@@ -30,7 +31,7 @@ const inputFor = (bounds: CoordinatorBounds): CoordinatorInput => ({
   batchSize: bounds.batchSize,
   maxAttempts: 2,
   maxConsecutiveCallFailures: 2,
-  maxWorkerRestarts: 1,
+  maxWorkerRestarts: MAX_RESTARTS,
   maxDatabaseProbes: 2,
   haltDeadlineMs: 5_000,
   retryBackoff: backoff,
@@ -47,6 +48,8 @@ function checkWorld({ machine, timers, notes }: CoordinatorWorld): void {
   // Invariant 8: workers above a lowered limit finish what they have; nobody else is given work.
   const busy = context.workers.filter(({ status }) => status === 'busy').length;
   expect(busy).toBeLessThanOrEqual(Math.max(notes.maxConcurrency, notes.busyWhenLowered));
+  // Crashes are not mended without end.
+  expect(notes.restarts).toBeLessThanOrEqual(MAX_RESTARTS);
   if (status === 'done') {
     expect(output?.status).toBe(value);
     if (value === 'complete') expect([...notes.committed].sort()).toEqual([...notes.planned].sort());
@@ -79,6 +82,8 @@ const SELDOM = [
 test.each<CoordinatorBounds>([
   { workers: 2, batchSize: 2, slices: [1, 1], failures: true, rare: 0 },
   { workers: 2, batchSize: 2, slices: [1, 1], failures: false, rare: 1 },
+  // A page that comes back goes out together with one that waits, or should not.
+  { workers: 1, batchSize: 2, slices: [1, 1], failures: false, rare: 1 },
   { workers: 1, batchSize: 2, slices: [1], failures: false, rare: 2 },
 ])('every edge with $workers workers, slices of $slices pages and $rare rare events', async (bounds) => {
   const { machine, deliver } = createFakeChildren(mailboxes);
@@ -86,7 +91,7 @@ test.each<CoordinatorBounds>([
   const walk = await walkEveryEdge({
     machine,
     input,
-    notes: freshNotes(bounds.workers),
+    notes: freshNotes(bounds.workers, bounds.batchSize),
     events: ({ machine, notes }) => eventsIn(machine, notes, bounds),
     note: (notes: CoordinatorNotes, event: EventObject | undefined, turn) =>
       turn.sent.reduce(noteSent, noteEvent(notes, event as CoordinatorEvent | undefined, turn)),

@@ -1,6 +1,7 @@
 /**
- * The check is checked: makes each fault of `mutants.ts` in a copy of the source, and sees what notices it: the walk through
- * all states, or the machines' own tests and the conformance of the model. Exit code 1 where a fault goes unnoticed.
+ * The check is checked: makes each fault of `mutants.ts` in a copy of the source, and sees what notices it first: the walk
+ * through all states of the system, the table of states and events, the walks of single machines, the conformance of the
+ * model, or no more than some test of the machines. Exit code 1 where a fault goes unnoticed.
  *
  *   node test/model/check-mutants.ts [WORDS OF A NAME]
  */
@@ -15,7 +16,13 @@ import { MUTANTS, type Mutant } from './mutants.ts';
 const TIME_LIMIT_MS = 900_000;
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const WORKPLACE = join(ROOT, '.tmp', `mutants-${process.pid}`);
-const TESTS = ['test/machines', 'test/model/conformance.test.ts'];
+/** Who is asked, in this order, when the walk through all states has noticed nothing; what the names of their files have. */
+const TESTS = [
+  ['state table', 'test/machines/state-event-table.test.ts'],
+  ['paths', '.paths.test.ts'],
+  ['conformance', 'test/model/conformance.test.ts'],
+  ['other tests', 'test/machines/'],
+] as const;
 
 interface Outcome {
   readonly mutant: Mutant;
@@ -24,6 +31,7 @@ interface Outcome {
   readonly detail: string;
 }
 
+const startedAtMs = Date.now();
 const words = process.argv.slice(2).join(' ');
 const chosen = MUTANTS.filter(({ name }) => name.includes(words));
 
@@ -105,19 +113,24 @@ async function notice(place: string): Promise<Omit<Outcome, 'mutant'>> {
     const { invariant, what, steps, size } = verdict;
     return { killedBy: `invariant ${invariant}`, detail: `${what} (${steps} steps, ${size})` };
   }
+  for (const [name, files] of TESTS) {
+    const detail = await failureIn(place, files);
+    if (detail !== undefined) return { killedBy: name, detail };
+  }
+  return { killedBy: undefined, detail: 'NOBODY NOTICES' };
+}
+
+/** The first of the tests that fails; undefined when all pass. */
+async function failureIn(place: string, files: string): Promise<string | undefined> {
   const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs');
-  const tests = await run(place, [vitest, 'run', '--silent=true', '--bail=1', '--root', place, ...TESTS]);
-  if (tests.timedOut) return { killedBy: 'tests', detail: 'they do not end' };
+  const tests = await run(place, [vitest, 'run', '--silent=true', '--bail=1', '--root', place, files]);
+  if (tests.timedOut) return 'they do not end';
   if (tests.output.includes('TestTimeoutError'))
     throw new Error(`this machine is too busy to judge ${place}`);
-  if (tests.code === 0) return { killedBy: undefined, detail: 'NOBODY NOTICES' };
+  if (tests.code === 0) return undefined;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: colours of the terminal.
-  const failed = /FAIL\s+(\S+) > (.*)/.exec(tests.output.replace(/\u001b\[[0-9;]*m/g, ''));
-  const byModel = failed?.[1]?.includes('conformance') === true;
-  return {
-    killedBy: byModel ? 'conformance' : 'tests',
-    detail: failed?.slice(1).join(' › ') ?? lastError(tests.output),
-  };
+  const failed = /FAIL\s+\S+ > (.*)/.exec(tests.output.replace(/\u001b\[[0-9;]*m/g, ''));
+  return failed?.[1] ?? lastError(tests.output);
 }
 
 function run(
@@ -159,7 +172,8 @@ function lineOf({ mutant, killedBy, detail }: Outcome): string {
 function report(outcomes: readonly Outcome[]): void {
   const counts = new Map<string, number>();
   for (const { killedBy = 'nobody' } of outcomes) counts.set(killedBy, (counts.get(killedBy) ?? 0) + 1);
-  console.log(`\n${outcomes.length} faults, noticed by:`);
+  const seconds = Math.round((Date.now() - startedAtMs) / 1_000);
+  console.log(`\n${outcomes.length} faults in ${seconds} s, noticed by:`);
   for (const [by, count] of [...counts].sort(([a], [b]) => (a < b ? -1 : 1)))
     console.log(`  ${by}: ${count}`);
   const survivors = outcomes.filter(({ killedBy }) => killedBy === undefined);

@@ -55,7 +55,12 @@ function workerEvents(
       events.push({ type: 'page.committed', ...about, rows: 5, next: afterPage(page, bounds.slices) });
       const final = page.attempts + 1 >= 2;
       if (rare || bounds.failures) events.push({ type: 'page.failed', ...about, reason: 'truncated', final });
-      if (rare || ordered !== null) events.push({ type: 'pages.returned', ...report, pages });
+      if (ordered !== null) events.push({ type: 'pages.returned', ...report, pages });
+      // As after two calls in a row that failed.
+      if (rare) {
+        const failed = pages.map((page) => ({ ...page, callFailures: 2 }));
+        events.push({ type: 'pages.returned', ...report, pages: failed });
+      }
     } else {
       if (ordered === 'halt') events.push(ended({ kind: 'aborted' }));
       else events.push(ended({ kind: 'answered' }));

@@ -25,12 +25,15 @@ export interface CoordinatorNotes {
   readonly paused: boolean;
   readonly maxConcurrency: number;
   readonly busyWhenLowered: number;
+  /** Workers born in the place of one that crashed. */
+  readonly restarts: number;
+  readonly batchSize: number;
 }
 
 export const keyOf = ({ sliceId, startRow }: { sliceId: string; startRow: number }): string =>
   `${sliceId}@${startRow}`;
 
-export function freshNotes(maxConcurrency: number): CoordinatorNotes {
+export function freshNotes(maxConcurrency: number, batchSize: number): CoordinatorNotes {
   return {
     workers: {},
     planned: [],
@@ -43,6 +46,8 @@ export function freshNotes(maxConcurrency: number): CoordinatorNotes {
     paused: false,
     maxConcurrency,
     busyWhenLowered: 0,
+    restarts: 0,
+    batchSize,
   };
 }
 
@@ -87,6 +92,7 @@ export function noteEvent(
   for (const { id, input } of turn.spawned) {
     if (!id.startsWith('w')) continue;
     const { assignmentId } = input as { assignmentId: string };
+    if (notes.workers[id] !== undefined) notes = { ...notes, restarts: notes.restarts + 1 };
     const fresh: WorkerNotes = { state: 'idle', ordered: null, assignmentId, pages: [] };
     notes = { ...notes, workers: { ...notes.workers, [id]: fresh } };
   }
@@ -163,6 +169,10 @@ export function noteSent(notes: CoordinatorNotes, { to, event }: Sent): Coordina
       expect(notes.workers[to]?.state).toBe('idle');
       expect(notes.workers[to]?.ordered === 'halt' || notes.halted || notes.paused).toBe(false);
       const { assignmentId, pages } = order;
+      // Pages of calls that failed go out in half a batch, then a quarter.
+      const failures = Math.max(...pages.map(({ callFailures }) => callFailures));
+      const most = Math.max(1, Math.floor(notes.batchSize / 2 ** Math.max(0, failures - 1)));
+      expect(pages.length).toBeLessThanOrEqual(most);
       return withWorker(notes, to, { state: 'busy', ordered: null, assignmentId, pages });
     }
     case 'worker.pause':
