@@ -165,7 +165,8 @@ const emulatorRestarted: Fault = {
       await sleep(1_000);
       await stage.emulator.start();
       await run.ended;
-      return { run, what: 'calls failed and were made again' };
+      const noticed = !/"retries":0\b/.test(run.written());
+      return { run, what: noticed ? 'calls failed and were made again' : 'it did not notice' };
     }),
 };
 
@@ -195,6 +196,7 @@ const twoAtOnce: Fault = {
   name: 'two processes on one property at once',
   times: { few: 2, many: 10 },
   async strike({ server, chance }, times) {
+    const words = new Map<string, number>();
     const problems: string[] = [];
     for (let round = 0; round < times; round += 1) {
       await using stage = await setStage(server, { latencyMs: 60 });
@@ -206,6 +208,11 @@ const twoAtOnce: Fault = {
       // The second may come when the first has ended.
       const isWell = codes[0] === 0 && (codes[1] === 0 || codes[1] === 1);
       if (!isWell) problems.push(`they ended with ${codes.join(' and ')}`);
+      const told =
+        codes[1] === 0
+          ? 'both completed, one after the other'
+          : 'one went on, the other was told so and ended with 1';
+      words.set(told, (words.get(told) ?? 0) + 1);
       for (const run of [first, second]) {
         const { code } = await run.ended;
         if (code === 1 && !/Another synchronisation of .* is under way/.test(run.written()))
@@ -214,7 +221,7 @@ const twoAtOnce: Fault = {
       problems.push(...(await stage.judge((await first.ended).code === 0 ? first : second)));
       problems.push(...(await stage.finish()));
     }
-    return { what: 'one went on, the other was told so and ended with 1', problems };
+    return { what: tally(words), problems };
   },
 };
 
@@ -235,7 +242,8 @@ const diskFull: Fault = {
       const { code } = await run.ended;
       if (code === 0) problems.push('the run completed on a full disk: the fault did not happen');
       const said = /longtail: (.*)/.exec(run.written())?.[1] ?? 'nothing was said';
-      words.set(`${howItEnded(code)}: “${said}”`, (words.get(said) ?? 0) + 1);
+      const told = `${howItEnded(code)}: “${said}”`;
+      words.set(told, (words.get(told) ?? 0) + 1);
       await disk.free();
       problems.push(...(await stage.judge(run)), ...(await stage.finish()));
     }
