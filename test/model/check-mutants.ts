@@ -14,6 +14,8 @@ import { MUTANTS, type Mutant } from './mutants.ts';
 
 /** Far more than either takes where nothing is wrong: what is not done by then never will be. */
 const TIME_LIMIT_MS = 900_000;
+/** More than the walk takes where nothing is wrong: a machine that goes on for ever is at an end sooner. */
+const MEMORY_LIMIT = '--max-old-space-size=1500';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const WORKPLACE = join(ROOT, '.tmp', `mutants-${process.pid}`);
 /** Who is asked, in this order, when the walk through all states has noticed nothing; what the names of their files have. */
@@ -105,7 +107,7 @@ async function judge(place: string, mutant: Mutant): Promise<Outcome> {
 }
 
 async function notice(place: string): Promise<Omit<Outcome, 'mutant'>> {
-  const walk = await run(place, ['test/model/judge.ts']);
+  const walk = await run(place, [MEMORY_LIMIT, 'test/model/judge.ts']);
   if (walk.timedOut) return { killedBy: 'exploration', detail: 'it never comes to rest' };
   if (walk.code !== 0) return { killedBy: 'exploration', detail: lastError(walk.output) };
   const verdict: Verdict | null = JSON.parse(walk.output);

@@ -298,8 +298,8 @@ const KNOWLEDGE = of('coordinator-context.ts', [
 const DISPATCH = of('dispatch.ts', [
   [
     'a page is given to two workers',
-    'pages.push(page);\n      taken += 1;',
-    'pages.push(page);\n      taken += index === 0 ? 0 : 1;\n      if (index === 0) break;',
+    'return { batch, left: [...passed, ...waiting.slice(at)] };',
+    'return { batch, left: [...passed, ...waiting.slice(at - 1)] };',
   ],
   [
     'one worker more than allowed has work',
@@ -328,8 +328,19 @@ const DISPATCH = of('dispatch.ts', [
   ],
   [
     'pages that go out of the look-ahead stay in it',
-    'ahead: queues.ahead.slice(Math.max(0, taken - queues.begun.length)),',
-    'ahead: queues.ahead,',
+    'ahead: queues.ahead.filter(isLeft)',
+    'ahead: queues.ahead',
+  ],
+  ['begun pages that go out stay in line', 'begun: queues.begun.filter(isLeft)', 'begun: queues.begun'],
+  [
+    'pages that are passed over are lost',
+    'left: [...passed, ...waiting.slice(at)]',
+    'left: waiting.slice(at)',
+  ],
+  [
+    'who is free takes no further page while others are busy',
+    'Math.ceil(further / (workers + busy))',
+    'Math.floor(further / (workers + busy))',
   ],
 ]);
 

@@ -51,6 +51,8 @@ export const SMALL_SIZES: readonly Size[] = [
       reaperReadsLedger: true,
     },
   },
+  // Two further pages wait while one worker is busy: one of them is left for him.
+  { name: 'sync 2×5', options: { workers: 2, slices: [2, 2, 1] } },
   {
     name: 'sync 2×2, one of everything rare',
     options: { workers: 2, slices: [1, 1], rare: EVERYTHING, maxRare: 1, concurrencies: [1, 3] },
