@@ -79,11 +79,16 @@ export async function answerBatch(
     ...encodingHeader(context),
   });
   const writer = new AnswerWriter(response, writerOptions(context, actions));
+  const { clock, options } = context;
+  const startedMs = clock.now();
+  let parts = 0;
   for (const call of inOrder(calls, actions, context.callNumber)) {
     if (call.fault?.kind === 'dropPart') continue;
     const copies = call.fault?.kind === 'doublePart' ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) {
-      await pause(context.clock, context.options.perPartMs ?? 0, response);
+      // By what has passed since the first: waits one after another would each be late by a little.
+      parts += 1;
+      await pause(clock, startedMs + parts * (options.perPartMs ?? 0) - clock.now(), response);
       const error = errorOf(call);
       const status = error?.status ?? 200;
       const id = call.fault?.kind === 'unknownId' ? `unknown-${context.callNumber}` : call.contentId;

@@ -97,10 +97,11 @@ export function planByCalendar(
 const TRUSTED_AGE_DAYS = 10;
 /** The one search type of which almost every day has data. Many properties have none of the others, on any day. */
 const TRUSTED_TYPE: SearchType = 'web';
-/** Fewer rounds of full batches than this are over so soon that little is lost by waiting. */
+/**
+ * Fewer rounds of full batches than this are over so soon that little is lost by waiting. And so no more than half of a
+ * plan is begun on trust: if it is misplaced, so much is the most that is asked in vain.
+ */
 const LEAST_ROUNDS = 2;
-/** Of the missing keys, no more than one in so many: if trust is misplaced, so much is the most that is asked in vain. */
-const ONE_IN = 3;
 
 /**
  * The keys that are fetched while the calendars are on their way, as much as one batch for each worker that does not
@@ -112,10 +113,7 @@ export function trustedKeys(
 ): readonly PlanKey[] {
   const calendars = new Set(missing.map(({ searchType }) => searchType)).size;
   if (maxConcurrency < 2 || missing.length < LEAST_ROUNDS * maxConcurrency * batchSize) return [];
-  const most = Math.min(
-    Math.max(1, maxConcurrency - calendars) * batchSize,
-    Math.floor(missing.length / ONE_IN),
-  );
+  const most = Math.max(1, maxConcurrency - calendars) * batchSize;
   const newest = addDays(today, -TRUSTED_AGE_DAYS);
   return missing
     .filter(({ searchType, date }) => searchType === TRUSTED_TYPE && date <= newest)

@@ -22,8 +22,9 @@ describe('what begins on trust', () => {
     expect(trusted(missing(400, ['web', 'image', 'video']), 2, 50)).toHaveLength(50);
   });
 
-  test('is a third of what is missing at most', () => {
-    expect(trusted(missing(600), 12, 50)).toHaveLength(400);
+  test('is half of what is missing at most', () => {
+    expect(trusted(missing(600), 12, 50)).toHaveLength(550);
+    expect(trusted(missing(599), 12, 50)).toEqual([]);
   });
 
   test('is of web alone', () => {
@@ -34,7 +35,7 @@ describe('what begins on trust', () => {
   });
 
   test('is nothing in less than two rounds, with one worker, or where no day is old enough', () => {
-    expect(trusted(missing(80), 4, 20)).toHaveLength(53);
+    expect(trusted(missing(80), 4, 20)).toHaveLength(60);
     expect(trusted(missing(79), 4, 20)).toEqual([]);
     expect(trusted(missing(400), 1, 50)).toEqual([]);
     expect(trusted(missing(10), 2, 1)).toEqual([]);
