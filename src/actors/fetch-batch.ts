@@ -6,7 +6,7 @@
  */
 import { fromCallback } from 'xstate';
 import type { Store } from '../db/store.ts';
-import type { DatabaseFailure } from '../db/types.ts';
+import type { CommittedPage, DatabaseFailure } from '../db/types.ts';
 import type { Clock } from '../domain/clock.ts';
 import type { FetchBatchInput } from '../machines/batch-worker.ts';
 import type { CallEvent, CallOrder, CallOutcome, Page, PageResult } from '../machines/messages.ts';
@@ -15,7 +15,7 @@ import type { CallEnd, Client, PageOutcome } from '../search-console/call.ts';
 import type { QueryAnswer } from '../search-console/decode-rows.ts';
 import { calendarQuery, sliceQuery } from '../search-console/query.ts';
 import type { CallRegistry } from './call-registry.ts';
-import type { Catalogue, CatalogueEntry } from './catalogue.ts';
+import type { Catalogue, CatalogueEntry, SliceEntry } from './catalogue.ts';
 import { readCalendar } from './read-calendar.ts';
 
 export interface FetchBatchPorts {
@@ -272,16 +272,7 @@ class BatchCall {
     switch (result.kind) {
       case 'committed':
       case 'alreadyCommitted':
-        if (result.next.kind === 'again') {
-          const again = { ...slice, id: result.next.sliceId };
-          this.#ports.catalogue.add(again.id, { ...entry, slice: again, rows: 0 });
-        }
-        entry.rows += result.rows;
-        this.#tell(
-          pending,
-          { kind: 'committed', rows: result.rows, next: result.next },
-          clock.now() - startedAt,
-        );
+        this.#tellCommitted(pending, entry, result, clock.now() - startedAt);
         return;
       case 'rejected':
         return this.#failPage(pending, result.reason, true);
@@ -293,23 +284,35 @@ class BatchCall {
     }
   }
 
+  #tellCommitted(pending: PendingPage, entry: SliceEntry, { rows, next }: CommittedPage, commitMs = 0): void {
+    if (next.kind === 'again') {
+      const again = { ...entry.slice, id: next.sliceId };
+      this.#ports.catalogue.add(again.id, { ...entry, slice: again, rows: 0 });
+    }
+    entry.rows += rows;
+    this.#tell(pending, { kind: 'committed', rows, next }, commitMs);
+  }
+
   #isLastAttempt({ attempts }: Page): boolean {
     return attempts + 1 >= this.#input.maxAttempts;
   }
 
-  /** An attempt is used up; the last one makes the slice a failed one, in the database first. */
+  /**
+   * An attempt is used up; the last one makes the slice a failed one, in the database first. There the page may turn out
+   * to be committed, by a call that never heard of it: then it has not failed.
+   */
   async #failPage(pending: PendingPage, reason: string, final: boolean): Promise<void> {
-    if (final) {
-      if (pending.entry.kind === 'calendar') {
-        pending.entry.problem = reason;
-        pending.entry.onSettled();
-      } else {
-        const recorded = await this.#ports.store.failSlice(pending.page.sliceId, reason);
-        if (recorded.kind !== 'ok') {
-          this.#stop ??= databaseOutcome(recorded);
-          return;
-        }
+    const { page, entry } = pending;
+    if (final && entry.kind === 'calendar') {
+      entry.problem = reason;
+      entry.onSettled();
+    } else if (final && entry.kind === 'slice') {
+      const recorded = await this.#ports.store.failSlice(page.sliceId, reason, page);
+      if (recorded.kind !== 'ok') {
+        this.#stop ??= databaseOutcome(recorded);
+        return;
       }
+      if (recorded.value !== null) return this.#tellCommitted(pending, entry, recorded.value);
     }
     this.#tell(pending, { kind: 'failed', reason, final });
   }

@@ -1,6 +1,7 @@
 import type { Sql, TransactionSql } from 'postgres';
+import type { Slice } from '../domain/slice.ts';
 import { NOT_PUBLISHED } from './seal.ts';
-import type { CommitResult, PageCommit, RunIdentity } from './types.ts';
+import type { CommittedPage, PageCommit, RunIdentity } from './types.ts';
 
 /** What a commit needs to know of one of its pages, once the slice is locked and the page is in the ledger. */
 export interface LedgerEntry {
@@ -136,9 +137,9 @@ export function insertPages(
 
 /** What came of a page that is in the ledger already; undefined when it is not. */
 export async function readCommitted(
-  sql: Sql,
-  page: Pick<PageCommit, 'slice' | 'startRow'>,
-): Promise<CommitResult | undefined> {
+  sql: Sql | TransactionSql,
+  page: { readonly slice: Pick<Slice, 'id'>; readonly startRow: number },
+): Promise<CommittedPage | undefined> {
   const rows = await sql<
     {
       rows: number;

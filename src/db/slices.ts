@@ -2,8 +2,9 @@ import type { Sql } from 'postgres';
 import type { SearchType } from '../domain/slice.ts';
 import { one } from './answer.ts';
 import { holdRun } from './hold-run.ts';
+import { readCommitted } from './ledger.ts';
 import { transaction } from './transaction.ts';
-import type { OpenedSlice, RunIdentity, SliceKey } from './types.ts';
+import type { CommittedPage, OpenedSlice, PageCommit, RunIdentity, SliceKey } from './types.ts';
 
 /** The keys as a table with the columns place, search_type, dataset, date. Text, so that no driver setting matters. */
 function asJson(keys: readonly SliceKey[]): string {
@@ -78,9 +79,20 @@ export async function openSlices(
 }
 
 /** See {@link Store.failSlice}. */
-export async function failSlice(sql: Sql, run: RunIdentity, sliceId: string, reason: string): Promise<null> {
+export async function failSlice(
+  sql: Sql,
+  run: RunIdentity,
+  sliceId: string,
+  reason: string,
+  page?: Pick<PageCommit, 'startRow'>,
+): Promise<CommittedPage | null> {
   return await transaction(sql, async (tx) => {
     await holdRun(tx, run);
+    // A commit of the page that is still under way in the database holds the slice: what it comes to is waited for.
+    await tx`select from longtail.slice where id = ${sliceId}::text::bigint for no key update`;
+    const committed =
+      page === undefined ? undefined : await readCommitted(tx, { slice: { id: sliceId }, ...page });
+    if (committed !== undefined) return committed;
     await tx`
       update longtail.slice set status = 'failed', error = ${reason}::text
       where id = ${sliceId}::text::bigint and status = 'open' and run_id = ${run.runId}::text::bigint`;

@@ -13,6 +13,7 @@ import type {
   Answer,
   Calendar,
   CommitResult,
+  CommittedPage,
   Coverage,
   CoverageRange,
   LeaseGrant,
@@ -40,8 +41,16 @@ export interface Store {
    */
   openQueue(signal: AbortSignal): Pick<Store, 'commitPage'>;
 
-  /** Ends an open slice as failed. A slice that is no longer open stays as it is. */
-  failSlice(sliceId: string, reason: string): Promise<Answer<null>>;
+  /**
+   * Ends an open slice as failed. A slice that is no longer open stays as it is. With the page that is the reason: unless
+   * that page is in the ledger, committed with an answer that was lost; then nothing has failed, and the value is what
+   * came of it.
+   */
+  failSlice(
+    sliceId: string,
+    reason: string,
+    page?: Pick<PageCommit, 'startRow'>,
+  ): Promise<Answer<CommittedPage | null>>;
 
   /**
    * Opens a slice for each key, in the order of the keys. One that an earlier run left open is continued from its
@@ -104,9 +113,9 @@ export function createStore(
   return {
     commitPage: (commit) => openQueue(NEVER).commitPage(commit),
     openQueue,
-    failSlice(sliceId, reason) {
+    failSlice(sliceId, reason, page) {
       hashes.forget(sliceId);
-      return answer(() => failSlice(sql, run, sliceId, reason));
+      return answer(() => failSlice(sql, run, sliceId, reason, page));
     },
     openSlices: (keys, options) => answer(() => openSlices(sql, run, keys, options)),
     sealEmptySlices: (keys, options) => answer(() => sealEmptySlices(sql, run, keys, options)),

@@ -49,18 +49,21 @@ export interface SettledKey extends SliceKey {
   readonly final: boolean;
 }
 
+/** A page that is in the ledger, and what follows from it. */
+export interface CommittedPage {
+  /** `alreadyCommitted`: this page was in the ledger; nothing was written. Both are success. */
+  readonly kind: 'committed' | 'alreadyCommitted';
+  readonly rows: number;
+  readonly next:
+    | { readonly kind: 'page'; readonly startRow: number }
+    | { readonly kind: 'sealed' }
+    | { readonly kind: 'again'; readonly sliceId: string }
+    | { readonly kind: 'notPublished' }
+    | { readonly kind: 'failed'; readonly reason: string };
+}
+
 export type CommitResult =
-  | {
-      /** `alreadyCommitted`: this page was in the ledger; nothing was written. Both are success. */
-      readonly kind: 'committed' | 'alreadyCommitted';
-      readonly rows: number;
-      readonly next:
-        | { readonly kind: 'page'; readonly startRow: number }
-        | { readonly kind: 'sealed' }
-        | { readonly kind: 'again'; readonly sliceId: string }
-        | { readonly kind: 'notPublished' }
-        | { readonly kind: 'failed'; readonly reason: string };
-    }
+  | CommittedPage
   /** PostgreSQL would not take these rows (the slice's fault, not the database's state). Nothing was written. */
   | { readonly kind: 'rejected'; readonly reason: string }
   /** Its call was aborted before its turn came. Nothing was written. */

@@ -48,9 +48,9 @@ export class Database {
     return {
       commitPage: (page) => this.#commitPage(process, run, page, memory),
       openQueue: (signal) => this.#openQueue(process, run, memory, signal),
-      failSlice: (sliceId, reason) => {
+      failSlice: (sliceId, reason, page) => {
         memory.forget(sliceId);
-        return ask(() => tables.failSlice(run, sliceId, reason));
+        return ask(() => tables.failSlice(run, sliceId, reason, page));
       },
       openSlices: (keys, options) =>
         ask(() => tables.openSlices(run, keys, options.continueYoungerThanMinutes)),

@@ -81,4 +81,42 @@ export const REGRESSIONS: Readonly<Record<string, Scenario>> = {
       },
     ],
   },
+
+  /**
+   * A page was committed and the answer lost, twice over; asked for again it failed for good. Its slice was complete, and
+   * the run said that something had failed, and nothing had.
+   */
+  'a page that is committed unseen fails at last': {
+    seed: 19_802,
+    startMs: 1_786_820_210_000,
+    endsDaysAgo: 30,
+    days: 8,
+    datasets: ['date', 'page+query'],
+    searchTypes: ['discover', 'web'],
+    options: {
+      maxConcurrency: 4,
+      batchSize: 2,
+      rowsPerPage: 5,
+      requestsPerMinute: 200,
+      maxAttempts: 4,
+      haltDeadlineMs: 5_000,
+      burst: { limit: 1, windowMs: 1_000 },
+    },
+    google: { rows: 1, emptyShare: 0.5, clicks: 5, lagMs: 88_832_720, realLimit: null, thinkMs: 336 },
+    latencyMs: 764,
+    databaseMs: 3,
+    faults: {
+      connectRefused: 0.0533,
+      tlsFailure: 0.197,
+      resetBeforeArrival: 0.0647,
+      trickle: 0.0657,
+      unauthorizedPart: 0.0361,
+      wrongAnswer: 0.27,
+      reorderedTies: 1,
+      lostAfterCommit: 0.185,
+      databaseAway: 0.0442,
+      workerCrash: 0.00608,
+    },
+    lives: [{ refresh: false, actions: [], restMs: 0 }],
+  },
 };

@@ -249,6 +249,42 @@ describe.each([
   );
 
   test(
+    'a slice does not fail for a page that is committed, though nobody was told so',
+    on(async (ground) => {
+      const run = await ground.begin(PARAMETERS);
+      const { slice } = await open(run);
+      expect(await commit(run, slice, rows(LIMIT))).toMatchObject({ kind: 'committed' });
+      expect(answered(await run.store.failSlice(slice.id, 'no answer', { startRow: 0 }))).toEqual({
+        kind: 'alreadyCommitted',
+        rows: LIMIT,
+        next: { kind: 'page', startRow: LIMIT },
+      });
+      // The next page has not come: for that one it does.
+      const beside = (await open(run, { ...KEY, date: '2026-03-09' })).slice;
+      await commit(run, beside, rows(LIMIT));
+      expect(answered(await run.store.failSlice(beside.id, 'no answer', { startRow: LIMIT }))).toBeNull();
+      const whole = (await open(run, { ...KEY, date: '2026-03-10' })).slice;
+      await commit(run, whole, rows(2));
+      expect(answered(await run.store.failSlice(whole.id, 'no answer', { startRow: 0 }))).toEqual({
+        kind: 'alreadyCommitted',
+        rows: 2,
+        next: { kind: 'sealed' },
+      });
+      const statuses = answered(await run.store.readCoverage(PARAMETERS)).map(({ date, status }) => [
+        date,
+        status,
+      ]);
+      expect(new Map(statuses as [string, string][])).toEqual(
+        new Map([
+          [slice.date, 'open'],
+          ['2026-03-09', 'failed'],
+          ['2026-03-10', 'complete'],
+        ]),
+      );
+    }),
+  );
+
+  test(
     'what failed is said to have, until it is complete; a failed slice takes no page',
     on(async (ground) => {
       const run = await ground.begin(PARAMETERS);

@@ -6,6 +6,7 @@ import { judge, NOT_PUBLISHED } from '../../src/db/seal.ts';
 import type {
   Calendar,
   CommitResult,
+  CommittedPage,
   Coverage,
   CoverageRange,
   OpenedSlice,
@@ -139,12 +140,15 @@ export class Tables {
     return { kind: 'again', sliceId: second.id };
   }
 
-  readCommitted(page: PlainPage): CommitResult | undefined {
+  readCommitted(page: {
+    readonly slice: { readonly id: string };
+    readonly startRow: number;
+  }): CommittedPage | undefined {
     const slice = this.slices.get(page.slice.id);
     const pages = this.#pagesOf(page.slice.id);
     const entry = pages.find(({ startRow }) => startRow === page.startRow);
     if (slice === undefined || entry === undefined) return undefined;
-    const said = (next: Next): CommitResult => ({ kind: 'alreadyCommitted', rows: entry.rows, next });
+    const said = (next: Next): CommittedPage => ({ kind: 'alreadyCommitted', rows: entry.rows, next });
     if (!entry.last || slice.status === 'open') {
       const upTo = pages.filter(({ startRow }) => startRow <= entry.startRow);
       return said({ kind: 'page', startRow: sum(upTo, ({ rows }) => rows) });
@@ -155,8 +159,16 @@ export class Tables {
     return said({ kind: 'sealed' });
   }
 
-  failSlice(identity: RunIdentity, sliceId: string, reason: string): null {
+  failSlice(
+    identity: RunIdentity,
+    sliceId: string,
+    reason: string,
+    page?: { readonly startRow: number },
+  ): CommittedPage | null {
     const run = this.runs.hold(identity);
+    const committed =
+      page === undefined ? undefined : this.readCommitted({ slice: { id: sliceId }, ...page });
+    if (committed !== undefined) return committed;
     const slice = this.slices.get(sliceId);
     if (slice?.status === 'open' && slice.runId === run.id) {
       slice.status = 'failed';
