@@ -52,7 +52,9 @@ export function encodeRows(
     const base = row * stride;
     for (let index = 0; index < head.length; index += 1) out[end + index] = head[index] ?? 0;
     end += head.length;
-    for (const place of places) {
+    // By index: an iterator a row is garbage that the collector has to look through.
+    for (let dimension = 0; dimension < places.length; dimension += 1) {
+      const place = places[dimension] ?? -1;
       if (place === -1) {
         out[end] = 0x5c;
         out[end + 1] = 0x4e;

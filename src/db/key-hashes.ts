@@ -193,5 +193,5 @@ class KeyHasher {
 function mixed(hash: number): number {
   let out = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   out = Math.imul(out ^ (out >>> 13), 0xc2b2ae35);
-  return (out ^ (out >>> 16)) >>> 0;
+  return out ^ (out >>> 16);
 }
