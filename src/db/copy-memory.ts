@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer';
+import { free } from '../domain/free.ts';
 
 /** Kept for the pages to come: enough for as many writers as there are as a rule, and not more than this. */
 const MAX_KEPT = 8;
@@ -19,6 +20,7 @@ export class CopyArena {
     const capacity = this.end === 0 ? needed : Math.max(needed, 2 * this.buffer.length);
     const larger = Buffer.allocUnsafeSlow(Math.max(capacity, LEAST_BYTES));
     this.buffer.copy(larger, 0, 0, this.end);
+    free(this.buffer);
     this.buffer = larger;
   }
 }

@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer';
+import { free } from '../domain/free.ts';
 import { keyText, type RowBlock, strideOf } from '../domain/row-block.ts';
 
 /** Pages remembered at once, over all slices: 125 KB each when full. What falls out is counted by SQL instead. */
@@ -69,12 +70,13 @@ export class KeyHashes {
     return reached === startRow ? this.#counter.count([...earlier.map(([, keys]) => keys), page]) : undefined;
   }
 
-  /** Remembers a page that was committed and is not its slice's last. */
+  /** Remembers a page that was committed and is not its slice's last. The keys are this one's from now on. */
   keep(sliceId: string, startRow: number, page: PageKeys): void {
     const rows = startRow + page.low.length;
     const twice = rows < ROWS_GIVEN_AT_MOST ? undefined : this.suspects(sliceId, startRow, page);
     if (twice !== undefined) {
       this.forget(sliceId);
+      freeKeys(page);
       this.#counted.set(sliceId, { rows, twice });
       return;
     }
@@ -94,10 +96,17 @@ export class KeyHashes {
 
   /** For a slice that has ended. */
   forget(sliceId: string): void {
-    this.#pages -= this.#slices.get(sliceId)?.size ?? 0;
+    const pages = this.#slices.get(sliceId);
+    this.#pages -= pages?.size ?? 0;
+    for (const page of pages?.values() ?? []) freeKeys(page);
     this.#slices.delete(sliceId);
     this.#counted.delete(sliceId);
   }
+}
+
+function freeKeys({ low, high }: PageKeys): void {
+  free(low);
+  free(high);
 }
 
 /** How many of all keys were there before: a set with open addressing, at most half full, in memory that is used again. */

@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer';
+import { free } from '../domain/free.ts';
 
 /** A line of a head fits; a large part doubles its way up once a call. */
 const FIRST_CAPACITY_BYTES = 16 * 1024;
@@ -19,7 +20,7 @@ export class ByteArena {
     this.size = needed;
   }
 
-  /** The bytes from `from` to `to`: a view, overwritten by what comes after a `clear`. */
+  /** The bytes from `from` to `to`: a view, gone with the next `append`, overwritten by what comes after a `clear`. */
   view(from: number, to: number): Buffer {
     return this.#buffer.subarray(from, Math.min(to, this.size));
   }
@@ -37,6 +38,7 @@ export class ByteArena {
     const capacity = Math.max(needed, this.#buffer.length * 2, FIRST_CAPACITY_BYTES);
     const larger = Buffer.allocUnsafeSlow(capacity);
     this.#buffer.copy(larger, 0, 0, this.size);
+    free(this.#buffer);
     this.#buffer = larger;
   }
 }

@@ -8,14 +8,15 @@
 import { Buffer } from 'node:buffer';
 import { pipeline, type Readable } from 'node:stream';
 import { constants, createGunzip, type Gunzip } from 'node:zlib';
+import { free } from '../domain/free.ts';
 
 /** Fits the processor's cache; zlib's own 16 KiB means eight times as many pieces a megabyte. */
 const PIECE_BYTES = 128 * 1024;
 const NOTHING = Buffer.alloc(0);
 
 /**
- * The plain bytes of `stream`. A piece is valid until the next one is asked for. Throws the error of zlib
- * (`Z_DATA_ERROR`, `Z_BUF_ERROR` for one that ends too early), or that of the stream.
+ * The plain bytes of `stream`, whose chunks are its own to use up. A piece is valid until the next one is asked for. Throws
+ * the error of zlib (`Z_DATA_ERROR`, `Z_BUF_ERROR` for one that ends too early), or that of the stream.
  */
 export function gunzip(stream: Readable): AsyncIterable<Uint8Array> {
   const zlib = createGunzip({ chunkSize: PIECE_BYTES });
@@ -54,6 +55,7 @@ async function* inflate(
         // A full output may hide more that is there already.
         if (put < output.length) break;
       }
+      free(input);
     }
     for (;;) {
       const { put } = step(constants.Z_FINISH, NOTHING, 0);

@@ -1,4 +1,5 @@
 import type { Buffer } from 'node:buffer';
+import { free } from '../domain/free.ts';
 import { type RowBlock, strideOf } from '../domain/row-block.ts';
 
 /**
@@ -25,11 +26,13 @@ export class ScanMemory {
     if (offsets > this.offsets.length) {
       const larger = new Uint32Array(offsets);
       larger.set(this.offsets);
+      free(this.offsets);
       this.offsets = larger;
     }
     if (escaped > this.escaped.length) {
       const larger = new Uint8Array(escaped);
       larger.set(this.escaped);
+      free(this.escaped);
       this.escaped = larger;
     }
   }

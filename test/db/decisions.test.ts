@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { errorFacts, isConnectionLoss, isRejection, oneLine, toFailure } from '../../src/db/failure.ts';
-import { KeyHashes } from '../../src/db/key-hashes.ts';
+import { KeyHashes, type PageKeys } from '../../src/db/key-hashes.ts';
 import { judge, type SealFacts } from '../../src/db/seal.ts';
 import { plainRows, type RowBlock, rowBlock } from '../../src/domain/row-block.ts';
 
@@ -149,9 +149,10 @@ describe('keys that come twice', () => {
     const second = hashes.read(
       rows([...plainRows(many(24_000, 2)), ...plainRows(many(1_000, 1))].map(({ keys }) => keys)),
     );
+    const copyOf = ({ low, high }: PageKeys): PageKeys => ({ low: low.slice(), high: high.slice() });
     for (let slice = 0; slice < 300; slice += 1) {
-      hashes.keep(String(slice), 0, first);
-      hashes.keep(String(slice), 25_000, second);
+      hashes.keep(String(slice), 0, copyOf(first));
+      hashes.keep(String(slice), 25_000, copyOf(second));
     }
     const nothing = hashes.read(rows([]));
     for (let slice = 0; slice < 300; slice += 1) {
@@ -167,7 +168,7 @@ describe('keys that come twice', () => {
     const hashes = new KeyHashes();
     const page = hashes.read(rows([['a'], ['b']]));
     expect(hashes.suspects('1', 2, page)).toBeUndefined();
-    hashes.keep('1', 0, page);
+    hashes.keep('1', 0, hashes.read(rows([['a'], ['b']])));
     expect(hashes.suspects('1', 2, page)).toBe(2);
     expect(hashes.suspects('1', 4, page)).toBeUndefined();
     hashes.forget('1');
@@ -176,8 +177,9 @@ describe('keys that come twice', () => {
 
   test('of too many slices are forgotten, the oldest first', () => {
     const hashes = new KeyHashes();
-    const page = hashes.read(rows([['a']]));
-    for (let slice = 0; slice < 400; slice += 1) hashes.keep(String(slice), 0, page);
+    const one = rows([['a']]);
+    for (let slice = 0; slice < 400; slice += 1) hashes.keep(String(slice), 0, hashes.read(one));
+    const page = hashes.read(one);
     expect(hashes.suspects('0', 1, page)).toBeUndefined();
     expect(hashes.suspects('399', 1, page)).toBe(1);
   });
