@@ -136,10 +136,10 @@ function growthPanel({ sizes }: GrowthFigures): Panel {
     Math.max(...sizes.map((size) => size.days)),
     Math.max(...sizes.map((size) => size.wallMs)),
   ];
-  const isLarge = ({ days }: { readonly days: number }): boolean => days >= mostDays / 8;
+  const isLarge = ({ days }: { readonly days: number }): boolean => days >= mostDays / 4;
   return {
     title: 'Growth: time and peak memory by days',
-    note: 'Straight in time, flat in memory.',
+    note: 'Time, and below it the peak memory of the process.',
     height: height + 40,
     draw: (frame) => {
       const width = frame.width - 90;
