@@ -1,11 +1,10 @@
 import { Buffer } from 'node:buffer';
 import { free } from '../domain/free.ts';
 import { keyText, type RowBlock, strideOf } from '../domain/row-block.ts';
+import { ROWS_GIVEN_AT_MOST } from './seal.ts';
 
 /** Pages remembered at once, over all slices: 125 KB each when full. What falls out is counted by SQL instead. */
 const MAX_PAGES = 256;
-/** Google gives no more rows than this for a day: what comes behind them is an empty page, and needs no keys. */
-const ROWS_GIVEN_AT_MOST = 50_000;
 const SEED = 0x9e3779b9 | 0;
 const OTHER_SEED = SEED ^ 0x85ebca6b;
 
@@ -73,6 +72,7 @@ export class KeyHashes {
   /** Remembers a page that was committed and is not its slice's last. The keys are this one's from now on. */
   keep(sliceId: string, startRow: number, page: PageKeys): void {
     const rows = startRow + page.low.length;
+    // What comes behind these is an empty page, and needs no keys.
     const twice = rows < ROWS_GIVEN_AT_MOST ? undefined : this.suspects(sliceId, startRow, page);
     if (twice !== undefined) {
       this.forget(sliceId);

@@ -1,5 +1,5 @@
 /** Google gives no more rows than this for a day and a search type. */
-const ROWS_GIVEN_AT_MOST = 50_000;
+export const ROWS_GIVEN_AT_MOST = 50_000;
 
 /** Why a slice ended without rows of its own being seen. Stored, and read again: see `after-page.ts`. */
 export const NOT_PUBLISHED = 'the day is not published yet';

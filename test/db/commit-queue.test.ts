@@ -16,7 +16,7 @@ import {
   type TestRun,
   unwrap,
 } from '../support/synchronisation.ts';
-import { startTcpProxy } from '../support/tcp-proxy.ts';
+import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';
 
 let database: TestDatabase;
 let current: TestRun;
@@ -46,6 +46,22 @@ async function openSlices(count: number, store = current.store): Promise<Slice[]
   }));
   const opened = unwrap(await store.openSlices(keys, { continueYoungerThanMinutes: 15 }));
   return opened.map(({ slice }) => slice);
+}
+
+/** Hands each slice a whole page of two rows, all at once. */
+const commitAll = (
+  queue: Parameters<typeof commit>[0],
+  slices: readonly Slice[],
+): Promise<readonly CommitResult[]> =>
+  Promise.all(slices.map((slice, index) => commit(queue, slice, makeRows(2, `${index}-`))));
+
+/** A store of this run's through a proxy, whose connections end with the test. */
+async function storeThrough(proxy: TcpProxy) {
+  const through = await connect(proxy.url, { max: 2, applicationName: 'test' });
+  return {
+    store: createStore(through, current.run),
+    [Symbol.asyncDispose]: () => through.close({ timeoutMs: 100 }),
+  };
 }
 
 /** How many transactions wrote the ledger. */
@@ -203,22 +219,16 @@ test('a connection that is lost in the midst of their rows fails all that wait, 
       if (bytes.includes('query 3-1\t')) connection.destroy();
     },
   });
-  const through = await connect(proxy.url, { max: 2, applicationName: 'test' });
-  try {
-    const slices = await openSlices(6);
-    const queue = createStore(through, current.run).openQueue(never);
-    const results = await Promise.all(
-      slices.map((slice, index) => commit(queue, slice, makeRows(2, `${index}-`))),
-    );
-    expect(results.map(({ kind }) => kind)).toEqual([
-      ...['committed', 'databaseAway', 'databaseAway', 'databaseAway', 'databaseAway', 'databaseAway'],
-    ]);
-    // Nothing more is tried on the same queue.
-    expect((await commit(queue, slices[1] as Slice, makeRows(2, '1-'))).kind).toBe('databaseAway');
-    expect(await statuses()).toEqual({ complete: 1, open: 5 });
-  } finally {
-    await through.close({ timeoutMs: 100 });
-  }
+  await using through = await storeThrough(proxy);
+  const slices = await openSlices(6);
+  const queue = through.store.openQueue(never);
+  const results = await commitAll(queue, slices);
+  expect(results.map(({ kind }) => kind)).toEqual([
+    ...['committed', 'databaseAway', 'databaseAway', 'databaseAway', 'databaseAway', 'databaseAway'],
+  ]);
+  // Nothing more is tried on the same queue.
+  expect((await commit(queue, slices[1] as Slice, makeRows(2, '1-'))).kind).toBe('databaseAway');
+  expect(await statuses()).toEqual({ complete: 1, open: 5 });
 });
 
 test('an answer to COMMIT that is lost costs nothing: the pages are there', async () => {
@@ -232,21 +242,15 @@ test('an answer to COMMIT that is lost costs nothing: the pages are there', asyn
       return null;
     },
   });
-  const through = await connect(proxy.url, { max: 2, applicationName: 'test' });
-  try {
-    const slices = await openSlices(6);
-    const queue = createStore(through, current.run).openQueue(never);
-    const results = await Promise.all(
-      slices.map((slice, index) => commit(queue, slice, makeRows(2, `${index}-`))),
-    );
-    expect(results.map(({ kind }) => kind)).toEqual([
-      'committed',
-      ...slices.slice(1).map(() => 'alreadyCommitted'),
-    ]);
-    expect(await statuses()).toEqual({ complete: 6 });
-  } finally {
-    await through.close({ timeoutMs: 100 });
-  }
+  await using through = await storeThrough(proxy);
+  const slices = await openSlices(6);
+  const queue = through.store.openQueue(never);
+  const results = await commitAll(queue, slices);
+  expect(results.map(({ kind }) => kind)).toEqual([
+    'committed',
+    ...slices.slice(1).map(() => 'alreadyCommitted'),
+  ]);
+  expect(await statuses()).toEqual({ complete: 6 });
 });
 
 test('a run that was fenced off writes none of them', async () => {
@@ -254,9 +258,7 @@ test('a run that was fenced off writes none of them', async () => {
   await current.lock.release();
   const next = await beginRun(database.sql);
   const queue = current.store.openQueue(never);
-  const results = await Promise.all(
-    slices.map((slice, index) => commit(queue, slice, makeRows(2, `${index}-`))),
-  );
+  const results = await commitAll(queue, slices);
   for (const result of results) expect(result).toMatchObject({ kind: 'fatal', code: 'FENCED_OFF' });
   expect(await statuses()).toEqual({ open: 4 });
   await next.lock.release();
