@@ -1,5 +1,6 @@
 import { type CommitContext, commitPages, type ReadPage, readPage } from './commit-page.ts';
-import type { CopyArena, CopyMemory } from './copy-memory.ts';
+import { CopyArena, type CopyMemory } from './copy-memory.ts';
+import { freeKeys } from './key-hashes.ts';
 import type { CommitResult, DatabaseFailure, PageCommit } from './types.ts';
 
 /** Of a transaction: more would hold its locks for long, and be lost together. */
@@ -61,7 +62,7 @@ export class CommitQueue {
       // Of a slice one page after the other.
       last.pages.every(({ slice }) => slice.id !== page.slice.id);
     if (hasRoom) return last;
-    const group: Group = { arena: this.#memory.take(), pages: [], told: [], broke: [] };
+    const group: Group = { arena: new CopyArena(this.#memory), pages: [], told: [], broke: [] };
     this.#waiting.push(group);
     return group;
   }
@@ -87,10 +88,12 @@ export class CommitQueue {
         told[index]?.(result);
       }
       // After a failure the driver may still hold pieces of it.
-      if (results.every(({ kind }) => kind === 'committed')) this.#memory.give(arena);
+      if (results.every(({ kind }) => kind === 'committed')) arena.release();
     } catch (error) {
       for (const { slice } of pages) hashes.forget(slice.id);
       for (const reject of broke) reject(error);
+    } finally {
+      for (const { keys } of pages) if (keys !== undefined) freeKeys(keys);
     }
   }
 }

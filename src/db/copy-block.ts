@@ -36,6 +36,7 @@ export function encodeRows(
   arena: CopyArena,
 ): EncodedRows {
   const { count, keyCount, bytes, offsets, escaped } = block;
+  if (count === 0) return { from: arena.end, to: arena.end, replacedCharacters: 0 };
   const dimensions = dimensionsOf(dataset);
   /** For each of the fact's dimensions: where in a row's keys it is, or -1. */
   const places = DIMENSIONS.map((dimension) => dimensions.indexOf(dimension));

@@ -5,38 +5,58 @@ import { free } from '../domain/free.ts';
 const MAX_KEPT = 8;
 /** What one monstrous page has blown up is not kept. */
 const MAX_KEPT_BYTES = 8 * 1024 * 1024;
-const LEAST_BYTES = 64 * 1024;
+/**
+ * A full page fits as a rule. What is not written to takes no memory; what is outgrown and freed leaves a hole that nothing
+ * else fits into.
+ */
+const LEAST_BYTES = 4 * 1024 * 1024;
+const NOTHING = Buffer.alloc(0);
 
-/** COPY's text of one transaction: its pages one behind another. */
+/** COPY's text of one transaction: its pages one behind another. It takes memory when it has something to hold. */
 export class CopyArena {
-  buffer: Buffer = Buffer.alloc(0);
+  readonly #memory: CopyMemory;
+  buffer: Buffer = NOTHING;
   end = 0;
+
+  constructor(memory: CopyMemory) {
+    this.#memory = memory;
+  }
 
   /** Makes room for so many bytes behind what is there. */
   reserve(bytes: number): void {
     const needed = this.end + bytes;
     if (needed <= this.buffer.length) return;
-    // A page alone gets what it needs; small ones behind each other double their way up.
-    const capacity = this.end === 0 ? needed : Math.max(needed, 2 * this.buffer.length);
-    const larger = Buffer.allocUnsafeSlow(Math.max(capacity, LEAST_BYTES));
+    const larger = this.#memory.take(needed);
     this.buffer.copy(larger, 0, 0, this.end);
-    free(this.buffer);
+    this.#memory.give(this.buffer);
     this.buffer = larger;
+  }
+
+  /** Gives its memory back. Only when nobody reads it any more. */
+  release(): void {
+    this.#memory.give(this.buffer);
+    this.buffer = NOTHING;
+    this.end = 0;
   }
 }
 
-/** Arenas, used again: a page is megabytes, and garbage of that size is collected late. */
+/** Buffers, used again: a page is megabytes, and garbage of that size is collected late. */
 export class CopyMemory {
-  readonly #free: CopyArena[] = [];
+  readonly #free: Buffer[] = [];
 
-  take(): CopyArena {
-    return this.#free.pop() ?? new CopyArena();
+  /** The one given back last that is large enough: those that are seldom needed stay as small as they were. */
+  take(bytes: number): Buffer {
+    const index = this.#free.findLastIndex(({ length }) => length >= bytes);
+    const [found] = index === -1 ? [] : this.#free.splice(index, 1);
+    if (found !== undefined) return found;
+    let capacity = LEAST_BYTES;
+    while (capacity < bytes) capacity *= 2;
+    return Buffer.allocUnsafeSlow(capacity);
   }
 
-  /** Only when nobody reads it any more. */
-  give(arena: CopyArena): void {
-    if (this.#free.length >= MAX_KEPT || arena.buffer.length > MAX_KEPT_BYTES) return;
-    arena.end = 0;
-    this.#free.push(arena);
+  give(buffer: Buffer): void {
+    if (buffer.length === 0) return;
+    if (this.#free.length < MAX_KEPT && buffer.length <= MAX_KEPT_BYTES) this.#free.push(buffer);
+    else free(buffer);
   }
 }

@@ -1,17 +1,25 @@
 import { Buffer } from 'node:buffer';
 import { free } from '../domain/free.ts';
 import { keyText, type RowBlock, strideOf } from '../domain/row-block.ts';
+import { type Place, PlacePool, ROWS_OF_A_PLACE } from './key-places.ts';
 import { ROWS_GIVEN_AT_MOST } from './seal.ts';
 
-/** Pages remembered at once, over all slices: 125 KB each when full. What falls out is counted by SQL instead. */
+/** Pages remembered at once, over all slices: 125 KB each. What falls out is counted by SQL instead. */
 const MAX_PAGES = 256;
 const SEED = 0x9e3779b9 | 0;
+/** Room for all rows that Google gives of a slice, half full. */
+const FIRST_SLOTS = 131_072;
 const OTHER_SEED = SEED ^ 0x85ebca6b;
 
 /** 40 bits of each of a page's keys, in the order of its rows. */
 export interface PageKeys {
   readonly low: Uint32Array;
   readonly high: Uint8Array;
+}
+
+interface KeptPage {
+  readonly place: Place;
+  readonly rows: number;
 }
 
 /**
@@ -23,10 +31,11 @@ export interface PageKeys {
  * into by SQL, and only no suspicion is taken at its word.
  */
 export class KeyHashes {
-  readonly #slices = new Map<string, Map<number, PageKeys>>();
+  readonly #slices = new Map<string, Map<number, KeptPage>>();
   /** Slices of which all rows have come that Google gives: how many there are, and how many came twice. */
   readonly #counted = new Map<string, { readonly rows: number; readonly twice: number }>();
   readonly #counter = new TwiceCounter();
+  readonly #places = new PlacePool();
   #pages = 0;
 
   /** Hashes a page's keys without keeping them: it may never be committed. */
@@ -62,31 +71,35 @@ export class KeyHashes {
       .filter(([start]) => start < startRow)
       .sort(([one], [other]) => one - other);
     let reached = 0;
-    for (const [start, { low }] of earlier) {
+    for (const [start, { rows }] of earlier) {
       if (start !== reached) return undefined;
-      reached += low.length;
+      reached += rows;
     }
-    return reached === startRow ? this.#counter.count([...earlier.map(([, keys]) => keys), page]) : undefined;
+    if (reached !== startRow) return undefined;
+    return this.#counter.count([...earlier.map(([, kept]) => keysOf(kept)), page]);
   }
 
-  /** Remembers a page that was committed and is not its slice's last. The keys are this one's from now on. */
+  /** Remembers a page that was committed and is not its slice's last. */
   keep(sliceId: string, startRow: number, page: PageKeys): void {
     const rows = startRow + page.low.length;
     // What comes behind these is an empty page, and needs no keys.
     const twice = rows < ROWS_GIVEN_AT_MOST ? undefined : this.suspects(sliceId, startRow, page);
     if (twice !== undefined) {
       this.forget(sliceId);
-      freeKeys(page);
       this.#counted.set(sliceId, { rows, twice });
       return;
     }
-    let pages = this.#slices.get(sliceId);
-    if (pages === undefined) {
-      pages = new Map();
-      this.#slices.set(sliceId, pages);
+    if (page.low.length > ROWS_OF_A_PLACE) {
+      this.forget(sliceId);
+      return;
     }
+    const pages = this.#slices.get(sliceId) ?? new Map<number, KeptPage>();
+    const place = pages.get(startRow)?.place ?? this.#places.take();
     if (!pages.has(startRow)) this.#pages += 1;
-    pages.set(startRow, page);
+    place.low.set(page.low);
+    place.high.set(page.high);
+    pages.set(startRow, { place, rows: page.low.length });
+    this.#slices.set(sliceId, pages);
     while (this.#pages > MAX_PAGES) {
       const oldest = this.#slices.keys().next().value;
       if (oldest === undefined) break;
@@ -96,28 +109,34 @@ export class KeyHashes {
 
   /** For a slice that has ended. */
   forget(sliceId: string): void {
-    const pages = this.#slices.get(sliceId);
-    this.#pages -= pages?.size ?? 0;
-    for (const page of pages?.values() ?? []) freeKeys(page);
+    for (const { place } of this.#slices.get(sliceId)?.values() ?? []) {
+      this.#places.give(place);
+      this.#pages -= 1;
+    }
     this.#slices.delete(sliceId);
     this.#counted.delete(sliceId);
   }
 }
 
-function freeKeys({ low, high }: PageKeys): void {
+/** Gives the memory of a page's keys back. Nobody may read them any more. */
+export function freeKeys({ low, high }: PageKeys): void {
   free(low);
   free(high);
 }
 
+function keysOf({ place, rows }: KeptPage): PageKeys {
+  return { low: place.low.subarray(0, rows), high: place.high.subarray(0, rows) };
+}
+
 /** How many of all keys were there before: a set with open addressing, at most half full, in memory that is used again. */
 class TwiceCounter {
-  #lows = new Uint32Array(0);
+  #lows = new Uint32Array(FIRST_SLOTS);
   /** The hash's upper eight bits, plus one: 0 is an empty slot. */
-  #highs = new Uint16Array(0);
+  #highs = new Uint16Array(FIRST_SLOTS);
 
   count(pages: readonly PageKeys[]): number {
     const all = pages.reduce((sum, { low }) => sum + low.length, 0);
-    let slots = Math.max(16, this.#lows.length);
+    let slots = this.#lows.length;
     while (slots < all * 2) slots *= 2;
     if (slots === this.#lows.length) this.#highs.fill(0);
     else {

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { free } from '../domain/free.ts';
 
-/** A line of a head fits; a large part doubles its way up once a call. */
+/** A line of a head fits. */
 const FIRST_CAPACITY_BYTES = 16 * 1024;
 
 /**
@@ -9,8 +9,13 @@ const FIRST_CAPACITY_BYTES = 16 * 1024;
  * size they come in, and no memory is allocated once the largest part has been seen.
  */
 export class ByteArena {
+  readonly #firstCapacity: number;
   #buffer: Buffer = Buffer.allocUnsafeSlow(0);
   size = 0;
+
+  constructor(firstCapacityBytes = FIRST_CAPACITY_BYTES) {
+    this.#firstCapacity = firstCapacityBytes;
+  }
 
   /** Appends `chunk[from, to)`. */
   append(chunk: Buffer, from: number, to: number): void {
@@ -29,13 +34,20 @@ export class ByteArena {
     this.size = 0;
   }
 
+  /** Gives its memory back at once. It may be used again, and grows again. */
+  free(): void {
+    this.clear();
+    free(this.#buffer);
+    this.#buffer = Buffer.allocUnsafeSlow(0);
+  }
+
   /** Bytes it holds without growing. */
   get capacity(): number {
     return this.#buffer.length;
   }
 
   #grow(needed: number): void {
-    const capacity = Math.max(needed, this.#buffer.length * 2, FIRST_CAPACITY_BYTES);
+    const capacity = Math.max(needed, this.#buffer.length * 2, this.#firstCapacity);
     const larger = Buffer.allocUnsafeSlow(capacity);
     this.#buffer.copy(larger, 0, 0, this.size);
     free(this.#buffer);

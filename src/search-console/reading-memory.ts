@@ -1,10 +1,14 @@
 import { ByteArena } from './byte-arena.ts';
 import { ScanMemory } from './scan-rows.ts';
 
-/** Calls under way at once, as a rule; what more have is left to the garbage collector. */
-const MAX_KEPT = 4;
-/** An arena that one monstrous answer has blown up is not kept. */
-const MAX_KEPT_BYTES = 16 * 1024 * 1024;
+/** Calls under way at once, as a rule; what more have is given back at their end. */
+const MAX_KEPT = 16;
+/**
+ * No full page is larger, so that an arena never grows. What is not written to takes no memory, but growing does: the
+ * pieces it leaves behind are holes that nothing else fits into. One that a monstrous answer has blown up all the same is
+ * not kept.
+ */
+const ARENA_BYTES = 16 * 1024 * 1024;
 
 /** What one call reads into: the bytes of the part under way, and the index of its rows. */
 export interface ReadingMemory {
@@ -20,13 +24,13 @@ export class ReadingMemoryPool {
   readonly #free: ReadingMemory[] = [];
 
   take(): ReadingMemory {
-    return this.#free.pop() ?? { arena: new ByteArena(), scan: new ScanMemory() };
+    return this.#free.pop() ?? { arena: new ByteArena(ARENA_BYTES), scan: new ScanMemory() };
   }
 
   /** Nothing that was read with it may be in use any more. */
   give(memory: ReadingMemory): void {
-    if (this.#free.length >= MAX_KEPT || memory.arena.capacity > MAX_KEPT_BYTES) return;
     memory.arena.clear();
-    this.#free.push(memory);
+    if (this.#free.length < MAX_KEPT && memory.arena.capacity <= ARENA_BYTES) this.#free.push(memory);
+    else memory.arena.free();
   }
 }

@@ -16,10 +16,14 @@ export interface ScannedRows {
   readonly to: number;
 }
 
+/** A full page of four keys a row: one allocation, of which only what is written to takes memory. */
+const FIRST_OFFSETS = 25_000 * strideOf(4);
+const FIRST_ESCAPED = 25_000 * 4;
+
 /** The index of an answer's rows, written over by the next answer's. */
 export class ScanMemory {
-  offsets = new Uint32Array(0);
-  escaped = new Uint8Array(0);
+  offsets = new Uint32Array(FIRST_OFFSETS);
+  escaped = new Uint8Array(FIRST_ESCAPED);
 
   /** Makes it large enough; what it holds stays. */
   provide(offsets: number, escaped: number): void {

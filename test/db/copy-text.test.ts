@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { encodeRows, FACT_COLUMNS } from '../../src/db/copy-block.ts';
 import { startCopy } from '../../src/db/copy-in.ts';
-import { CopyArena } from '../../src/db/copy-memory.ts';
+import { CopyArena, CopyMemory } from '../../src/db/copy-memory.ts';
 import { copyChunks } from '../../src/db/copy-text.ts';
 import { transaction } from '../../src/db/transaction.ts';
 import { type PlainRow, rowBlock } from '../../src/domain/row-block.ts';
@@ -56,7 +56,7 @@ interface Stored {
 }
 
 function encode(sliceId: string, dataset: string, rows: readonly PlainRow[]) {
-  const arena = new CopyArena();
+  const arena = new CopyArena(new CopyMemory());
   const encoded = encodeRows(sliceId, dataset, rowBlock(rows, dimensionsOf(dataset).length), arena);
   return { ...encoded, bytes: arena.buffer.subarray(encoded.from, encoded.to) };
 }
