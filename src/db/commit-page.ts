@@ -6,8 +6,9 @@ import { SourceError, startCopy } from './copy-in.ts';
 import type { CopyArena } from './copy-memory.ts';
 import { copyChunks } from './copy-text.ts';
 import { errorFacts, isConnectionLoss, isRejection, toFailure } from './failure.ts';
-import type { KeyHashes, PageKeys } from './key-hashes.ts';
+import type { KeyHashes } from './key-hashes.ts';
 import { insertPages, type LedgerEntry, lockSlices, readCommitted } from './ledger.ts';
+import type { PageKeys } from './packed-keys.ts';
 import { judge, NOT_PUBLISHED, type Verdict } from './seal.ts';
 import {
   type Completion,

@@ -1,6 +1,5 @@
 import { type CommitContext, commitPages, type ReadPage, readPage } from './commit-page.ts';
 import { CopyArena, type CopyMemory } from './copy-memory.ts';
-import { freeKeys } from './key-hashes.ts';
 import type { CommitResult, DatabaseFailure, PageCommit } from './types.ts';
 
 /** Of a transaction: more would hold its locks for long, and be lost together. */
@@ -93,7 +92,7 @@ export class CommitQueue {
       for (const { slice } of pages) hashes.forget(slice.id);
       for (const reject of broke) reject(error);
     } finally {
-      for (const { keys } of pages) if (keys !== undefined) freeKeys(keys);
+      for (const { keys } of pages) if (keys !== undefined) hashes.release(keys);
     }
   }
 }

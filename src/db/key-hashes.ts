@@ -1,21 +1,24 @@
 import { Buffer } from 'node:buffer';
-import { free } from '../domain/free.ts';
 import { keyText, type RowBlock, strideOf } from '../domain/row-block.ts';
-import { type Place, PlacePool, ROWS_OF_A_PLACE } from './key-places.ts';
+import {
+  HIGH_BITS,
+  type KeyArrays,
+  KeyPacker,
+  type PageKeys,
+  type Place,
+  PlacePool,
+  ROWS_A_PAGE,
+} from './packed-keys.ts';
 import { ROWS_GIVEN_AT_MOST } from './seal.ts';
 
-/** Pages remembered at once, over all slices: 125 KB each. What falls out is counted by SQL instead. */
+/** Pages remembered at once, over all slices: 73 KB each. What falls out is counted by SQL instead. */
 const MAX_PAGES = 256;
-const SEED = 0x9e3779b9 | 0;
+/** Pages that are being written at once, as a rule. */
+const MAX_KEPT_ARRAYS = 8;
 /** Room for all rows that Google gives of a slice, half full. */
 const FIRST_SLOTS = 131_072;
+const SEED = 0x9e3779b9 | 0;
 const OTHER_SEED = SEED ^ 0x85ebca6b;
-
-/** 40 bits of each of a page's keys, in the order of its rows. */
-export interface PageKeys {
-  readonly low: Uint32Array;
-  readonly high: Uint8Array;
-}
 
 interface KeptPage {
   readonly place: Place;
@@ -27,8 +30,8 @@ interface KeptPage {
  * suggests that another row fell between them. Keeps a hash of each key, as Google sent it, of the pages that are in the
  * ledger of slices that are not sealed.
  *
- * Forty bits say wrongly that a key came twice in one slice of 50,000 rows out of a thousand: so a suspicion is looked
- * into by SQL, and only no suspicion is taken at its word.
+ * They say wrongly that a key came twice in two slices of 50,000 rows out of a hundred: so a suspicion is looked into by
+ * SQL, and only no suspicion is taken at its word.
  */
 export class KeyHashes {
   readonly #slices = new Map<string, Map<number, KeptPage>>();
@@ -36,13 +39,14 @@ export class KeyHashes {
   readonly #counted = new Map<string, { readonly rows: number; readonly twice: number }>();
   readonly #counter = new TwiceCounter();
   readonly #places = new PlacePool();
+  readonly #packer = new KeyPacker();
+  readonly #arrays: KeyArrays[] = [];
   #pages = 0;
 
   /** Hashes a page's keys without keeping them: it may never be committed. */
   read(block: RowBlock): PageKeys {
     const { count, keyCount, bytes, offsets, escaped } = block;
-    const low = new Uint32Array(count);
-    const high = new Uint8Array(count);
+    const { low, high } = this.#takeArrays(count);
     const stride = strideOf(keyCount);
     const hasher = new KeyHasher(bytes);
     for (let row = 0; row < count; row += 1) {
@@ -55,7 +59,12 @@ export class KeyHashes {
       low[row] = hasher.low();
       high[row] = hasher.high();
     }
-    return { low, high };
+    return { low, high, rows: count };
+  }
+
+  /** Gives the memory of a page's keys to the pages to come. Nobody may read them any more. */
+  release({ low, high }: KeyArrays): void {
+    if (low.length === ROWS_A_PAGE && this.#arrays.length < MAX_KEPT_ARRAYS) this.#arrays.push({ low, high });
   }
 
   /**
@@ -65,7 +74,7 @@ export class KeyHashes {
   suspects(sliceId: string, startRow: number, page: PageKeys): number | undefined {
     const counted = this.#counted.get(sliceId);
     if (counted !== undefined) {
-      return counted.rows === startRow && page.low.length === 0 ? counted.twice : undefined;
+      return counted.rows === startRow && page.rows === 0 ? counted.twice : undefined;
     }
     const earlier = [...(this.#slices.get(sliceId) ?? [])]
       .filter(([start]) => start < startRow)
@@ -76,12 +85,17 @@ export class KeyHashes {
       reached += rows;
     }
     if (reached !== startRow) return undefined;
-    return this.#counter.count([...earlier.map(([, kept]) => keysOf(kept)), page]);
+    this.#counter.begin(reached + page.rows);
+    const unpacked = this.#takeArrays(ROWS_A_PAGE);
+    for (const [, { place, rows }] of earlier) this.#counter.add(this.#packer.unpack(place, rows, unpacked));
+    this.release(unpacked);
+    this.#counter.add(page);
+    return this.#counter.twice;
   }
 
   /** Remembers a page that was committed and is not its slice's last. */
   keep(sliceId: string, startRow: number, page: PageKeys): void {
-    const rows = startRow + page.low.length;
+    const rows = startRow + page.rows;
     // What comes behind these is an empty page, and needs no keys.
     const twice = rows < ROWS_GIVEN_AT_MOST ? undefined : this.suspects(sliceId, startRow, page);
     if (twice !== undefined) {
@@ -89,16 +103,15 @@ export class KeyHashes {
       this.#counted.set(sliceId, { rows, twice });
       return;
     }
-    if (page.low.length > ROWS_OF_A_PLACE) {
+    if (page.rows > ROWS_A_PAGE) {
       this.forget(sliceId);
       return;
     }
     const pages = this.#slices.get(sliceId) ?? new Map<number, KeptPage>();
     const place = pages.get(startRow)?.place ?? this.#places.take();
     if (!pages.has(startRow)) this.#pages += 1;
-    place.low.set(page.low);
-    place.high.set(page.high);
-    pages.set(startRow, { place, rows: page.low.length });
+    this.#packer.pack(page, place);
+    pages.set(startRow, { place, rows: page.rows });
     this.#slices.set(sliceId, pages);
     while (this.#pages > MAX_PAGES) {
       const oldest = this.#slices.keys().next().value;
@@ -116,50 +129,53 @@ export class KeyHashes {
     this.#slices.delete(sliceId);
     this.#counted.delete(sliceId);
   }
-}
 
-/** Gives the memory of a page's keys back. Nobody may read them any more. */
-export function freeKeys({ low, high }: PageKeys): void {
-  free(low);
-  free(high);
-}
-
-function keysOf({ place, rows }: KeptPage): PageKeys {
-  return { low: place.low.subarray(0, rows), high: place.high.subarray(0, rows) };
+  /** As large as a page may be, unless the page is small: many of those may wait at once. */
+  #takeArrays(rows: number): KeyArrays {
+    const isSmall = rows * 2 < ROWS_A_PAGE;
+    const kept = isSmall || rows > ROWS_A_PAGE ? undefined : this.#arrays.pop();
+    if (kept !== undefined) return kept;
+    const length = isSmall ? rows : Math.max(rows, ROWS_A_PAGE);
+    return { low: new Uint32Array(length), high: new Uint8Array(length) };
+  }
 }
 
 /** How many of all keys were there before: a set with open addressing, at most half full, in memory that is used again. */
 class TwiceCounter {
   #lows = new Uint32Array(FIRST_SLOTS);
-  /** The hash's upper eight bits, plus one: 0 is an empty slot. */
-  #highs = new Uint16Array(FIRST_SLOTS);
+  /** The hash's upper bits, plus one: 0 is an empty slot. */
+  #highs = new Uint8Array(FIRST_SLOTS);
+  twice = 0;
 
-  count(pages: readonly PageKeys[]): number {
-    const all = pages.reduce((sum, { low }) => sum + low.length, 0);
+  /** Forgets all keys, and makes room for as many. */
+  begin(keys: number): void {
+    this.twice = 0;
     let slots = this.#lows.length;
-    while (slots < all * 2) slots *= 2;
-    if (slots === this.#lows.length) this.#highs.fill(0);
-    else {
-      this.#lows = new Uint32Array(slots);
-      this.#highs = new Uint16Array(slots);
+    while (slots < keys * 2) slots *= 2;
+    if (slots === this.#lows.length) {
+      this.#highs.fill(0);
+      return;
     }
+    this.#lows = new Uint32Array(slots);
+    this.#highs = new Uint8Array(slots);
+  }
+
+  add({ low, high, rows }: PageKeys): void {
     const lows = this.#lows;
     const highs = this.#highs;
-    const mask = slots - 1;
+    const mask = lows.length - 1;
     let twice = 0;
-    for (const { low, high } of pages) {
-      for (let row = 0; row < low.length; row += 1) {
-        const lowHere = low[row] ?? 0;
-        const highHere = (high[row] ?? 0) + 1;
-        let slot = lowHere & mask;
-        while (highs[slot] !== 0 && (lows[slot] !== lowHere || highs[slot] !== highHere))
-          slot = (slot + 1) & mask;
-        if (highs[slot] !== 0) twice += 1;
-        lows[slot] = lowHere;
-        highs[slot] = highHere;
-      }
+    for (let row = 0; row < rows; row += 1) {
+      const lowHere = low[row] ?? 0;
+      const highHere = (high[row] ?? 0) + 1;
+      let slot = lowHere & mask;
+      while (highs[slot] !== 0 && (lows[slot] !== lowHere || highs[slot] !== highHere))
+        slot = (slot + 1) & mask;
+      if (highs[slot] !== 0) twice += 1;
+      lows[slot] = lowHere;
+      highs[slot] = highHere;
     }
-    return twice;
+    this.twice += twice;
   }
 }
 
@@ -195,7 +211,7 @@ class KeyHasher {
   }
 
   high(): number {
-    return mixed(this.#other) >>> 24;
+    return mixed(this.#other) >>> (32 - HIGH_BITS);
   }
 
   #addBytes(bytes: Uint8Array, words: DataView, from: number, to: number): void {

@@ -1,5 +1,5 @@
 /** Rows of the simulated tables, and small questions about them. */
-import type { PageKeys } from '../../src/db/key-hashes.ts';
+import type { PageKeys } from '../../src/db/packed-keys.ts';
 import type {
   CommitResult,
   CoverageRange,
