@@ -9,7 +9,6 @@ import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import postgres from 'postgres';
 import { FACT_COLUMNS } from '../../src/db/copy-block.ts';
-import { cleanText } from '../../src/db/copy-text.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { type BenchServer, withDatabase } from './postgres.ts';
 
@@ -55,7 +54,11 @@ async function* factLines(fetched: AsyncIterable<readonly unknown[]>): AsyncGene
   }
 }
 
-const copyField = (value: unknown): string => (value === null ? '\\N' : cleanText(String(value)).text);
+const copyField = (value: unknown): string => (value === null ? '\\N' : escaped(String(value)));
+
+const ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r' };
+const escaped = (text: string): string =>
+  text.replace(/[\\\t\n\r]/g, (character) => ESCAPES[character] ?? character);
 
 export interface CopyFigure {
   readonly wallMs: number;

@@ -1,8 +1,8 @@
 import { Buffer } from 'node:buffer';
-import { keyText, type RowBlock, strideOf } from '../domain/row-block.ts';
+import { type RowBlock, strideOf } from '../domain/row-block.ts';
 import { type Dataset, DIMENSIONS, dimensionsOf } from '../domain/slice.ts';
+import { Unescaper } from '../domain/unescape.ts';
 import type { CopyArena } from './copy-memory.ts';
-import { cleanText } from './copy-text.ts';
 
 /** The columns of `longtail.fact` that {@link encodeRows} writes, in its order. */
 export const FACT_COLUMNS =
@@ -14,6 +14,14 @@ const LOOP_BYTES = 160;
 const WORD = 4;
 const TAB = 0x09;
 const LF = 0x0a;
+const CR = 0x0d;
+const BACKSLASH = 0x5c;
+/** What COPY's own characters are written as behind a backslash. */
+const ESCAPES = new Uint8Array(256);
+ESCAPES[BACKSLASH] = BACKSLASH;
+ESCAPES[TAB] = 0x74;
+ESCAPES[LF] = 0x6e;
+ESCAPES[CR] = 0x72;
 /** `\N` and its tab, for a dimension that the dataset does not have. */
 const NULL_BYTES = 3;
 
@@ -27,7 +35,7 @@ export interface EncodedRows {
 
 /**
  * Writes a page's rows in COPY's text format, from the bytes of the answer: JSON's strings need no escape for COPY
- * unless they hold a backslash, and its numbers are PostgreSQL's. What is escaped goes the slow way, through a string.
+ * unless they hold a backslash, and its numbers are PostgreSQL's.
  */
 export function encodeRows(
   sliceId: string,
@@ -46,7 +54,7 @@ export function encodeRows(
   const from = arena.end;
   const source = new WordCopier(bytes, out);
   const stride = strideOf(keyCount);
-  let replacedCharacters = 0;
+  const texts = new TextCopier(bytes, out);
   let end = from;
 
   for (let row = 0; row < count; row += 1) {
@@ -57,19 +65,19 @@ export function encodeRows(
     for (let dimension = 0; dimension < places.length; dimension += 1) {
       const place = places[dimension] ?? -1;
       if (place === -1) {
-        out[end] = 0x5c;
+        out[end] = BACKSLASH;
         out[end + 1] = 0x4e;
         out[end + 2] = TAB;
         end += NULL_BYTES;
         continue;
       }
+      const at = base + 2 * place;
+      const keyFrom = offsets[at] ?? 0;
+      const keyTo = offsets[at + 1] ?? 0;
       if (escaped[row * keyCount + place] === 1) {
-        const clean = cleanText(keyText(block, row, place));
-        replacedCharacters += clean.replacedCharacters;
-        end += out.write(clean.text, end);
+        end = texts.copy(keyFrom, keyTo, end);
       } else {
-        const at = base + 2 * place;
-        end = source.copy(offsets[at] ?? 0, offsets[at + 1] ?? 0, end);
+        end = source.copy(keyFrom, keyTo, end);
       }
       out[end] = TAB;
       end += 1;
@@ -83,7 +91,7 @@ export function encodeRows(
     const position = offsets[numbers + 4] ?? 0;
     const positionEnd = offsets[numbers + 5] ?? 0;
     if (position === positionEnd) {
-      out[end] = 0x5c;
+      out[end] = BACKSLASH;
       out[end + 1] = 0x4e;
       end += 2;
     } else end = source.copy(position, positionEnd, end);
@@ -91,7 +99,7 @@ export function encodeRows(
     end += 1;
   }
   arena.end = end;
-  return { from, to: end, replacedCharacters };
+  return { from, to: end, replacedCharacters: texts.replacedCharacters };
 }
 
 /** No text is longer in COPY's format than in JSON's, so this is enough: what a row adds, and all that it copies. */
@@ -133,5 +141,47 @@ class WordCopier {
       target.setInt32(at + done, source.getInt32(from + done, true), true);
     }
     return at + size;
+  }
+}
+
+/** Copies texts that JSON had to escape: out of its escapes, into COPY's. */
+class TextCopier {
+  readonly #to: Buffer;
+  readonly #unescaper: Unescaper;
+  /** What PostgreSQL cannot store, U+0000 and half a surrogate pair: each has become U+FFFD. */
+  replacedCharacters = 0;
+
+  constructor(from: Buffer, to: Buffer) {
+    this.#to = to;
+    this.#unescaper = new Unescaper(from, to);
+  }
+
+  /** As {@link WordCopier.copy}. */
+  copy(from: number, to: number, at: number): number {
+    const end = this.#unescaper.write(from, to, at);
+    this.replacedCharacters += this.#unescaper.loneSurrogates;
+    return this.#unescaper.hasSpecial ? this.#escape(at, end) : end;
+  }
+
+  /** Escapes a text of the target for COPY, where it lies. */
+  #escape(from: number, to: number): number {
+    const out = this.#to;
+    const text = Buffer.from(out.subarray(from, to));
+    let end = from;
+    for (const byte of text) {
+      const escaped = ESCAPES[byte] ?? 0;
+      if (byte === 0) {
+        this.replacedCharacters += 1;
+        end += out.write('\ufffd', end);
+      } else if (escaped === 0) {
+        out[end] = byte;
+        end += 1;
+      } else {
+        out[end] = BACKSLASH;
+        out[end + 1] = escaped;
+        end += 2;
+      }
+    }
+    return end;
   }
 }

@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer';
-import { keyText, type RowBlock, strideOf } from '../domain/row-block.ts';
+import { type RowBlock, strideOf } from '../domain/row-block.ts';
+import { Unescaper } from '../domain/unescape.ts';
 import {
   HIGH_BITS,
   type KeyArrays,
@@ -17,6 +18,7 @@ const MAX_PAGES = 256;
 const MAX_KEPT_ARRAYS = 8;
 /** Room for all rows that Google gives of a slice, half full. */
 const FIRST_SLOTS = 131_072;
+const FIRST_TEXT_BYTES = 1_024;
 const SEED = 0x9e3779b9 | 0;
 const OTHER_SEED = SEED ^ 0x85ebca6b;
 
@@ -53,8 +55,10 @@ export class KeyHashes {
       hasher.begin();
       for (let key = 0; key < keyCount; key += 1) {
         const at = row * stride + 2 * key;
-        if (escaped[row * keyCount + key] === 1) hasher.addText(keyText(block, row, key));
-        else hasher.add(offsets[at] ?? 0, offsets[at + 1] ?? 0);
+        const from = offsets[at] ?? 0;
+        const to = offsets[at + 1] ?? 0;
+        if (escaped[row * keyCount + key] === 1) hasher.addEscaped(from, to);
+        else hasher.add(from, to);
       }
       low[row] = hasher.low();
       high[row] = hasher.high();
@@ -179,16 +183,32 @@ class TwiceCounter {
   }
 }
 
+/** Room for one text of `source`, without its escapes. */
+class UnescapedText {
+  readonly bytes: Buffer;
+  readonly words: DataView;
+  readonly unescaper: Unescaper;
+
+  constructor(source: Buffer, size: number) {
+    this.bytes = Buffer.allocUnsafeSlow(size);
+    this.words = wordsOf(this.bytes);
+    this.unescaper = new Unescaper(source, this.bytes);
+  }
+}
+
 /** Two hashes of 32 bits side by side, four bytes at a time. */
 class KeyHasher {
-  readonly #bytes: Uint8Array;
+  readonly #bytes: Buffer;
   readonly #words: DataView;
+  /** The last key that had to be unescaped. */
+  #text: UnescapedText;
   #one = 0;
   #other = 0;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Buffer) {
     this.#bytes = bytes;
-    this.#words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#words = wordsOf(bytes);
+    this.#text = new UnescapedText(bytes, FIRST_TEXT_BYTES);
   }
 
   begin(): void {
@@ -201,9 +221,10 @@ class KeyHasher {
   }
 
   /** A key whose bytes are not its text: it hashes as its text would, unescaped. */
-  addText(text: string): void {
-    const bytes = Buffer.from(text);
-    this.#addBytes(bytes, new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0, bytes.length);
+  addEscaped(from: number, to: number): void {
+    if (to - from > this.#text.bytes.length) this.#text = new UnescapedText(this.#bytes, 2 * (to - from));
+    const { bytes, words, unescaper } = this.#text;
+    this.#addBytes(bytes, words, 0, unescaper.write(from, to, 0));
   }
 
   low(): number {
@@ -214,7 +235,7 @@ class KeyHasher {
     return mixed(this.#other) >>> (32 - HIGH_BITS);
   }
 
-  #addBytes(bytes: Uint8Array, words: DataView, from: number, to: number): void {
+  #addBytes(bytes: Buffer, words: DataView, from: number, to: number): void {
     // The length first, so that ['ab', 'c'] and ['a', 'bc'] differ.
     let one = Math.imul(this.#one ^ (to - from), 0x9e3779b1);
     let other = Math.imul(this.#other ^ (to - from), 0x01000193);
@@ -232,6 +253,10 @@ class KeyHasher {
     this.#one = one;
     this.#other = other;
   }
+}
+
+function wordsOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
 }
 
 function mixed(hash: number): number {

@@ -1,10 +1,12 @@
 // Holds invariants 10 of SPEC.md.
+import { Buffer } from 'node:buffer';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { errorFacts, isConnectionLoss, isRejection, oneLine, toFailure } from '../../src/db/failure.ts';
 import { KeyHashes } from '../../src/db/key-hashes.ts';
 import { judge, type SealFacts } from '../../src/db/seal.ts';
 import { plainRows, type RowBlock, rowBlock } from '../../src/domain/row-block.ts';
+import { scanRows } from '../../src/search-console/scan-rows.ts';
 
 describe('how a slice ends', () => {
   const facts: SealFacts = {
@@ -153,6 +155,19 @@ describe('keys that come twice', () => {
       expect(hashes.suspects(String(slice), 25_000, page(slice))).toBe(25_000);
       expect(hashes.suspects(String(slice), 25_000, page(slice + 100))).toBe(0);
     }
+  });
+
+  test('are the same however they were written, and whatever their length', () => {
+    const long = 'x'.repeat(3_000);
+    const answer = (keys: readonly string[]): RowBlock => {
+      const texts = keys.map((key) => `{"keys":["${key}"],"clicks":1,"impressions":1,"ctr":1,"position":1}`);
+      const scanned = scanRows(Buffer.from(`{"rows":[${texts.join(',')}]}`), 1, 25_000);
+      return scanned?.block ?? rows([]);
+    };
+    const hashes = new KeyHashes();
+    hashes.keep('1', 0, hashes.read(answer(['a&b=c', `${long}/\\n`, 'é', 'only here'])));
+    const other = ['a\\u0026b\\u003Dc', `${long}\\/\\u000a`, '\\u00e9', 'only there'];
+    expect(hashes.suspects('1', 4, hashes.read(answer(other)))).toBe(3);
   });
 
   test('of a page larger than Google gives are not known', () => {
