@@ -16,6 +16,7 @@ const TAB = 0x09;
 const LF = 0x0a;
 const CR = 0x0d;
 const BACKSLASH = 0x5c;
+const FIRST_TEXT_BYTES = 1_024;
 /** What COPY's own characters are written as behind a backslash. */
 const ESCAPES = new Uint8Array(256);
 ESCAPES[BACKSLASH] = BACKSLASH;
@@ -148,6 +149,7 @@ class WordCopier {
 class TextCopier {
   readonly #to: Buffer;
   readonly #unescaper: Unescaper;
+  #text: Buffer = Buffer.allocUnsafeSlow(FIRST_TEXT_BYTES);
   /** What PostgreSQL cannot store, U+0000 and half a surrogate pair: each has become U+FFFD. */
   replacedCharacters = 0;
 
@@ -166,9 +168,13 @@ class TextCopier {
   /** Escapes a text of the target for COPY, where it lies. */
   #escape(from: number, to: number): number {
     const out = this.#to;
-    const text = Buffer.from(out.subarray(from, to));
+    const size = to - from;
+    if (size > this.#text.length) this.#text = Buffer.allocUnsafeSlow(2 * size);
+    const text = this.#text;
+    out.copy(text, 0, from, to);
     let end = from;
-    for (const byte of text) {
+    for (let index = 0; index < size; index += 1) {
+      const byte = text[index] ?? 0;
       const escaped = ESCAPES[byte] ?? 0;
       if (byte === 0) {
         this.replacedCharacters += 1;

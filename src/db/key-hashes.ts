@@ -140,13 +140,13 @@ export class KeyHashes {
     const kept = isSmall || rows > ROWS_A_PAGE ? undefined : this.#arrays.pop();
     if (kept !== undefined) return kept;
     const length = isSmall ? rows : Math.max(rows, ROWS_A_PAGE);
-    return { low: new Uint32Array(length), high: new Uint8Array(length) };
+    return { low: new Int32Array(length), high: new Uint8Array(length) };
   }
 }
 
 /** How many of all keys were there before: a set with open addressing, at most half full, in memory that is used again. */
 class TwiceCounter {
-  #lows = new Uint32Array(FIRST_SLOTS);
+  #lows = new Int32Array(FIRST_SLOTS);
   /** The hash's upper bits, plus one: 0 is an empty slot. */
   #highs = new Uint8Array(FIRST_SLOTS);
   twice = 0;
@@ -160,7 +160,7 @@ class TwiceCounter {
       this.#highs.fill(0);
       return;
     }
-    this.#lows = new Uint32Array(slots);
+    this.#lows = new Int32Array(slots);
     this.#highs = new Uint8Array(slots);
   }
 

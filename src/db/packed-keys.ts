@@ -18,9 +18,12 @@ const PLACE_WORDS = REST_WORDS + Math.ceil((ROWS_A_PAGE + BUCKETS) / 32);
 /** A megabyte in one piece: pages that come and go one by one would leave holes that nothing else fits into. */
 const PLACES_A_SLAB = 16;
 
-/** A hash of each of a page's keys, of 36 bits: a word and four more. The arrays may be longer than the page. */
+/**
+ * A hash of each of a page's keys, of 36 bits: a word and four more. The arrays may be longer than the page. Words have a
+ * sign: half of those without one are more than V8 holds outside its heap.
+ */
 export interface PageKeys {
-  readonly low: Uint32Array;
+  readonly low: Int32Array;
   readonly high: Uint8Array;
   readonly rows: number;
 }
@@ -28,7 +31,7 @@ export interface PageKeys {
 export type KeyArrays = Pick<PageKeys, 'low' | 'high'>;
 
 /** Room for the keys of one page: first what the buckets do not tell, then the buckets. */
-export type Place = Uint32Array;
+export type Place = Int32Array;
 
 /** Places, used again. The one given back last is taken next: what was never needed takes no memory. */
 export class PlacePool {
@@ -44,7 +47,7 @@ export class PlacePool {
 
   /** The first place of it; the others are free. */
   #addSlab(): Place {
-    const slab = new Uint32Array(PLACE_WORDS * PLACES_A_SLAB);
+    const slab = new Int32Array(PLACE_WORDS * PLACES_A_SLAB);
     const placeAt = (index: number): Place => slab.subarray(index * PLACE_WORDS, (index + 1) * PLACE_WORDS);
     for (let index = PLACES_A_SLAB - 1; index > 0; index -= 1) this.#free.push(placeAt(index));
     return placeAt(0);
@@ -54,7 +57,7 @@ export class PlacePool {
 /** Writes keys into places and reads them back. */
 export class KeyPacker {
   /** Of each bucket: how many keys it has, then where its next one goes. */
-  readonly #buckets = new Uint32Array(BUCKETS);
+  readonly #buckets = new Int32Array(BUCKETS);
 
   /** Writes at most {@link ROWS_A_PAGE} keys over what the place holds. */
   pack({ low, high, rows }: PageKeys, place: Place): void {
@@ -101,7 +104,7 @@ export class KeyPacker {
 }
 
 /** Adds bits where there are none yet. */
-function putBits(words: Uint32Array, at: number, bits: number): void {
+function putBits(words: Int32Array, at: number, bits: number): void {
   const index = at >>> 5;
   const shift = at & 31;
   words[index] = (words[index] ?? 0) | (bits << shift);
@@ -109,7 +112,7 @@ function putBits(words: Uint32Array, at: number, bits: number): void {
   if (shift > 0) words[index + 1] = (words[index + 1] ?? 0) | (bits >>> (32 - shift));
 }
 
-function takeBits(words: Uint32Array, at: number): number {
+function takeBits(words: Int32Array, at: number): number {
   const index = at >>> 5;
   const shift = at & 31;
   const first = (words[index] ?? 0) >>> shift;

@@ -12,14 +12,14 @@ const word = fc.oneof(
 const key: fc.Arbitrary<Key> = fc.tuple(word, fc.nat(2 ** HIGH_BITS - 1));
 
 const keysOf = (keys: readonly Key[]): PageKeys => ({
-  low: Uint32Array.from(keys, ([low]) => low),
+  low: Int32Array.from(keys, ([low]) => low),
   high: Uint8Array.from(keys, ([, high]) => high),
   rows: keys.length,
 });
-const arrays = () => ({ low: new Uint32Array(ROWS_A_PAGE), high: new Uint8Array(ROWS_A_PAGE) });
+const arrays = () => ({ low: new Int32Array(ROWS_A_PAGE), high: new Uint8Array(ROWS_A_PAGE) });
 
 function sorted({ low, high, rows }: PageKeys): number[] {
-  return Array.from({ length: rows }, (_, row) => (high[row] ?? 0) * 2 ** 32 + (low[row] ?? 0)).sort(
+  return Array.from({ length: rows }, (_, row) => (high[row] ?? 0) * 2 ** 32 + ((low[row] ?? 0) >>> 0)).sort(
     (one, other) => one - other,
   );
 }
