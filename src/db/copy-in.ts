@@ -52,19 +52,21 @@ export function startCopy(tx: TransactionSql, statement: string): CopyIn {
   return {
     async send(chunks, barrier) {
       const stream = await opened;
-      const write = await writerOf(stream, heard.broken);
+      const write = await writerOf(stream, heard);
       const iterator =
         Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
       for (;;) {
         let next: IteratorResult<Buffer, unknown>;
         try {
-          next = await iterator.next();
+          const step = iterator.next();
+          next = 'then' in step ? await step : step;
         } catch (error) {
           stream.destroy(new Error('the source failed'));
           throw new SourceError(error);
         }
         if (next.done === true) break;
-        await Promise.race([write(next.value), heard.broken]);
+        const ready = heard.orBroken(write(next.value));
+        if (ready !== undefined) await ready;
       }
       stream.end();
       try {
@@ -80,26 +82,26 @@ export function startCopy(tx: TransactionSql, statement: string): CopyIn {
   };
 }
 
-/** Resolves when there is room for the next chunk. */
-type ChunkWriter = (chunk: Buffer) => Promise<void>;
+/** What to wait for until there is room for the next chunk; undefined when there is room. */
+type ChunkWriter = (chunk: Buffer) => Promise<void> | undefined;
 
 /**
  * How to write COPY data. An empty message shows which socket is behind the stream: on one of ours, without TLS, it adds
  * its own five bytes and nothing else.
  */
-async function writerOf(stream: Writable, broken: Promise<never>): Promise<ChunkWriter> {
+async function writerOf(stream: Writable, heard: Heard): Promise<ChunkWriter> {
   let isThrough = Promise.resolve();
   const socket = socketWrittenTo(EMPTY_MESSAGE_BYTES, () => {
     isThrough = writeTo(stream, Buffer.alloc(0));
   });
-  await Promise.race([isThrough, broken]);
+  await heard.orBroken(isThrough);
   return socket === undefined ? (chunk) => writeTo(stream, chunk) : (chunk) => writeRaw(socket, chunk);
 }
 
 function writeTo(stream: Writable, chunk: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
     stream.write(chunk, (error) => {
-      // A broken stream tells its reason through `error`, which the caller races with this.
+      // A broken stream tells its reason through `error`, which the caller hears.
       if (error === null || error === undefined) resolve();
       else if (!stream.destroyed) reject(error);
     });
@@ -107,25 +109,32 @@ function writeTo(stream: Writable, chunk: Buffer): Promise<void> {
 }
 
 /** One message of COPY data past the driver: it has nothing of its own to say until the stream ends. */
-function writeRaw(socket: Socket, chunk: Buffer): Promise<void> {
+function writeRaw(socket: Socket, chunk: Buffer): Promise<void> | undefined {
   const head = Buffer.allocUnsafe(EMPTY_MESSAGE_BYTES);
   head[0] = COPY_DATA;
   head.writeUInt32BE(chunk.length + 4, 1);
   socket.cork();
   socket.write(head);
+  if (socket.writableLength + chunk.length < MAX_HELD_BYTES && !socket.destroyed) {
+    socket.write(chunk);
+    socket.uncork();
+    return undefined;
+  }
   return new Promise((resolve) => {
-    // A socket that breaks is told of by the driver, which the caller races with this.
+    // A socket that breaks is told of by the driver, which the caller hears.
     socket.write(chunk, (error) => {
       if (error === null || error === undefined) resolve();
     });
     socket.uncork();
-    if (socket.writableLength < MAX_HELD_BYTES && !socket.destroyed) resolve();
   });
 }
 
 interface Heard {
-  /** Rejects when the stream breaks, with the reason. Never resolves. */
-  readonly broken: Promise<never>;
+  /**
+   * Waits for what it is given. Rejects when the stream breaks meanwhile, or has broken, with the reason. No race against a
+   * promise: one that lives as long as the COPY would keep every wait in memory until its end.
+   */
+  readonly orBroken: (ready: Promise<void> | undefined) => Promise<void> | undefined;
   /** What the server said against the rows, if it did. */
   readonly refusal: () => unknown;
 }
@@ -137,11 +146,20 @@ interface Heard {
  */
 function listenIn(query: object): Heard {
   let refusal: unknown;
-  let fail: (reason: unknown) => void = () => {};
-  const broken = new Promise<never>((_, reject) => {
-    fail = reject;
-  });
-  broken.catch(() => {});
+  let breakage: { readonly reason: unknown } | undefined;
+  let tell: ((reason: unknown) => void) | undefined;
+  const fail = (reason: unknown): void => {
+    breakage ??= { reason };
+    tell?.(reason);
+  };
+  const orBroken = (ready: Promise<void> | undefined): Promise<void> | undefined => {
+    if (breakage !== undefined) return Promise.reject(breakage.reason);
+    if (ready === undefined) return undefined;
+    return new Promise((resolve, reject) => {
+      tell = reject;
+      ready.then(resolve, reject);
+    });
+  };
   if (!('resolve' in query && 'reject' in query))
     throw new TypeError('the driver has changed: see copy-in.ts');
   const { resolve, reject } = query;
@@ -154,5 +172,5 @@ function listenIn(query: object): Heard {
     refusal ??= error;
     return reject(error);
   };
-  return { broken, refusal: () => refusal };
+  return { orBroken, refusal: () => refusal };
 }
