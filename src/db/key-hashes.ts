@@ -16,16 +16,18 @@ import { ROWS_GIVEN_AT_MOST } from './seal.ts';
 const MAX_PAGES = 256;
 /** Pages that are being written at once, as a rule. */
 const MAX_KEPT_ARRAYS = 8;
-/** Room for all rows that Google gives of a slice, half full. */
-const FIRST_SLOTS = 131_072;
+/** Room for all rows that Google gives of a slice, half full: taken at once when a few do not do. */
+const FULL_SLOTS = 131_072;
+const SMALL_SLOTS = 1_024;
+const LEAST_SLOTS = 16;
 const FIRST_TEXT_BYTES = 1_024;
 const SEED = 0x9e3779b9 | 0;
 const OTHER_SEED = SEED ^ 0x85ebca6b;
 
-interface KeptPage {
-  readonly place: Place;
-  readonly rows: number;
-}
+/** A small page as it was read, in arrays of its own; a large one packed. */
+type KeptPage =
+  | { readonly kind: 'small'; readonly keys: PageKeys; readonly rows: number }
+  | { readonly kind: 'packed'; readonly place: Place; readonly rows: number };
 
 /**
  * Suspects keys that come twice in a slice of several pages. Google breaks ties in any order, so that a key on two pages
@@ -90,9 +92,15 @@ export class KeyHashes {
     }
     if (reached !== startRow) return undefined;
     this.#counter.begin(reached + page.rows);
-    const unpacked = this.#takeArrays(ROWS_A_PAGE);
-    for (const [, { place, rows }] of earlier) this.#counter.add(this.#packer.unpack(place, rows, unpacked));
-    this.release(unpacked);
+    for (const [, kept] of earlier) {
+      if (kept.kind === 'small') {
+        this.#counter.add(kept.keys);
+        continue;
+      }
+      const unpacked = this.#takeArrays(ROWS_A_PAGE);
+      this.#counter.add(this.#packer.unpack(kept.place, kept.rows, unpacked));
+      this.release(unpacked);
+    }
     this.#counter.add(page);
     return this.#counter.twice;
   }
@@ -112,10 +120,10 @@ export class KeyHashes {
       return;
     }
     const pages = this.#slices.get(sliceId) ?? new Map<number, KeptPage>();
-    const place = pages.get(startRow)?.place ?? this.#places.take();
-    if (!pages.has(startRow)) this.#pages += 1;
-    this.#packer.pack(page, place);
-    pages.set(startRow, { place, rows: page.rows });
+    const before = pages.get(startRow);
+    if (before?.kind === 'packed') this.#places.give(before.place);
+    if (before === undefined) this.#pages += 1;
+    pages.set(startRow, this.#kept(page));
     this.#slices.set(sliceId, pages);
     while (this.#pages > MAX_PAGES) {
       const oldest = this.#slices.keys().next().value;
@@ -126,40 +134,53 @@ export class KeyHashes {
 
   /** For a slice that has ended. */
   forget(sliceId: string): void {
-    for (const { place } of this.#slices.get(sliceId)?.values() ?? []) {
-      this.#places.give(place);
+    for (const kept of this.#slices.get(sliceId)?.values() ?? []) {
+      if (kept.kind === 'packed') this.#places.give(kept.place);
       this.#pages -= 1;
     }
     this.#slices.delete(sliceId);
     this.#counted.delete(sliceId);
   }
 
+  #kept(page: PageKeys): KeptPage {
+    const { rows } = page;
+    if (isSmall(rows)) return { kind: 'small', keys: page, rows };
+    const place = this.#places.take();
+    this.#packer.pack(page, place);
+    return { kind: 'packed', place, rows };
+  }
+
   /** As large as a page may be, unless the page is small: many of those may wait at once. */
   #takeArrays(rows: number): KeyArrays {
-    const isSmall = rows * 2 < ROWS_A_PAGE;
-    const kept = isSmall || rows > ROWS_A_PAGE ? undefined : this.#arrays.pop();
+    const kept = isSmall(rows) || rows > ROWS_A_PAGE ? undefined : this.#arrays.pop();
     if (kept !== undefined) return kept;
-    const length = isSmall ? rows : Math.max(rows, ROWS_A_PAGE);
+    const length = isSmall(rows) ? rows : Math.max(rows, ROWS_A_PAGE);
     return { low: new Int32Array(length), high: new Uint8Array(length) };
   }
 }
 
+/** Whether its keys take less as they are than packed, and come in arrays that nobody else uses. */
+const isSmall = (rows: number): boolean => rows * 2 < ROWS_A_PAGE;
+
 /** How many of all keys were there before: a set with open addressing, at most half full, in memory that is used again. */
 class TwiceCounter {
-  #lows = new Int32Array(FIRST_SLOTS);
+  #lows = new Int32Array(0);
   /** The hash's upper bits, plus one: 0 is an empty slot. */
-  #highs = new Uint8Array(FIRST_SLOTS);
+  #highs = new Uint8Array(0);
+  /** In use: few keys need not have the whole looked through. */
+  #slots = LEAST_SLOTS;
   twice = 0;
 
   /** Forgets all keys, and makes room for as many. */
   begin(keys: number): void {
     this.twice = 0;
-    let slots = this.#lows.length;
-    while (slots < keys * 2) slots *= 2;
-    if (slots === this.#lows.length) {
-      this.#highs.fill(0);
+    this.#slots = LEAST_SLOTS;
+    while (this.#slots < keys * 2) this.#slots *= 2;
+    if (this.#slots <= this.#lows.length) {
+      this.#highs.fill(0, 0, this.#slots);
       return;
     }
+    const slots = this.#slots > SMALL_SLOTS ? Math.max(this.#slots, FULL_SLOTS) : SMALL_SLOTS;
     this.#lows = new Int32Array(slots);
     this.#highs = new Uint8Array(slots);
   }
@@ -167,7 +188,7 @@ class TwiceCounter {
   add({ low, high, rows }: PageKeys): void {
     const lows = this.#lows;
     const highs = this.#highs;
-    const mask = lows.length - 1;
+    const mask = this.#slots - 1;
     let twice = 0;
     for (let row = 0; row < rows; row += 1) {
       const lowHere = low[row] ?? 0;

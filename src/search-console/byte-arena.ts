@@ -9,12 +9,13 @@ const FIRST_CAPACITY_BYTES = 16 * 1024;
  * size they come in, and no memory is allocated once the largest part has been seen.
  */
 export class ByteArena {
-  readonly #firstCapacity: number;
+  readonly #fullCapacity: number;
   #buffer: Buffer = Buffer.allocUnsafeSlow(0);
   size = 0;
 
-  constructor(firstCapacityBytes = FIRST_CAPACITY_BYTES) {
-    this.#firstCapacity = firstCapacityBytes;
+  /** With a full capacity it grows once, to that: when the first does not do. */
+  constructor(fullCapacityBytes = FIRST_CAPACITY_BYTES) {
+    this.#fullCapacity = fullCapacityBytes;
   }
 
   /** Appends `chunk[from, to)`. */
@@ -47,7 +48,10 @@ export class ByteArena {
   }
 
   #grow(needed: number): void {
-    const capacity = Math.max(needed, this.#buffer.length * 2, this.#firstCapacity);
+    const capacity =
+      needed <= FIRST_CAPACITY_BYTES
+        ? FIRST_CAPACITY_BYTES
+        : Math.max(needed, this.#buffer.length * 2, this.#fullCapacity);
     const larger = Buffer.allocUnsafeSlow(capacity);
     this.#buffer.copy(larger, 0, 0, this.size);
     free(this.#buffer);

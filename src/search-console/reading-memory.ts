@@ -4,7 +4,7 @@ import { ScanMemory } from './scan-rows.ts';
 /** Calls under way at once, as a rule; what more have is given back at their end. */
 const MAX_KEPT = 16;
 /**
- * No full page is larger, so that an arena never grows. What is not written to takes no memory, but growing does: the
+ * No full page is larger, so that an arena for large parts never grows. What is not written to takes no memory, but growing does: the
  * pieces it leaves behind are holes that nothing else fits into. One that a monstrous answer has blown up all the same is
  * not kept.
  */

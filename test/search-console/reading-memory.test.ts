@@ -8,8 +8,11 @@ test('the arena of a call never grows for a page that Google may send, and the n
   const pool = new ReadingMemoryPool();
   const memory = pool.take();
   memory.arena.append(Buffer.from('x'), 0, 1);
+  expect(memory.arena.capacity).toBeLessThan(MEGABYTE);
+  memory.arena.append(Buffer.alloc(MEGABYTE), 0, MEGABYTE);
   const { capacity } = memory.arena;
-  for (let part = 0; part < 15; part += 1) memory.arena.append(Buffer.alloc(MEGABYTE), 0, MEGABYTE);
+  expect(memory.arena.view(0, 1).toString()).toBe('x');
+  for (let part = 0; part < 14; part += 1) memory.arena.append(Buffer.alloc(MEGABYTE), 0, MEGABYTE);
   expect(memory.arena.capacity).toBe(capacity);
   pool.give(memory);
   expect(pool.take()).toBe(memory);
