@@ -1,6 +1,7 @@
 import type { Buffer } from 'node:buffer';
 import { free } from '../domain/free.ts';
 import { type RowBlock, strideOf } from '../domain/row-block.ts';
+import { MAX_ROW_LIMIT } from './query.ts';
 
 /**
  * Finds the rows in the bytes of an answer, in one pass, without making a string or an object of any.
@@ -17,8 +18,8 @@ export interface ScannedRows {
 }
 
 /** A full page of four keys a row: one allocation, of which only what is written to takes memory. */
-const FIRST_OFFSETS = 25_000 * strideOf(4);
-const FIRST_ESCAPED = 25_000 * 4;
+const FIRST_OFFSETS = MAX_ROW_LIMIT * strideOf(4);
+const FIRST_ESCAPED = MAX_ROW_LIMIT * 4;
 
 /** The index of an answer's rows, written over by the next answer's. */
 export class ScanMemory {
