@@ -38,7 +38,7 @@ export const NUMBERS_A_ROW = 3;
 export const strideOf = (keyCount: number): number => 2 * (keyCount + NUMBERS_A_ROW);
 
 /** The text of one key. */
-export function keyText({ keyCount, bytes, offsets, escaped }: RowBlock, row: number, key: number): string {
+function keyText({ keyCount, bytes, offsets, escaped }: RowBlock, row: number, key: number): string {
   const at = row * strideOf(keyCount) + 2 * key;
   const raw = bytes.toString('utf8', offsets[at], offsets[at + 1]);
   return escaped[row * keyCount + key] === 1 ? (JSON.parse(`"${raw}"`) as string) : raw;
