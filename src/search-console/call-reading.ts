@@ -98,7 +98,8 @@ export class CallReading {
       while (!reader.stopped) {
         const chunk = await exchange.read();
         if (chunk === null) break;
-        yield* this.#parts(reader.feed(chunk));
+        // `yield*` would wrap each of them in promises.
+        for (const step of this.#parts(reader.feed(chunk))) yield step;
       }
     } catch (error) {
       broken = expected(error);

@@ -13,6 +13,14 @@ export interface ExchangeOptions {
   readonly signal: AbortSignal;
 }
 
+/** A wait for the next bytes. */
+interface Reading {
+  readonly resolve: (bytes: Uint8Array | null) => void;
+  readonly reject: (error: unknown) => void;
+  readonly timer: unknown;
+  readonly since: number;
+}
+
 /**
  * One HTTP request and its answer. Every failure is a {@link TransportError}; the idle timer runs only inside `read`,
  * so it never fires while the consumer is at work on what it has.
@@ -20,20 +28,21 @@ export interface ExchangeOptions {
 export class Exchange {
   readonly #options: ExchangeOptions;
   readonly #socket = new AbortController();
-  readonly #abort: () => void;
   readonly #firstByteOut = Promise.withResolvers<void>();
+  readonly #abort = (): void => this.#cut(this.#aborted());
   #sent = false;
   #answer: Promise<HttpAnswer> | undefined;
   #body: AsyncIterator<Uint8Array> | undefined;
   #readBytes = 0;
   #waitedMs = 0;
   #whole = false;
-  /** Rejects the `read` under way. */
-  #interrupt: ((error: TransportError) => void) | undefined;
+  /** The `read` under way. */
+  #reading: Reading | undefined;
+  /** Why it was cut off. */
+  #cutBy: TransportError | undefined;
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
-    this.#abort = () => this.#cut(this.#aborted());
     if (options.signal.aborted) this.#abort();
     else options.signal.addEventListener('abort', this.#abort, { once: true });
   }
@@ -72,44 +81,61 @@ export class Exchange {
   }
 
   /** The next bytes of the body, valid until the ones after them are asked for; null at its end. */
-  async read(): Promise<Uint8Array | null> {
+  read(): Promise<Uint8Array | null> {
     const body = this.#body;
     if (body === undefined) throw new Error('read before head');
-    const { clock, idleTimeoutMs, maxWaitMs, maxAnswerBytes, signal } = this.#options;
-    if (signal.aborted) throw this.#aborted();
-    const next = body.next();
-    const interrupted = Promise.withResolvers<never>();
-    this.#interrupt = interrupted.reject;
-    const since = clock.now();
-    const leftMs = Math.max(0, maxWaitMs - this.#waitedMs);
-    const why =
-      leftMs < idleTimeoutMs ? `it took longer than ${maxWaitMs} ms` : `no data for ${idleTimeoutMs} ms`;
-    const timer = clock.setTimeout(
-      () => this.#cut(new TransportError('timeout', 'body', true, why)),
-      Math.min(leftMs, idleTimeoutMs),
-    );
-    try {
-      const { done, value } = await Promise.race([next, interrupted.promise]);
-      if (done === true) {
-        this.#whole = true;
-        return null;
-      }
-      this.#readBytes += value.length;
-      if (this.#readBytes > maxAnswerBytes) {
-        throw new TransportError(
-          'malformed',
-          'body',
-          true,
-          `the answer is larger than ${maxAnswerBytes} bytes`,
-        );
-      }
-      return value;
-    } finally {
-      this.#interrupt = undefined;
-      this.#waitedMs += Math.max(0, clock.now() - since);
-      clock.clearTimeout(timer);
-      next.catch(() => undefined);
+    if (this.#options.signal.aborted) return Promise.reject(this.#aborted());
+    if (this.#cutBy !== undefined) return Promise.reject(this.#cutBy);
+    return new Promise((resolve, reject) => {
+      const { clock } = this.#options;
+      const timer = clock.setTimeout(this.#silent, this.#patienceMs());
+      this.#reading = { resolve, reject, timer, since: clock.now() };
+      // The same functions for every piece, and no race: there are dozens of pieces a page.
+      body.next().then(this.#took, this.#broke);
+    });
+  }
+
+  /** How much longer a `read` waits. */
+  #patienceMs(): number {
+    const { idleTimeoutMs, maxWaitMs } = this.#options;
+    return Math.min(Math.max(0, maxWaitMs - this.#waitedMs), idleTimeoutMs);
+  }
+
+  readonly #took = ({ done, value }: IteratorResult<Uint8Array, unknown>): void => {
+    const reading = this.#endWait();
+    if (reading === undefined) return;
+    if (done === true) {
+      this.#whole = true;
+      reading.resolve(null);
+      return;
     }
+    const { maxAnswerBytes } = this.#options;
+    this.#readBytes += value.length;
+    if (this.#readBytes <= maxAnswerBytes) reading.resolve(value);
+    else {
+      const why = `the answer is larger than ${maxAnswerBytes} bytes`;
+      reading.reject(new TransportError('malformed', 'body', true, why));
+    }
+  };
+
+  readonly #broke = (error: unknown): void => this.#endWait()?.reject(error);
+
+  readonly #silent = (): void => {
+    const { idleTimeoutMs, maxWaitMs } = this.#options;
+    const isInAll = this.#patienceMs() < idleTimeoutMs;
+    const why = isInAll ? `it took longer than ${maxWaitMs} ms` : `no data for ${idleTimeoutMs} ms`;
+    this.#cut(new TransportError('timeout', 'body', true, why));
+  };
+
+  /** The `read` under way, over now; what its body says later is for nobody. */
+  #endWait(): Reading | undefined {
+    const reading = this.#reading;
+    if (reading === undefined) return undefined;
+    this.#reading = undefined;
+    const { clock } = this.#options;
+    this.#waitedMs += Math.max(0, clock.now() - reading.since);
+    clock.clearTimeout(reading.timer);
+    return reading;
   }
 
   /** The rest of the body. */
@@ -155,7 +181,8 @@ export class Exchange {
 
   #cut(error: TransportError): void {
     // First why, then what follows from it: the transport will say `aborted`.
-    this.#interrupt?.(error);
+    this.#cutBy ??= error;
+    this.#endWait()?.reject(error);
     this.#socket.abort();
   }
 }

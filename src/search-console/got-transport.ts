@@ -166,17 +166,22 @@ class GotExchange {
     this.#stream.destroy(this.#failure);
   }
 
-  /** Pulled chunk by chunk; leaving early, or failing, destroys the socket. */
-  async *#body(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
-    let isWhole = false;
-    try {
-      yield* stream;
-      isWhole = true;
-    } catch (error) {
+  /** Pulled piece by piece; leaving early, or failing, destroys the socket. No generator: it would cost as much a piece again. */
+  #body(stream: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+    const pieces = stream[Symbol.asyncIterator]();
+    const fail = (error: unknown): never => {
+      this.#stream.destroy();
       throw this.#failure ?? this.#translate(error);
-    } finally {
-      if (!isWhole) this.#stream.destroy();
-    }
+    };
+    const body: AsyncIterator<Uint8Array> = {
+      next: () => pieces.next().catch(fail),
+      return: async () => {
+        this.#stream.destroy();
+        await pieces.return?.();
+        return { done: true, value: undefined };
+      },
+    };
+    return { [Symbol.asyncIterator]: () => body };
   }
 
   /** got's error without got's options: those hold the token. */

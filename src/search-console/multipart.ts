@@ -117,7 +117,10 @@ export class MultipartReader {
       if (this.#state === 'outerHead' || this.#state === 'innerHead')
         at = yield* this.#readHeadLine(chunk, at);
       else if (this.#state === 'delimiter') at = yield* this.#readDelimiter(chunk, at);
-      else at = yield* this.#scan(chunk, at, this.#state);
+      else {
+        at = this.#scan(chunk, at, this.#state);
+        if (this.#isTooLarge()) yield this.#skipBody();
+      }
     }
   }
 
@@ -149,7 +152,7 @@ export class MultipartReader {
   }
 
   /** Reads on to the next delimiter, collecting the body or not. Returns where it stopped in the chunk. */
-  *#scan(chunk: Buffer, at: number, state: 'body' | 'skipping'): Generator<MultipartEvent, number, void> {
+  #scan(chunk: Buffer, at: number, state: 'body' | 'skipping'): number {
     const arena = this.#arena;
     const reach = this.#needle.length - 1;
     // First what may straddle the chunks: the last bytes before, the first ones now.
@@ -176,17 +179,22 @@ export class MultipartReader {
     }
     if (state === 'body') {
       arena.append(chunk, at, chunk.length);
-      // The last bytes may turn out to be a delimiter: over the limit only when they are too many even so.
-      if (arena.size - 1 - this.#needle.length > this.#options.maxPartBytes) {
-        this.#state = 'skipping';
-        this.#keepReach();
-        yield { kind: 'tooLarge', contentId: this.#contentId, what: 'body' };
-      }
     } else {
       arena.append(chunk, Math.max(at, chunk.length - reach), chunk.length);
       this.#keepReach();
     }
     return chunk.length;
+  }
+
+  /** The last bytes may turn out to be a delimiter: a body is over the limit only when they are too many even so. */
+  #isTooLarge(): boolean {
+    return this.#state === 'body' && this.#arena.size - 1 - this.#needle.length > this.#options.maxPartBytes;
+  }
+
+  #skipBody(): MultipartEvent {
+    this.#state = 'skipping';
+    this.#keepReach();
+    return { kind: 'tooLarge', contentId: this.#contentId, what: 'body' };
   }
 
   /** While skipping, only the bytes that may begin a delimiter are kept. */
