@@ -182,7 +182,8 @@ async function write(
     if (next.every(({ kind }) => kind === 'page')) await tx.unsafe('select 1');
     return next;
   };
-  return copy === undefined ? await finish() : await copy.send(copyChunks(arena.subarray(from, to)), finish);
+  if (copy === undefined) return await finish();
+  return await copy.send((maxBytes) => copyChunks(arena.subarray(from, to), maxBytes), finish);
 }
 
 /** Ends the slices that are whole now. What a page leads to, in the pages' order. */

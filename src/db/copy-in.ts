@@ -13,13 +13,16 @@ export class SourceError extends Error {
   }
 }
 
+/** Rows as COPY takes them, in pieces of no more than `maxBytes`. */
+export type CopySource = (maxBytes: number) => Iterable<Buffer> | AsyncIterable<Buffer>;
+
 /** A `COPY … FROM STDIN` that has been sent, and waits for its rows. */
 export interface CopyIn {
   /**
    * Sends the rows, then waits for `barrier`, a query of the same transaction. Rejects with PostgreSQL's own error, or
    * with a {@link SourceError}; then the transaction can only be rolled back.
    */
-  send<T>(chunks: Iterable<Buffer> | AsyncIterable<Buffer>, barrier: () => Promise<T>): Promise<T>;
+  send<T>(rows: CopySource, barrier: () => Promise<T>): Promise<T>;
   /** Ends it without rows. The transaction can only be rolled back. */
   cancel(): Promise<void>;
 }
@@ -27,6 +30,10 @@ export interface CopyIn {
 /** An empty message of COPY data: its kind and its length, which counts itself. */
 const EMPTY_MESSAGE_BYTES = 5;
 const COPY_DATA = 0x64;
+/** Larger messages make the driver fail now and then: it has not sent the data when the next query comes. */
+const DRIVER_MESSAGE_BYTES = 64 * 1024;
+/** Each message costs the same, however long it is. */
+const MESSAGE_BYTES = 256 * 1024;
 /** What a socket may hold before the source is asked for more. */
 const MAX_HELD_BYTES = 512 * 1024;
 
@@ -50,9 +57,10 @@ export function startCopy(tx: TransactionSql, statement: string): CopyIn {
   opened.catch(() => {});
 
   return {
-    async send(chunks, barrier) {
+    async send(rows, barrier) {
       const stream = await opened;
-      const write = await writerOf(stream, heard);
+      const { write, maxBytes } = await writerOf(stream, heard);
+      const chunks = rows(maxBytes);
       const iterator =
         Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
       for (;;) {
@@ -82,8 +90,12 @@ export function startCopy(tx: TransactionSql, statement: string): CopyIn {
   };
 }
 
-/** What to wait for until there is room for the next chunk; undefined when there is room. */
-type ChunkWriter = (chunk: Buffer) => Promise<void> | undefined;
+interface ChunkWriter {
+  /** The largest chunk it takes. */
+  readonly maxBytes: number;
+  /** What to wait for until there is room for the next chunk; undefined when there is room. */
+  readonly write: (chunk: Buffer) => Promise<void> | undefined;
+}
 
 /**
  * How to write COPY data. An empty message shows which socket is behind the stream: on one of ours, without TLS, it adds
@@ -95,7 +107,9 @@ async function writerOf(stream: Writable, heard: Heard): Promise<ChunkWriter> {
     isThrough = writeTo(stream, Buffer.alloc(0));
   });
   await heard.orBroken(isThrough);
-  return socket === undefined ? (chunk) => writeTo(stream, chunk) : (chunk) => writeRaw(socket, chunk);
+  return socket === undefined
+    ? { maxBytes: DRIVER_MESSAGE_BYTES, write: (chunk) => writeTo(stream, chunk) }
+    : { maxBytes: MESSAGE_BYTES, write: (chunk) => writeRaw(socket, chunk) };
 }
 
 function writeTo(stream: Writable, chunk: Buffer): Promise<void> {
@@ -164,13 +178,17 @@ function listenIn(query: object): Heard {
     throw new TypeError('the driver has changed: see copy-in.ts');
   const { resolve, reject } = query;
   if (typeof resolve !== 'function' || typeof reject !== 'function') throw new TypeError('see copy-in.ts');
-  query.resolve = (value: unknown): unknown => {
+  const onOpened = (value: unknown): unknown => {
     if (value instanceof Writable) value.on('error', fail);
     return resolve(value);
   };
-  query.reject = (error: unknown): unknown => {
+  const onRefused = (error: unknown): unknown => {
     refusal ??= error;
     return reject(error);
   };
+  // Assigned by name: V8 takes a function that is written right where it is assigned to a property for one that stays,
+  // puts it among the old objects, and keeps all that it refers to until those are collected.
+  query.resolve = onOpened;
+  query.reject = onRefused;
   return { orBroken, refusal: () => refusal };
 }

@@ -31,7 +31,10 @@ const COPY = 'copy line (number, text) from stdin';
 function copy(sql: postgres.Sql, chunks: Iterable<Buffer> | AsyncIterable<Buffer>): Promise<unknown> {
   return transaction(sql, async (tx) => {
     await tx`select 1`;
-    return await startCopy(tx, COPY).send(chunks, () => tx`select 1`);
+    return await startCopy(tx, COPY).send(
+      () => chunks,
+      () => tx`select 1`,
+    );
   });
 }
 
@@ -137,7 +140,10 @@ test('a lock that is not had in time is an ordinary error', async () => {
   await locked.promise;
   const waiting = transaction(database.sql, async (tx) => {
     await tx`set local lock_timeout = '50ms'`.simple();
-    return await startCopy(tx, COPY).send(megabytes(1), () => tx`select 1`);
+    return await startCopy(tx, COPY).send(
+      () => megabytes(1),
+      () => tx`select 1`,
+    );
   });
   await expect(waiting)
     .rejects.toMatchObject({ code: '55P03' })
@@ -190,7 +196,10 @@ test('a backend killed 100 times in COPY never takes the process with it', { tim
             }
           }
         })();
-        return await startCopy(tx, COPY).send(chunks, () => tx`select 1`);
+        return await startCopy(tx, COPY).send(
+          () => chunks,
+          () => tx`select 1`,
+        );
       });
       const error = await copying.then(
         () => undefined,
