@@ -6,6 +6,7 @@ import { SourceError, startCopy } from './copy-in.ts';
 import type { CopyArena } from './copy-memory.ts';
 import { copyChunks } from './copy-text.ts';
 import { errorFacts, isConnectionLoss, isRejection, toFailure } from './failure.ts';
+import type { HeapNudge } from './heap-nudge.ts';
 import type { KeyHashes } from './key-hashes.ts';
 import { insertPages, type LedgerEntry, lockSlices, readCommitted } from './ledger.ts';
 import type { PageKeys } from './packed-keys.ts';
@@ -26,6 +27,7 @@ export interface CommitContext {
   readonly sql: Sql;
   readonly run: RunIdentity;
   readonly hashes: KeyHashes;
+  readonly nudge: HeapNudge;
   /** How long a commit waits for a lock before it counts the database as away. */
   readonly lockTimeoutMs: number;
 }

@@ -77,7 +77,8 @@ export class CommitQueue {
   }
 
   async #write({ arena, pages, told, broke }: Group): Promise<void> {
-    const { hashes } = this.#context;
+    const { hashes, nudge } = this.#context;
+    const bytes = arena.end;
     try {
       const why = this.#whyNot();
       const results =
@@ -93,6 +94,7 @@ export class CommitQueue {
       for (const reject of broke) reject(error);
     } finally {
       for (const { keys } of pages) if (keys !== undefined) hashes.release(keys);
+      nudge.passed(pages.length, bytes);
     }
   }
 }

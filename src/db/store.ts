@@ -5,6 +5,7 @@ import { CommitQueue } from './commit-queue.ts';
 import type { Database } from './connect.ts';
 import { CopyMemory } from './copy-memory.ts';
 import { readCoverage } from './coverage.ts';
+import { HeapNudge } from './heap-nudge.ts';
 import { KeyHashes } from './key-hashes.ts';
 import { readOpenLeases, recordLease, settleLease } from './leases.ts';
 import { settleTrusted } from './settle-trusted.ts';
@@ -106,8 +107,9 @@ export function createStore(
 ): Store {
   const hashes = new KeyHashes();
   const memory = new CopyMemory();
+  const nudge = new HeapNudge();
   const openQueue = (signal: AbortSignal) => {
-    const queue = new CommitQueue({ sql, run, hashes, lockTimeoutMs }, memory, signal);
+    const queue = new CommitQueue({ sql, run, hashes, nudge, lockTimeoutMs }, memory, signal);
     return { commitPage: (commit: PageCommit) => queue.commit(commit) };
   };
   return {
