@@ -94,7 +94,7 @@ export class CommitQueue {
       for (const reject of broke) reject(error);
     } finally {
       for (const { keys } of pages) if (keys !== undefined) hashes.release(keys);
-      nudge.passed(pages.length, bytes);
+      nudge.passed(bytes);
     }
   }
 }

@@ -1,10 +1,8 @@
 import { Buffer } from 'node:buffer';
 import { getHeapStatistics } from 'node:v8';
 
-/** What a page leaves on V8's heap whatever its size, as so many bytes of COPY's text: a hundred kilobytes. */
-const PAGE_BYTES = 512 * 1024;
-/** Of COPY's text: five full pages, with some two megabytes of garbage. */
-const BYTES_A_NUDGE = 12.5 * 1024 * 1024;
+/** Of COPY's text: four full pages, with some two megabytes of garbage. */
+const BYTES_A_NUDGE = 12 * 1024 * 1024;
 const RESERVED_BYTES = 64 * 1024 * 1024;
 /** A gigabyte of address space between two collections. */
 const MAX_NUDGES = 16;
@@ -36,14 +34,14 @@ export class HeapNudge {
     this.#heapBytes = heapBytes;
   }
 
-  /** So much COPY text has been written, of so many pages. */
-  passed(pages: number, bytes: number): void {
+  /** So much COPY text has been written. Small pages do not count: for them V8 is quick enough by itself. */
+  passed(bytes: number): void {
     if (this.#sinceCollection.deref() === undefined) {
       this.#sinceCollection = new WeakRef({});
       this.#bytes = 0;
       this.#nudges = 0;
     }
-    this.#bytes += bytes + pages * PAGE_BYTES;
+    this.#bytes += bytes;
     if (this.#bytes < BYTES_A_NUDGE || this.#nudges === MAX_NUDGES) return;
     this.#bytes = 0;
     this.#nudges += 1;
