@@ -60,12 +60,11 @@ export function startCopy(tx: TransactionSql, statement: string): CopyIn {
     async send(rows, barrier) {
       const stream = await opened;
       const { write, maxBytes } = await writerOf(stream, heard);
-      const chunks = rows(maxBytes);
-      const iterator =
-        Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
+      let iterator: Iterator<Buffer, unknown> | AsyncIterator<Buffer, unknown> | undefined;
       for (;;) {
         let next: IteratorResult<Buffer, unknown>;
         try {
+          iterator ??= iteratorOf(rows(maxBytes));
           const step = iterator.next();
           next = 'then' in step ? await step : step;
         } catch (error) {
@@ -88,6 +87,12 @@ export function startCopy(tx: TransactionSql, statement: string): CopyIn {
       stream.destroy(new Error('not needed'));
     },
   };
+}
+
+function iteratorOf(
+  chunks: ReturnType<CopySource>,
+): Iterator<Buffer, unknown> | AsyncIterator<Buffer, unknown> {
+  return Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
 }
 
 interface ChunkWriter {

@@ -1,7 +1,9 @@
 // Holds invariants 2 of SPEC.md.
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { SourceError, startCopy } from '../../src/db/copy-in.ts';
+import { connect } from '../../src/db/connect.ts';
+import { type CopySource, SourceError, startCopy } from '../../src/db/copy-in.ts';
+import { copyChunks } from '../../src/db/copy-text.ts';
 import { errorFacts } from '../../src/db/failure.ts';
 import { transaction } from '../../src/db/transaction.ts';
 import { type TestDatabase, testDatabase } from '../support/postgres.ts';
@@ -28,14 +30,15 @@ afterAll(async () => {
 const COPY = 'copy line (number, text) from stdin';
 
 /** Copies what the source gives, in a transaction, with a query behind it as the ledger's would be. */
-function copy(sql: postgres.Sql, chunks: Iterable<Buffer> | AsyncIterable<Buffer>): Promise<unknown> {
+function copyFrom(sql: postgres.Sql, rows: CopySource): Promise<unknown> {
   return transaction(sql, async (tx) => {
     await tx`select 1`;
-    return await startCopy(tx, COPY).send(
-      () => chunks,
-      () => tx`select 1`,
-    );
+    return await startCopy(tx, COPY).send(rows, () => tx`select 1`);
   });
+}
+
+function copy(sql: postgres.Sql, chunks: Iterable<Buffer> | AsyncIterable<Buffer>): Promise<unknown> {
+  return copyFrom(sql, () => chunks);
 }
 
 async function countLines(): Promise<number> {
@@ -59,6 +62,45 @@ test('many megabytes arrive whole', async () => {
   for (let round = 0; round < 5; round += 1) await copy(database.sql, megabytes(4));
   const chunks = [...megabytes(4)].length;
   expect(await countLines()).toBe(5 * chunks * 2_000);
+});
+
+test('pieces are never larger than the way bears, and arrive whole: past the driver and through it', async () => {
+  const rows = Buffer.concat([...megabytes(4)]);
+  const count = rows.toString().split('\n').length - 1;
+  const own = await connect(database.url, { max: 1, applicationName: 'test' });
+  try {
+    const asked = new Map<string, number>();
+    for (const [way, sql] of [
+      ['driver', database.sql],
+      ['own socket', own.sql],
+    ] as const) {
+      await database.sql`truncate line`;
+      await copyFrom(sql, (maxBytes) => {
+        asked.set(way, maxBytes);
+        return copyChunks(rows, maxBytes);
+      });
+      expect(await countLines()).toBe(count);
+    }
+    // The driver fails now and then with larger ones.
+    expect(asked.get('driver')).toBeLessThanOrEqual(65_536);
+    expect(asked.get('own socket')).toBeGreaterThan(65_536);
+  } finally {
+    await own.close();
+  }
+});
+
+test('a source that cannot even begin leaves no backend in COPY', async () => {
+  await database.sql`truncate line`;
+  const cause = new Error('there is nothing to read');
+  const failing = copyFrom(database.sql, () => {
+    throw cause;
+  });
+  await expect(failing).rejects.toBeInstanceOf(SourceError);
+  await expect(failing).rejects.toMatchObject({ cause });
+  await database.sql.begin(async (tx) => {
+    await tx`set local lock_timeout = '2s'`;
+    await tx`lock table line in access exclusive mode`;
+  });
 });
 
 test('a source that throws leaves nothing, and no backend in COPY', async () => {
