@@ -38,8 +38,6 @@ export class Exchange {
   #whole = false;
   /** The `read` under way. */
   #reading: Reading | undefined;
-  /** Why it was cut off. */
-  #cutBy: TransportError | undefined;
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
@@ -85,7 +83,6 @@ export class Exchange {
     const body = this.#body;
     if (body === undefined) throw new Error('read before head');
     if (this.#options.signal.aborted) return Promise.reject(this.#aborted());
-    if (this.#cutBy !== undefined) return Promise.reject(this.#cutBy);
     return new Promise((resolve, reject) => {
       const { clock } = this.#options;
       const timer = clock.setTimeout(this.#silent, this.#patienceMs());
@@ -181,7 +178,6 @@ export class Exchange {
 
   #cut(error: TransportError): void {
     // First why, then what follows from it: the transport will say `aborted`.
-    this.#cutBy ??= error;
     this.#endWait()?.reject(error);
     this.#socket.abort();
   }
