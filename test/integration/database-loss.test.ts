@@ -47,12 +47,31 @@ for (const how of ['fast', 'kill'] as const) {
       options(server.url, emulator, days, { datasets, batchSize: 2, rowsPerPage: 100 }),
     );
     let done = 0;
+    let state = '';
     const reasons: string[] = [];
-    sync.on('slice', () => (done += 1));
+    sync.on('slice', () => {
+      done += 1;
+      if (done === 10) sync.pause();
+    });
+    sync.on('progress', (progress) => {
+      state = progress.state;
+    });
     sync.on('retry', (event) => event.kind === 'database' && reasons.push(event.reason));
     const running = sync.run();
-    await until(() => done >= 10, 'ten slices');
+    await until(() => state === 'paused', 'paused after ten slices');
+    // The commits wait for this lock, so the server goes down under one, however quick the run is.
+    const blocker = postgres(server.url, { max: 1, onnotice: () => undefined });
+    const session = await blocker.reserve();
+    await session`begin`;
+    await session`lock table longtail.fact in access exclusive mode`;
+    sync.resume();
+    await until(async () => {
+      const waiting = await session`
+        select from pg_stat_activity where application_name = 'longtail' and wait_event_type = 'Lock'`;
+      return waiting.length > 0;
+    }, 'a commit waits for the table');
     await server.stop(how);
+    await blocker.end({ timeout: 1 });
     await server.start();
     expect(await running).toMatchObject({ status: 'complete', slices: { complete: 60, failed: 0 } });
     expect(reasons.length).toBeGreaterThan(0);
