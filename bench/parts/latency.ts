@@ -1,7 +1,7 @@
 /** Part 1: small answers from a slow server. How near concurrency comes to the critical path of what was served. */
 import type { EmulatorOptions } from '../../src/emulator/index.ts';
 import { type BenchContext, repeat } from '../support/context.ts';
-import { type BenchEmulator, startBenchEmulator } from '../support/emulator.ts';
+import { type BenchEmulator, BUSY_EMULATOR, startBenchEmulator } from '../support/emulator.ts';
 import { bodyOf, type Job, latencyJob, slicesOf } from '../support/jobs.ts';
 import { withDatabase } from '../support/postgres.ts';
 import { goal, type PartResult } from '../support/report.ts';
@@ -24,6 +24,8 @@ export interface LatencyFigure {
   readonly speedUp: number;
   /** Workers when it ended, and the most there were: they differ with `auto` alone. */
   readonly mostWorkers: number;
+  readonly emulatorCpuMs: number;
+  readonly emulatorBusyShare: number;
 }
 
 export interface LatencyFigures {
@@ -103,6 +105,7 @@ async function measureOnce(
   await using emulator: BenchEmulator = await startBenchEmulator(options, prepare);
   return await withDatabase(server, async (database) => {
     const { from, to, siteUrl, datasets, searchTypes } = job;
+    await emulator.load();
     const report = await trySync(
       { server, ...context },
       {
@@ -117,6 +120,7 @@ async function measureOnce(
         batchSize,
       },
     );
+    const load = await emulator.load();
     if (report.kind === 'failed') {
       if (concurrency !== 'auto') throw new Error(`${report.code}: ${report.message}`);
       return `Concurrency \`auto\` was not measured: ${report.message}`;
@@ -134,6 +138,8 @@ async function measureOnce(
       httpCalls: calls.length,
       speedUp: 0,
       mostWorkers: Math.max(...workers.map((step) => step.workers)),
+      emulatorCpuMs: load.cpuMs,
+      emulatorBusyShare: load.busyShare,
     };
   });
 }
@@ -153,8 +159,17 @@ function present(figures: LatencyFigures): Omit<PartResult<LatencyFigures>, 'not
     seconds(figure.idealMs),
     percent(figure.wallMs / figure.idealMs - 1),
     String(figure.httpCalls),
+    seconds(figure.emulatorCpuMs),
   ];
-  const columns = ['concurrency', 'time', 'against the loop', 'ideal', 'above it', 'HTTP calls'];
+  const columns = [
+    'concurrency',
+    'time',
+    'against the loop',
+    'ideal',
+    'above it',
+    'HTTP calls',
+    'emulator’s CPU',
+  ];
   const fixed = batches.filter(({ concurrency }) => concurrency !== 'auto');
   const best = fixed.reduce((most, { speedUp }) => Math.max(most, speedUp), 0);
   const speedOf = (concurrency: number | 'auto'): number =>
@@ -185,7 +200,13 @@ function explain({ batches, plain }: LatencyFigures): string[] {
   const quickest = batches.toSorted((a, b) => a.wallMs - b.wallMs)[0] ?? fastest(batches);
   const plainest = plain.toSorted((a, b) => a.wallMs - b.wallMs)[0] ?? fastest(plain);
   const winner = quickest.wallMs <= plainest.wallMs ? quickest : plainest;
+  const busy = [...batches, ...plain].filter((figure) => figure.emulatorBusyShare > BUSY_EMULATOR);
   return [
+    ...busy.map(
+      (figure) =>
+        `With ${transport(figure.batchSize)} at concurrency ${nameOf(figure)} the emulator’s thread was busy ${percent(figure.emulatorBusyShare)} of the time: it was the bottleneck.`,
+    ),
+    'Answers were made and compressed beforehand, all but the calendars.',
     'The ideal is the critical path over the latencies that the emulator served in that very run: calendars first, beside them the calls that did not wait for one, then each call as soon as a worker is free.',
     'Latencies follow from the calls’ numbers, so the first call of every run waits as long as that of every other.',
     `Here a batch waits once for all its parts, and 10 ms a part. With that model ${transport(winner.batchSize)} at concurrency ${winner.concurrency} are fastest. Were the parts of a batch served one after another at the latency of a plain request, a batch of 50 would take as long as 50 of them, and plain requests at a high concurrency would win: \`--batch-size 1 --max-concurrency 32\`.`,

@@ -1,10 +1,13 @@
 /** The emulator in a process of its own. Its first message is an {@link EmulatorTask}; each that follows asks for its load. */
 import { once } from 'node:events';
-import { type EmulatorOptions, startEmulator } from '../../src/emulator/index.ts';
+import { systemClock } from '../../src/domain/clock.ts';
+import { Api } from '../../src/emulator/api.ts';
+import type { EmulatorOptions } from '../../src/emulator/index.ts';
+import { EmulatorServer } from '../../src/emulator/server.ts';
 
 export interface EmulatorTask {
   readonly options: EmulatorOptions;
-  /** Requests whose rows are made before anybody asks. */
+  /** Requests whose answers are made and compressed before anybody asks; the options must have them kept. */
   readonly prepare: readonly { readonly siteUrl: string; readonly body: object }[];
 }
 
@@ -22,8 +25,9 @@ export interface EmulatorLoad {
 process.on('disconnect', () => process.exit());
 // Only emulator.ts starts this, with such a task.
 const [task] = (await once(process, 'message')) as [EmulatorTask];
-const emulator = await startEmulator(task.options);
-for (const { siteUrl, body } of task.prepare) await emulator.served(siteUrl, body);
+const emulator = new EmulatorServer(new Api(task.options), task.options, systemClock);
+await emulator.listen();
+for (const { siteUrl, body } of task.prepare) await emulator.prepare(siteUrl, body);
 
 let cpu = process.cpuUsage();
 let loop = performance.eventLoopUtilization();

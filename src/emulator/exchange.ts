@@ -164,7 +164,11 @@ async function writeCut(
   return true;
 }
 
-async function* bodyText(context: ExchangeContext, answer: Answer, pretty: boolean): AsyncGenerator<string> {
+async function* bodyText(
+  context: Pick<ExchangeContext, 'api' | 'clock' | 'options' | 'countRows'>,
+  answer: Answer,
+  pretty: boolean,
+): AsyncGenerator<string> {
   if (answer.kind === 'error') {
     yield jsonText(answer.body, pretty);
     return;
@@ -187,8 +191,9 @@ async function* bodyText(context: ExchangeContext, answer: Answer, pretty: boole
   yield* answerText(table, request, style, api.firstIncompleteDay(property, request, nowMs));
 }
 
-function encodedBody(
-  context: ExchangeContext,
+/** The answer's body as it is sent, made unless it is kept. */
+export function encodedBody(
+  context: Pick<ExchangeContext, 'api' | 'clock' | 'options' | 'gzip'>,
   encoded: EncodedAnswers,
   answer: Extract<Answer, { readonly kind: 'rows' }>,
   pretty: boolean,

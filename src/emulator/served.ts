@@ -49,7 +49,8 @@ async function allRows(
   return [...answerRows(table, 0, table.order.length, api.withPosition(request))];
 }
 
-function readOrThrow(
+/** A query as the API reads it. Throws `BAD_OPTION` for what it would refuse. */
+export function readOrThrow(
   api: Api,
   siteUrl: string,
   body: unknown,

@@ -16,6 +16,7 @@ import {
   DEFAULT_GZIP_LEVEL,
   type DecidedCall,
   type ExchangeContext,
+  encodedBody,
   errorOf,
   statusError,
   wantsGzip,
@@ -31,6 +32,7 @@ import {
 import { fraction, mix } from './hash.ts';
 import type { EmulatorOptions } from './options.ts';
 import { Records } from './records.ts';
+import { readOrThrow } from './served.ts';
 import { DEFAULT_TOKEN_SETTINGS, TokenEndpoint } from './token-endpoint.ts';
 
 const MAX_BODY_BYTES = 32 << 20;
@@ -108,6 +110,18 @@ export class EmulatorServer {
   setFaults(faults: Faults): void {
     this.#faults = new FaultPlan(checkFaults(faults));
     this.#faultsSinceMs = this.#clock.now();
+  }
+
+  /**
+   * Makes the answer that a client with gzip and `prettyPrint=false` gets, so that asking for it costs next to nothing.
+   * Needs {@link EmulatorOptions.answerCacheBytes}. Rejects with `BAD_OPTION` for what the API would refuse.
+   */
+  async prepare(siteUrl: string, body: object): Promise<void> {
+    if (this.#encoded === undefined) throw new Error('no answers are kept: see answerCacheBytes');
+    const { api } = this;
+    const context = { api, clock: this.#clock, options: this.#options, gzip: true };
+    const asked = readOrThrow(api, siteUrl, body);
+    await encodedBody(context, this.#encoded, { kind: 'rows', ...asked, tieSalt: 1 }, false);
   }
 
   async close(): Promise<void> {

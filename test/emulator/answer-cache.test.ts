@@ -1,6 +1,9 @@
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
+import { systemClock } from '../../src/domain/clock.ts';
+import { Api } from '../../src/emulator/api.ts';
 import { type Emulator, startEmulator } from '../../src/emulator/index.ts';
-import { SITE, TODAY } from './support.ts';
+import { EmulatorServer } from '../../src/emulator/server.ts';
+import { queryUrl, SITE, TODAY } from './support.ts';
 
 const BATCH = (startRow: number): string =>
   ['a', 'b']
@@ -54,4 +57,30 @@ it('faults fall on answers that are kept, too', async () => {
   });
   const answers = [await ask(kept, 'plain'), await ask(kept, 'plain')];
   expect(answers.filter((answer) => answer.includes('"clicks"'))).toHaveLength(1);
+});
+
+it('an answer that was prepared is the same answer, and nothing is made when it is asked for', async () => {
+  const options = { sites: [SITE], today: TODAY, rowsPerDay: 300 };
+  const asked = { startDate: '2026-05-01', endDate: '2026-05-01', dimensions: ['page'], startRow: 7 };
+  const answerOf = async (emulator: Pick<Emulator, 'url'>): Promise<string> => {
+    const headers = { authorization: 'Bearer x', 'user-agent': 'a client (gzip)' };
+    const url = queryUrl(emulator, SITE, '?prettyPrint=false');
+    return (await fetch(url, { method: 'POST', headers, body: JSON.stringify(asked) })).text();
+  };
+  await using made = await startEmulator(options);
+  const api = new Api(options);
+  const server = new EmulatorServer(api, { ...options, answerCacheBytes: 1 << 20 }, systemClock);
+  await server.listen();
+  try {
+    const making = vi.spyOn(api, 'table');
+    await server.prepare(SITE, asked);
+    expect(making).toHaveBeenCalledTimes(1);
+    expect(await answerOf(server)).toBe(await answerOf(made));
+    expect(making).toHaveBeenCalledTimes(1);
+    await expect(server.prepare(SITE, { ...asked, startDate: 'today' })).rejects.toMatchObject({
+      code: 'BAD_OPTION',
+    });
+  } finally {
+    await server.close();
+  }
 });

@@ -29,7 +29,7 @@ export interface QueryAnswer {
   };
 }
 
-export function queryUrl(emulator: Emulator, site = SITE, search = ''): string {
+export function queryUrl(emulator: Pick<Emulator, 'url'>, site = SITE, search = ''): string {
   return `${emulator.url}webmasters/v3/sites/${encodeURIComponent(site)}/searchAnalytics/query${search}`;
 }
 
