@@ -11,7 +11,7 @@
  */
 import { fromCallback } from 'xstate';
 import type { Store } from '../db/store.ts';
-import type { DatabaseFailure } from '../db/types.ts';
+import type { Answer, DatabaseFailure, OpenedSlice } from '../db/types.ts';
 import type { Clock } from '../domain/clock.ts';
 import type { Day, SearchType } from '../domain/slice.ts';
 import type { MorePlan, Page, PlanOrder, PlanReport } from '../machines/messages.ts';
@@ -123,6 +123,12 @@ type Stage =
     }
   | { readonly kind: 'slices'; readonly left: readonly PlanKey[]; readonly calendars: Calendars };
 
+/** Slices that are open, of the first so many keys that are left. */
+interface OpenedKeys {
+  readonly keys: number;
+  readonly slices: readonly OpenedSlice[];
+}
+
 type Calendars = ReadonlyMap<SearchType, Calendar>;
 
 class PlanLoader {
@@ -187,10 +193,8 @@ class PlanLoader {
 
   /** So that nobody waits while the calendars are on their way: what will almost surely have data begins without them. */
   async #beginTrusted(missing: readonly PlanKey[], trusted: readonly PlanKey[]): Promise<Step> {
-    const { store, catalogue } = this.#ports;
-    const opened = await store.openSlices(trusted, {
-      continueYoungerThanMinutes: CONTINUE_YOUNGER_THAN_MINUTES,
-    });
+    const { catalogue } = this.#ports;
+    const opened = await this.#open(trusted);
     if (opened.kind !== 'ok') return { kind: 'failed', failure: opened };
     this.#stage = { kind: 'calendars', missing, trusted: addTrusted(opened.value, catalogue) };
     return supply(
@@ -227,15 +231,32 @@ class PlanLoader {
         firstIncomplete,
       });
     }
-    const settled = await settleTrustedSlices(trusted, calendars, today, store);
-    if (settled.kind !== 'ok') return { kind: 'failed', failure: settled };
-    const begun = new Set(settled.value.map(keyOf));
-    const plan = planByCalendar(
-      missing.filter((key) => !begun.has(keyOf(key))),
+    const isTrusted = new Set(trusted.map(({ key }) => keyOf(key)));
+    const untouched = planByCalendar(
+      missing.filter((key) => !isTrusted.has(keyOf(key))),
       calendars,
     );
+    // Its slices are needed whatever comes of those begun on trust: workers wait for them, so they are opened meanwhile.
+    const ahead = trusted.length === 0 ? [] : untouched.fetch.slice(0, count);
+    const [settled, opened] = await Promise.all([
+      settleTrustedSlices(trusted, calendars, today, store),
+      ahead.length === 0 ? undefined : this.#open(ahead),
+    ]);
+    if (settled.kind !== 'ok') return { kind: 'failed', failure: settled };
+    const begun = new Set(settled.value.map(keyOf));
+    const again = planByCalendar(
+      trusted.map(({ key }) => key).filter((key) => !begun.has(keyOf(key))),
+      calendars,
+    );
+    const plan: Plan = {
+      fetch: [...untouched.fetch, ...again.fetch],
+      empty: [...untouched.empty, ...again.empty],
+      notPublished: [...untouched.notPublished, ...again.notPublished],
+    };
     this.#stage = { kind: 'planned', plan, begun: settled.value, calendars };
-    return this.#sealEmpty(plan, settled.value, calendars, count);
+    if (opened !== undefined && opened.kind !== 'ok') return { kind: 'failed', failure: opened };
+    const first = opened && { keys: ahead.length, slices: opened.value };
+    return this.#sealEmpty(plan, settled.value, calendars, count, first);
   }
 
   /** All calendars have come, or one never will; or the run is over. */
@@ -258,6 +279,7 @@ class PlanLoader {
     begun: readonly PlanKey[],
     calendars: Calendars,
     count: number,
+    first?: OpenedKeys,
   ): Promise<Step> {
     const { store, today, onPlanned } = this.#ports;
     for (const final of [true, false]) {
@@ -269,20 +291,35 @@ class PlanLoader {
       if (sealed.kind !== 'ok') return { kind: 'failed', failure: sealed };
     }
     onPlanned({ toFetch: [...begun, ...plan.fetch], notPublished: plan.notPublished });
-    return this.#openSlices(plan.fetch, calendars, count);
+    return this.#openSlices(plan.fetch, calendars, count, first);
   }
 
-  async #openSlices(left: readonly PlanKey[], calendars: Calendars, count: number): Promise<Step> {
-    const { store, catalogue, today } = this.#ports;
+  /** Supplies what comes next; the first of it may be open already. */
+  async #openSlices(
+    left: readonly PlanKey[],
+    calendars: Calendars,
+    count: number,
+    first?: OpenedKeys,
+  ): Promise<Step> {
     // Set before the call: a database that is away must not have the calendars read twice.
     this.#stage = { kind: 'slices', left, calendars };
+    if (first !== undefined) return this.#supplySlices(left, calendars, first);
     const keys = left.slice(0, count);
     if (keys.length === 0) return supply([], 'none');
-    const opened = await store.openSlices(keys, {
+    const answer = await this.#open(keys);
+    if (answer.kind !== 'ok') return { kind: 'failed', failure: answer };
+    return this.#supplySlices(left, calendars, { keys: keys.length, slices: answer.value });
+  }
+
+  #open(keys: readonly PlanKey[]): Promise<Answer<readonly OpenedSlice[]>> {
+    return this.#ports.store.openSlices(keys, {
       continueYoungerThanMinutes: CONTINUE_YOUNGER_THAN_MINUTES,
     });
-    if (opened.kind !== 'ok') return { kind: 'failed', failure: opened };
-    for (const { slice } of opened.value) {
+  }
+
+  #supplySlices(left: readonly PlanKey[], calendars: Calendars, { keys, slices }: OpenedKeys): Step {
+    const { catalogue, today } = this.#ports;
+    for (const { slice } of slices) {
       const calendar = calendars.get(slice.searchType);
       catalogue.add(slice.id, {
         kind: 'slice',
@@ -294,10 +331,10 @@ class PlanLoader {
         rows: 0,
       });
     }
-    const rest = left.slice(count);
+    const rest = left.slice(keys);
     this.#stage = { kind: 'slices', left: rest, calendars };
     return supply(
-      opened.value.map(({ slice, startRow }) => firstPage(slice.id, startRow)),
+      slices.map(({ slice, startRow }) => firstPage(slice.id, startRow)),
       rest.length === 0 ? 'none' : 'whenLow',
     );
   }
