@@ -118,6 +118,7 @@ export interface RunFigures {
   readonly retries: number;
   readonly quotaRefusals: number;
   readonly durationMs: number;
+  /** The most memory that the process has held at once, from its start: its resident set. */
   readonly peakRssBytes: number;
   readonly failures: readonly SliceFailure[];
 }

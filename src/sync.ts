@@ -19,6 +19,7 @@ import type { Ending } from './machines/coordinator-context.ts';
 import type { HaltReason } from './machines/messages.ts';
 import { keysOf, missingKeys } from './machines/plan.ts';
 import { countOwnSlices } from './own-slices.ts';
+import { peakRssBytes } from './peak-memory.ts';
 import { type Execution, startExecution } from './sync-execution.ts';
 import { openDatabase, openResources, type Resources } from './sync-resources.ts';
 import type { DryRun, Outcome, RunFigures, Sync, SyncEvents, SyncOptions } from './sync-types.ts';
@@ -214,7 +215,7 @@ class PropertySync implements Sync {
       retries: counters.retries,
       quotaRefusals: counters.quotaRefusals,
       durationMs: this.#clock.now() - startedAt,
-      peakRssBytes: process.resourceUsage().maxRSS * 1_024,
+      peakRssBytes: peakRssBytes(),
     };
     const outcome = outcomeOf(ending, figures, auth.identity.serviceAccountEmail);
     telemetry.runEnded({

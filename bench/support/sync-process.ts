@@ -56,7 +56,7 @@ async function measure(task: SyncTask): Promise<SyncReport> {
       outcome,
       wallMs,
       cpuMs: (user + system) / 1_000,
-      peakRssBytes: process.resourceUsage().maxRSS * 1_024,
+      peakRssBytes: outcome.peakRssBytes,
       loopDelayMs: {
         p50: beyond(delay.percentile(50)),
         p99: beyond(delay.percentile(99)),

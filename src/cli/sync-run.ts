@@ -2,6 +2,7 @@
 import { readConfig } from '../config.ts';
 import { pacificDay } from '../domain/day.ts';
 import { keysOf } from '../machines/plan.ts';
+import { peakRssBytes } from '../peak-memory.ts';
 import { createAuth } from '../search-console/auth.ts';
 import { createSync } from '../sync.ts';
 import type { Outcome, Sync, SyncOptions } from '../sync-types.ts';
@@ -57,8 +58,10 @@ export async function runSync(flags: SyncFlags, session: Session): Promise<void>
     if (json === true && flags.dryRun !== true) {
       const { siteUrl, from, to } = config;
       const durationMs = clock.now() - startedAtMs;
-      const peakRssBytes = process.resourceUsage().maxRSS * 1_024;
-      const figures = brokenOff({ siteUrl, from, to, durationMs, peakRssBytes }, keysOf(config).length);
+      const figures = brokenOff(
+        { siteUrl, from, to, durationMs, peakRssBytes: peakRssBytes() },
+        keysOf(config).length,
+      );
       output.print(jsonOf(figures));
     }
     throw error;

@@ -50,8 +50,8 @@ async function deleteRows(sql: Sql, sliceId: string): Promise<void> {
     delete from longtail.fact f using ended where f.slice_id = ended.id`;
 }
 
-/** A third of PostgreSQL's own: 9,000 rows are looked at instead of 30,000, each of them in a block of its own. */
-const STATISTICS_TARGET = 30;
+/** A tenth of PostgreSQL's own: 3,000 rows are looked at instead of 30,000, each of them in a block of its own. */
+const STATISTICS_TARGET = 10;
 
 /**
  * Tells PostgreSQL what a run has written, so that the first questions are answered with a good plan. Autovacuum looks

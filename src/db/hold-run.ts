@@ -7,13 +7,13 @@ import type { RunIdentity } from './types.ts';
  * change that a run makes, pages apart, begins with it. Returns the property's site URL.
  */
 export async function holdRun(tx: TransactionSql, run: RunIdentity): Promise<string> {
-  await tx`set local lock_timeout = '10s'`.simple();
-  const rows = await tx<{ siteUrl: string }[]>`
+  const timeout = tx`set local lock_timeout = '10s'`.simple().execute();
+  const held = tx<{ siteUrl: string }[]>`
     select p.site_url as "siteUrl" from longtail.run r
     join longtail.property p on p.id = r.property_id and p.epoch = r.epoch
     where r.id = ${run.runId}::text::bigint and r.status = 'running' and r.epoch = ${run.epoch}::text::bigint
-    for share of r`;
-  const row = rows[0];
+    for share of r`.execute();
+  const [, [row]] = await Promise.all([timeout, held]);
   if (row === undefined) throw new Refusal(FENCED_OFF);
   return row.siteUrl;
 }
