@@ -1,8 +1,8 @@
 /** `longtail sync`: runs one synchronisation and says how it went. */
 import { readConfig } from '../config.ts';
 import { pacificDay } from '../domain/day.ts';
+import { peakRssBytes } from '../domain/peak-memory.ts';
 import { keysOf } from '../machines/plan.ts';
-import { peakRssBytes } from '../peak-memory.ts';
 import { createAuth } from '../search-console/auth.ts';
 import { createSync } from '../sync.ts';
 import type { Outcome, Sync, SyncOptions } from '../sync-types.ts';

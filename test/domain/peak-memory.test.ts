@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { expect, it } from 'vitest';
-import { peakRssBytes } from '../src/peak-memory.ts';
+import { peakRssBytes } from '../../src/domain/peak-memory.ts';
 
 const MB = 2 ** 20;
-const module = new URL('../src/peak-memory.ts', import.meta.url);
+const module = new URL('../../src/domain/peak-memory.ts', import.meta.url);
 
 it('is what this process has held, and stays when it is given back', () => {
   const before = process.memoryUsage.rss();
