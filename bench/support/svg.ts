@@ -91,7 +91,8 @@ export function dots(frame: Frame, nameWidth: number, items: readonly Omit<Bar, 
     const x = start + ((Math.log10(value) - least) / Math.max(0.1, most - least)) * room;
     return [
       text(start - 8, y + 4, name, { anchor: 'end' }),
-      line(start, y, start + room, y, 'rule'),
+      // As far as the dot: behind it the line would go through the label.
+      line(start, y, x, y, 'rule'),
       dot(x, y, ink),
       text(x + 12, y + 4, label),
     ];
