@@ -231,28 +231,22 @@ class PlanLoader {
         firstIncomplete,
       });
     }
-    const isTrusted = new Set(trusted.map(({ key }) => keyOf(key)));
-    const untouched = planByCalendar(
-      missing.filter((key) => !isTrusted.has(keyOf(key))),
-      calendars,
-    );
-    // Its slices are needed whatever comes of those begun on trust: workers wait for them, so they are opened meanwhile.
-    const ahead = trusted.length === 0 ? [] : untouched.fetch.slice(0, count);
+    const onTrust = trusted.map(({ key }) => key);
+    const isTrusted = new Set(onTrust.map(keyOf));
+    const untouched = missing.filter((key) => !isTrusted.has(keyOf(key)));
+    // Needed whatever comes of what was begun on trust: workers wait for these slices, so they are opened meanwhile.
+    const ahead = trusted.length === 0 ? [] : planByCalendar(untouched, calendars).fetch.slice(0, count);
     const [settled, opened] = await Promise.all([
       settleTrustedSlices(trusted, calendars, today, store),
       ahead.length === 0 ? undefined : this.#open(ahead),
     ]);
     if (settled.kind !== 'ok') return { kind: 'failed', failure: settled };
     const begun = new Set(settled.value.map(keyOf));
-    const again = planByCalendar(
-      trusted.map(({ key }) => key).filter((key) => !begun.has(keyOf(key))),
+    // In this order the slices that are open by now are the first.
+    const plan = planByCalendar(
+      [...untouched, ...onTrust.filter((key) => !begun.has(keyOf(key)))],
       calendars,
     );
-    const plan: Plan = {
-      fetch: [...untouched.fetch, ...again.fetch],
-      empty: [...untouched.empty, ...again.empty],
-      notPublished: [...untouched.notPublished, ...again.notPublished],
-    };
     this.#stage = { kind: 'planned', plan, begun: settled.value, calendars };
     if (opened !== undefined && opened.kind !== 'ok') return { kind: 'failed', failure: opened };
     const first = opened && { keys: ahead.length, slices: opened.value };

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { connect } from '../../src/db/connect.ts';
 import { createStore } from '../../src/db/store.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
+import { lockWaiters } from '../support/locks.ts';
 import type { TestDatabase } from '../support/postgres.ts';
 import {
   beginRun,
@@ -74,11 +75,7 @@ test('a commit under way holds the fence: who takes over waits for it', async ()
 });
 
 async function waitForBlocked(count: number): Promise<void> {
-  for (;;) {
-    const rows = await database.sql`
-      select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
-    if (rows.length >= count) return;
-  }
+  while ((await lockWaiters(database.sql)) < count);
 }
 
 test('without prepared statements, as through a transaction pooler, all is the same', async () => {

@@ -41,6 +41,16 @@ function copy(sql: postgres.Sql, chunks: Iterable<Buffer> | AsyncIterable<Buffer
   return copyFrom(sql, () => chunks);
 }
 
+/** The source's own error arrives, and the table can be locked: nobody is in COPY any more, and the connection works. */
+async function expectBrokenOff(copying: Promise<unknown>, cause: Error): Promise<void> {
+  await expect(copying).rejects.toBeInstanceOf(SourceError);
+  await expect(copying).rejects.toMatchObject({ cause });
+  await database.sql.begin(async (tx) => {
+    await tx`set local lock_timeout = '2s'`;
+    await tx`lock table line in access exclusive mode`;
+  });
+}
+
 async function countLines(): Promise<number> {
   const rows = await database.sql<{ count: number }[]>`select count(*)::int as count from line`;
   return rows[0]?.count ?? -1;
@@ -95,12 +105,7 @@ test('a source that cannot even begin leaves no backend in COPY', async () => {
   const failing = copyFrom(database.sql, () => {
     throw cause;
   });
-  await expect(failing).rejects.toBeInstanceOf(SourceError);
-  await expect(failing).rejects.toMatchObject({ cause });
-  await database.sql.begin(async (tx) => {
-    await tx`set local lock_timeout = '2s'`;
-    await tx`lock table line in access exclusive mode`;
-  });
+  await expectBrokenOff(failing, cause);
 });
 
 test('a source that throws leaves nothing, and no backend in COPY', async () => {
@@ -113,13 +118,7 @@ test('a source that throws leaves nothing, and no backend in COPY', async () => 
       throw cause;
     })(),
   );
-  await expect(failing).rejects.toBeInstanceOf(SourceError);
-  await expect(failing).rejects.toMatchObject({ cause });
-  // The table can be locked: nobody is in COPY any more. The connection works.
-  await database.sql.begin(async (tx) => {
-    await tx`set local lock_timeout = '2s'`;
-    await tx`lock table line in access exclusive mode`;
-  });
+  await expectBrokenOff(failing, cause);
   expect(await countLines()).toBe(0);
 });
 

@@ -5,6 +5,7 @@ import { migrate } from '../../src/db/migrate.ts';
 import { createSync } from '../../src/sync.ts';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
+import { lockWaiters } from '../support/locks.ts';
 import { startTestServer, testDatabase } from '../support/postgres.ts';
 import { emulate, options, SITE, settledDays, until } from '../support/property.ts';
 
@@ -60,18 +61,17 @@ for (const how of ['fast', 'kill'] as const) {
     const running = sync.run();
     await until(() => state === 'paused', 'paused after ten slices');
     // The commits wait for this lock, so the server goes down under one, however quick the run is.
-    const blocker = postgres(server.url, { max: 1, onnotice: () => undefined });
-    const session = await blocker.reserve();
-    await session`begin`;
-    await session`lock table longtail.fact in access exclusive mode`;
-    sync.resume();
-    await until(async () => {
-      const waiting = await session`
-        select from pg_stat_activity where application_name = 'longtail' and wait_event_type = 'Lock'`;
-      return waiting.length > 0;
-    }, 'a commit waits for the table');
-    await server.stop(how);
-    await blocker.end({ timeout: 1 });
+    const before = postgres(server.url, { max: 2, onnotice: () => undefined });
+    try {
+      const blocker = await before.reserve();
+      await blocker`begin`;
+      await blocker`lock table longtail.fact in access exclusive mode`;
+      sync.resume();
+      await until(async () => (await lockWaiters(before, 'longtail')) > 0, 'a commit waits for the table');
+      await server.stop(how);
+    } finally {
+      await before.end({ timeout: 1 });
+    }
     await server.start();
     expect(await running).toMatchObject({ status: 'complete', slices: { complete: 60, failed: 0 } });
     expect(reasons.length).toBeGreaterThan(0);
@@ -139,11 +139,7 @@ test('a commit that hangs does not hold up a halt beyond its deadline', async ()
   await database.sql.begin(async (tx) => {
     await tx`lock table longtail.fact in access exclusive mode`;
     const running = sync.run();
-    await until(async () => {
-      const waiting = await database.sql`
-        select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
-      return waiting.length > 0;
-    }, 'a commit waits for the table');
+    await until(async () => (await lockWaiters(database.sql)) > 0, 'a commit waits for the table');
     const askedAtMs = Date.now();
     await sync.halt();
     // The commit itself would wait for ten seconds.

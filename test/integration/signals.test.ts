@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
+import { lockWaiters } from '../support/locks.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { emulate, queries, SITE, settledDays, until } from '../support/property.ts';
 import { startSyncProcess } from '../support/sync-process.ts';
@@ -63,12 +64,7 @@ test('a signal while the database holds up a commit: the halt waits for it, a se
   await database.sql.begin(async (tx) => {
     await tx`lock table longtail.fact in access exclusive mode`;
     await using run = startSyncProcess(target);
-    await until(async () => {
-      // Not in the transaction: it would see its first answer for ever.
-      const waiting = await database.sql`select from pg_stat_activity where datname = current_database()
-        and application_name = 'longtail' and wait_event_type = 'Lock'`;
-      return waiting.length >= 1;
-    }, 'a commit waits');
+    await until(async () => (await lockWaiters(database.sql, 'longtail')) > 0, 'a commit waits');
     run.child.kill('SIGINT');
     await until(() => run.written().includes('Halting'), 'the first signal is heard');
     // Sooner, it would be taken for the same wish: a Ctrl-C may come twice, handed on by npm.

@@ -7,6 +7,7 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { peakRssBytes } from '../../src/domain/peak-memory.ts';
 import {
   createSystemModel,
   describePath,
@@ -56,7 +57,7 @@ function check({ name, options }: Size): Result {
     name,
     seconds: (performance.now() - startedAt) / 1_000,
     cpuSeconds: process.cpuUsage().user / 1_000_000,
-    megabytes: process.resourceUsage().maxRSS / 1_024,
+    megabytes: peakRssBytes() / 2 ** 20,
   };
 }
 
