@@ -53,6 +53,7 @@ export interface Config {
   readonly maxAttempts: number;
   readonly refresh: boolean;
   readonly acceptShrunk: boolean;
+  readonly wait: boolean;
   readonly credentials: Credentials | undefined;
   readonly apiRoot: string;
   readonly tokenUrl: string | undefined;
@@ -102,6 +103,7 @@ const numbers = z.object({
   days: whole('days', 1, 500).optional(),
   refresh: yesOrNo('refresh').default(false),
   acceptShrunk: yesOrNo('acceptShrunk').default(false),
+  wait: yesOrNo('wait').default(false),
   migrate: yesOrNo('migrate').default(true),
   prepare: yesOrNo('prepare').optional(),
   extraBudgets: z
@@ -266,7 +268,7 @@ function checkKinds(options: SyncOptions): void {
       'Give { getAccessToken }, { accessToken } or { file }, or leave them out for Application Default Credentials.',
     );
   }
-  if (rateLimiter !== undefined && !hasFunction(rateLimiter, 'holdUser')) {
+  if (rateLimiter !== undefined && !hasFunction(rateLimiter, 'close')) {
     throw wrong(
       'rateLimiter is no rate limiter.',
       'Give what createRateLimiter() returned, or leave it out.',

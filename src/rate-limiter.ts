@@ -28,12 +28,6 @@ export interface RateLimiter {
   readonly actor: ActorRefFrom<typeof rateLimiterMachine>;
   /** Scopes whose earlier leases it has counted: what came since, it has granted itself. */
   readonly knownScopes: Set<string>;
-  /**
-   * Holds a user's scope against other processes for as long as one of this limiter's synchronisations needs it: `lock`
-   * takes it, and that of the next one is called when the holder has ended. Returns what gives it up, to be called once
-   * the holder's own lock is released.
-   */
-  holdUser(userScope: string, lock: () => Promise<void>): Promise<() => Promise<void>>;
   close(): void;
 }
 
@@ -59,37 +53,7 @@ export function createRateLimiter(options: RateLimiterOptions = {}): RateLimiter
     ...(inspect === undefined ? {} : { inspect }),
   });
   actor.start();
-  return { actor, knownScopes: new Set(), holdUser: createUserHolds(), close: () => actor.stop() };
-}
-
-function createUserHolds(): RateLimiter['holdUser'] {
-  /** Who needs the scope, the one that holds it first; and when it is held. */
-  const holds = new Map<string, { readonly holders: (() => Promise<void>)[]; held: Promise<void> }>();
-  return async (userScope, lock) => {
-    // Noted before anything is waited for: two that begin at once would both take it, and one be refused.
-    const hold = holds.get(userScope) ?? { holders: [], held: lock() };
-    holds.set(userScope, hold);
-    hold.holders.push(lock);
-    const leave = (): void => {
-      hold.holders.splice(hold.holders.indexOf(lock), 1);
-      if (hold.holders.length === 0 && holds.get(userScope) === hold) holds.delete(userScope);
-    };
-    try {
-      await hold.held;
-    } catch (error) {
-      leave();
-      throw error;
-    }
-    return async () => {
-      const wasFirst = hold.holders[0] === lock;
-      leave();
-      const [next] = hold.holders;
-      if (!wasFirst || next === undefined) return;
-      // Another process may have been faster: then both go on, and a refusal lowers the limits.
-      hold.held = next().catch(() => undefined);
-      await hold.held;
-    };
-  };
+  return { actor, knownScopes: new Set(), close: () => actor.stop() };
 }
 
 /** XState's clock out of ours: it takes the same two functions. */

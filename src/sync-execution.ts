@@ -58,7 +58,7 @@ export interface Execution {
 /** What a run needs of what is held open. */
 export type ExecutionResources = Pick<
   Resources,
-  'store' | 'client' | 'auth' | 'limiter' | 'run' | 'scopes' | 'telemetry' | 'graceMs'
+  'store' | 'client' | 'auth' | 'limiter' | 'leases' | 'run' | 'scopes' | 'telemetry' | 'graceMs'
 >;
 
 /** The statecharts that a run is made of. */
@@ -103,6 +103,7 @@ export function startExecution(
             clock,
             catalogue,
             calls,
+            leases: resources.leases,
             rowsPerPage: config.rowsPerPage,
             graceMs: resources.graceMs,
             scope: scope.signal,

@@ -2,17 +2,17 @@
  * What a run holds open, in the order in which it is opened; closed in the opposite order. A step that fails closes what
  * the steps before it opened.
  */
+import { randomUUID } from 'node:crypto';
 import { type Config, MOST_CONCURRENCY, mostConcurrency, SPARE_CONNECTIONS } from './config.ts';
 import { connect, type Database } from './db/connect.ts';
 import { type EmbeddedServer, startEmbedded } from './db/embedded.ts';
-import { keepPropertyLock } from './db/kept-lock.ts';
 import { migrate } from './db/migrate.ts';
-import { lockProperty, lockUserScope, type PropertyLock } from './db/property-lock.ts';
 import { startRun } from './db/run.ts';
 import { createStore, type Store } from './db/store.ts';
 import type { RunIdentity } from './db/types.ts';
 import type { Clock } from './domain/clock.ts';
 import { LongtailError } from './errors.ts';
+import { type KeptLeases, takeLeases } from './keep-leases.ts';
 import { createRateLimiter, type RateLimiter } from './rate-limiter.ts';
 import { type Auth, createAuth } from './search-console/auth.ts';
 import type { Client } from './search-console/call.ts';
@@ -34,7 +34,7 @@ const LEASE_MEMORY_MS = 3_600_000;
 
 export interface Resources {
   readonly database: Database;
-  readonly lock: PropertyLock;
+  readonly leases: KeptLeases;
   readonly run: RunIdentity;
   readonly store: Store;
   readonly auth: Auth;
@@ -79,7 +79,12 @@ export async function openDatabase(config: Config, clock: Clock): Promise<OpenDa
   }
 }
 
-export async function openResources(config: Config, options: SyncOptions, clock: Clock): Promise<Resources> {
+export async function openResources(
+  config: Config,
+  options: SyncOptions,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Resources> {
   // Credentials first: they are what is most often wrong, and cost nothing to look at.
   const auth = await createAuth({
     credentials: config.credentials,
@@ -93,18 +98,15 @@ export async function openResources(config: Config, options: SyncOptions, clock:
   };
   try {
     const { sql } = opened.database;
-    const locking = await lockProperty(sql, config.siteUrl, clock);
-    if (locking.kind === 'busy') {
-      throw new LongtailError(
-        'PROPERTY_BUSY',
-        `Another synchronisation of "${config.siteUrl}" is under way in this database.`,
-        'Wait for it to end, or stop it; this one has touched nothing.',
-      );
-    }
-    const lock = keepPropertyLock(sql, config.siteUrl, locking.lock, clock);
-    let releaseUser = async (): Promise<void> => undefined;
-    closing.push(() => releaseUser());
-    closing.push(() => lock.release());
+    const leases = await takeLeases(opened.database, {
+      siteUrl: config.siteUrl,
+      clock,
+      newId: randomUUID,
+      wait: config.wait,
+      signal,
+      inspect: options.inspect,
+    });
+    closing.push(() => leases.release());
 
     const { userScope, projectScope } = auth.identity;
     const limiter =
@@ -116,9 +118,9 @@ export async function openResources(config: Config, options: SyncOptions, clock:
         ...(options.inspect === undefined ? {} : { inspect: options.inspect }),
       });
     if (options.rateLimiter === undefined) closing.push(() => limiter.close());
-    releaseUser = await limiter.holdUser(userScope, () => lockUserScope(lock, userScope));
+    await leases.takeAccount(userScope, limiter);
 
-    const { run } = await startRun(sql, lock, {
+    const { run } = await startRun(sql, leases, {
       from: config.from,
       to: config.to,
       searchTypes: config.searchTypes,
@@ -147,7 +149,7 @@ export async function openResources(config: Config, options: SyncOptions, clock:
     closing.push(() => telemetry.close());
     return {
       database: opened.database,
-      lock,
+      leases,
       run,
       store,
       auth,

@@ -46,6 +46,11 @@ export interface SyncOptions {
   readonly refresh?: boolean;
   /** Let a refreshed slice replace one that had more than twice its rows. */
   readonly acceptShrunk?: boolean;
+  /**
+   * Wait for a property, or an account, that another synchronisation holds, instead of failing with `PROPERTY_BUSY` or
+   * `USER_SCOPE_BUSY`. Default false.
+   */
+  readonly wait?: boolean;
   /** Where access tokens come from; see {@link Credentials}. Default: Application Default Credentials. */
   readonly credentials?: Credentials;
   /** Default `https://searchconsole.googleapis.com/`. */

@@ -101,7 +101,12 @@ class PropertySync implements Sync {
 
   async #execute(): Promise<Outcome> {
     const startedAt = this.#clock.now();
-    const resources = await openResources(this.#config, this.#options, this.#clock);
+    const resources = await openResources(
+      this.#config,
+      this.#options,
+      this.#clock,
+      new AbortController().signal,
+    );
     try {
       const execution = startExecution(
         this.#config,
@@ -111,9 +116,7 @@ class PropertySync implements Sync {
         this.#options.inspect,
       );
       this.#enterRunning(execution);
-      void resources.lock.lost.then((reason) =>
-        execution.fail('LOCK_LOST', `the property's lock is lost: ${reason}`),
-      );
+      void resources.leases.lost.then((reason) => execution.fail('LOCK_LOST', `a lease is lost: ${reason}`));
       const ownSlices = countOwnSlices(this.#listeners);
       try {
         const ending = await execution.ended;

@@ -36,8 +36,13 @@ export async function measureTokenWaits(job: Job, database: string, apiRoot: str
 export async function measureLeaseInserts(database: string, times: number): Promise<number[]> {
   const sql = postgres(database, { max: 1, fetch_types: false });
   try {
-    const run = { runId: '1', propertyId: '1', epoch: '1' };
+    const run = { runId: '1', propertyId: '1', epoch: '1', holder: 'bench' };
     const scopes = ['site:bench', 'user:bench', 'project:bench'];
+    await sql`
+      insert into longtail.lease (resource, holder, party, renewed_at, expires_at)
+      select resource, ${run.holder}, 'bench', now(), now() + interval '1 hour'
+      from unnest(array['site:bench', 'user:bench']) as resource
+      on conflict do nothing`;
     const took: number[] = [];
     for (let index = 0; index < times; index += 1) {
       const startedMs = performance.now();

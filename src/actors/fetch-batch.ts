@@ -7,6 +7,7 @@
 import { fromCallback } from 'xstate';
 import type { Store } from '../db/store.ts';
 import type { CommittedPage, DatabaseFailure } from '../db/types.ts';
+import type { CallPermit } from '../domain/call-permit.ts';
 import type { Clock } from '../domain/clock.ts';
 import type { FetchBatchInput } from '../machines/batch-worker.ts';
 import type { CallEvent, CallOrder, CallOutcome, Page, PageResult } from '../machines/messages.ts';
@@ -25,6 +26,8 @@ export interface FetchBatchPorts {
   readonly clock: Clock;
   readonly catalogue: Catalogue;
   readonly calls: CallRegistry;
+  /** Whether requests may be sent in the name of this run. */
+  readonly leases: CallPermit;
   readonly rowsPerPage: number;
   /** The longest time that a request without an answer may still be on its way. */
   readonly graceMs: number;
@@ -126,13 +129,14 @@ class BatchCall {
   }
 
   async run(): Promise<CallOutcome> {
-    const { store, auth, catalogue } = this.#ports;
+    const { store, auth, catalogue, leases } = this.#ports;
     const { leaseId, scopes, pages } = this.#input;
     this.#pages = pages.map((page) => {
       const entry = catalogue.get(page.sliceId);
       if (entry === undefined) throw new Error(`slice ${page.sliceId} is not in the catalogue`);
       return { page, entry, settled: false };
     });
+    if (!(await leases.whenKept(this.#signal))) return this.#unsent({ kind: 'aborted' });
     // The lease is in the database before the first byte leaves: a run that dies is counted by the next one.
     const leased = await store.recordLease({ leaseId, scopes, tokens: this.#pages.length });
     if (leased.kind !== 'ok') return this.#unsent(databaseOutcome(leased));
@@ -143,6 +147,10 @@ class BatchCall {
       return this.#unsent({ kind: 'fatal', fatal: { code, reason, nextStep } });
     }
     if (token.kind === 'unavailable') return this.#unsent({ kind: 'failed', reason: token.reason });
+    // The last moment before bytes leave: a process may have been stopped for long between any two steps.
+    while (!leases.mayCall()) {
+      if (!(await leases.whenKept(this.#signal))) return this.#unsent({ kind: 'aborted' });
+    }
     if (this.#signal.aborted) return this.#unsent({ kind: 'aborted' });
 
     const end = await this.#fetch(token.token);

@@ -30,6 +30,13 @@ export const FENCED_OFF: DatabaseFailure = {
   reason: 'this run may no longer write: it has ended, or another one has taken over the property',
 };
 
+/** For a run whose property or account another has taken: nothing of it may be sent any more. */
+export const LEASE_LOST: DatabaseFailure = {
+  kind: 'fatal',
+  code: 'LOCK_LOST',
+  reason: 'another synchronisation has taken over the property or the account',
+};
+
 /** The row of a query that always has one. */
 export function one<T>(rows: readonly T[]): T {
   const first = rows[0];

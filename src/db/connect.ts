@@ -10,6 +10,8 @@ export interface Database {
   readonly ownsConnection: boolean;
   /** Whether something stands between us and the server (PgBouncer, a cloud's pooler). */
   readonly pooled: boolean;
+  /** Whether one connection may be held for as long as the process lives. */
+  readonly maySpareConnection: boolean;
   /** Closes what this opened; waits up to `timeoutMs` (5,000) for queries under way. */
   close(options?: { readonly timeoutMs?: number }): Promise<void>;
 }
@@ -23,6 +25,8 @@ export interface ConnectOptions {
   readonly prepare?: boolean;
 }
 
+/** Below, every connection is needed for work. */
+const LEAST_WITH_PRESENCE = 3;
 const OLDEST_VERSION = 140_000;
 const CONNECT_TIMEOUT_SECONDS = 10;
 const IDLE_TIMEOUT_SECONDS = 60;
@@ -56,6 +60,7 @@ export async function connect(target: string | Sql, options: ConnectOptions): Pr
     sql,
     ownsConnection: true,
     pooled,
+    maySpareConnection: !pooled && options.max >= LEAST_WITH_PRESENCE,
     close: ({ timeoutMs = 5_000 } = {}) => sql.end({ timeout: timeoutMs / 1_000 }),
   };
 }
@@ -69,7 +74,8 @@ async function connectHanded(sql: Sql, { max }: ConnectOptions): Promise<Databas
     );
   }
   const pooled = await checkServer(sql);
-  return { sql, ownsConnection: false, pooled, close: async () => {} };
+  const maySpareConnection = !pooled && sql.options.max >= LEAST_WITH_PRESENCE;
+  return { sql, ownsConnection: false, pooled, maySpareConnection, close: async () => {} };
 }
 
 function open(url: string, options: ConnectOptions): Sql {

@@ -55,5 +55,5 @@ export async function readPropertyCoverage(
     select id::text as "id" from longtail.property where site_url = ${siteUrl}::text`;
   return property === undefined
     ? []
-    : readCoverage(sql, { propertyId: property.id, runId: '0', epoch: '0' }, range);
+    : readCoverage(sql, { propertyId: property.id, runId: '0', epoch: '0', holder: '' }, range);
 }

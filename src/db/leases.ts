@@ -1,4 +1,5 @@
 import type { Sql } from 'postgres';
+import { LEASE_LOST, Refusal } from './answer.ts';
 import type { LeaseGrant, LeaseRecord, LeaseSettlement, RunIdentity } from './types.ts';
 
 /** A run's own names for its leases are made unlike any other run's. */
@@ -6,17 +7,34 @@ function storedId(run: RunIdentity, leaseId: string): string {
   return `${run.runId}/${leaseId}`;
 }
 
+/** Scopes that one party at a time may take tokens from: whoever does must have their leases. */
+const isLeased = (scope: string): boolean => scope.startsWith('site:') || scope.startsWith('user:');
+
 /**
  * See {@link Store.recordLease}. One statement, which does not wait for the disk: what it writes survives the death of
  * any process of ours, and after a crash of the server itself the minute that a lease counts has passed.
+ *
+ * It locks the leases that it needs. Whoever takes one of them over deletes it, and so waits for this, and reads what it
+ * wrote; or was there before, and this finds nothing.
  */
 export async function recordLease(sql: Sql, run: RunIdentity, grant: LeaseGrant): Promise<null> {
-  await sql`
-    insert into longtail.quota_lease (lease_id, scope, run_id, tokens)
-    select ${storedId(run, grant.leaseId)}::text, scope, ${run.runId}::text::bigint, ${grant.tokens}::int
-    from set_config('synchronous_commit', 'off', true),
-      jsonb_array_elements_text(${JSON.stringify(grant.scopes)}::text::jsonb) as scope
-    on conflict do nothing`;
+  const leased = grant.scopes.filter(isLeased);
+  const [found] = await sql<{ held: number }[]>`
+    with asked as materialized (
+      select scope from jsonb_array_elements_text(${JSON.stringify(grant.scopes)}::text::jsonb) as scope
+    ), held as materialized (
+      select resource from longtail.lease
+      where holder = ${run.holder}::text and resource in (select scope from asked)
+      for key share
+    ), recorded as (
+      insert into longtail.quota_lease (lease_id, scope, run_id, tokens)
+      select ${storedId(run, grant.leaseId)}::text, scope, ${run.runId}::text::bigint, ${grant.tokens}::int
+      from set_config('synchronous_commit', 'off', true), asked
+      where (select count(*) from held) = ${leased.length}::int
+      on conflict do nothing
+    )
+    select count(*)::int as "held" from held`;
+  if (found?.held !== leased.length) throw new Refusal(LEASE_LOST);
   return null;
 }
 

@@ -30,13 +30,13 @@ interface CutOff {
 }
 
 /**
- * Begins a run, under the property's lock. A refresh of the last day that did not come to its end goes on: a plain run
+ * Begins a run, under the property's lease. A refresh of the last day that did not come to its end goes on: a plain run
  * takes over its cut-off for what that one was to refresh, a refresh does where the earlier one spans all that it asks
  * for. So a crash and a new run together fetch what one run would have.
  */
 export async function startRun(
   sql: Sql,
-  lock: { readonly propertyId: string; readonly epoch: string },
+  lock: Omit<RunIdentity, 'runId'>,
   parameters: RunParameters,
 ): Promise<StartedRun> {
   const { from, to, searchTypes, datasets, refresh, force } = parameters;
@@ -74,7 +74,12 @@ export async function startRun(
             to_char(refresh_cut_off at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as "cutOff"`,
       );
       return {
-        run: { runId: started.runId, propertyId: lock.propertyId, epoch: lock.epoch },
+        run: {
+          runId: started.runId,
+          propertyId: lock.propertyId,
+          epoch: lock.epoch,
+          holder: lock.holder,
+        },
         refreshCutOff: started.cutOff,
         continuesRefresh: earlier !== undefined,
       };

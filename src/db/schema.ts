@@ -244,6 +244,28 @@ export const quotaLease = longtail.table(
   ],
 );
 
+/**
+ * Who may try to work on a property (`site:…`) or with an account's quota (`user:…`), and until when by the database's clock.
+ * Several holders of one party share a resource; another party may take it when each of them has expired or is gone.
+ */
+export const lease = longtail.table(
+  'lease',
+  {
+    resource: textC('resource').notNull(),
+    /** One run. */
+    holder: textC('holder').notNull(),
+    party: textC('party').notNull(),
+    /** The advisory lock that the holder's process keeps while it lives; null where it keeps none. */
+    presence: text('presence'),
+    renewedAt: instant('renewed_at').notNull(),
+    expiresAt: instant('expires_at').notNull(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.resource, table.holder] }),
+    index('lease_holder').on(table.holder),
+  ],
+);
+
 /** The public contract: rows of complete slices, and nothing else. */
 export const searchAnalytics = pgView('search_analytics', {
   siteUrl: text('site_url'),

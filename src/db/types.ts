@@ -11,11 +11,13 @@ export type DatabaseFailure =
 /** What a call came to: its value, or why there is none. */
 export type Answer<T> = { readonly kind: 'ok'; readonly value: T } | DatabaseFailure;
 
-/** The run that writes, and what fences it: `epoch` is the property's at the moment its lock was taken. */
+/** The run that writes, and what fences it: `epoch` is the property's at the moment its lease was taken. */
 export interface RunIdentity {
   readonly runId: string;
   readonly propertyId: string;
   readonly epoch: string;
+  /** Whose leases must be there when tokens are recorded. */
+  readonly holder: string;
 }
 
 /** One key of the plan. */

@@ -62,6 +62,7 @@ async function call(steps: readonly CallStep[], ports: Partial<FetchBatchPorts> 
     clock: { ...systemClock, random: () => 0.5 },
     catalogue,
     calls: createCallRegistry(),
+    leases: { mayCall: () => true, whenKept: async (signal) => !signal.aborted },
     rowsPerPage: 25_000,
     graceMs: 1_000,
     scope: new AbortController().signal,

@@ -13,8 +13,12 @@ beforeAll(async () => {
 });
 afterAll(() => database.close());
 beforeEach(async () => {
-  await database.sql`truncate longtail.quota_lease`;
-  store = createStore({ sql: database.sql }, { runId: '7', propertyId: '1', epoch: '1' });
+  await database.sql`truncate longtail.quota_lease, longtail.lease`;
+  await database.sql`
+    insert into longtail.lease (resource, holder, party, renewed_at, expires_at)
+    select resource, holder, 'party', now(), now() + interval '1 minute'
+    from unnest(array['site:x', 'user:y']) as resource, unnest(array['h7', 'h8']) as holder`;
+  store = createStore({ sql: database.sql }, { runId: '7', propertyId: '1', epoch: '1', holder: 'h7' });
 });
 
 const open = async (...scopes: string[]): Promise<readonly LeaseRecord[]> =>
@@ -58,7 +62,7 @@ test('what settled before the window does not count, nor what was lost an hour a
 });
 
 test('a lease of another run has another id, and counts all the same', async () => {
-  const other = createStore({ sql: database.sql }, { runId: '8', propertyId: '1', epoch: '2' });
+  const other = createStore({ sql: database.sql }, { runId: '8', propertyId: '1', epoch: '2', holder: 'h8' });
   for (const each of [store, other])
     unwrap(await each.recordLease({ leaseId: 'a', scopes: ['site:x'], tokens: 1 }));
   unwrap(await store.settleLease({ leaseId: 'a', settled: 1, graceMs: 0, returned: 0 }));

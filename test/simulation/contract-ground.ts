@@ -1,11 +1,10 @@
 /** Two stores to hold to one contract: PostgreSQL's and the simulated one. */
 import type { Sql } from 'postgres';
-import { lockProperty, type PropertyLock } from '../../src/db/property-lock.ts';
+import { createLeaseTable } from '../../src/db/lease-book.ts';
 import { finishRun, type RunEnd, type RunParameters, startRun } from '../../src/db/run.ts';
 import { createStore, type Store } from '../../src/db/store.ts';
 import type { RunIdentity, SliceKey } from '../../src/db/types.ts';
-import { systemClock } from '../../src/domain/clock.ts';
-import { migratedDatabase } from '../support/synchronisation.ts';
+import { type HeldProperty, holdProperty, migratedDatabase } from '../support/synchronisation.ts';
 import { Database } from './database.ts';
 import { Judge } from './judge.ts';
 import { Process } from './process.ts';
@@ -13,6 +12,8 @@ import { drawScenario, type Scenario } from './scenario.ts';
 import { Tables } from './tables.ts';
 import { World } from './world.ts';
 
+/** What the contract takes tokens from. */
+const LEASED = ['site:a', 'user:b'];
 const SITE = 'sc-domain:example.com';
 
 /** A run, and the store it writes with. */
@@ -47,14 +48,15 @@ const lineOf = (keys: readonly string[], clicks: number, impressions: number): s
 export async function postgresGround(): Promise<ContractGround> {
   const database = await migratedDatabase();
   const { sql } = database;
-  let held: PropertyLock | undefined;
+  let held: HeldProperty | undefined;
   return {
     async begin(parameters) {
       await held?.release();
-      const locking = await lockProperty(sql, SITE, systemClock);
-      if (locking.kind === 'busy') throw new Error('the property is locked');
-      held = locking.lock;
-      const { run } = await startRun(sql, locking.lock, parameters);
+      held = await holdProperty(sql, SITE);
+      if (held === undefined) throw new Error('the property is locked');
+      for (const scope of LEASED)
+        await createLeaseTable(sql).takeScope(scope, { id: held.holder, party: held.holder }, null);
+      const { run } = await startRun(sql, held, parameters);
       const finish = async (status: RunEnd): Promise<void> => void (await finishRun(sql, run, { status }));
       return { run, store: createStore({ sql }, run), finish };
     },
@@ -104,13 +106,18 @@ export async function simulatedGround(): Promise<ContractGround> {
   const database = new Database(world, scenario, tables);
   const owner = new Process('contract');
   let isOpen = true;
+  let holders = 0;
   const turning = (async () => {
     // Not virtual time alone: whoever waits for an answer is outside of the world.
     while (isOpen) await world.until(() => false, 1, 1_000);
   })();
   return {
     async begin(parameters) {
-      const run = tables.runs.start(tables.runs.takeOver(), parameters);
+      holders += 1;
+      const holder = `holder ${holders}`;
+      for (const scope of LEASED)
+        tables.holders.take(scope, { id: holder, party: holder }, null, () => false);
+      const run = tables.runs.start({ ...tables.runs.takeOver(), holder }, parameters);
       return {
         run,
         store: database.storeOf(owner, run),

@@ -25,6 +25,8 @@ type Statement<T> = Answer<T> | { readonly kind: 'lost' };
 export class Database {
   readonly tables: Tables;
   isHealed = false;
+  /** Of the processes whose sessions the server takes for alive. */
+  readonly presences = new Set<string>();
   /** Statements that failed because it was away, and because its disk was full. */
   readonly failures = { away: 0, diskFull: 0 };
   /** The most pages that a process ever had on their way into the tables at once: what it holds in memory. */

@@ -39,6 +39,8 @@ export class Ground {
   readonly #calls = new Map<Process, number>();
   /** Calls begun, by process. */
   readonly sends = new Map<Process, number>();
+  /** What each process needs leases of, and as whom it has them. */
+  readonly leased = new Map<Process, { readonly holder: string; readonly scopes: readonly string[] }>();
 
   constructor(scenario: Scenario, judge: Judge, planted: Planted = SOUND) {
     this.scenario = scenario;
@@ -93,6 +95,12 @@ export class Ground {
     this.#calls.set(process, underWay);
     this.sends.set(process, (this.sends.get(process) ?? 0) + 1);
     const { life, judge } = this;
+    const held = this.leased.get(process);
+    judge.expect(
+      held !== undefined && this.database.tables.holders.holds(held, held.scopes),
+      'no call starts in the name of a lease that another has taken',
+      () => process.name,
+    );
     if (life?.process !== process) return;
     judge.expect(
       underWay <= life.maxConcurrency,

@@ -1,4 +1,7 @@
+import { LEASE_LOST } from '../../src/db/answer.ts';
 import type { LeaseGrant, LeaseRecord, LeaseSettlement, RunIdentity } from '../../src/db/types.ts';
+import type { LeaseRows } from './lease-rows.ts';
+import { Refused } from './table-rows.ts';
 
 const HOUR_MS = 3_600_000;
 
@@ -15,12 +18,15 @@ interface LeaseRow {
 export class LeaseTable {
   readonly #now: () => number;
   readonly #leases: LeaseRow[] = [];
+  readonly #holders: LeaseRows;
 
-  constructor(now: () => number) {
+  constructor(now: () => number, holders: LeaseRows) {
     this.#now = now;
+    this.#holders = holders;
   }
 
-  record({ runId }: RunIdentity, grant: LeaseGrant): null {
+  record({ runId, holder }: RunIdentity, grant: LeaseGrant): null {
+    if (!this.#holders.holds({ holder }, grant.scopes)) throw new Refused(LEASE_LOST);
     const leaseId = `${runId}/${grant.leaseId}`;
     for (const scope of grant.scopes) {
       if (this.#leases.some((lease) => lease.leaseId === leaseId && lease.scope === scope)) continue;

@@ -6,6 +6,7 @@ import { type Config, readConfig } from '../../src/config.ts';
 import type { RunIdentity } from '../../src/db/types.ts';
 import { pacificDay } from '../../src/domain/day.ts';
 import { LongtailError } from '../../src/errors.ts';
+import { type KeptLeases, takeLeasesIn } from '../../src/keep-leases.ts';
 import { createListeners } from '../../src/listeners.ts';
 import type { Ending } from '../../src/machines/coordinator-context.ts';
 import { createRateLimiter, type RateLimiter } from '../../src/rate-limiter.ts';
@@ -17,6 +18,7 @@ import type { SyncEvents, SyncOptions } from '../../src/sync-types.ts';
 import { createTelemetry } from '../../src/telemetry.ts';
 import { Chance } from './chance.ts';
 import type { Ground } from './ground.ts';
+import { leaseTableOf, presenceOf } from './lease-rows.ts';
 import { CONNECT_TIMEOUT_MS, FIRST_BYTE_TIMEOUT_MS } from './network.ts';
 import { Process } from './process.ts';
 import type { Action, Scenario } from './scenario.ts';
@@ -50,6 +52,9 @@ export class Life {
   isReplaced = false;
   /** Time that it stood still, which no deadline can count. */
   frozenMs = 0;
+  leases: KeptLeases | undefined;
+  isLeaseLost = false;
+  readonly #gone = new AbortController();
   readonly #ground: Ground;
 
   constructor(ground: Ground, name: string, refresh: boolean) {
@@ -85,6 +90,7 @@ export class Life {
 
   /** kill -9. */
   kill(): void {
+    this.#ground.database.presences.delete(`presence of ${this.process.name}`);
     this.process.kill();
     this.end ??= { kind: 'killed' };
   }
@@ -92,6 +98,7 @@ export class Life {
   /** The process ends; nothing of it is left. */
   close(): void {
     this.limiter?.close();
+    this.#ground.database.presences.delete(`presence of ${this.process.name}`);
     this.process.kill();
   }
 
@@ -100,11 +107,23 @@ export class Life {
     const { config, clock, process } = this;
     try {
       const auth = await createAuth({ credentials: { getAccessToken: () => this.#token() }, clock });
-      const taken = await database.ask(process, () => database.tables.runs.takeOver(), process);
-      if (taken.kind !== 'ok') return { kind: 'notOpened', reason: taken.reason };
+      let ids = 0;
+      const newId = (): string => {
+        ids += 1;
+        return `${process.name} ${ids}`;
+      };
+      const leases = await takeLeasesIn(leaseTableOf(database, process), presenceOf(database, process), {
+        siteUrl: SITE,
+        clock,
+        newId,
+        wait: true,
+        signal: this.#gone.signal,
+        stopwatch: () => world.now,
+      });
+      this.leases = leases;
       const { from, to, searchTypes, datasets, refresh, acceptShrunk } = config;
       const parameters = { from, to, searchTypes, datasets, refresh, force: acceptShrunk };
-      const started = await database.ask(process, () => database.tables.runs.start(taken.value, parameters));
+      const started = await database.ask(process, () => database.tables.runs.start(leases, parameters));
       if (started.kind !== 'ok') return { kind: 'notOpened', reason: started.reason };
       const run = started.value;
       this.run = run;
@@ -117,6 +136,8 @@ export class Life {
       );
       this.limiter = limiter;
       const scopes = scopesOf(config, auth.identity.userScope, auth.identity.projectScope);
+      await leases.takeAccount(auth.identity.userScope, limiter);
+      this.#ground.leased.set(process, { holder: leases.holder, scopes });
       await recoverLeases(store, limiter, scopes, GRACE_MS);
       const client = planted.client(
         createClient({
@@ -134,6 +155,7 @@ export class Life {
           client,
           auth,
           limiter,
+          leases,
           run,
           scopes,
           telemetry: createTelemetry(SITE, clock),
@@ -148,12 +170,17 @@ export class Life {
         ),
       );
       this.execution = execution;
+      void leases.lost.then((reason) => {
+        if (this.endedMs === undefined) this.isLeaseLost = true;
+        execution.fail('LOCK_LOST', reason);
+      });
       const ending = await execution.ended;
       this.endedMs = world.now;
       this.#ground.checkHalt(this);
       const isQuiet = await execution.quiesce();
       this.#ground.checkQuiet(this);
       await this.#conclude(run, ending);
+      await leases.release();
       return { kind: 'ended', ending, isQuiet };
     } catch (error) {
       if (error instanceof LongtailError) return { kind: 'notOpened', reason: error.message };

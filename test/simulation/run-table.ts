@@ -36,10 +36,7 @@ export class RunTable {
     return { propertyId: '1', epoch: String(this.#epoch) };
   }
 
-  start(
-    lock: { readonly propertyId: string; readonly epoch: string },
-    parameters: RunParameters,
-  ): RunIdentity {
+  start(lock: Omit<RunIdentity, 'runId'>, parameters: RunParameters): RunIdentity {
     const { from, to, searchTypes, datasets, refresh } = parameters;
     const spans = (scope: CoverageRange): boolean =>
       refresh ? spansAll(scope, parameters) : scope.from <= to && scope.to >= from;

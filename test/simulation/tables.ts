@@ -16,6 +16,7 @@ import type {
 } from '../../src/db/types.ts';
 import type { PlainRow } from '../../src/domain/row-block.ts';
 import type { SearchType, Slice } from '../../src/domain/slice.ts';
+import { LeaseRows } from './lease-rows.ts';
 import { LeaseTable } from './lease-table.ts';
 import { type RunRow, RunTable } from './run-table.ts';
 import {
@@ -51,6 +52,7 @@ export class Tables {
   readonly facts = new Map<string, PlainRow[]>();
   readonly leases: LeaseTable;
   readonly runs: RunTable;
+  readonly holders: LeaseRows;
   readonly calendars = new Map<SearchType, Calendar>();
   /** Told when readers see another version of a key. */
   onSealed: (before: SliceRow | undefined, after: SliceRow) => void = () => undefined;
@@ -59,7 +61,8 @@ export class Tables {
   constructor(siteUrl: string, now: () => number) {
     this.#siteUrl = siteUrl;
     this.#now = now;
-    this.leases = new LeaseTable(now);
+    this.holders = new LeaseRows(now);
+    this.leases = new LeaseTable(now, this.holders);
     this.runs = new RunTable(now, () => this.#id());
   }
 

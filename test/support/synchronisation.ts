@@ -1,11 +1,10 @@
 import type { Sql } from 'postgres';
 import { connect } from '../../src/db/connect.ts';
+import { createLeaseTable, type PropertyGrant } from '../../src/db/lease-book.ts';
 import { migrate } from '../../src/db/migrate.ts';
-import { lockProperty, type PropertyLock } from '../../src/db/property-lock.ts';
 import { type RunParameters, startRun } from '../../src/db/run.ts';
 import { createStore, type Store } from '../../src/db/store.ts';
 import type { Answer, CommitResult, OpenedSlice, RunIdentity, SliceKey } from '../../src/db/types.ts';
-import { systemClock } from '../../src/domain/clock.ts';
 import { type PlainRow, rowBlock } from '../../src/domain/row-block.ts';
 import { dimensionsOf, type Slice } from '../../src/domain/slice.ts';
 import { type TestDatabase, testDatabase } from './postgres.ts';
@@ -33,7 +32,7 @@ export async function migratedDatabase(): Promise<TestDatabase> {
 export interface TestRun {
   readonly run: RunIdentity;
   readonly store: Store;
-  readonly lock: PropertyLock;
+  readonly lock: HeldProperty;
   readonly refreshCutOff: string | null;
 }
 
@@ -46,15 +45,33 @@ const PARAMETERS: RunParameters = {
   force: false,
 };
 
-/** Takes the property's lock and begins a run. Release the lock, or drop the database, when done. */
+/** A property that a test holds. */
+export interface HeldProperty extends PropertyGrant {
+  readonly holder: string;
+  release(): Promise<void>;
+}
+
+let holders = 0;
+
+/** Takes a property's lease; it is not renewed. Undefined: somebody has it. */
+export async function holdProperty(sql: Sql, siteUrl = SITE): Promise<HeldProperty | undefined> {
+  const table = createLeaseTable(sql);
+  holders += 1;
+  const holder = `test ${holders}`;
+  const taking = await table.takeProperty(siteUrl, { id: holder, party: holder }, null);
+  if (taking.kind === 'busy') return undefined;
+  return { ...taking.value, holder, release: () => table.release(holder) };
+}
+
+/** Takes the property's lease and begins a run. Release it, or drop the database, when done. */
 export async function beginRun(sql: Sql, parameters: Partial<RunParameters> = {}): Promise<TestRun> {
-  const locking = await lockProperty(sql, SITE, systemClock);
-  if (locking.kind === 'busy') throw new Error('the property is locked by another run of this test');
-  const started = await startRun(sql, locking.lock, { ...PARAMETERS, ...parameters });
+  const lock = await holdProperty(sql);
+  if (lock === undefined) throw new Error('the property is locked by another run of this test');
+  const started = await startRun(sql, lock, { ...PARAMETERS, ...parameters });
   return {
     run: started.run,
     store: createStore({ sql }, started.run),
-    lock: locking.lock,
+    lock,
     refreshCutOff: started.refreshCutOff,
   };
 }

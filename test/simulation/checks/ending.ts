@@ -65,7 +65,7 @@ export function checkEnding(ground: Ground, life: Life): void {
           case 'FENCED_OFF':
             return life.isReplaced;
           case 'LOCK_LOST':
-            return life.haltedMs !== undefined;
+            return life.haltedMs !== undefined || life.isReplaced || database.failures.away > 0;
           case 'UNAUTHORIZED':
             return server.counts.unauthorized > 1;
           case 'DATABASE_DISK_FULL':

@@ -1,0 +1,54 @@
+import { fromCallback } from 'xstate';
+import type { Answer } from '../db/types.ts';
+import type { Clock } from '../domain/clock.ts';
+import type { LeaseKeeperEvent, RenewalOrder } from '../machines/lease-keeper.ts';
+
+export interface LeaseBookPorts {
+  /** Renews every lease of the holder; false: at least one of them is somebody else's. */
+  readonly renew: () => Promise<Answer<boolean>>;
+  readonly clock: Clock;
+  /** Unanswered for so long, a renewal has failed. What it says later is ignored. */
+  readonly answerWithinMs: number;
+  /** Told of each renewal before it is sent, and of each that was answered in time. */
+  readonly onAsked: (serial: number) => void;
+  readonly onKept: (serial: number) => void;
+}
+
+/** Has the database renew the leases; whatever it does, each order gets one answer. */
+export function createLeaseBook(ports: LeaseBookPorts) {
+  return fromCallback<RenewalOrder>(({ sendBack, receive }) => {
+    let isListening = true;
+    receive(({ serial }) => {
+      ports.onAsked(serial);
+      let isAnswered = false;
+      const answer = (event: LeaseKeeperEvent): void => {
+        if (isAnswered) return;
+        isAnswered = true;
+        ports.clock.clearTimeout(timer);
+        if (isListening) sendBack(event);
+      };
+      const timer = ports.clock.setTimeout(
+        () => answer({ type: 'lease.unanswered', serial, reason: 'the database does not answer' }),
+        ports.answerWithinMs,
+      );
+      ports.renew().then(
+        (renewed) => {
+          if (renewed.kind !== 'ok') answer({ type: 'lease.unanswered', serial, reason: renewed.reason });
+          else if (!renewed.value)
+            answer({ type: 'lease.taken', reason: 'another synchronisation has taken over' });
+          else {
+            if (!isAnswered) ports.onKept(serial);
+            answer({ type: 'lease.kept', serial });
+          }
+        },
+        (error: unknown) => {
+          const reason = error instanceof Error ? error.message : String(error);
+          answer({ type: 'lease.unanswered', serial, reason });
+        },
+      );
+    });
+    return () => {
+      isListening = false;
+    };
+  });
+}

@@ -1,0 +1,163 @@
+import type { Sql, TransactionSql } from 'postgres';
+import { answer, one } from './answer.ts';
+import { asLongtailError } from './connect.ts';
+import { transaction } from './transaction.ts';
+import type { Answer } from './types.ts';
+
+/**
+ * Who may try to work on what, and until when: rows with an expiry by the database's clock. What must never happen twice is
+ * fenced off elsewhere (the property's epoch at every commit, the lease's own row at every record of tokens): a lease only
+ * sees to it that two do not try at once.
+ */
+
+/** How long a lease lasts in the database from its last renewal. */
+export const LEASE_MS = 60_000;
+
+export interface Holder {
+  /** Unique to one run. */
+  readonly id: string;
+  /** Who may hold the same resource beside it: runs that share a rate limiter share an account. */
+  readonly party: string;
+}
+
+export type Taking<T> =
+  | { readonly kind: 'taken'; readonly value: T }
+  /**
+   * Somebody holds it. `alive`: his process shows its presence. `unknown`: it shows none, so only time tells; it was renewed
+   * at `renewedAt`.
+   */
+  | { readonly kind: 'busy'; readonly holder: 'alive' | 'unknown'; readonly renewedAt: string };
+
+/** What a run that holds a property writes with. */
+export interface PropertyGrant {
+  readonly propertyId: string;
+  /** Higher than any that was given out before: whoever writes with an older one is refused. */
+  readonly epoch: string;
+}
+
+/** The port behind which the rows are: PostgreSQL's, or a simulation's. Taking rejects with a LongtailError where it fails. */
+export interface LeaseTable {
+  /** Takes a property, and raises its epoch. */
+  takeProperty(siteUrl: string, holder: Holder, presence: string | null): Promise<Taking<PropertyGrant>>;
+  /** Takes an account's quota, `user:…`. */
+  takeScope(scope: string, holder: Holder, presence: string | null): Promise<Taking<null>>;
+  /** Renews all of these; false: at least one is another's by now. */
+  renew(holderId: string, resources: readonly string[], presence: string | null): Promise<Answer<boolean>>;
+  /** Gives up all that the holder has. Never rejects. */
+  release(holderId: string): Promise<void>;
+}
+
+export function createLeaseTable(sql: Sql): LeaseTable {
+  const orLongtailError = (error: unknown): never => {
+    throw asLongtailError(sql, error);
+  };
+  return {
+    takeProperty: (siteUrl, holder, presence) =>
+      takeProperty(sql, siteUrl, holder, presence).catch(orLongtailError),
+    takeScope: (scope, holder, presence) => takeScope(sql, scope, holder, presence).catch(orLongtailError),
+    renew: (holderId, resources, presence) =>
+      answer(async () => (await renewLeases(sql, holderId, resources, presence)) === resources.length),
+    release: (holderId) => releaseLeases(sql, holderId).catch(() => undefined),
+  };
+}
+
+export const propertyResource = (siteUrl: string): string => `site:${siteUrl}`;
+
+/**
+ * Takes a property, and raises its epoch: from that moment an earlier writer cannot commit. Its run is marked as crashed,
+ * which waits for what it is committing.
+ */
+async function takeProperty(
+  sql: Sql,
+  siteUrl: string,
+  holder: Holder,
+  presence: string | null,
+): Promise<Taking<PropertyGrant>> {
+  return await transaction(sql, async (tx) => {
+    const busy = await take(tx, propertyResource(siteUrl), holder, presence);
+    if (busy !== undefined) return busy;
+    const raised = one(
+      await tx<PropertyGrant[]>`
+        insert into longtail.property as p (site_url, epoch) values (${siteUrl}::text, 1)
+        on conflict (site_url) do update set epoch = p.epoch + 1
+        returning id::text as "propertyId", epoch::text as "epoch"`,
+    );
+    await tx`
+      update longtail.run set status = 'crashed', ended_at = now()
+      where property_id = ${raised.propertyId}::text::bigint and status = 'running'`;
+    return { kind: 'taken', value: raised };
+  });
+}
+
+/** Takes an account's quota, `user:…`: one party at a time counts its requests. */
+async function takeScope(
+  sql: Sql,
+  scope: string,
+  holder: Holder,
+  presence: string | null,
+): Promise<Taking<null>> {
+  return await transaction(
+    sql,
+    async (tx) => (await take(tx, scope, holder, presence)) ?? { kind: 'taken', value: null },
+  );
+}
+
+/** Takes one resource, in a transaction that is over soon. Undefined: taken. */
+async function take(
+  tx: TransactionSql,
+  resource: string,
+  { id, party }: Holder,
+  presence: string | null,
+): Promise<Extract<Taking<never>, { kind: 'busy' }> | undefined> {
+  await tx`set local lock_timeout = '10s'`.simple();
+  // One at a time: two that find it free would both have it.
+  await tx`select pg_advisory_xact_lock(hashtextextended('longtail:lease:' || ${resource}::text, 0))`;
+  // A presence that can be had is nobody's any more.
+  const living = await tx<{ hasPresence: boolean; renewedAt: string }[]>`
+    select presence is not null as "hasPresence",
+      (extract(epoch from renewed_at) * 1000000)::bigint::text as "renewedAt"
+    from longtail.lease
+    where resource = ${resource}::text and party <> ${party}::text and expires_at > clock_timestamp()
+      and not case when presence is null then false
+        else pg_try_advisory_xact_lock(hashtextextended(presence, 0)) end
+    order by renewed_at desc`;
+  const [newest] = living;
+  if (newest !== undefined) {
+    const holder = living.some(({ hasPresence }) => hasPresence) ? 'alive' : 'unknown';
+    return { kind: 'busy', holder, renewedAt: newest.renewedAt };
+  }
+  // Waits for whoever is recording tokens in the name of one of them: those are counted by what is read after this.
+  await tx`delete from longtail.lease where resource = ${resource}::text and party <> ${party}::text`;
+  await tx`
+    insert into longtail.lease (resource, holder, party, presence, renewed_at, expires_at)
+    values (${resource}::text, ${id}::text, ${party}::text, ${presence}::text, clock_timestamp(),
+      clock_timestamp() + make_interval(secs => ${LEASE_MS}::float8 / 1000))
+    on conflict (resource, holder) do update set presence = excluded.presence, renewed_at = excluded.renewed_at,
+      expires_at = excluded.expires_at`;
+  return undefined;
+}
+
+/**
+ * Renews all that a holder has; how many of these resources that were. One that is missing is another's. It is on disk
+ * before this resolves: after a crash of the server the holder and others must agree on the expiry.
+ */
+async function renewLeases(
+  sql: Sql,
+  holderId: string,
+  resources: readonly string[],
+  presence: string | null,
+): Promise<number> {
+  const renewed = await sql`
+    update longtail.lease set presence = ${presence}::text, renewed_at = clock_timestamp(),
+      expires_at = clock_timestamp() + make_interval(secs => ${LEASE_MS}::float8 / 1000)
+    from set_config('synchronous_commit', 'on', true)
+    where holder = ${holderId}::text
+      and resource in (select jsonb_array_elements_text(${JSON.stringify(resources)}::text::jsonb))
+    returning resource`;
+  return renewed.length;
+}
+
+/** Gives up all that a holder has. */
+async function releaseLeases(sql: Sql, holderId: string): Promise<void> {
+  await sql`delete from longtail.lease where holder = ${holderId}::text`;
+}

@@ -1,0 +1,291 @@
+/**
+ * The leases of one run: takes the property and the account, keeps both while the run lasts, gives them up at its end. No
+ * connection is held for it, but for one presence a process.
+ */
+import { createActor, type InspectionEvent, type Observer } from 'xstate';
+import { createLeaseBook } from './actors/lease-book.ts';
+import type { Database } from './db/connect.ts';
+import {
+  createLeaseTable,
+  LEASE_MS,
+  type LeaseTable,
+  type PropertyGrant,
+  propertyResource,
+  type Taking,
+} from './db/lease-book.ts';
+import { enterPresence, NO_PRESENCE, type Presence } from './db/presence.ts';
+import type { CallPermit } from './domain/call-permit.ts';
+import type { Clock } from './domain/clock.ts';
+import { createStopwatch } from './domain/stopwatch.ts';
+import { LongtailError } from './errors.ts';
+import { leaseKeeperMachine } from './machines/lease-keeper.ts';
+import { actorClock, type RateLimiter } from './rate-limiter.ts';
+
+const RENEW_EVERY_MS = 10_000;
+const RETRY_MS = 1_000;
+/** Two clocks may go apart by so much in a minute, and a timer may fire so late. */
+const CLOCK_MARGIN_MS = 5_000;
+const ANSWER_WITHIN_MS = 20_000;
+/** A server that was restarted is back by then. */
+const GIVE_UP_MS = 300_000;
+/** Between two looks at what somebody else holds. */
+const LOOK_EVERY_MS = 1_000;
+const RELEASE_WITHIN_MS = 1_000;
+
+export interface KeptLeases extends PropertyGrant, CallPermit {
+  /** Unique to this run. */
+  readonly holder: string;
+  /** Resolves with the reason when a lease is lost for good. Never rejects. */
+  readonly lost: Promise<string>;
+  /**
+   * Takes the account's quota, too, `user:…`. Rejects with USER_SCOPE_BUSY when another process counts its requests.
+   */
+  takeAccount(scope: string, limiter: RateLimiter): Promise<void>;
+  /** Gives all up, within a second even where nobody answers. Safe to repeat, and after a loss. */
+  release(): Promise<void>;
+}
+
+export interface LeaseOptions {
+  readonly siteUrl: string;
+  readonly clock: Clock;
+  readonly newId: () => string;
+  /** Wait for a property or an account that somebody else holds. */
+  readonly wait: boolean;
+  readonly signal: AbortSignal;
+  readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void) | undefined;
+  /** Milliseconds since some moment, see {@link createStopwatch}. */
+  readonly stopwatch?: () => number;
+}
+
+/**
+ * Takes the property, and shows this process's presence where a connection can be spared for it. Rejects with PROPERTY_BUSY
+ * when another synchronisation holds it, with another LongtailError when the database does not answer, and with the
+ * signal's reason when that is aborted first.
+ */
+export async function takeLeases(database: Database, options: LeaseOptions): Promise<KeptLeases> {
+  const { sql } = database;
+  const presence = database.maySpareConnection
+    ? await enterPresence(sql, options.clock, () => `longtail:presence:${options.newId()}`)
+    : NO_PRESENCE;
+  return await takeLeasesIn(createLeaseTable(sql), presence, options);
+}
+
+/** The same in any table. The presence is left at the end, also when nothing is taken. */
+export async function takeLeasesIn(
+  table: LeaseTable,
+  presence: Presence,
+  options: LeaseOptions,
+): Promise<KeptLeases> {
+  const { newId, siteUrl, stopwatch = createStopwatch() } = options;
+  try {
+    const holder = newId();
+    let askedAt = 0;
+    const grant = await patiently(
+      () => {
+        askedAt = stopwatch();
+        return table.takeProperty(siteUrl, { id: holder, party: holder }, presence.name());
+      },
+      () =>
+        new LongtailError(
+          'PROPERTY_BUSY',
+          `Another synchronisation of "${siteUrl}" is under way in this database.`,
+          'Wait for it to end (`--wait`, or `wait: true`), or stop it; this one has touched nothing.',
+        ),
+      options,
+    );
+    return new Keeping(table, options, presence, { grant, holder, askedAt, stopwatch });
+  } catch (error) {
+    await presence.leave();
+    throw error;
+  }
+}
+
+interface Start {
+  readonly grant: PropertyGrant;
+  readonly holder: string;
+  readonly askedAt: number;
+  readonly stopwatch: () => number;
+}
+
+class Keeping implements KeptLeases {
+  readonly propertyId: string;
+  readonly epoch: string;
+  readonly holder: string;
+  readonly lost: Promise<string>;
+  readonly #table: LeaseTable;
+  readonly #options: LeaseOptions;
+  readonly #presence: Presence;
+  readonly #stopwatch: () => number;
+  readonly #resources: string[];
+  readonly #askedAt = new Map<number, number>();
+  readonly #keeper;
+  readonly #stopListening: () => void;
+  /** Until when the last answer holds, by our own clocks: timers may be late, this is not. */
+  #validUntil: number;
+  #releasing: Promise<void> | undefined;
+
+  constructor(table: LeaseTable, options: LeaseOptions, presence: Presence, start: Start) {
+    const { grant, holder, askedAt, stopwatch } = start;
+    const { clock, siteUrl, inspect } = options;
+    this.#table = table;
+    this.#options = options;
+    this.#presence = presence;
+    this.#stopwatch = stopwatch;
+    this.propertyId = grant.propertyId;
+    this.epoch = grant.epoch;
+    this.holder = holder;
+    this.#resources = [propertyResource(siteUrl)];
+    const leaseMs = LEASE_MS - CLOCK_MARGIN_MS;
+    this.#validUntil = askedAt + leaseMs;
+    const machine = leaseKeeperMachine.provide({
+      actors: {
+        leaseBook: createLeaseBook({
+          clock,
+          answerWithinMs: ANSWER_WITHIN_MS,
+          renew: () => table.renew(holder, [...this.#resources], presence.name()),
+          onAsked: (serial) => {
+            this.#askedAt.clear();
+            this.#askedAt.set(serial, stopwatch());
+          },
+          onKept: (serial) => {
+            const sentAt = this.#askedAt.get(serial);
+            if (sentAt !== undefined) this.#validUntil = Math.max(this.#validUntil, sentAt + leaseMs);
+          },
+        }),
+      },
+    });
+    this.#keeper = createActor(machine, {
+      input: {
+        leaseMs,
+        ageMs: stopwatch() - askedAt,
+        renewEveryMs: RENEW_EVERY_MS,
+        retryMs: RETRY_MS,
+        giveUpMs: GIVE_UP_MS,
+      },
+      clock: actorClock(clock),
+      ...(inspect === undefined ? {} : { inspect }),
+    });
+    this.lost = new Promise((resolve) => {
+      this.#keeper.on('lease.lost', ({ reason }) => resolve(reason));
+      // A bug in the keeper: nobody renews any more.
+      this.#keeper.subscribe({
+        error: (error) => resolve(error instanceof Error ? error.message : String(error)),
+      });
+    });
+    this.#stopListening = presence.onChange(() => {
+      if (this.#isActive()) this.#keeper.send({ type: 'lease.changed' });
+    });
+    this.#keeper.start();
+  }
+
+  mayCall(): boolean {
+    const snapshot = this.#keeper.getSnapshot();
+    return snapshot.status === 'active' && snapshot.matches('kept') && this.#stopwatch() < this.#validUntil;
+  }
+
+  async whenKept(signal: AbortSignal): Promise<boolean> {
+    while (!this.mayCall()) {
+      if (signal.aborted || !this.#isActive()) return false;
+      await this.#nextChange(signal);
+    }
+    return !signal.aborted;
+  }
+
+  /** Waits for the keeper's next step, or a moment: a lease that is over by our clocks alone is renewed soon. */
+  #nextChange(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    return new Promise((resolve) => {
+      const over = (): void => {
+        clock.clearTimeout(timer);
+        subscription.unsubscribe();
+        signal.removeEventListener('abort', over);
+        resolve();
+      };
+      const timer = clock.setTimeout(over, RETRY_MS);
+      const subscription = this.#keeper.subscribe({ next: over, complete: over, error: over });
+      signal.addEventListener('abort', over, { once: true });
+    });
+  }
+
+  async takeAccount(scope: string, limiter: RateLimiter): Promise<void> {
+    const { clock, wait, newId } = this.#options;
+    const party = partyOf(limiter, newId);
+    const giveUp = new AbortController();
+    void this.lost.then((reason) => giveUp.abort(new LongtailError('LOCK_LOST', reason, 'Run again.')));
+    await patiently(
+      () => this.#table.takeScope(scope, { id: this.holder, party }, this.#presence.name()),
+      () =>
+        new LongtailError(
+          'USER_SCOPE_BUSY',
+          'Another process uses the same Google account for a synchronisation: together they would overrun its quota.',
+          'Wait for it to end (`--wait`, or `wait: true`), use other credentials, or run both in one process with a shared rate limiter.',
+        ),
+      { clock, wait, signal: AbortSignal.any([this.#options.signal, giveUp.signal]) },
+    );
+    this.#resources.push(scope);
+  }
+
+  release(): Promise<void> {
+    this.#releasing ??= this.#release();
+    return this.#releasing;
+  }
+
+  async #release(): Promise<void> {
+    this.#stopListening();
+    if (this.#isActive()) this.#keeper.send({ type: 'release' });
+    const { clock } = this.#options;
+    const late = Promise.withResolvers<void>();
+    // A database that has stopped answering gives them up when they expire.
+    const timer = clock.setTimeout(late.resolve, RELEASE_WITHIN_MS);
+    const released = this.#table.release(this.holder);
+    await Promise.race([released, late.promise]);
+    clock.clearTimeout(timer);
+    await this.#presence.leave();
+  }
+
+  #isActive(): boolean {
+    return this.#keeper.getSnapshot().status === 'active';
+  }
+}
+
+const parties = new WeakMap<RateLimiter, string>();
+
+/** Runs that share a limiter share an account's lease. */
+function partyOf(limiter: RateLimiter, newId: () => string): string {
+  const party = parties.get(limiter) ?? newId();
+  parties.set(limiter, party);
+  return party;
+}
+
+/**
+ * Takes what may be taken. Of a holder that shows no presence only time tells whether it lives: it is busy once it has
+ * renewed its lease, and gone when that expires.
+ */
+async function patiently<T>(
+  take: () => Promise<Taking<T>>,
+  busy: () => LongtailError,
+  { clock, wait, signal }: Pick<LeaseOptions, 'clock' | 'wait' | 'signal'>,
+): Promise<T> {
+  let renewedAt: string | undefined;
+  for (;;) {
+    signal.throwIfAborted();
+    const taking = await take();
+    if (taking.kind === 'taken') return taking.value;
+    renewedAt ??= taking.renewedAt;
+    const isAlive = taking.holder === 'alive' || taking.renewedAt !== renewedAt;
+    if (isAlive && !wait) throw busy();
+    await pause(clock, signal);
+  }
+}
+
+function pause(clock: Clock, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const over = (): void => {
+      clock.clearTimeout(timer);
+      signal.removeEventListener('abort', over);
+      resolve();
+    };
+    const timer = clock.setTimeout(over, LOOK_EVERY_MS);
+    signal.addEventListener('abort', over, { once: true });
+  });
+}
