@@ -28,8 +28,10 @@ const CLOCK_MARGIN_MS = 5_000;
 const ANSWER_WITHIN_MS = 20_000;
 /** A server that was restarted is back by then. */
 const GIVE_UP_MS = 300_000;
-/** Between two looks at what somebody else holds. */
-const LOOK_EVERY_MS = 1_000;
+/** Between two looks at what somebody else holds: a holder that lives keeps it for long, as a rule. */
+const LOOK_EVERY_MS = { first: 1_000, most: 15_000 };
+/** A process that lives and has lost its session shows another presence, or renews its lease without one, sooner. */
+const GONE_AFTER_MS = 500;
 const RELEASE_WITHIN_MS = 1_000;
 
 export interface KeptLeases extends PropertyGrant, CallPermit {
@@ -81,9 +83,10 @@ export async function takeLeasesIn(
     const holder = newId();
     let askedAt = 0;
     const grant = await patiently(
-      () => {
+      (goneSince) => {
         askedAt = stopwatch();
-        return table.takeProperty(siteUrl, { id: holder, party: holder }, presence.name());
+        const asker = { id: holder, party: holder };
+        return table.takeProperty(siteUrl, asker, { presence: presence.name(), goneSince });
       },
       () =>
         new LongtailError(
@@ -213,7 +216,12 @@ class Keeping implements KeptLeases {
     const giveUp = new AbortController();
     void this.lost.then((reason) => giveUp.abort(new LongtailError('LOCK_LOST', reason, 'Run again.')));
     await patiently(
-      () => this.#table.takeScope(scope, { id: this.holder, party }, this.#presence.name()),
+      (goneSince) =>
+        this.#table.takeScope(
+          scope,
+          { id: this.holder, party },
+          { presence: this.#presence.name(), goneSince },
+        ),
       () =>
         new LongtailError(
           'USER_SCOPE_BUSY',
@@ -259,33 +267,38 @@ function partyOf(limiter: RateLimiter, newId: () => string): string {
 
 /**
  * Takes what may be taken. Of a holder that shows no presence only time tells whether it lives: it is busy once it has
- * renewed its lease, and gone when that expires.
+ * renewed its lease, and dead when that expires. One whose presence is gone is dead when a moment later it has not come back.
  */
 async function patiently<T>(
-  take: () => Promise<Taking<T>>,
+  take: (goneSince: string | null) => Promise<Taking<T>>,
   busy: () => LongtailError,
   { clock, wait, signal }: Pick<LeaseOptions, 'clock' | 'wait' | 'signal'>,
 ): Promise<T> {
-  let renewedAt: string | undefined;
+  let first: string | undefined;
+  let goneSince: string | null = null;
+  let lookMs = LOOK_EVERY_MS.first;
   for (;;) {
     signal.throwIfAborted();
-    const taking = await take();
+    const taking = await take(goneSince);
     if (taking.kind === 'taken') return taking.value;
-    renewedAt ??= taking.renewedAt;
-    const isAlive = taking.holder === 'alive' || taking.renewedAt !== renewedAt;
+    const { holder, renewedAt } = taking;
+    first ??= renewedAt;
+    const isAlive = holder === 'alive' || renewedAt !== first;
     if (isAlive && !wait) throw busy();
-    await pause(clock, signal);
+    goneSince = holder === 'gone' ? renewedAt : null;
+    await pause(clock, signal, holder === 'gone' ? GONE_AFTER_MS : lookMs);
+    if (isAlive) lookMs = Math.min(1.5 * lookMs, LOOK_EVERY_MS.most);
   }
 }
 
-function pause(clock: Clock, signal: AbortSignal): Promise<void> {
+function pause(clock: Clock, signal: AbortSignal, delayMs: number): Promise<void> {
   return new Promise((resolve) => {
     const over = (): void => {
       clock.clearTimeout(timer);
       signal.removeEventListener('abort', over);
       resolve();
     };
-    const timer = clock.setTimeout(over, LOOK_EVERY_MS);
+    const timer = clock.setTimeout(over, delayMs);
     signal.addEventListener('abort', over, { once: true });
   });
 }

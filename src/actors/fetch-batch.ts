@@ -136,18 +136,18 @@ class BatchCall {
       if (entry === undefined) throw new Error(`slice ${page.sliceId} is not in the catalogue`);
       return { page, entry, settled: false };
     });
-    if (!(await leases.whenKept(this.#signal))) return this.#unsent({ kind: 'aborted' });
-    // The lease is in the database before the first byte leaves: a run that dies is counted by the next one.
-    const leased = await store.recordLease({ leaseId, scopes, tokens: this.#pages.length });
-    if (leased.kind !== 'ok') return this.#unsent(databaseOutcome(leased));
-    if (this.#signal.aborted) return this.#unsent({ kind: 'aborted' });
     const token = await auth.token();
     if (token.kind === 'failed') {
       const { code, reason, nextStep } = token;
       return this.#unsent({ kind: 'fatal', fatal: { code, reason, nextStep } });
     }
     if (token.kind === 'unavailable') return this.#unsent({ kind: 'failed', reason: token.reason });
-    // The last moment before bytes leave: a process may have been stopped for long between any two steps.
+    if (!(await leases.whenKept(this.#signal))) return this.#unsent({ kind: 'aborted' });
+    // The last thing before the first byte leaves: a run that dies is counted by the next one, and one that has lost its
+    // property or account finds out here.
+    const leased = await store.recordLease({ leaseId, scopes, tokens: this.#pages.length });
+    if (leased.kind !== 'ok') return this.#unsent(databaseOutcome(leased));
+    // A process may have been stopped for long between any two steps.
     while (!leases.mayCall()) {
       if (!(await leases.whenKept(this.#signal))) return this.#unsent({ kind: 'aborted' });
     }

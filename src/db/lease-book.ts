@@ -23,10 +23,21 @@ export interface Holder {
 export type Taking<T> =
   | { readonly kind: 'taken'; readonly value: T }
   /**
-   * Somebody holds it. `alive`: his process shows its presence. `unknown`: it shows none, so only time tells; it was renewed
-   * at `renewedAt`.
+   * Somebody holds it. `alive`: his process shows its presence. `unknown`: it shows none, so only time tells. `gone`: it has
+   * shown one and does no more, since it has ended, or since its session has: then it shows another at once. `renewedAt`
+   * changes with every renewal.
    */
-  | { readonly kind: 'busy'; readonly holder: 'alive' | 'unknown'; readonly renewedAt: string };
+  | { readonly kind: 'busy'; readonly holder: HolderState; readonly renewedAt: string };
+
+export type HolderState = 'alive' | 'unknown' | 'gone';
+
+/** What is known of who asks, and of who holds. */
+export interface TakingOptions {
+  /** The lock that shows the presence of who asks; null: none does. */
+  readonly presence: string | null;
+  /** A holder that is gone, and has not renewed its lease since this, is gone for good. */
+  readonly goneSince: string | null;
+}
 
 /** What a run that holds a property writes with. */
 export interface PropertyGrant {
@@ -38,9 +49,9 @@ export interface PropertyGrant {
 /** The port behind which the rows are: PostgreSQL's, or a simulation's. Taking rejects with a LongtailError where it fails. */
 export interface LeaseTable {
   /** Takes a property, and raises its epoch. */
-  takeProperty(siteUrl: string, holder: Holder, presence: string | null): Promise<Taking<PropertyGrant>>;
+  takeProperty(siteUrl: string, holder: Holder, options: TakingOptions): Promise<Taking<PropertyGrant>>;
   /** Takes an account's quota, `user:…`. */
-  takeScope(scope: string, holder: Holder, presence: string | null): Promise<Taking<null>>;
+  takeScope(scope: string, holder: Holder, options: TakingOptions): Promise<Taking<null>>;
   /** Renews all of these; false: at least one is another's by now. */
   renew(holderId: string, resources: readonly string[], presence: string | null): Promise<Answer<boolean>>;
   /** Gives up all that the holder has. Never rejects. */
@@ -52,9 +63,9 @@ export function createLeaseTable(sql: Sql): LeaseTable {
     throw asLongtailError(sql, error);
   };
   return {
-    takeProperty: (siteUrl, holder, presence) =>
-      takeProperty(sql, siteUrl, holder, presence).catch(orLongtailError),
-    takeScope: (scope, holder, presence) => takeScope(sql, scope, holder, presence).catch(orLongtailError),
+    takeProperty: (siteUrl, holder, options) =>
+      takeProperty(sql, siteUrl, holder, options).catch(orLongtailError),
+    takeScope: (scope, holder, options) => takeScope(sql, scope, holder, options).catch(orLongtailError),
     renew: (holderId, resources, presence) =>
       answer(async () => (await renewLeases(sql, holderId, resources, presence)) === resources.length),
     release: (holderId) => releaseLeases(sql, holderId).catch(() => undefined),
@@ -71,10 +82,10 @@ async function takeProperty(
   sql: Sql,
   siteUrl: string,
   holder: Holder,
-  presence: string | null,
+  options: TakingOptions,
 ): Promise<Taking<PropertyGrant>> {
   return await transaction(sql, async (tx) => {
-    const busy = await take(tx, propertyResource(siteUrl), holder, presence);
+    const busy = await take(tx, propertyResource(siteUrl), holder, options);
     if (busy !== undefined) return busy;
     const raised = one(
       await tx<PropertyGrant[]>`
@@ -94,11 +105,11 @@ async function takeScope(
   sql: Sql,
   scope: string,
   holder: Holder,
-  presence: string | null,
+  options: TakingOptions,
 ): Promise<Taking<null>> {
   return await transaction(
     sql,
-    async (tx) => (await take(tx, scope, holder, presence)) ?? { kind: 'taken', value: null },
+    async (tx) => (await take(tx, scope, holder, options)) ?? { kind: 'taken', value: null },
   );
 }
 
@@ -107,23 +118,25 @@ async function take(
   tx: TransactionSql,
   resource: string,
   { id, party }: Holder,
-  presence: string | null,
+  { presence, goneSince }: TakingOptions,
 ): Promise<Extract<Taking<never>, { kind: 'busy' }> | undefined> {
   await tx`set local lock_timeout = '10s'`.simple();
   // One at a time: two that find it free would both have it.
   await tx`select pg_advisory_xact_lock(hashtextextended('longtail:lease:' || ${resource}::text, 0))`;
   // A presence that can be had is nobody's any more.
-  const living = await tx<{ hasPresence: boolean; renewedAt: string }[]>`
-    select presence is not null as "hasPresence",
+  const others = await tx<{ state: HolderState; renewedAt: string }[]>`
+    select case when presence is null then 'unknown'
+        when pg_try_advisory_xact_lock(hashtextextended(presence, 0)) then 'gone'
+        else 'alive' end as "state",
       (extract(epoch from renewed_at) * 1000000)::bigint::text as "renewedAt"
     from longtail.lease
     where resource = ${resource}::text and party <> ${party}::text and expires_at > clock_timestamp()
-      and not case when presence is null then false
-        else pg_try_advisory_xact_lock(hashtextextended(presence, 0)) end
     order by renewed_at desc`;
+  const living = others.filter(({ state, renewedAt }) => state !== 'gone' || renewedAt !== goneSince);
   const [newest] = living;
   if (newest !== undefined) {
-    const holder = living.some(({ hasPresence }) => hasPresence) ? 'alive' : 'unknown';
+    const states = living.map(({ state }) => state);
+    const holder = (['alive', 'unknown'] as const).find((state) => states.includes(state)) ?? 'gone';
     return { kind: 'busy', holder, renewedAt: newest.renewedAt };
   }
   // Waits for whoever is recording tokens in the name of one of them: those are counted by what is read after this.

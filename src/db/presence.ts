@@ -23,7 +23,7 @@ const HEARTBEAT_TIMEOUT_MS = 30_000;
 const RELEASE_TIMEOUT_MS = 1_000;
 /** How long a run waits for the first sign; then it goes on without. */
 const FIRST_WITHIN_MS = 2_000;
-const RETRY_MS = { first: 250, most: 10_000 };
+const RETRY_MS = { first: 50, most: 10_000 };
 
 /** What a process that has no connection to spare has. */
 export const NO_PRESENCE: Presence = {

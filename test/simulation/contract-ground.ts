@@ -14,6 +14,7 @@ import { World } from './world.ts';
 
 /** What the contract takes tokens from. */
 const LEASED = ['site:a', 'user:b'];
+const NOBODY = { presence: null, goneSince: null };
 const SITE = 'sc-domain:example.com';
 
 /** A run, and the store it writes with. */
@@ -55,7 +56,7 @@ export async function postgresGround(): Promise<ContractGround> {
       held = await holdProperty(sql, SITE);
       if (held === undefined) throw new Error('the property is locked');
       for (const scope of LEASED)
-        await createLeaseTable(sql).takeScope(scope, { id: held.holder, party: held.holder }, null);
+        await createLeaseTable(sql).takeScope(scope, { id: held.holder, party: held.holder }, NOBODY);
       const { run } = await startRun(sql, held, parameters);
       const finish = async (status: RunEnd): Promise<void> => void (await finishRun(sql, run, { status }));
       return { run, store: createStore({ sql }, run), finish };
@@ -116,7 +117,7 @@ export async function simulatedGround(): Promise<ContractGround> {
       holders += 1;
       const holder = `holder ${holders}`;
       for (const scope of LEASED)
-        tables.holders.take(scope, { id: holder, party: holder }, null, () => false);
+        tables.holders.take(scope, { id: holder, party: holder }, NOBODY, () => false);
       const run = tables.runs.start({ ...tables.runs.takeOver(), holder }, parameters);
       return {
         run,

@@ -1,10 +1,18 @@
-import type { Holder, LeaseTable, PropertyGrant, Taking } from '../../src/db/lease-book.ts';
+import type {
+  Holder,
+  HolderState,
+  LeaseTable,
+  PropertyGrant,
+  Taking,
+  TakingOptions,
+} from '../../src/db/lease-book.ts';
 import { LEASE_MS } from '../../src/db/lease-book.ts';
 import type { Presence } from '../../src/db/presence.ts';
 import type { Answer, RunIdentity } from '../../src/db/types.ts';
 import { LongtailError } from '../../src/errors.ts';
 import type { Database } from './database.ts';
 import type { Process } from './process.ts';
+import type { World } from './world.ts';
 
 interface LeaseRow {
   readonly resource: string;
@@ -28,16 +36,22 @@ export class LeaseRows {
   take(
     resource: string,
     { id, party }: Holder,
-    presence: string | null,
+    { presence, goneSince }: TakingOptions,
     isThere: (presence: string) => boolean,
   ): Extract<Taking<never>, { kind: 'busy' }> | undefined {
     const others = this.#rows.filter((row) => row.resource === resource && row.party !== party);
-    const living = others.filter(
-      (row) => row.expiresAt > this.#now() && (row.presence === null || isThere(row.presence)),
-    );
-    const [newest] = living.sort((one, other) => other.renewedAt - one.renewedAt);
+    const stateOf = (row: LeaseRow): HolderState => {
+      if (row.presence === null) return 'unknown';
+      return isThere(row.presence) ? 'alive' : 'gone';
+    };
+    const living = others
+      .filter((row) => row.expiresAt > this.#now())
+      .filter((row) => stateOf(row) !== 'gone' || String(row.renewedAt) !== goneSince)
+      .sort((one, other) => other.renewedAt - one.renewedAt);
+    const [newest] = living;
     if (newest !== undefined) {
-      const holder = living.some((row) => row.presence !== null) ? 'alive' : 'unknown';
+      const states = living.map(stateOf);
+      const holder = (['alive', 'unknown'] as const).find((state) => states.includes(state)) ?? 'gone';
       return { kind: 'busy', holder, renewedAt: String(newest.renewedAt) };
     }
     this.#rows = this.#rows.filter((row) => !others.includes(row));
@@ -78,24 +92,24 @@ export function leaseTableOf(database: Database, process: Process): LeaseTable {
     throw new LongtailError('DATABASE_UNAVAILABLE', answer.reason, 'Run again.');
   };
   return {
-    takeProperty: (siteUrl, holder, presence) =>
+    takeProperty: (siteUrl, holder, options) =>
       orLongtailError(
         database.ask(
           process,
           (): Taking<PropertyGrant> =>
-            tables.holders.take(`site:${siteUrl}`, holder, presence, isThere) ?? {
+            tables.holders.take(`site:${siteUrl}`, holder, options, isThere) ?? {
               kind: 'taken',
               value: tables.runs.takeOver(),
             },
           process,
         ),
       ),
-    takeScope: (scope, holder, presence) =>
+    takeScope: (scope, holder, options) =>
       orLongtailError(
         database.ask(
           process,
           (): Taking<null> =>
-            tables.holders.take(scope, holder, presence, isThere) ?? { kind: 'taken', value: null },
+            tables.holders.take(scope, holder, options, isThere) ?? { kind: 'taken', value: null },
           process,
         ),
       ),
@@ -107,13 +121,61 @@ export function leaseTableOf(database: Database, process: Process): LeaseTable {
   };
 }
 
-/** A process's presence: there while it lives, also when it is frozen, unless its session is ended. */
-export function presenceOf(database: Database, process: Process): Presence {
-  const name = `presence of ${process.name}`;
-  database.presences.add(name);
-  return {
-    name: () => (database.presences.has(name) ? name : null),
-    onChange: () => () => undefined,
-    leave: async () => void database.presences.delete(name),
+/**
+ * A process's presence: there while it lives, also when it is frozen. When its session is ended it is shown again as soon as
+ * the process can; `staysAway`: it cannot.
+ */
+export function presenceOf(database: Database, process: Process, world: World): SimulatedPresence {
+  let name: string | null = null;
+  let serial = 0;
+  const listeners = new Set<() => void>();
+  const tell = (): void => {
+    for (const listener of [...listeners]) listener();
   };
+  const enter = (): void => {
+    serial += 1;
+    name = `presence ${serial} of ${process.name}`;
+    database.presences.add(name);
+  };
+  const gone = (): void => {
+    if (name !== null) database.presences.delete(name);
+  };
+  enter();
+  return {
+    name: () => name,
+    onChange: (listener) => {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    leave: async () => gone(),
+    gone,
+    end(staysAway) {
+      gone();
+      // A process that stands still hears of it later.
+      world.after(
+        1,
+        () => {
+          name = null;
+          tell();
+          if (staysAway) return;
+          world.after(
+            50,
+            () => {
+              enter();
+              tell();
+            },
+            process,
+          );
+        },
+        process,
+      );
+    },
+  };
+}
+
+export interface SimulatedPresence extends Presence {
+  /** The server has noticed that the process is gone. */
+  gone(): void;
+  /** The server ends its session. */
+  end(staysAway: boolean): void;
 }

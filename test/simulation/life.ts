@@ -18,7 +18,7 @@ import type { SyncEvents, SyncOptions } from '../../src/sync-types.ts';
 import { createTelemetry } from '../../src/telemetry.ts';
 import { Chance } from './chance.ts';
 import type { Ground } from './ground.ts';
-import { leaseTableOf, presenceOf } from './lease-rows.ts';
+import { leaseTableOf, presenceOf, type SimulatedPresence } from './lease-rows.ts';
 import { CONNECT_TIMEOUT_MS, FIRST_BYTE_TIMEOUT_MS } from './network.ts';
 import { Process } from './process.ts';
 import type { Action, Scenario } from './scenario.ts';
@@ -55,6 +55,7 @@ export class Life {
   leases: KeptLeases | undefined;
   isLeaseLost = false;
   readonly #gone = new AbortController();
+  readonly #presence: SimulatedPresence;
   readonly #ground: Ground;
 
   constructor(ground: Ground, name: string, refresh: boolean) {
@@ -68,6 +69,7 @@ export class Life {
       ground.isHealed ? 0 : (scenario.faults.sloppyTimers ?? 0),
     );
     this.refresh = refresh;
+    this.#presence = presenceOf(ground.database, this.process, world);
     this.startedMs = world.now;
     this.config = readConfig(optionsOf(scenario, refresh), pacificDay(this.clock.now()));
     this.maxConcurrency = this.config.maxConcurrency;
@@ -90,7 +92,7 @@ export class Life {
 
   /** kill -9. */
   kill(): void {
-    this.#ground.database.presences.delete(`presence of ${this.process.name}`);
+    this.#presence.gone();
     this.process.kill();
     this.end ??= { kind: 'killed' };
   }
@@ -98,7 +100,7 @@ export class Life {
   /** The process ends; nothing of it is left. */
   close(): void {
     this.limiter?.close();
-    this.#ground.database.presences.delete(`presence of ${this.process.name}`);
+    this.#presence.gone();
     this.process.kill();
   }
 
@@ -112,7 +114,7 @@ export class Life {
         ids += 1;
         return `${process.name} ${ids}`;
       };
-      const leases = await takeLeasesIn(leaseTableOf(database, process), presenceOf(database, process), {
+      const leases = await takeLeasesIn(leaseTableOf(database, process), this.#presence, {
         siteUrl: SITE,
         clock,
         newId,
@@ -221,6 +223,10 @@ export class Life {
         this.frozenMs += action.forMs;
         // Nobody can take over what is still being taken.
         this.isReplaced ||= action.isTakenOver && execution !== undefined;
+        return;
+      case 'sessionEnded':
+        this.#presence.end(action.staysAway);
+        this.isReplaced ||= execution !== undefined;
         return;
       case 'halt':
         if (execution === undefined) return;

@@ -71,6 +71,8 @@ export type Action =
       readonly forMs: number;
       readonly isTakenOver: boolean;
     }
+  /** The server ends the session that shows its presence, and the next process begins while this one goes on. */
+  | { readonly kind: 'sessionEnded'; readonly afterMs: number; readonly staysAway: boolean }
   | { readonly kind: 'wallJump'; readonly afterMs: number; readonly byMs: number };
 
 /** One process, from its start to its end or its crash. */
@@ -167,6 +169,7 @@ function drawActions(chance: Chance, most: number, chaos: number): Action[] {
         'concurrency',
         'lockLost',
         'freeze',
+        'sessionEnded',
         'wallJump',
       ] as const)
     ) {
@@ -184,6 +187,9 @@ function drawActions(chance: Chance, most: number, chaos: number): Action[] {
         break;
       case 'lockLost':
         actions.push({ kind: 'lockLost', afterMs });
+        break;
+      case 'sessionEnded':
+        actions.push({ kind: 'sessionEnded', afterMs, staysAway: chance.is(0.5) });
         break;
       case 'freeze': {
         const forMs = Math.round(chance.scale(100, 10 * MINUTE_MS));

@@ -58,7 +58,11 @@ export async function holdProperty(sql: Sql, siteUrl = SITE): Promise<HeldProper
   const table = createLeaseTable(sql);
   holders += 1;
   const holder = `test ${holders}`;
-  const taking = await table.takeProperty(siteUrl, { id: holder, party: holder }, null);
+  const taking = await table.takeProperty(
+    siteUrl,
+    { id: holder, party: holder },
+    { presence: null, goneSince: null },
+  );
   if (taking.kind === 'busy') return undefined;
   return { ...taking.value, holder, release: () => table.release(holder) };
 }
