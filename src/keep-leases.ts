@@ -69,7 +69,7 @@ export async function takeLeases(database: Database, options: LeaseOptions): Pro
   const presence = database.maySpareConnection
     ? await enterPresence(sql, options.clock, () => `longtail:presence:${options.newId()}`)
     : NO_PRESENCE;
-  return await takeLeasesIn(createLeaseTable(sql), presence, options);
+  return await takeLeasesIn(createLeaseTable(sql, options.clock), presence, options);
 }
 
 /** The same in any table. The presence is left at the end, also when nothing is taken. */

@@ -1,4 +1,5 @@
 import type { Sql, TransactionSql } from 'postgres';
+import type { Clock } from '../domain/clock.ts';
 import { answer, one } from './answer.ts';
 import { asLongtailError } from './connect.ts';
 import { transaction } from './transaction.ts';
@@ -58,13 +59,13 @@ export interface LeaseTable {
   release(holderId: string): Promise<void>;
 }
 
-export function createLeaseTable(sql: Sql): LeaseTable {
+export function createLeaseTable(sql: Sql, clock: Clock): LeaseTable {
   const orLongtailError = (error: unknown): never => {
     throw asLongtailError(sql, error);
   };
   return {
     takeProperty: (siteUrl, holder, options) =>
-      takeProperty(sql, siteUrl, holder, options).catch(orLongtailError),
+      takeProperty(sql, clock, siteUrl, holder, options).catch(orLongtailError),
     takeScope: (scope, holder, options) => takeScope(sql, scope, holder, options).catch(orLongtailError),
     renew: (holderId, resources, presence) =>
       answer(async () => (await renewLeases(sql, holderId, resources, presence)) === resources.length),
@@ -80,6 +81,7 @@ export const propertyResource = (siteUrl: string): string => `site:${siteUrl}`;
  */
 async function takeProperty(
   sql: Sql,
+  clock: Clock,
   siteUrl: string,
   holder: Holder,
   options: TakingOptions,
@@ -87,17 +89,57 @@ async function takeProperty(
   return await transaction(sql, async (tx) => {
     const busy = await take(tx, propertyResource(siteUrl), holder, options);
     if (busy !== undefined) return busy;
-    const raised = one(
-      await tx<PropertyGrant[]>`
-        insert into longtail.property as p (site_url, epoch) values (${siteUrl}::text, 1)
-        on conflict (site_url) do update set epoch = p.epoch + 1
-        returning id::text as "propertyId", epoch::text as "epoch"`,
-    );
-    await tx`
-      update longtail.run set status = 'crashed', ended_at = now()
-      where property_id = ${raised.propertyId}::text::bigint and status = 'running'`;
-    return { kind: 'taken', value: raised };
+    const { pid } = one(await tx<{ pid: number }[]>`select pg_backend_pid() as "pid"`);
+    const raising = raiseEpoch(tx, siteUrl);
+    const stop = endWhoeverIsInTheWay(sql, pid, clock);
+    const value = await raising.finally(stop);
+    return { kind: 'taken', value };
   });
+}
+
+async function raiseEpoch(tx: TransactionSql, siteUrl: string): Promise<PropertyGrant> {
+  const raised = one(
+    await tx<PropertyGrant[]>`
+      insert into longtail.property as p (site_url, epoch) values (${siteUrl}::text, 1)
+      on conflict (site_url) do update set epoch = p.epoch + 1
+      returning id::text as "propertyId", epoch::text as "epoch"`,
+  );
+  await tx`
+    update longtail.run set status = 'crashed', ended_at = now()
+    where property_id = ${raised.propertyId}::text::bigint and status = 'running'`;
+  return raised;
+}
+
+/** A commit that is under way is over by then, unless nobody is there to end it. */
+const ENDED_BY_ITSELF_MS = 2_000;
+const END_EVERY_MS = 1_000;
+
+/**
+ * A process that was stopped, or whose host is gone, in the middle of a transaction holds its run's row for as long as the
+ * server takes it for alive: hours. It has no right to the property any more, so its session is ended, if it waits for
+ * nothing but its client. Where the user may not do that, the lock's timeout tells.
+ */
+function endWhoeverIsInTheWay(sql: Sql, pid: number, clock: Clock): () => void {
+  let isOver = false;
+  let timer: unknown;
+  const end = (): void => {
+    sql`
+      select pg_terminate_backend(a.pid) from pg_stat_activity a
+      where a.pid = any(pg_blocking_pids(${pid}::int)) and a.usename = current_user
+        and a.application_name like 'longtail%' and a.wait_event = 'ClientRead'`
+      .then(
+        () => undefined,
+        () => undefined,
+      )
+      .then(() => {
+        if (!isOver) timer = clock.setTimeout(end, END_EVERY_MS);
+      });
+  };
+  timer = clock.setTimeout(end, ENDED_BY_ITSELF_MS);
+  return () => {
+    isOver = true;
+    clock.clearTimeout(timer);
+  };
 }
 
 /** Takes an account's quota, `user:…`: one party at a time counts its requests. */

@@ -26,6 +26,7 @@ const ALL = [
   'longtail.calendar',
   'longtail.day_total',
   'longtail.fact',
+  'longtail.lease',
   'longtail.migrations',
   'longtail.property',
   'longtail.quota_lease',

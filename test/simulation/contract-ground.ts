@@ -4,6 +4,7 @@ import { createLeaseTable } from '../../src/db/lease-book.ts';
 import { finishRun, type RunEnd, type RunParameters, startRun } from '../../src/db/run.ts';
 import { createStore, type Store } from '../../src/db/store.ts';
 import type { RunIdentity, SliceKey } from '../../src/db/types.ts';
+import { systemClock } from '../../src/domain/clock.ts';
 import { type HeldProperty, holdProperty, migratedDatabase } from '../support/synchronisation.ts';
 import { Database } from './database.ts';
 import { Judge } from './judge.ts';
@@ -56,7 +57,11 @@ export async function postgresGround(): Promise<ContractGround> {
       held = await holdProperty(sql, SITE);
       if (held === undefined) throw new Error('the property is locked');
       for (const scope of LEASED)
-        await createLeaseTable(sql).takeScope(scope, { id: held.holder, party: held.holder }, NOBODY);
+        await createLeaseTable(sql, systemClock).takeScope(
+          scope,
+          { id: held.holder, party: held.holder },
+          NOBODY,
+        );
       const { run } = await startRun(sql, held, parameters);
       const finish = async (status: RunEnd): Promise<void> => void (await finishRun(sql, run, { status }));
       return { run, store: createStore({ sql }, run), finish };

@@ -5,6 +5,7 @@ import { migrate } from '../../src/db/migrate.ts';
 import { type RunParameters, startRun } from '../../src/db/run.ts';
 import { createStore, type Store } from '../../src/db/store.ts';
 import type { Answer, CommitResult, OpenedSlice, RunIdentity, SliceKey } from '../../src/db/types.ts';
+import { systemClock } from '../../src/domain/clock.ts';
 import { type PlainRow, rowBlock } from '../../src/domain/row-block.ts';
 import { dimensionsOf, type Slice } from '../../src/domain/slice.ts';
 import { type TestDatabase, testDatabase } from './postgres.ts';
@@ -55,7 +56,7 @@ let holders = 0;
 
 /** Takes a property's lease; it is not renewed. Undefined: somebody has it. */
 export async function holdProperty(sql: Sql, siteUrl = SITE): Promise<HeldProperty | undefined> {
-  const table = createLeaseTable(sql);
+  const table = createLeaseTable(sql, systemClock);
   holders += 1;
   const holder = `test ${holders}`;
   const taking = await table.takeProperty(
