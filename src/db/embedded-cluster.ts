@@ -1,13 +1,15 @@
 import { spawn } from 'node:child_process';
 import { chmod, chown, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { ServerAccount } from './embedded-account.ts';
 import type { Binaries } from './embedded-binaries.ts';
 import { embeddedError } from './embedded-error.ts';
 
-/** The superuser and the database of the embedded server. */
-export const SERVER_USER = 'longtail';
+/** The superuser of the embedded server. Not `longtail`: a role's own schema is the first in its search path. */
+export const SERVER_USER = 'postgres';
+/** What it was called in earlier versions. */
+export const FORMER_USER = 'longtail';
 export const SERVER_DATABASE = 'longtail';
 
 /** A PostgreSQL data directory, and who may run programs on it. */
@@ -15,10 +17,14 @@ export interface Cluster {
   readonly binaries: Binaries;
   readonly account: ServerAccount;
   readonly dataDirectory: string;
+  /** The folder that holds it, as our own calls reach it. Default: that part of its path. */
+  readonly home?: string;
 }
 
 export interface CreateOptions {
   readonly password: string;
+  /** The superuser. Default: `longtail`, with its own schema first in its search path: the harder case, for tests. */
+  readonly user?: string;
   /** False only where the data is thrown away: a power cut would leave it broken. */
   readonly sync: boolean;
 }
@@ -65,9 +71,12 @@ function serverEnvironment(): NodeJS.ProcessEnv {
 /** Makes the data directory: UTF-8, byte order for texts, password sign-in alone. It appears whole or not at all. */
 export async function createCluster(cluster: Cluster, options: CreateOptions): Promise<void> {
   const { account, dataDirectory } = cluster;
-  const making = await mkdtemp(join(dirname(dataDirectory), 'making-'));
+  const home = cluster.home ?? dirname(dataDirectory);
+  const making = await mkdtemp(join(home, 'making-'));
   const data = join(making, 'data');
   const passwordFile = join(making, 'password');
+  // The same, as the programs reach it.
+  const shown = join(dirname(dataDirectory), basename(making));
   try {
     await mkdir(data, { mode: 0o700 });
     await writeFile(passwordFile, options.password, { mode: 0o600 });
@@ -79,10 +88,10 @@ export async function createCluster(cluster: Cluster, options: CreateOptions): P
     if (!options.sync) flags.push('--no-sync');
     const { exitCode, output } = await runProgram(cluster, cluster.binaries.initdb, [
       '-D',
-      data,
+      join(shown, 'data'),
       '-U',
-      SERVER_USER,
-      `--pwfile=${passwordFile}`,
+      options.user ?? FORMER_USER,
+      `--pwfile=${join(shown, 'password')}`,
       ...flags,
     ]);
     if (exitCode !== 0) {
@@ -91,11 +100,13 @@ export async function createCluster(cluster: Cluster, options: CreateOptions): P
         'Mend what it says, then start again.',
       );
     }
-    await runSingleUser({ ...cluster, dataDirectory: data }, 'postgres', [
+    await runSingleUser({ ...cluster, dataDirectory: join(shown, 'data') }, 'postgres', [
       `CREATE DATABASE ${SERVER_DATABASE} TEMPLATE template0`,
     ]);
-    await rename(data, dataDirectory);
+    await rename(data, join(home, basename(dataDirectory)));
   } finally {
+    // Closed to the other account again, before we go through what it made.
+    await chmod(making, 0o700);
     await rm(making, { recursive: true, force: true });
   }
 }
@@ -108,7 +119,7 @@ export async function runSingleUser(
   cluster: Cluster,
   database: string,
   statements: readonly string[],
-): Promise<void> {
+): Promise<string> {
   const { exitCode, output } = await runProgram(
     cluster,
     cluster.binaries.postgres,
@@ -130,6 +141,34 @@ export async function runSingleUser(
       'Mend what it says, then start again.',
     );
   }
+  return output;
+}
+
+/** The cluster's superuser, under whatever name. No server runs on the data. */
+export async function superuserOf(cluster: Cluster): Promise<string> {
+  const output = await runSingleUser(cluster, 'postgres', ['SELECT rolname FROM pg_authid WHERE oid = 10']);
+  const [, name] = /1: rolname = "(.*)"\t\(/.exec(output) ?? [];
+  if (name === undefined) {
+    throw embeddedError(
+      `The superuser of the data in ${cluster.dataDirectory} cannot be found.`,
+      'Put the data back from your backup, or move it away to begin anew.',
+    );
+  }
+  return name;
+}
+
+/** Gives the superuser of earlier versions its new name, with its password and all that it owns. No server runs. */
+export async function renameFormerUser(cluster: Cluster): Promise<void> {
+  const helper = 'longtail_renames';
+  await runSingleUser(cluster, 'postgres', [
+    // Nobody can rename the role that he is.
+    `DROP ROLE IF EXISTS ${helper}`,
+    `CREATE ROLE ${helper} SUPERUSER`,
+    `SET SESSION AUTHORIZATION ${helper}`,
+    `ALTER ROLE ${FORMER_USER} RENAME TO ${SERVER_USER}`,
+    'RESET SESSION AUTHORIZATION',
+    `DROP ROLE ${helper}`,
+  ]);
 }
 
 function runProgram(
