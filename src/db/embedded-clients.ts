@@ -6,12 +6,10 @@ import type { Readable } from 'node:stream';
 import { type ControlMessage, LEAVE, onLines, writeMessage } from './embedded-control.ts';
 import { embeddedError } from './embedded-error.ts';
 import { FALLBACK_PREFIX, FILES, isFallback } from './embedded-files.ts';
-import type { Folder } from './embedded-folder.ts';
+import { type Folder, TEMPORARY_FOLDERS } from './embedded-folder.ts';
 
 /** A socket's path may hold 104 bytes on macOS, 108 on Linux. */
 const MAX_SOCKET_PATH_BYTES = 100;
-/** `TMPDIR` may be closed to us, missing, or too long as well. */
-const TEMPORARY_FOLDERS = ['/tmp', '/var/tmp', '/dev/shm'];
 
 /** Those for whom the server runs. */
 export interface Clients {

@@ -1,10 +1,13 @@
 import { spawn } from 'node:child_process';
 import { chmod, chown, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { basename, dirname, join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { ServerAccount } from './embedded-account.ts';
 import type { Binaries } from './embedded-binaries.ts';
 import { embeddedError } from './embedded-error.ts';
+import { currentUser, TEMPORARY_FOLDERS } from './embedded-folder.ts';
+import { isNameless, namelessLibrary } from './embedded-nameless.ts';
 
 /** The superuser of the embedded server. Not `longtail`: a role's own schema is the first in its search path. */
 export const SERVER_USER = 'postgres';
@@ -171,16 +174,66 @@ export async function renameFormerUser(cluster: Cluster): Promise<void> {
   ]);
 }
 
-function runProgram(
+interface Ended {
+  readonly exitCode: number | null;
+  readonly output: string;
+}
+
+/** Runs a program to its end; where its user has no name, once more with one. */
+async function runProgram(
   cluster: Cluster,
   program: string,
   args: readonly string[],
   input = '',
-): Promise<{ exitCode: number | null; output: string }> {
-  return new Promise((resolve, reject) => {
+): Promise<Ended> {
+  const ended = await runOnce(cluster, program, args, input, {});
+  if (ended.exitCode === 0 || !isNameless(ended.output)) return ended;
+  const { account, dataDirectory } = cluster;
+  const library = namelessLibrary(process.arch, 'uid' in account ? account : currentUser());
+  if (library === undefined || process.platform !== 'linux') return ended;
+  // Beside the data, or, where that lies on a file system without programs, in a temporary folder.
+  const home = cluster.home ?? dirname(dataDirectory);
+  for (const prefix of [
+    join(home, 'making-'),
+    ...[tmpdir(), ...TEMPORARY_FOLDERS].map((folder) => join(folder, 'longtail-user-')),
+  ]) {
+    const named = await runNamed(cluster, program, args, input, prefix, library).catch(() => ended);
+    if (!isNameless(named.output)) return named;
+  }
+  return ended;
+}
+
+async function runNamed(
+  cluster: Cluster,
+  program: string,
+  args: readonly string[],
+  input: string,
+  prefix: string,
+  library: Buffer,
+): Promise<Ended> {
+  const folder = await mkdtemp(prefix);
+  try {
+    await writeFile(join(folder, 'user.so'), library);
+    await chmod(join(folder, 'user.so'), 0o644);
+    await chmod(folder, 0o711);
+    // By a short name, as seen from its folder: the variable has no way to write a space.
+    return await runOnce(cluster, program, args, input, { folder: resolve(folder), library: './user.so' });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function runOnce(
+  cluster: Cluster,
+  program: string,
+  args: readonly string[],
+  input: string,
+  preload: { readonly folder?: string; readonly library?: string },
+): Promise<Ended> {
+  return new Promise((done, reject) => {
     const child = spawn(program, args, {
-      cwd: '/',
-      env: serverEnvironment(),
+      cwd: preload.folder ?? '/',
+      env: { ...serverEnvironment(), ...(preload.library && { LD_PRELOAD: preload.library }) },
       stdio: ['pipe', 'pipe', 'pipe'],
       ...cluster.account,
     });
@@ -191,7 +244,7 @@ function runProgram(
     child.stdout.setEncoding('utf8').on('data', take);
     child.stderr.setEncoding('utf8').on('data', take);
     child.on('error', reject);
-    child.on('close', (exitCode) => resolve({ exitCode, output }));
+    child.on('close', (exitCode) => done({ exitCode, output }));
     // It may end before it has read everything; its exit code says so.
     child.stdin.on('error', () => undefined);
     child.stdin.end(input);

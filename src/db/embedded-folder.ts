@@ -46,6 +46,9 @@ export interface Folder {
 
 const { O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
 
+/** Where else to look for a temporary folder: `TMPDIR` may be closed to us, missing, or have a long path as well. */
+export const TEMPORARY_FOLDERS: readonly string[] = ['/tmp', '/var/tmp', '/dev/shm'];
+
 /** The largest file that is read: ours are short. */
 const MAX_TEXT_BYTES = 64_000;
 /** How often a file may come or go while it is being opened. */
