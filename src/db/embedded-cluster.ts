@@ -164,13 +164,14 @@ export async function superuserOf(cluster: Cluster): Promise<string> {
 export async function renameFormerUser(cluster: Cluster): Promise<void> {
   const helper = 'longtail_renames';
   await runSingleUser(cluster, 'postgres', [
+    'BEGIN',
     // Nobody can rename the role that he is.
-    `DROP ROLE IF EXISTS ${helper}`,
     `CREATE ROLE ${helper} SUPERUSER`,
     `SET SESSION AUTHORIZATION ${helper}`,
     `ALTER ROLE ${FORMER_USER} RENAME TO ${SERVER_USER}`,
     'RESET SESSION AUTHORIZATION',
     `DROP ROLE ${helper}`,
+    'COMMIT',
   ]);
 }
 
