@@ -123,7 +123,7 @@ export async function runSingleUser(
   database: string,
   statements: readonly string[],
 ): Promise<string> {
-  const { exitCode, output } = await runProgram(
+  const { exitCode, output, errors } = await runProgram(
     cluster,
     cluster.binaries.postgres,
     [
@@ -138,9 +138,10 @@ export async function runSingleUser(
     ],
     statements.map((statement) => `${statement}\n`).join(''),
   );
-  if (exitCode !== 0 || /^\S* ?\S* ?\S* ?\[\d+\] (ERROR|FATAL|PANIC):/m.test(output)) {
+  // It goes on after an error, and ends as if all was well.
+  if (exitCode !== 0 || /^\S* ?\S* ?\S* ?\[\d+\] (ERROR|FATAL|PANIC):/m.test(errors)) {
     throw embeddedError(
-      `The embedded PostgreSQL could not be set up: ${lastWords(output)}`,
+      `The embedded PostgreSQL could not be set up: ${lastWords(errors)}`,
       'Mend what it says, then start again.',
     );
   }
@@ -169,7 +170,7 @@ export async function renameFormerUser(cluster: Cluster): Promise<void> {
     `CREATE ROLE ${helper} SUPERUSER`,
     `SET SESSION AUTHORIZATION ${helper}`,
     `ALTER ROLE ${FORMER_USER} RENAME TO ${SERVER_USER}`,
-    'RESET SESSION AUTHORIZATION',
+    `SET SESSION AUTHORIZATION ${SERVER_USER}`,
     `DROP ROLE ${helper}`,
     'COMMIT',
   ]);
@@ -178,6 +179,8 @@ export async function renameFormerUser(cluster: Cluster): Promise<void> {
 interface Ended {
   readonly exitCode: number | null;
   readonly output: string;
+  /** Of the output, what came on standard error. Both mixed, a prompt may stand before it on its line. */
+  readonly errors: string;
 }
 
 /** Runs a program to its end; where its user has no name, once more with one. */
@@ -242,10 +245,14 @@ function runOnce(
     const take = (chunk: string): void => {
       output = (output + chunk).slice(-64_000);
     };
+    let errors = '';
     child.stdout.setEncoding('utf8').on('data', take);
-    child.stderr.setEncoding('utf8').on('data', take);
+    child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+      take(chunk);
+      errors = (errors + chunk).slice(-64_000);
+    });
     child.on('error', reject);
-    child.on('close', (exitCode) => done({ exitCode, output }));
+    child.on('close', (exitCode) => done({ exitCode, output, errors }));
     // It may end before it has read everything; its exit code says so.
     child.stdin.on('error', () => undefined);
     child.stdin.end(input);

@@ -207,7 +207,8 @@ function foreign(path: string, uid: number, user: Owner): Error {
 }
 
 /** Plain files, for their owner's eyes alone. */
-const PLAIN = ['lock', 'server.json', 'password', 'server.log', 'server.log.1', 'data-location'];
+const LOCK = 'lock';
+const PLAIN = [LOCK, 'server.json', 'password', 'server.log', 'server.log.1', 'data-location'];
 const SOCKET = 'control.sock';
 
 function isKnown(name: string): boolean {
@@ -225,8 +226,10 @@ export function checkContents(folder: Folder): void {
     // It went in between, as files do that are being replaced.
     if (found === undefined) continue;
     const shown = folder.shown(name);
-    if (PLAIN.includes(name)) checkPlain(found, shown, folder.owner);
-    else if (name === SOCKET) {
+    if (PLAIN.includes(name)) {
+      checkPlain(found, shown, folder.owner);
+      if (name === LOCK && found.size > 0) throw strange(shown, 'is not empty, as Longtail’s is');
+    } else if (name === SOCKET) {
       if (!found.isSocket()) throw strange(shown, 'is not a socket');
       if (found.uid !== folder.owner.uid) throw strange(shown, `belongs to another user (uid ${found.uid})`);
     } else if (/^pg\d+$/.test(name)) {

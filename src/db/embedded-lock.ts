@@ -1,7 +1,6 @@
-import { closeSync, fstatSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { Clock } from '../domain/clock.ts';
-import { embeddedError } from './embedded-error.ts';
 import { type Folder, openToAppend } from './embedded-folder.ts';
 import { pause } from './embedded-wait.ts';
 
@@ -23,14 +22,7 @@ export async function holdLock(
 ): Promise<boolean> {
   // Made by us, and closed again before SQLite opens it: to close it later would take away the lock.
   const made = openToAppend(folder, name);
-  const { size } = fstatSync(made);
   closeSync(made);
-  if (size > 0) {
-    throw embeddedError(
-      `${folder.shown(name)} is not empty, so it is not Longtail’s.`,
-      'Move it away, then start again.',
-    );
-  }
   // Not made by SQLite, which would follow a link.
   const file = new DatabaseSync(`file:${name}?mode=rw`, { timeout: 0 });
   for (;;) {

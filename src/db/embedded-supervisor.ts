@@ -222,5 +222,12 @@ const terminated = new Promise<void>((resolve) => {
   process.on('SIGTERM', resolve);
 });
 process.umask(0o077);
-await supervise(JSON.parse(process.argv[2] ?? '{}'));
+try {
+  await supervise(JSON.parse(process.argv[2] ?? '{}'));
+} catch (error) {
+  // Nobody is connected yet: standard error is the log, whose last words the command that started us repeats.
+  if (error instanceof Error && !(error instanceof LongtailError)) process.stderr.write(`${error.stack}\n`);
+  process.stderr.write(`longtail: error: ${asLongtailError(error).message}\n`);
+  process.exit(1);
+}
 process.exit();
