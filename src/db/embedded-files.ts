@@ -82,7 +82,12 @@ export function readPassword(folder: Folder): string | undefined {
 
 /** The state as it was last written; undefined when there is none, or none that can be read as such. */
 export function readState(folder: Folder): ServerState | undefined {
-  const text = readOwn(folder, FILES.state);
+  // Not refused when it is too long or closed: it is made anew at every start.
+  const found = lstatIfThere(folder.at(FILES.state));
+  const text =
+    found?.isFile() === true && found.uid === folder.owner.uid
+      ? readPlain(folder.at(FILES.state))
+      : undefined;
   if (text === undefined) return undefined;
   let parsed: unknown;
   try {
@@ -171,7 +176,7 @@ export async function findDataHome(
     }
   }
   const isShared = home !== folder.at();
-  if (isShared) checkSharedHome(home);
+  if (isShared) for (const part of [dirname(home), home]) checkShared(part);
   const shownHome = isShared ? home : folder.path;
   await refuseOtherMajors(home, shownHome, major);
   if (isShared && pointed !== home) writePrivate(folder, FILES.pointer, `${home}\n`);
@@ -200,12 +205,16 @@ async function prepareSharedHome(sharedDirectory: string, home: string): Promise
   try {
     await mkdir(dirname(sharedDirectory), { recursive: true });
     for (const folder of [sharedDirectory, home]) {
-      if (lstatIfThere(folder) !== undefined) continue;
-      await mkdir(folder, { recursive: true, mode: 0o711 });
-      // The process's umask may have closed it.
-      chmodSync(folder, 0o711);
+      if (lstatIfThere(folder) === undefined) {
+        await mkdir(folder, { mode: 0o711 });
+        // The process's umask may have closed it.
+        chmodSync(folder, 0o711);
+      }
+      // Before anything is made in it.
+      checkShared(folder);
     }
   } catch (error) {
+    if (error instanceof LongtailError) throw error;
     throw embeddedError(
       `PostgreSQL does not run as root, and ${home}, where another account could, cannot be made: ${error instanceof Error ? error.message : String(error)}`,
       'Run longtail as a normal user, or in a directory that others can reach.',
@@ -214,19 +223,17 @@ async function prepareSharedHome(sharedDirectory: string, home: string): Promise
   }
 }
 
-/** Refuses a shared place that anybody but root could have made or filled. */
-function checkSharedHome(home: string): void {
-  let reason: string | undefined;
-  for (const folder of [dirname(home), home]) {
-    const found = lstatIfThere(folder);
-    if (found === undefined) reason ??= `${folder} is missing`;
-    else if (!found.isDirectory()) reason ??= `${folder} is not a plain folder`;
-    else if (found.uid !== 0) reason ??= `${folder} belongs to another user (uid ${found.uid})`;
-    else if ((found.mode & 0o022) !== 0) reason ??= `others may write to ${folder}`;
-  }
-  if (reason === undefined) return;
+/** Refuses a folder for data that anybody but root could have made or filled. */
+function checkShared(folder: string): void {
+  const found = lstatIfThere(folder);
+  let reason: string;
+  if (found === undefined) reason = `${folder} is missing`;
+  else if (!found.isDirectory()) reason = `${folder} is not a plain folder`;
+  else if (found.uid !== 0) reason = `${folder} belongs to another user (uid ${found.uid})`;
+  else if ((found.mode & 0o022) !== 0) reason = `others may write to ${folder}`;
+  else return;
   throw embeddedError(
-    `The data is to be in ${home}, which is no safe place: ${reason}.`,
+    `The data cannot be kept outside of .longtail: ${reason}.`,
     'Look who made it, then mend it or move it away.',
   );
 }

@@ -3,6 +3,7 @@
  * that alone. Whoever may rename the folders above it, or put links in their place, changes nothing of what we reach.
  */
 import {
+  chmodSync,
   closeSync,
   constants,
   type Dirent,
@@ -274,16 +275,28 @@ export function lstatIfThere(path: string): Stats | undefined {
   return lstatSync(path, { throwIfNoEntry: false });
 }
 
-/** The text of a short file of ours, or undefined when there is none. Rejects what is a link, a pipe, or not ours. */
+/** The text of a short file of ours, or undefined when there is none. Rejects what is a link, a pipe, not ours, or long. */
 export function readOwn(folder: Folder, name: string): string | undefined {
   const found = lstatIfThere(folder.at(name));
   if (found === undefined) return undefined;
   checkPlain(found, folder.shown(name), folder.owner);
   const text = readPlain(folder.at(name));
+  // One that is being replaced may have gone in between.
+  if (text === undefined && found.size > MAX_TEXT_BYTES) {
+    throw strange(folder.shown(name), 'is larger than any that Longtail makes');
+  }
   if (text === undefined && lstatIfThere(folder.at(name)) !== undefined) {
-    throw strange(folder.shown(name), 'cannot be read, or is larger than any file of Longtail’s');
+    throw strange(folder.shown(name), 'cannot be read');
   }
   return text;
+}
+
+/** Files of ours that others may read, as a copy without its modes leaves them, are closed to them. */
+export function closeToOthers(folder: Folder): void {
+  for (const name of PLAIN) {
+    const found = lstatIfThere(folder.at(name));
+    if (found?.isFile() === true && (found.mode & 0o077) !== 0) chmodSync(folder.at(name), 0o600);
+  }
 }
 
 /** The text of a short plain file, whoever made it; undefined when there is none, or something else. Never waits. */

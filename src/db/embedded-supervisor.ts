@@ -38,7 +38,7 @@ import {
   socketOf,
   writePrivate,
 } from './embedded-files.ts';
-import { checkContents, currentFolder, type Folder } from './embedded-folder.ts';
+import { checkContents, closeToOthers, currentFolder, type Folder } from './embedded-folder.ts';
 import { holdLock } from './embedded-lock.ts';
 import { boundedLog } from './embedded-log.ts';
 import { endOrphan, startReliably } from './embedded-start.ts';
@@ -76,6 +76,7 @@ async function supervise(options: SupervisorOptions): Promise<void> {
   if (!(await holdLock(folder, FILES.lock, systemClock, () => starterGone))) return;
 
   checkContents(folder);
+  closeToOthers(folder);
   const log = boundedLog(folder, FILES.log);
   const before = readState(folder);
   const stale = before === undefined ? undefined : socketOf(folder, before);
@@ -86,7 +87,13 @@ async function supervise(options: SupervisorOptions): Promise<void> {
     supervisorPid: process.pid,
     controlPath: clients.controlPath,
   };
-  writeState(folder, state);
+  try {
+    writeState(folder, state);
+  } catch (error) {
+    // A full disk, most often. Nobody can find us without it.
+    await clients.close();
+    throw error;
+  }
   try {
     const { cluster, user } = await prepare(folder, options, before?.user, clients, log);
     await run(cluster, folder, { ...state, user }, clients, log);
@@ -96,8 +103,12 @@ async function supervise(options: SupervisorOptions): Promise<void> {
     clients.tell({ kind: 'failed', message, nextStep });
     await within(systemClock, FAREWELL_MS, clients.gone);
   } finally {
-    const { port, user } = readState(folder) ?? {};
-    writeState(folder, { ...portOf({ port }), ...(user && { user }), supervisorPid: process.pid });
+    try {
+      const { port, user } = readState(folder) ?? {};
+      writeState(folder, { ...portOf({ port }), ...(user && { user }), supervisorPid: process.pid });
+    } catch (error) {
+      log(`longtail: ${FILES.state} cannot be written: ${asLongtailError(error).message}`);
+    }
     await clients.close();
   }
 }

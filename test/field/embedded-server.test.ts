@@ -2,7 +2,7 @@
  * The embedded server as a guest on somebody's machine: among other users' files and links, and in surroundings that it
  * did not choose. Other users are played by root, so most of it is left out where the tests run as somebody else.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
@@ -111,6 +111,10 @@ function client(
   };
 }
 
+function succeeds(program: string, words: readonly string[]): boolean {
+  return spawnSync(program, words, { stdio: 'ignore' }).status === 0;
+}
+
 const mine = (directory: string): void => {
   mkdirSync(directory, { recursive: true });
   chmodSync(directory, root ? 0o711 : 0o700);
@@ -169,7 +173,7 @@ describe('what somebody has laid into .longtail is not followed, read, given awa
 
   test.each([
     ['lock', 'x'],
-    ['server.json', `{"supervisorPid": 1, "more": "${'x'.repeat(100_000)}"}`],
+    ['data-location', 'x'.repeat(100_000)],
     ['data-location', '/etc\n'],
     ['data-location', '../../etc/0123456789abcdef'],
   ])('a %s that holds something else', async (name, text) => {
@@ -203,15 +207,12 @@ describe('what somebody has laid into .longtail is not followed, read, given awa
     );
   });
 
-  test.runIf(root)('a device', async () => {
+  test.runIf(root)('a device', async ({ skip }) => {
     const { options } = workplace();
     const { directory } = options();
     mine(directory);
-    try {
-      execFileSync('mknod', [join(directory, 'password'), 'c', '1', '5'], { stdio: 'ignore' });
-    } catch {
-      return; // A container that may not make one cannot be given one.
-    }
+    const made = succeeds('mknod', [join(directory, 'password'), 'c', '1', '5']);
+    if (!made) return skip('no device may be made here');
     expect((await refusalOf(options())).message).toContain('is not a plain file');
   });
 
@@ -229,6 +230,19 @@ describe('what somebody has laid into .longtail is not followed, read, given awa
 });
 
 describe('whose .longtail it is', () => {
+  test.runIf(root)('a shared place for data that a user made is refused', async () => {
+    const { folder, options } = workplace();
+    const home = join(folder, 'home');
+    mkdirSync(home);
+    chmodSync(home, 0o700);
+    const { sharedDirectory } = options();
+    mkdirSync(sharedDirectory);
+    chownSync(sharedDirectory, STRANGER, STRANGER);
+    const { message } = await refusalOf(options(join(home, '.longtail')));
+    expect(message).toContain(`${sharedDirectory} belongs to another user (uid ${STRANGER})`);
+    expect(readdirSync(sharedDirectory)).toEqual([]);
+  });
+
   test.runIf(root)('another user’s is refused, and his server is not even asked', async () => {
     const { folder, options } = workplace();
     const { directory } = options();
@@ -327,44 +341,32 @@ describe('surroundings that it did not choose', () => {
 
   test.runIf(root)(
     'a full disk and a read-only one are one plain line, and leave nothing half made',
-    async () => {
+    async ({ skip }) => {
       const { folder, options } = workplace();
       const disk = join(folder, 'disk');
       mkdirSync(disk);
-      const { directory } = options(join(disk, '.longtail'));
-      const inside = (flags: string): readonly string[] => [
-        ...['unshare', '-m', 'sh', '-c', `mount -t tmpfs -o ${flags} none '${disk}' && exec "$@"`, 'sh'],
+      const mine = { ...options(), directory: join(disk, '.longtail') };
+      // In a space of its own, which goes with its processes.
+      const onDisk = (flags: string, script: string): readonly string[] => [
+        ...['unshare', '-m', 'sh', '-c'],
+        `mount -t tmpfs -o mode=755,${flags} none '${disk}' && ${script}`,
+        'sh',
       ];
-      try {
-        execFileSync('unshare', [...inside('size=1m').slice(1), 'true'], { stdio: 'ignore' });
-      } catch {
-        return; // A container that may not mount anything.
-      }
-      // Enough for the folder and the programs' first files, not for the data.
-      const listed = `; ls -A '${directory}' >'${folder}/left'`;
-      const full = client(
-        { ...options(), directory },
-        {
-          cwd: folder,
-          before: [
-            ...inside('mode=755,size=12m').slice(0, 5),
-            `mount -t tmpfs -o mode=755,size=12m none '${disk}' && "$@"${listed}`,
-            'sh',
-          ],
-        },
-      );
+      const [unshare = '', ...words] = onDisk('size=1m', 'true');
+      if (!succeeds(unshare, words)) return skip('nothing may be mounted here');
+      // Enough for the folder and its short files, not for the data.
+      const before = onDisk('size=12m', `"$@"; ls -A '${mine.directory}' >'${folder}/left'`);
+      const full = client(mine, { cwd: folder, before });
       const said = await full.next();
       expect(said).toMatchObject({ code: 'EMBEDDED_SERVER' });
       expect(said.message).toMatch(/No space left on device/);
       await full.end();
       const left = readFileSync(join(folder, 'left'), 'utf8').split('\n');
+      expect(left).toContain('server.log');
       expect(left.filter((name) => /^(pg|making)/.test(name))).toEqual([]);
 
-      const readOnly = await client(
-        { ...options(), directory },
-        { cwd: folder, before: inside('ro') },
-      ).next();
-      expect(readOnly.message).toMatch(/\.longtail cannot be used: EROFS/);
+      const readOnly = client(mine, { cwd: folder, before: onDisk('ro', 'exec "$@"') });
+      expect((await readOnly.next()).message).toMatch(/\.longtail cannot be used: EROFS/);
     },
   );
 
@@ -488,6 +490,7 @@ describe('a folder that is in use', () => {
       await using server = await startEmbedded(options());
       await withSql(server.url, (sql) => sql`SELECT 1`);
       expect([reader.exitCode, reader.signalCode]).toEqual([null, null]);
+      expect(statSync(join(directory, 'password')).mode & 0o777).toBe(0o600);
     } finally {
       reader.kill('SIGKILL');
     }
