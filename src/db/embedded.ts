@@ -36,7 +36,7 @@ export interface EmbeddedOptions {
 
 /** The embedded PostgreSQL, and this process's part in it. */
 export interface EmbeddedServer extends AsyncDisposable {
-  /** `postgres://postgres:…@127.0.0.1:port/longtail?sslmode=disable`, with the password in it. */
+  /** `postgres://postgres:…@127.0.0.1:port/longtail?…`, with the password in it. */
   readonly url: string;
   /** The directory in use, without links in its path. */
   readonly directory: string;
@@ -123,7 +123,8 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
 
 /** Complete, so that none of libpq's variables in this process's environment is asked for the rest. */
 function urlOf({ user, port }: Membership, password: string): string {
-  const url = new URL(`postgres://127.0.0.1:${port}/${SERVER_DATABASE}?sslmode=disable`);
+  const url = new URL(`postgres://127.0.0.1:${port}/${SERVER_DATABASE}`);
+  url.search = 'sslmode=disable&target_session_attrs=read-write';
   url.username = user;
   url.password = password;
   return url.href;

@@ -14,7 +14,7 @@ test('a fresh start gives a UTF-8 database that loses nothing, on loopback alone
   const { folder, options } = workplace();
   await using server = await startEmbedded(options());
   expect(server.url).toMatch(
-    /^postgres:\/\/postgres:[\w-]{40,}@127\.0\.0\.1:\d+\/longtail\?sslmode=disable$/,
+    /^postgres:\/\/postgres:[\w-]{40,}@127\.0\.0\.1:\d+\/longtail\?sslmode=disable&target_session_attrs=read-write$/,
   );
   await withSql(server.url, async (sql) => {
     const names = [
