@@ -7,7 +7,10 @@ export function registerDatabase(program: Command, session: Session): void {
   program
     .command('database')
     .summary('keep the embedded PostgreSQL running, and say how to connect')
-    .description('Runs the embedded PostgreSQL of .longtail/ until Ctrl-C, and says how to connect to it.')
+    .description(
+      'Runs the embedded PostgreSQL of .longtail/ until Ctrl-C, and says how to connect to it: a line for psql, and a URL\n' +
+        'with the password in it for other programs. It is open to this machine alone.',
+    )
     .action(async () => {
       const { runDatabase } = await import('./database-run.ts');
       await runDatabase(session);

@@ -1,6 +1,6 @@
 /** `longtail database`: runs the embedded server until it is told to stop. */
 import { startEmbedded } from '../db/embedded.ts';
-import { connectLine } from './database.ts';
+import { connectLine, urlForOthers } from './database.ts';
 import type { Session } from './session.ts';
 
 /** @throws LongtailError where the embedded server cannot run. */
@@ -15,6 +15,10 @@ export async function runDatabase(session: Session): Promise<void> {
     redactor.hidePasswordOf(server.url);
     output.print(`PostgreSQL is up, its data under ${server.directory}. Connect with:\n`);
     output.print(`  ${connectLine(server.url, server.directory)}\n`);
+    // Others have no way to read the password's file. It opens this server alone, to programs on this machine alone.
+    output.print('Or, in other programs, with this URL (the password is in it):\n');
+    // Past the redactor, which is right everywhere else: this is what the command is for.
+    process.stdout.write(`  ${urlForOthers(server.url)}\n\n`);
     output.print('The rows are in the view search_analytics; filter one dataset, or sums double.');
     output.print('Ctrl-C stops it.');
     await asked;

@@ -42,6 +42,14 @@ export function connectLine(serverUrl: string, directory: string): string {
   return `PGPASSWORD="$(cat ${password})" psql -h ${url.hostname} -p ${url.port} -U ${url.username} ${database}`;
 }
 
+/** The URL with the password in it, in the form that the most programs take. */
+export function urlForOthers(serverUrl: string): string {
+  const url = new URL(serverUrl);
+  // Not every driver knows it, and there is no other server that could be meant.
+  url.searchParams.delete('target_session_attrs');
+  return url.href;
+}
+
 function shellWord(text: string): string {
   return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

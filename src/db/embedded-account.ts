@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
 import { realpath, stat } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { dirname } from 'node:path';
 import { promisify } from 'node:util';
-import { embeddedError, systemCode } from './embedded-error.ts';
+import { embeddedError } from './embedded-error.ts';
+import { currentUser, lstatIfThere } from './embedded-folder.ts';
 
 /**
  * Who runs PostgreSQL, in the form that `spawn` takes. Empty: the user we run as. PostgreSQL refuses to run as root,
@@ -16,8 +17,8 @@ const CANDIDATES = ['postgres', '_postgres', 'nobody', 'daemon'] as const;
 const run = promisify(execFile);
 
 /** Whether we are root, and PostgreSQL therefore needs another account. */
-export function runsAsRoot(): boolean {
-  return process.getuid?.() === 0;
+function runsAsRoot(): boolean {
+  return currentUser().uid === 0;
 }
 
 /**
@@ -25,15 +26,15 @@ export function runsAsRoot(): boolean {
  * chance), else the first candidate of the system that may be switched to.
  */
 export async function serverAccount(dataDirectory: string): Promise<ServerAccount> {
-  const owner = await ownerOf(dataDirectory);
+  const owner = lstatIfThere(dataDirectory);
   if (!runsAsRoot()) {
-    if (owner === undefined || owner.uid === process.getuid?.()) return {};
+    if (owner === undefined || owner.uid === currentUser().uid) return {};
     throw embeddedError(
       `The data in ${dataDirectory} belongs to another user (uid ${owner.uid}).`,
       'Run longtail as that user, or in another directory.',
     );
   }
-  if (owner !== undefined && owner.uid !== 0) return owner;
+  if (owner !== undefined && owner.uid !== 0) return { uid: owner.uid, gid: await groupOf(owner) };
   for (const name of CANDIDATES) {
     const account = await lookUp(name);
     if (account !== undefined && (await canSwitchTo(account))) return account;
@@ -61,13 +62,14 @@ export async function obstacleFor(account: ServerAccount, path: string): Promise
   return undefined;
 }
 
-async function ownerOf(path: string): Promise<{ uid: number; gid: number } | undefined> {
+/** The owner's own group. That of the folder may be a more powerful one, and whoever signs in could use it. */
+async function groupOf({ uid, gid }: { uid: number; gid: number }): Promise<number> {
   try {
-    const { uid, gid } = await stat(resolve(path));
-    return { uid, gid };
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
-    throw error;
+    const { stdout } = await run('id', ['-g', String(uid)]);
+    return Number(stdout.trim());
+  } catch {
+    // An owner without a name has no group of his own, either. Root's is nobody's to have.
+    return gid === 0 ? uid : gid;
   }
 }
 
@@ -75,7 +77,7 @@ async function lookUp(name: string): Promise<{ uid: number; gid: number } | unde
   try {
     const [uid, gid] = await Promise.all([run('id', ['-u', name]), run('id', ['-g', name])]);
     const account = { uid: Number(uid.stdout.trim()), gid: Number(gid.stdout.trim()) };
-    return account.uid > 0 && Number.isInteger(account.gid) ? account : undefined;
+    return account.uid > 0 && account.gid > 0 ? account : undefined;
   } catch {
     // No such account.
     return undefined;

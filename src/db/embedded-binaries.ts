@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, chmod, cp, mkdtemp, readdir, readFile, rename, rm, symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { basename, dirname, join, relative, sep } from 'node:path';
+import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import type { ServerAccount } from './embedded-account.ts';
 import { embeddedError, systemCode } from './embedded-error.ts';
 
@@ -79,7 +79,8 @@ export async function usableBinaries(
   const inPlace = linked ? await probe(found.native, account) : undefined;
   if (inPlace?.ok) return inPlace.binaries;
 
-  const copy = await copyOfNative(found, await home());
+  // Ours to reach by any path, but the programs' own by an absolute one.
+  const copy = resolve(await copyOfNative(found, await home()));
   const copied = await probe(copy, account);
   if (copied.ok) return copied.binaries;
   throw embeddedError(
@@ -96,10 +97,10 @@ type Probe =
 function probe(native: string, account: ServerAccount): Promise<Probe> {
   const postgres = join(native, 'bin', 'postgres');
   const initdb = join(native, 'bin', 'initdb');
-  return new Promise((resolve) => {
+  return new Promise((done) => {
     execFile(postgres, ['-V'], { cwd: '/', ...account }, (error, stdout, stderr) => {
-      if (error === null) resolve({ ok: true, binaries: { initdb, postgres } });
-      else resolve({ ok: false, reason: lastLine(stderr) || lastLine(stdout) || error.message });
+      if (error === null) done({ ok: true, binaries: { initdb, postgres } });
+      else done({ ok: false, reason: lastLine(stderr) || lastLine(stdout) || error.message });
     });
   });
 }

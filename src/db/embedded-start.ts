@@ -1,11 +1,11 @@
 import { execFile } from 'node:child_process';
-import { readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile, readlink, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Clock } from '../domain/clock.ts';
 import { type Cluster, freePort, type Postmaster, startPostmaster } from './embedded-cluster.ts';
 import { embeddedError } from './embedded-error.ts';
-import { readIfThere } from './embedded-files.ts';
+import { currentUser, readPlain } from './embedded-folder.ts';
 import { pause } from './embedded-wait.ts';
 
 const RETRY_MS = 50;
@@ -52,9 +52,15 @@ export async function startReliably(cluster: Cluster, options: ReliableStart): P
  * program: PostgreSQL would take that one for a server and refuse to start.
  */
 export async function endOrphan(cluster: Cluster, clock: Clock, log: (line: string) => void): Promise<void> {
-  const pidFile = join(cluster.dataDirectory, 'postmaster.pid');
-  const pid = Number.parseInt((await readIfThere(pidFile)) ?? '', 10);
-  if (!Number.isInteger(pid) || pid <= 1) return;
+  const { dataDirectory, home = dirname(dataDirectory) } = cluster;
+  const pidFile = join(home, basename(dataDirectory), 'postmaster.pid');
+  const text = readPlain(pidFile);
+  const pid = Number.parseInt(text ?? '', 10);
+  if (!Number.isInteger(pid) || pid <= 1) {
+    // Cut short by a full disk, or no file of PostgreSQL's at all: it would refuse to start.
+    if (text !== undefined) await rm(pidFile, { force: true });
+    return;
+  }
   if (!(await isServerOf(cluster, pid))) {
     // A server that is really there would still be seen by its shared memory, whose key is the directory's.
     await rm(pidFile, { force: true });
@@ -77,21 +83,35 @@ export async function endOrphan(cluster: Cluster, clock: Clock, log: (line: stri
   );
 }
 
-/** Whether the process is a PostgreSQL on this data directory; false for one that has ended but is not yet reaped. */
+/**
+ * Whether the process is a PostgreSQL on this data directory; false for one that has ended but is not yet reaped. A file
+ * may name any process, and a stranger's command line may name our folder (`less …/pg18/postgresql.conf`): so it has to
+ * run that program, as that user, on exactly that directory.
+ */
 async function isServerOf(cluster: Cluster, pid: number): Promise<boolean> {
-  const words = await commandLine(pid);
-  return words.includes(cluster.dataDirectory) && words.includes('postgres');
-}
-
-async function commandLine(pid: number): Promise<string> {
+  const { account, dataDirectory } = cluster;
+  const uid = 'uid' in account ? account.uid : currentUser().uid;
   try {
-    if (process.platform === 'linux')
-      return (await readFile(`/proc/${pid}/cmdline`, 'utf8')).replaceAll('\0', ' ');
-    const { stdout } = await promisify(execFile)('ps', ['-o', 'command=', '-p', String(pid)]);
-    return stdout;
+    if (process.platform !== 'linux') {
+      const { stdout } = await promisify(execFile)('ps', ['-o', 'uid=,command=', '-p', String(pid)]);
+      const [, owner, command] = /^\s*(\d+)\s+(.*)/s.exec(stdout) ?? [];
+      return Number(owner) === uid && /postgres -D /.test(command ?? '') && stdout.includes(dataDirectory);
+    }
+    const [program = '', ...words] = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0');
+    if (basename(program) !== 'postgres' || words[0] !== '-D' || words[1] !== dataDirectory) return false;
+    return (await stat(`/proc/${pid}`)).uid === uid && (await worksIn(pid, dataDirectory));
   } catch {
     // No such process, or not one that we may know of.
-    return '';
+    return false;
+  }
+}
+
+/** PostgreSQL works in its data directory. Where that may not be seen, the rest has to do. */
+async function worksIn(pid: number, dataDirectory: string): Promise<boolean> {
+  try {
+    return (await readlink(`/proc/${pid}/cwd`)) === dataDirectory;
+  } catch {
+    return true;
   }
 }
 

@@ -11,37 +11,45 @@
  * socket. The system takes them away when they die. When none is left it stops PostgreSQL and ends.
  */
 import { randomBytes } from 'node:crypto';
-import { chown, stat } from 'node:fs/promises';
 import { systemClock } from '../domain/clock.ts';
 import { LongtailError } from '../errors.ts';
-import { runsAsRoot } from './embedded-account.ts';
 import { findNativePackage, usableBinaries } from './embedded-binaries.ts';
-import { type Clients, openClients, removeSocket } from './embedded-clients.ts';
+import { type Clients, openClients, removeFallback } from './embedded-clients.ts';
 import {
   type Cluster,
   createCluster,
+  FORMER_USER,
   type Postmaster,
+  renameFormerUser,
   runSingleUser,
   SERVER_USER,
+  superuserOf,
 } from './embedded-cluster.ts';
 import { embeddedError } from './embedded-error.ts';
 import {
   dropUnfinished,
-  type EmbeddedFiles,
-  embeddedFiles,
+  FILES,
   findDataHome,
-  readIfThere,
+  isFallback,
+  isRoleName,
+  readPassword,
   readState,
   type ServerState,
+  socketOf,
   writePrivate,
 } from './embedded-files.ts';
+import { checkContents, closeToOthers, currentFolder, type Folder } from './embedded-folder.ts';
 import { holdLock } from './embedded-lock.ts';
 import { boundedLog } from './embedded-log.ts';
 import { endOrphan, startReliably } from './embedded-start.ts';
 import { within } from './embedded-wait.ts';
 
-/** What `startEmbedded` hands over, as JSON in the first argument. Everybody can read it there: no secrets. */
+/**
+ * What `startEmbedded` hands over, as JSON in the first argument. Everybody can read it there: no secrets. The folder
+ * itself comes as the working directory, which nobody can exchange on the way.
+ */
 export interface SupervisorOptions {
+  /** To be seen in a list of processes. */
   readonly directory: string;
   readonly sharedDirectory: string;
   /** False only for tests, whose data is thrown away. */
@@ -59,77 +67,112 @@ const IMMEDIATE_STOP_MS = 10_000;
 const FAREWELL_MS = 10_000;
 
 async function supervise(options: SupervisorOptions): Promise<void> {
-  const files = await embeddedFiles(options.directory);
+  const folder = currentFolder();
   let starterGone = false;
   process.stdin.once('close', () => {
     starterGone = true;
   });
   process.stdin.resume();
-  if (!(await holdLock(files.lock, systemClock, () => starterGone))) return;
+  if (!(await holdLock(folder, FILES.lock, systemClock, () => starterGone))) return;
 
-  const log = boundedLog(files.log);
-  const before = await readState(files);
-  if (before?.controlPath !== undefined) await removeSocket(before.controlPath);
-  const clients = await openClients(files.directory, process.stdin, starterGone);
-  if (runsAsRoot()) await giveToOwner(files, [files.lock, clients.controlPath]);
+  checkContents(folder);
+  closeToOthers(folder);
+  const log = boundedLog(folder, FILES.log);
+  const before = readState(folder);
+  const stale = before === undefined ? undefined : socketOf(folder, before);
+  if (stale !== undefined && isFallback(stale)) await removeFallback(stale);
+  const clients = await openClients(folder, process.stdin, starterGone);
   const state: ServerState = {
     ...portOf(before),
     supervisorPid: process.pid,
     controlPath: clients.controlPath,
   };
-  await writeState(files, state);
   try {
-    const cluster = await prepare(files, options, clients, log);
-    await run(cluster, files, state, clients, log);
+    writeState(folder, state);
+  } catch (error) {
+    // A full disk, most often. Nobody can find us without it.
+    await clients.close();
+    throw error;
+  }
+  try {
+    const { cluster, user } = await prepare(folder, options, before?.user, clients, log);
+    await run(cluster, folder, { ...state, user }, clients, log);
   } catch (error) {
     const { message, nextStep } = asLongtailError(error);
     log(`longtail: ${message}`);
     clients.tell({ kind: 'failed', message, nextStep });
     await within(systemClock, FAREWELL_MS, clients.gone);
   } finally {
-    await writeState(files, { ...portOf(await readState(files)), supervisorPid: process.pid });
+    try {
+      const { port, user } = readState(folder) ?? {};
+      writeState(folder, { ...portOf({ port }), ...(user && { user }), supervisorPid: process.pid });
+    } catch (error) {
+      log(`longtail: ${FILES.state} cannot be written: ${asLongtailError(error).message}`);
+    }
     await clients.close();
   }
 }
 
 /** Everything up to the point where the data directory is there, ours, and of this version. */
 async function prepare(
-  files: EmbeddedFiles,
+  folder: Folder,
   options: SupervisorOptions,
+  knownUser: string | undefined,
   clients: Clients,
   log: Log,
-): Promise<Cluster> {
+): Promise<{ readonly cluster: Cluster; readonly user: string }> {
   const found = await findNativePackage();
-  const { home, dataDirectory, account, exists } = await findDataHome(
-    files,
-    options.sharedDirectory,
-    found.major,
-  );
+  const place = await findDataHome(folder, options.sharedDirectory, found.major);
+  const { home, dataDirectory, account, exists } = place;
   await dropUnfinished(home);
   const binaries = await usableBinaries(found, account, async () => home);
-  const cluster: Cluster = { binaries, account, dataDirectory };
-  const known = (await readIfThere(files.password)) !== undefined;
+  const cluster: Cluster = { binaries, account, dataDirectory, home };
+  const known = readPassword(folder);
   const fresh = randomBytes(32).toString('base64url');
   if (!exists) {
     clients.tell({ kind: 'note', text: `Setting up PostgreSQL ${found.major} in ${dataDirectory}.` });
     // The password first: data whose password is known to nobody would have to be opened by force.
-    if (!known) await writePrivate(files, files.password, fresh);
-    const password = (await readIfThere(files.password)) ?? fresh;
-    await createCluster(cluster, { password, sync: options.sync });
-  } else if (!known) {
-    log('longtail: the password file is missing; the data gets a new password');
-    await endOrphan(cluster, systemClock, log);
-    await runSingleUser(cluster, 'postgres', [`ALTER ROLE ${SERVER_USER} PASSWORD '${fresh}'`]);
-    await writePrivate(files, files.password, fresh);
+    if (known === undefined) writePrivate(folder, FILES.password, fresh);
+    await createCluster(cluster, { user: SERVER_USER, password: known ?? fresh, sync: options.sync });
+    return { cluster, user: SERVER_USER };
   }
-  return cluster;
+  if (known !== undefined && knownUser === SERVER_USER) return { cluster, user: SERVER_USER };
+
+  await endOrphan(cluster, systemClock, log);
+  const user = await settleUser(cluster, log);
+  if (known === undefined) {
+    log('longtail: the password file is missing; the data gets a new password');
+    await runSingleUser(cluster, 'postgres', [`ALTER ROLE ${user} PASSWORD '${fresh}'`]);
+    writePrivate(folder, FILES.password, fresh);
+  }
+  return { cluster, user };
+}
+
+/** The superuser's name. That of earlier versions is changed, unless another role has the new one. */
+async function settleUser(cluster: Cluster, log: Log): Promise<string> {
+  const user = await superuserOf(cluster);
+  if (user === FORMER_USER) {
+    try {
+      await renameFormerUser(cluster);
+      log(`longtail: the role ${FORMER_USER} is now called ${SERVER_USER}`);
+      return SERVER_USER;
+    } catch (error) {
+      log(`longtail: the role ${FORMER_USER} keeps its name: ${asLongtailError(error).message}`);
+      return superuserOf(cluster);
+    }
+  }
+  if (isRoleName(user)) return user;
+  throw embeddedError(
+    `The superuser of the data in ${cluster.dataDirectory} is called ${JSON.stringify(user)}.`,
+    `Call it ${SERVER_USER}, or move the data away to begin anew.`,
+  );
 }
 
 /** Keeps PostgreSQL up until the last client is gone, or the system asks us to end. */
 async function run(
   cluster: Cluster,
-  files: EmbeddedFiles,
-  state: ServerState,
+  folder: Folder,
+  state: ServerState & { readonly user: string },
   clients: Clients,
   log: Log,
 ): Promise<void> {
@@ -139,8 +182,8 @@ async function run(
     const postmaster = await startReliably(cluster, { ...preferred, log, clock: systemClock });
     port = postmaster.port;
     const { dataDirectory } = cluster;
-    await writeState(files, { ...state, port, serverPid: postmaster.pid, dataDirectory });
-    clients.tell({ kind: 'ready', port });
+    writeState(folder, { ...state, port, serverPid: postmaster.pid, dataDirectory });
+    clients.tell({ kind: 'ready', port, user: state.user });
     const end = await Promise.race([
       clients.gone.then(() => 'gone' as const),
       terminated.then(() => 'terminated' as const),
@@ -154,7 +197,10 @@ async function run(
     }
     log('longtail: PostgreSQL ended by itself');
   }
-  throw embeddedError(`The embedded PostgreSQL died ${MAX_DEATHS + 1} times.`, `Read ${files.log}.`);
+  throw embeddedError(
+    `The embedded PostgreSQL died ${MAX_DEATHS + 1} times.`,
+    `Read ${folder.shown(FILES.log)}.`,
+  );
 }
 
 async function stop(postmaster: Postmaster): Promise<void> {
@@ -166,18 +212,12 @@ async function stop(postmaster: Postmaster): Promise<void> {
   await postmaster.exited;
 }
 
-function portOf(state: ServerState | undefined): { readonly port?: number } {
+function portOf(state: { readonly port?: number | undefined } | undefined): { readonly port?: number } {
   return state?.port === undefined ? {} : { port: state.port };
 }
 
-function writeState(files: EmbeddedFiles, state: ServerState): Promise<void> {
-  return writePrivate(files, files.state, `${JSON.stringify(state, null, 2)}\n`);
-}
-
-/** Root may be running in a user's directory: what it makes there stays usable for that user. */
-async function giveToOwner(files: EmbeddedFiles, paths: readonly string[]): Promise<void> {
-  const { uid, gid } = await stat(files.directory);
-  for (const path of paths) await chown(path, uid, gid);
+function writeState(folder: Folder, state: ServerState): void {
+  writePrivate(folder, FILES.state, `${JSON.stringify(state, null, 2)}\n`);
 }
 
 function asLongtailError(error: unknown): LongtailError {
@@ -193,5 +233,12 @@ const terminated = new Promise<void>((resolve) => {
   process.on('SIGTERM', resolve);
 });
 process.umask(0o077);
-await supervise(JSON.parse(process.argv[2] ?? '{}'));
+try {
+  await supervise(JSON.parse(process.argv[2] ?? '{}'));
+} catch (error) {
+  // Nobody is connected yet: standard error is the log, whose last words the command that started us repeats.
+  if (error instanceof Error && !(error instanceof LongtailError)) process.stderr.write(`${error.stack}\n`);
+  process.stderr.write(`longtail: error: ${asLongtailError(error).message}\n`);
+  process.exit(1);
+}
 process.exit();

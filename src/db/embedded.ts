@@ -7,17 +7,18 @@ import { fileURLToPath } from 'node:url';
 import { type Clock, systemClock } from '../domain/clock.ts';
 import { LongtailError } from '../errors.ts';
 import { findNativePackage } from './embedded-binaries.ts';
-import { SERVER_DATABASE, SERVER_USER } from './embedded-cluster.ts';
-import { LEAVE, onLines, readMessage } from './embedded-control.ts';
+import { FORMER_USER, SERVER_DATABASE } from './embedded-cluster.ts';
+import { type ControlMessage, LEAVE, onLines, readMessage } from './embedded-control.ts';
 import { embeddedError } from './embedded-error.ts';
 import {
-  type EmbeddedFiles,
-  embeddedFiles,
-  readIfThere,
+  FILES,
+  openLongtailFolder,
+  readPassword,
   readState,
   SHARED_DIRECTORY,
+  socketOf,
 } from './embedded-files.ts';
-import { openLog } from './embedded-log.ts';
+import { currentUser, type Folder, openToAppend, readTail } from './embedded-folder.ts';
 import type { SupervisorOptions } from './embedded-supervisor.ts';
 import { pause, within } from './embedded-wait.ts';
 
@@ -35,7 +36,7 @@ export interface EmbeddedOptions {
 
 /** The embedded PostgreSQL, and this process's part in it. */
 export interface EmbeddedServer extends AsyncDisposable {
-  /** `postgres://longtail:…@127.0.0.1:port/longtail`, with the password in it. */
+  /** `postgres://postgres:…@127.0.0.1:port/longtail?…`, with the password in it. */
   readonly url: string;
   /** The directory in use, without links in its path. */
   readonly directory: string;
@@ -60,26 +61,39 @@ const START_DEADLINE_MS = 180_000;
 export async function startEmbedded(options: EmbeddedOptions = {}): Promise<EmbeddedServer> {
   const { log = () => undefined, clock = systemClock } = options;
   await findNativePackage();
-  const files = await embeddedFiles(resolve(options.directory ?? '.longtail'));
+  const folder = await openLongtailFolder(absolute(options.directory ?? '.longtail'));
   const supervisorOptions: SupervisorOptions = {
-    directory: files.directory,
-    sharedDirectory: resolve(options.sharedDirectory ?? SHARED_DIRECTORY),
+    directory: folder.path,
+    sharedDirectory: absolute(options.sharedDirectory ?? SHARED_DIRECTORY),
     sync: options.sync ?? true,
   };
-  const enter = (): Promise<Membership> => join(files, supervisorOptions, clock, log);
+  let leaving: Promise<void> | undefined;
+  const isLeaving = (): boolean => leaving !== undefined;
+  const enter = (): Promise<Membership> => join(folder, supervisorOptions, isLeaving, clock, log);
 
   let membership = enter();
-  const { port } = await membership;
-  const password = (await readIfThere(files.password))?.trim();
-  if (password === undefined) throw embeddedError(`${files.password} is missing.`, 'Start longtail again.');
-  let leaving: Promise<void> | undefined;
+  let port: number;
+  let url: string;
+  try {
+    const first = await membership;
+    port = first.port;
+    const password = readPassword(folder);
+    if (password === undefined) {
+      await first.leave();
+      throw embeddedError(`${folder.shown(FILES.password)} is missing.`, 'Start longtail again.');
+    }
+    url = urlOf(first, password);
+  } catch (error) {
+    folder.close();
+    throw error;
+  }
 
   /** A supervisor that died leaves a PostgreSQL that nobody would stop: a new one takes it over, on the same port. */
   const watch = async (): Promise<void> => {
     for (;;) {
       const { lost } = await membership;
       const reason = await lost;
-      if (leaving !== undefined) return;
+      if (isLeaving()) return;
       log(`The embedded PostgreSQL was lost: ${reason.text}`);
       if (reason.kind === 'final') return;
       membership = enter();
@@ -87,27 +101,51 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
       if (again.port !== port) log(`The embedded PostgreSQL is back on another port: ${again.port}.`);
     }
   };
-  watch().catch((error: unknown) => log(error instanceof Error ? error.message : String(error)));
+  watch().catch((error: unknown) => {
+    if (!isLeaving()) log(error instanceof Error ? error.message : String(error));
+  });
 
   const leave = async (waitMs: number): Promise<void> => {
-    const last = await membership.catch(() => undefined);
-    if (last !== undefined) await within(clock, waitMs, last.leave());
+    // It may be entered again at this moment: that is waited for no longer than all the rest.
+    const left = membership.then(
+      (last) => last.leave(),
+      () => undefined,
+    );
+    left.finally(() => folder.close()).catch(() => undefined);
+    await within(clock, waitMs, left);
   };
   const close: EmbeddedServer['close'] = ({ waitMs = CLOSE_WAIT_MS } = {}) => {
     leaving ??= leave(waitMs);
     return leaving;
   };
-  return {
-    url: `postgres://${SERVER_USER}:${password}@127.0.0.1:${port}/${SERVER_DATABASE}`,
-    directory: files.directory,
-    close,
-    [Symbol.asyncDispose]: () => close(),
-  };
+  return { url, directory: folder.path, close, [Symbol.asyncDispose]: () => close() };
+}
+
+/** Complete, so that none of libpq's variables in this process's environment is asked for the rest. */
+function urlOf({ user, port }: Membership, password: string): string {
+  const url = new URL(`postgres://127.0.0.1:${port}/${SERVER_DATABASE}`);
+  url.search = 'sslmode=disable&target_session_attrs=read-write';
+  url.username = user;
+  url.password = password;
+  return url.href;
+}
+
+function absolute(path: string): string {
+  try {
+    return resolve(path);
+  } catch (error) {
+    throw embeddedError(
+      'The working directory does not exist any more.',
+      'Start longtail in another one.',
+      error,
+    );
+  }
 }
 
 /** A connection to the supervisor. While it is open, the server runs. */
 interface Membership {
   readonly port: number;
+  readonly user: string;
   /** Resolves when it ends without our doing. `final`: it was ended on purpose, or cannot go on. */
   readonly lost: Promise<{ readonly kind: 'crashed' | 'final'; readonly text: string }>;
   /** Resolves when the supervisor has let us go; for the last one, when the server and the supervisor are gone. */
@@ -116,23 +154,24 @@ interface Membership {
 
 /** Joins the running server, while a supervisor of our own stands by to take over as soon as none holds the lock. */
 async function join(
-  files: EmbeddedFiles,
+  folder: Folder,
   options: SupervisorOptions,
+  givenUp: () => boolean,
   clock: Clock,
   log: (line: string) => void,
 ): Promise<Membership> {
   const deadlineMs = clock.now() + START_DEADLINE_MS;
   let candidate: ChildProcess | undefined;
   try {
-    while (clock.now() < deadlineMs) {
-      const membership = await tryToJoin(files, deadlineMs - clock.now(), clock, log);
+    while (clock.now() < deadlineMs && !givenUp()) {
+      const membership = await tryToJoin(folder, deadlineMs - clock.now(), clock, log);
       if (membership !== undefined) return membership;
-      candidate ??= await spawnSupervisor(files, options);
+      candidate ??= await spawnSupervisor(folder, options);
       if (candidate.exitCode !== null || candidate.signalCode !== null) {
-        const said = lastError((await readIfThere(files.log)) ?? '');
+        const said = lastError(readTail(folder, FILES.log));
         throw embeddedError(
           `The embedded PostgreSQL's supervisor did not start: ${said}`,
-          `Read ${files.log}.`,
+          `Read ${folder.shown(FILES.log)}.`,
         );
       }
       await pause(clock, POLL_MS);
@@ -142,17 +181,20 @@ async function join(
     candidate?.stdin?.destroy();
     candidate?.unref();
   }
-  throw embeddedError('The embedded PostgreSQL did not start in time.', `Read ${files.log}.`);
+  throw embeddedError('The embedded PostgreSQL did not start in time.', `Read ${folder.shown(FILES.log)}.`);
 }
+
+type Ready = Extract<ControlMessage, { kind: 'ready' }>;
 
 /** One attempt: undefined when no supervisor answers. Rejects when there is one, and it cannot start the server. */
 async function tryToJoin(
-  files: EmbeddedFiles,
+  folder: Folder,
   timeoutMs: number,
   clock: Clock,
   log: (line: string) => void,
 ): Promise<Membership | undefined> {
-  const controlPath = (await readState(files))?.controlPath;
+  const state = readState(folder);
+  const controlPath = state === undefined ? undefined : socketOf(folder, state);
   if (controlPath === undefined) return undefined;
   const socket = connect(controlPath);
   const closed = new Promise<void>((done) => socket.once('close', () => done()));
@@ -164,7 +206,7 @@ async function tryToJoin(
   const left = new Promise<void>((done) => {
     onLeft = done;
   });
-  const answer = new Promise<{ port: number } | LongtailError>((done) => {
+  const answer = new Promise<Ready | LongtailError>((done) => {
     onLines(socket, (line) => {
       const message = readMessage(line);
       if (message?.kind === 'note') log(message.text);
@@ -177,7 +219,7 @@ async function tryToJoin(
       }
     });
   });
-  let first: { port: number } | LongtailError | undefined;
+  let first: Ready | LongtailError | undefined;
   const settled = Promise.race([answer, closed]).then((value) => {
     first = value ?? undefined;
   });
@@ -191,6 +233,7 @@ async function tryToJoin(
   socket.unref();
   return {
     port: first.port,
+    user: first.user ?? FORMER_USER,
     lost: closed.then(() =>
       final === undefined
         ? { kind: 'crashed', text: 'its supervisor is gone; starting another one.' }
@@ -206,25 +249,35 @@ async function tryToJoin(
 }
 
 /** Starts a supervisor in a session of its own. It waits for the lock as long as we hold its standard input open. */
-async function spawnSupervisor(files: EmbeddedFiles, options: SupervisorOptions): Promise<ChildProcess> {
+async function spawnSupervisor(folder: Folder, options: SupervisorOptions): Promise<ChildProcess> {
   // From source we are TypeScript, which Node runs as it is; built, we are JavaScript.
   const script = new URL(`./embedded-supervisor${extname(import.meta.url)}`, import.meta.url);
   let output: number;
   try {
-    output = openLog(files.log);
+    output = openToAppend(folder, FILES.log);
   } catch (error) {
+    if (error instanceof LongtailError) throw error;
     throw embeddedError(
-      `${files.log} cannot be written: ${error instanceof Error ? error.message : String(error)}`,
+      `${folder.shown(FILES.log)} cannot be written: ${error instanceof Error ? error.message : String(error)}`,
       'Run longtail as the owner of that directory, or in another one.',
       error,
     );
   }
+  // Root in the folder of the one who called `sudo`: nothing is done there with more rights than that user has.
+  const account = folder.owner.uid === currentUser().uid ? {} : folder.owner;
   try {
     const child = spawn(
       process.execPath,
       // Its lock is made with node:sqlite, which warns in older versions that it may change.
       ['--disable-warning=ExperimentalWarning', fileURLToPath(script), JSON.stringify(options)],
-      { detached: true, cwd: '/', env: supervisorEnvironment(), stdio: ['pipe', 'ignore', output] },
+      {
+        detached: true,
+        // By its descriptor: it cannot be exchanged for another one on the way.
+        cwd: folder.at(),
+        env: supervisorEnvironment(),
+        stdio: ['pipe', 'ignore', output],
+        ...account,
+      },
     );
     child.stdin?.on('error', () => undefined);
     await once(child, 'spawn');

@@ -231,7 +231,7 @@ describe.runIf(root)('as root', () => {
     expect(existsSync(join(folder, 'shared'))).toBe(false);
   });
 
-  test('in a user’s directory the server runs as that user, and what is made stays the user’s', async () => {
+  test('under sudo in a user’s directory all is done as that user, and what is made is the user’s', async () => {
     const { folder, options } = workplace();
     const log = vi.fn();
     const { directory } = options();
@@ -239,11 +239,20 @@ describe.runIf(root)('as root', () => {
     const { uid, gid } = statSync(join(directory, 'pg18'));
     const { chown } = await import('node:fs/promises');
     for (const name of ['.', ...(await readdir(directory))]) await chown(join(directory, name), uid, gid);
-    await using server = await startEmbedded({ ...options(), log });
-    await select1(server.url);
-    for (const name of await readdir(directory)) {
-      expect([name, statSync(join(directory, name)).uid]).toEqual([name, uid]);
+    rmSync(join(directory, 'server.log'));
+    expect((await failureOf(options())).message).toBe(`${directory} belongs to another user (uid ${uid}).`);
+    vi.stubEnv('SUDO_UID', String(uid)).stubEnv('SUDO_GID', String(gid));
+    try {
+      await using server = await startEmbedded({ ...options(), log });
+      await select1(server.url);
+      const { supervisorPid } = JSON.parse(readFileSync(join(directory, 'server.json'), 'utf8'));
+      expect(statSync(`/proc/${supervisorPid}`).uid).toBe(uid);
+      for (const name of await readdir(directory)) {
+        expect([name, statSync(join(directory, name)).uid]).toEqual([name, uid]);
+      }
+      expect(existsSync(join(folder, 'shared'))).toBe(false);
+    } finally {
+      vi.unstubAllEnvs();
     }
-    expect(existsSync(join(folder, 'shared'))).toBe(false);
   });
 });

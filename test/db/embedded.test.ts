@@ -13,7 +13,9 @@ const startTime = (url: string | undefined) =>
 test('a fresh start gives a UTF-8 database that loses nothing, on loopback alone', async () => {
   const { folder, options } = workplace();
   await using server = await startEmbedded(options());
-  expect(server.url).toMatch(/^postgres:\/\/longtail:[\w-]{40,}@127\.0\.0\.1:\d+\/longtail$/);
+  expect(server.url).toMatch(
+    /^postgres:\/\/postgres:[\w-]{40,}@127\.0\.0\.1:\d+\/longtail\?sslmode=disable&target_session_attrs=read-write$/,
+  );
   await withSql(server.url, async (sql) => {
     const names = [
       'server_encoding',
