@@ -38,7 +38,8 @@ export async function migrate(target: string | Sql): Promise<MigrationOutcome> {
   try {
     return await migrateOn(database.sql, systemClock);
   } finally {
-    await database.close();
+    // Whatever is still under way then, its answer was lost with its connection.
+    await database.close({ timeoutMs: 1_000 });
   }
 }
 
@@ -93,6 +94,7 @@ async function migrateIn(tx: TransactionSql, where: string): Promise<MigrationOu
 
 /** What role and database may have set otherwise, for this transaction alone. Before anything is read. */
 async function settle(tx: TransactionSql): Promise<void> {
+  // A transaction's time runs on when it is changed; it begins anew only when it was taken off before.
   await tx.unsafe('set transaction isolation level read committed').simple();
   await tx
     .unsafe(`
@@ -101,7 +103,7 @@ async function settle(tx: TransactionSql): Promise<void> {
       set local lock_timeout = ${LOCK_TIMEOUT_MS};
       set local statement_timeout = ${STATEMENT_TIMEOUT_MS};
       set local idle_in_transaction_session_timeout = ${STATEMENT_TIMEOUT_MS};
-      select set_config('transaction_timeout', '${STATEMENT_TIMEOUT_MS}', true)
+      select set_config('transaction_timeout', '0', true), set_config('transaction_timeout', '${STATEMENT_TIMEOUT_MS}', true)
       from pg_settings where name = 'transaction_timeout'`)
     .simple();
 }

@@ -150,10 +150,16 @@ CREATE TABLE "longtail"."calendar" (
   {
     tag: '0001_contract',
     moment: 1795466723429,
-    hash: '4d6638027bc956f1b1c4139fc79f79c7a4f403f23c045417679afcbc1675e378',
+    hash: 'b38a442af63b45d1d42b2a94f7710ff0c8741ee53ce0402a621cb91c7c1321ef',
     statements: [
       `-- What Drizzle's schema cannot say.
-COMMENT ON SCHEMA longtail IS 'Longtail''s own tables. Read public.search_analytics instead: these may change with any version.';`,
+DO $$
+BEGIN
+  -- A schema that somebody else has made for us is his to comment on.
+  IF pg_has_role((SELECT nspowner FROM pg_namespace WHERE nspname = 'longtail'), 'USAGE') THEN
+    COMMENT ON SCHEMA longtail IS 'Longtail''s own tables. Read public.search_analytics instead: these may change with any version.';
+  END IF;
+END $$;`,
       `COMMENT ON VIEW public.search_analytics IS 'Rows of Google Search Console, of days that are complete. ALWAYS filter one dataset (WHERE dataset = ''page+query''): datasets overlap, so that sums over several count every click more than once. dataset names the dimensions of a row; dimensions that it does not name are null. Details sum to less than the totals (dataset ''date''), because Google withholds rare queries. Average positions weighted by impressions.';`,
       `COMMENT ON COLUMN public.search_analytics.date IS 'Day in Pacific time, as Search Console counts days';`,
       `COMMENT ON COLUMN public.search_analytics.ctr IS 'clicks / impressions, 0 to 1; 0 where there were no impressions';`,
