@@ -1,6 +1,7 @@
 /** Longtail inside other people's bundles and CommonJS programs: one file, in a folder with nothing else in it. */
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -35,7 +36,7 @@ async function main() {
   const rateLimiter = createRateLimiter({ requestsPerMinute: 40_000 });
   const sync = createSync({
     siteUrl: task.siteUrl, database: task.database, from: task.from, to: task.to, datasets: ['page', 'date'], migrate: false,
-    credentials: { getAccessToken: async () => 'a-token' }, apiRoot: emulator.url, rateLimiter,
+    credentials: { file: task.keyFile }, tokenUrl: emulator.url + 'token', apiRoot: emulator.url, rateLimiter,
   });
   const outcome = await sync.run();
   await sync.close();
@@ -43,12 +44,25 @@ async function main() {
   await emulator.close();
   const { violation } = explore(createSystemModel({ workers: 1, slices: [1] }));
   console.log(JSON.stringify({
-    made: first.applied > 0, again: again.applied, status: outcome.status, slices: outcome.slices.complete, rows: outcome.rows,
+    made: first.applied > 0, again: again.applied, status: outcome.status, slices: outcome.slices.complete, rows: outcome.rows, failure: outcome.failure,
     machine: coordinatorMachine.id, violation: violation === undefined,
   }));
 }
 main().catch((error) => { console.error(error); process.exitCode = 1; });
 `;
+
+/** A service account's: the library that signs with it is CommonJS. */
+const KEY = JSON.stringify({
+  type: 'service_account',
+  project_id: 'a-project',
+  private_key_id: '1',
+  private_key: generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({
+    type: 'pkcs8',
+    format: 'pem',
+  }),
+  client_email: 'longtail@a-project.iam.gserviceaccount.com',
+  client_id: '1',
+});
 
 /** CommonJS packages among the dependencies ask for `require`, which an ES module has not. */
 const REQUIRE =
@@ -102,7 +116,9 @@ describe.each(Object.entries(BUNDLES))('bundled as %s', (_name, { file, ...optio
     await using database = await testDatabase();
     const days = settledDays(3);
     const [from, to] = [days.at(0), days.at(-1)].toSorted();
-    const answer = await start({ database: database.url, siteUrl: SITE, from, to });
+    const keyFile = join(folder, 'key.json');
+    await writeFile(keyFile, KEY);
+    const answer = await start({ database: database.url, siteUrl: SITE, from, to, keyFile });
     expect(answer).toMatchObject({
       made: true,
       again: 0,
@@ -123,6 +139,39 @@ describe.each(Object.entries(BUNDLES))('bundled as %s', (_name, { file, ...optio
       nextStep: expect.stringContaining('database URL'),
     });
   });
+});
+
+test('an ES module without `require` cannot read a key file: it says so, and what to do', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'longtail-bundle-'));
+  try {
+    await using database = await testDatabase();
+    const program = join(folder, 'main.mjs');
+    const keyFile = join(folder, 'key.json');
+    await writeFile(keyFile, KEY);
+    await build({
+      stdin: {
+        contents: `
+          import { createSync } from 'longtail';
+          const [, , siteUrl, database, file] = process.argv;
+          createSync({ siteUrl, database, credentials: { file } }).run().catch(({ code, message, nextStep }) =>
+            console.log(JSON.stringify({ code, message, nextStep })));`,
+        resolveDir: root,
+      },
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      logLevel: 'silent',
+      outfile: program,
+    });
+    const { stdout } = await run(process.execPath, [program, SITE, database.url, keyFile], { cwd: folder });
+    expect(JSON.parse(stdout)).toMatchObject({
+      code: 'NO_CREDENTIALS',
+      message: expect.stringContaining('google-auth-library'),
+      nextStep: expect.stringContaining('require'),
+    });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 });
 
 test.each(['longtail', 'longtail/machines', 'longtail/model', 'longtail/emulator', 'longtail/migrate'])(
