@@ -1,5 +1,11 @@
 -- What Drizzle's schema cannot say.
-COMMENT ON SCHEMA longtail IS 'Longtail''s own tables. Read public.search_analytics instead: these may change with any version.';
+DO $$
+BEGIN
+  -- A schema that somebody else has made for us is his to comment on.
+  IF pg_has_role((SELECT nspowner FROM pg_namespace WHERE nspname = 'longtail'), 'USAGE') THEN
+    COMMENT ON SCHEMA longtail IS 'Longtail''s own tables. Read public.search_analytics instead: these may change with any version.';
+  END IF;
+END $$;
 --> statement-breakpoint
 COMMENT ON VIEW public.search_analytics IS 'Rows of Google Search Console, of days that are complete. ALWAYS filter one dataset (WHERE dataset = ''page+query''): datasets overlap, so that sums over several count every click more than once. dataset names the dimensions of a row; dimensions that it does not name are null. Details sum to less than the totals (dataset ''date''), because Google withholds rare queries. Average positions weighted by impressions.';
 --> statement-breakpoint

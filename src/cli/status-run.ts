@@ -1,6 +1,7 @@
 /** `longtail status`: what the database has, by property, dataset and month. */
 import { existsSync } from 'node:fs';
-import { connect } from '../db/connect.ts';
+import { connect, place } from '../db/connect.ts';
+import { readFacts, readState, refuse } from '../db/schema-state.ts';
 import { type MonthStatus, readStatus } from '../db/status.ts';
 import { namedDatabase, openDatabase } from './database.ts';
 import type { Output } from './output.ts';
@@ -30,9 +31,9 @@ async function readMonths(flags: StatusFlags, session: Session): Promise<readonl
   try {
     const database = await connect(opened.url, { max: 1, applicationName: 'longtail status' });
     try {
-      const [there] = await database.sql<{ found: boolean }[]>`
-        select to_regclass('longtail.slice') is not null as found`;
-      return there?.found === true ? await readStatus(database.sql, flags.site) : [];
+      const state = await readState(database.sql, await readFacts(database.sql));
+      refuse(state, place(database.sql));
+      return state.kind === 'empty' ? [] : await readStatus(database.sql, flags.site);
     } finally {
       await database.close();
     }

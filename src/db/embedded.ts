@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync } from 'node:fs';
+import { closeSync, existsSync } from 'node:fs';
 import { connect } from 'node:net';
 import { extname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -60,6 +60,7 @@ const START_DEADLINE_MS = 180_000;
  */
 export async function startEmbedded(options: EmbeddedOptions = {}): Promise<EmbeddedServer> {
   const { log = () => undefined, clock = systemClock } = options;
+  supervisorScript();
   await findNativePackage();
   const folder = await openLongtailFolder(absolute(options.directory ?? '.longtail'));
   const supervisorOptions: SupervisorOptions = {
@@ -248,10 +249,26 @@ async function tryToJoin(
   };
 }
 
+/** The supervisor's program, which is a file of its own: Node is started with it. */
+function supervisorScript(): string {
+  // Bundled as CommonJS, a module has no address. Not written in one expression: bundlers would take it for an asset.
+  const here: string | undefined = import.meta.url;
+  // From source we are TypeScript, which Node runs as it is; built, we are JavaScript.
+  const script = here?.startsWith('file:')
+    ? fileURLToPath(new URL(`./embedded-supervisor${extname(here)}`, here))
+    : undefined;
+  if (script === undefined || !existsSync(script)) {
+    throw embeddedError(
+      'No PostgreSQL was given, and the embedded one does not run out of a bundle: it needs files of the package longtail.',
+      'Give a database URL, or leave longtail out of the bundle (esbuild: --external:longtail; Next: serverExternalPackages).',
+    );
+  }
+  return script;
+}
+
 /** Starts a supervisor in a session of its own. It waits for the lock as long as we hold its standard input open. */
 async function spawnSupervisor(folder: Folder, options: SupervisorOptions): Promise<ChildProcess> {
-  // From source we are TypeScript, which Node runs as it is; built, we are JavaScript.
-  const script = new URL(`./embedded-supervisor${extname(import.meta.url)}`, import.meta.url);
+  const script = supervisorScript();
   let output: number;
   try {
     output = openToAppend(folder, FILES.log);
@@ -269,7 +286,7 @@ async function spawnSupervisor(folder: Folder, options: SupervisorOptions): Prom
     const child = spawn(
       process.execPath,
       // Its lock is made with node:sqlite, which warns in older versions that it may change.
-      ['--disable-warning=ExperimentalWarning', fileURLToPath(script), JSON.stringify(options)],
+      ['--disable-warning=ExperimentalWarning', script, JSON.stringify(options)],
       {
         detached: true,
         // By its descriptor: it cannot be exchanged for another one on the way.

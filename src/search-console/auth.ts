@@ -87,7 +87,17 @@ async function openSource(options: AuthOptions, tokenUrl: string | undefined): P
 }
 
 /** Loaded where it is needed: Google's library is large, and who gives a token needs none of it. */
-const googleTokens = () => import('./google-tokens.ts');
+const googleTokens = () => import('./google-tokens.ts').catch(cannotLoad);
+
+/** A bundle made as an ES module has no `require`, which the library asks for. */
+function cannotLoad(error: unknown): never {
+  throw new LongtailError(
+    'NO_CREDENTIALS',
+    `google-auth-library, which reads credentials, cannot be loaded: ${error instanceof Error ? error.message : String(error)}`,
+    'In a bundle: make it CommonJS, or give the ES module a `require` (README, "In a bundle"); or sign in yourself, with credentials: { getAccessToken }.',
+    { cause: error },
+  );
+}
 
 async function fromFile(path: string, tokenUrl: string | undefined): Promise<OpenedSource> {
   const file = await readCredentialsFile(path);
