@@ -18,7 +18,7 @@ import type { Ending } from './machines/coordinator-context.ts';
 import { countWaiting } from './machines/dispatch.ts';
 import type { ControlEvent, Fatal, HaltReason } from './machines/messages.ts';
 import { keysOf } from './machines/plan.ts';
-import type { Budget } from './machines/quota-window.ts';
+import { type Budgets, budgetsOf } from './machines/quota-window.ts';
 import { createProgress, type ProgressTracker } from './progress.ts';
 import { actorClock } from './rate-limiter.ts';
 import { bothObservers, type ConcurrencyControl, startConcurrencyControl } from './sync-concurrency.ts';
@@ -286,10 +286,8 @@ function hasMore({ context }: SnapshotFrom<typeof coordinatorMachine>): boolean 
 }
 
 /** The budget of this run's scopes that has the least room left, by share. */
-function fullestBudget(budgets: readonly Budget[], scopes: readonly string[]) {
-  const [fullest] = budgets
-    .filter(({ scope }) => scopes.includes(scope))
-    .sort((a, b) => b.spent / b.limit - a.spent / a.limit);
+function fullestBudget(budgets: Budgets, scopes: readonly string[]) {
+  const [fullest] = budgetsOf(budgets, scopes).toSorted((a, b) => b.spent / b.limit - a.spent / a.limit);
   return { quotaUsed: fullest?.spent ?? 0, quotaLimit: fullest?.limit ?? 0 };
 }
 
@@ -304,7 +302,7 @@ export function statePath(value: unknown): string {
 
 function gauges(
   coordinator: CoordinatorRef,
-  budgets: readonly Budget[],
+  budgets: Budgets,
   scopes: readonly string[],
   figures: ProgressTracker,
 ) {
@@ -315,7 +313,7 @@ function gauges(
     pagesWaiting: machineFigures(snapshot).pagesWaiting,
     pagesInFlight: figures.counters.pagesInFlight,
     workers,
-    budgets: budgets.filter(({ scope }) => scopes.includes(scope)),
+    budgets: budgetsOf(budgets, scopes),
   };
 }
 
