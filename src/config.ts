@@ -14,6 +14,7 @@ import {
 import { quoted } from './domain/quoted.ts';
 import { type Dataset, type Day, parseDataset, SEARCH_TYPES, type SearchType } from './domain/slice.ts';
 import { LongtailError } from './errors.ts';
+import { checkLimiter } from './limiter-brand.ts';
 import type { BudgetRule } from './machines/quota-window.ts';
 import { MAX_BATCH_SIZE } from './search-console/batch-request.ts';
 import { MAX_ROW_LIMIT } from './search-console/query.ts';
@@ -266,12 +267,7 @@ function checkKinds(options: SyncOptions): void {
       'Give { getAccessToken }, { accessToken } or { file }, or leave them out for Application Default Credentials.',
     );
   }
-  if (rateLimiter !== undefined && !hasFunction(rateLimiter, 'holdUser')) {
-    throw wrong(
-      'rateLimiter is no rate limiter.',
-      'Give what createRateLimiter() returned, or leave it out.',
-    );
-  }
+  if (rateLimiter !== undefined) checkLimiter(rateLimiter);
   if (inspect !== undefined && typeof inspect !== 'function' && !hasFunction(inspect, 'next')) {
     throw wrong('inspect is neither a function nor an observer.', 'Give (event) => …, or leave it out.');
   }

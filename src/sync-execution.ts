@@ -34,6 +34,8 @@ const MAX_DATABASE_PROBES = 30;
 const LEAST_CALL_FAILURES = 10;
 const CALL_FAILURES_A_WORKER = 6;
 const MAX_WORKER_RESTARTS = 5;
+/** Google takes up to two minutes to begin an answer, and a large one takes its time. */
+const FINISH_WITHIN_MS = 180_000;
 const PROGRESS_INTERVAL_MS = 100;
 
 type CoordinatorRef = ActorRefFrom<typeof coordinatorMachine>;
@@ -58,7 +60,7 @@ export interface Execution {
 /** What a run needs of what is held open. */
 export type ExecutionResources = Pick<
   Resources,
-  'store' | 'client' | 'auth' | 'limiter' | 'run' | 'scopes' | 'telemetry' | 'graceMs'
+  'store' | 'client' | 'auth' | 'limiter' | 'run' | 'runName' | 'scopes' | 'telemetry' | 'graceMs'
 >;
 
 /** The statecharts that a run is made of. */
@@ -129,7 +131,7 @@ export function startExecution(
   });
   const coordinator = createActor(machine, {
     input: {
-      runId: run.runId,
+      runId: resources.runName,
       limiter: limiter.actor,
       scopes,
       maxConcurrency: config.maxConcurrency,
@@ -142,6 +144,7 @@ export function startExecution(
       maxWorkerRestarts: MAX_WORKER_RESTARTS,
       maxDatabaseProbes: MAX_DATABASE_PROBES,
       haltDeadlineMs: config.haltDeadlineMs,
+      finishDeadlineMs: FINISH_WITHIN_MS,
       retryBackoff: RETRY_BACKOFF,
       callBackoff: CALL_BACKOFF,
       probeBackoff: PROBE_BACKOFF,
@@ -164,7 +167,10 @@ export function startExecution(
   const tellProgress = throttle(clock, PROGRESS_INTERVAL_MS, () => listeners.emit('progress', progress()));
   const unsubscribe = [
     // Without its limiter a run would wait for tokens for ever.
-    limiter.actor.subscribe({ error: (error) => tell({ type: 'fail', fatal: bugIn(error) }) }),
+    limiter.actor.subscribe({
+      error: (error) => tell({ type: 'fail', fatal: bugIn(error) }),
+      complete: () => tell({ type: 'fail', fatal: CLOSED_LIMITER }),
+    }),
     coordinator.on('*', (event) => {
       noteCoordinator(event, catalogue, watchers);
     }),
@@ -253,6 +259,12 @@ export function startExecution(
     },
   };
 }
+
+const CLOSED_LIMITER: Fatal = {
+  code: 'CLOSED',
+  reason: 'The rate limiter was closed during the run.',
+  nextStep: 'Close it when the last run is over; the next run goes on where this one stopped.',
+};
 
 function bugIn(error: unknown): Fatal {
   const reason = error instanceof Error ? error.message : String(error);

@@ -13,6 +13,7 @@ import { createStore, type Store } from './db/store.ts';
 import type { RunIdentity } from './db/types.ts';
 import type { Clock } from './domain/clock.ts';
 import { LongtailError } from './errors.ts';
+import { checkLimiter } from './limiter-brand.ts';
 import { createRateLimiter, type RateLimiter } from './rate-limiter.ts';
 import { type Auth, createAuth } from './search-console/auth.ts';
 import type { Client } from './search-console/call.ts';
@@ -36,6 +37,8 @@ export interface Resources {
   readonly database: Database;
   readonly lock: PropertyLock;
   readonly run: RunIdentity;
+  /** Unique among all runs that may ever share a limiter, whatever their databases. */
+  readonly runName: string;
   readonly store: Store;
   readonly auth: Auth;
   readonly client: Client;
@@ -80,6 +83,7 @@ export async function openDatabase(config: Config, clock: Clock): Promise<OpenDa
 }
 
 export async function openResources(config: Config, options: SyncOptions, clock: Clock): Promise<Resources> {
+  if (options.rateLimiter !== undefined) checkLimiter(options.rateLimiter);
   // Credentials first: they are what is most often wrong, and cost nothing to look at.
   const auth = await createAuth({
     credentials: config.credentials,
@@ -149,6 +153,7 @@ export async function openResources(config: Config, options: SyncOptions, clock:
       database: opened.database,
       lock,
       run,
+      runName: limiter.nameRun(),
       store,
       auth,
       client,
@@ -175,9 +180,9 @@ export function scopesOf(config: Config, userScope: string, projectScope: string
 }
 
 /**
- * Tokens that a run before this one took count until their window has passed; those that never settled as if their
- * request had left just now, and were still on its way: the process that sent it is gone, its bytes may not be. A scope
- * that this limiter has served it knows.
+ * Tokens that others took count until their window has passed: runs before this one, and other processes whenever they
+ * could have used these budgets. To be called when a run begins, and when the right to a scope comes back to a limiter
+ * after it was somebody else's; what was counted before counts once.
  */
 export async function recoverLeases(
   store: Store,
@@ -185,20 +190,10 @@ export async function recoverLeases(
   scopes: readonly string[],
   graceMs: number,
 ): Promise<void> {
-  const unknown = scopes.filter((scope) => !limiter.knownScopes.has(scope));
-  for (const scope of unknown) limiter.knownScopes.add(scope);
-  if (unknown.length === 0) return;
-  const found = await store.readOpenLeases(unknown, LEASE_MEMORY_MS);
+  const found = await store.readOpenLeases(scopes, LEASE_MEMORY_MS);
   if (found.kind !== 'ok') {
     throw new LongtailError('DATABASE_UNAVAILABLE', found.reason, 'Run again when the database answers.');
   }
-  if (found.value.length === 0) return;
-  limiter.actor.send({
-    type: 'leases.recovered',
-    leases: found.value.map(({ scope, tokens, settledMsAgo }) => ({
-      scope,
-      tokens,
-      settledMsAgo: settledMsAgo ?? -graceMs,
-    })),
-  });
+  const leases = limiter.leasesOfOthers.toCount(found.value, graceMs);
+  if (leases.length > 0) limiter.actor.send({ type: 'leases.recovered', leases });
 }

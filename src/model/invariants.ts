@@ -200,6 +200,18 @@ export const INVARIANTS: readonly Invariant[] = [
   },
   {
     number: 5,
+    name: 'a run that ends for want of quota lets the calls that have theirs finish',
+    applies: ({ coordinator: { context }, history }) =>
+      context.ending.status === 'halted' && context.ending.reason.kind === 'quota' && !history.haltAsked,
+    check: ({ calls }) => {
+      const cut = Object.keys(calls).find(
+        (id) => calls[id]?.aborted === true && calls[id]?.orphaned === false,
+      );
+      return cut && `the call of ${cut} is aborted, and its requests are paid for`;
+    },
+  },
+  {
+    number: 5,
     name: 'while the run pauses nobody waits for tokens, and once it is paused nothing is under way',
     applies: (world, { semantics }) =>
       semantics === 'sync' && (world.coordinator.matches('pausing') || world.coordinator.matches('paused')),

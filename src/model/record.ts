@@ -42,6 +42,7 @@ export function noteAssignment(turn: Turn, workerId: Address, event: AnyEventObj
   if (history.haltAsked || coordinator.status !== 'active' || coordinator.matches('halting')) {
     turn.breaks(5, `${workerId} was given pages after the halt`);
   }
+  if (coordinator.matches('drainingForQuota')) turn.breaks(5, `${workerId} was given pages without a quota`);
   if (coordinator.matches('pausing') || coordinator.matches('paused')) {
     turn.breaks(5, `${workerId} was given pages during a pause`);
   }

@@ -161,26 +161,29 @@ test.each<Bounds>([
   { clients: 1, refusals: 1, kinds: ['qps', 'load', 'daily'], states: ['"open"'] },
   { clients: 1, refusals: 2, kinds: ['load', 'daily'], states: ['"open"'] },
   { clients: 2, refusals: 1, kinds: ['load'], states: ['"exhausted"', '"open"'] },
-])('every edge of $clients clients and $refusals refusals of $kinds, walked by the real limiter', async (bounds) => {
-  const walk = await walkEveryEdge({
-    machine: rateLimiterMachine,
-    input,
-    notes: { asked: [], waiting: [], held: {}, refusals: 0, granted: 0 } as Notes,
-    events: (world) => eventsIn(world, bounds),
-    note: (notes, event, turn, before) => {
-      // Nothing is granted to who has a scope that rests; the end of that is a timer of the machine's own.
-      for (const { to, event: answer } of turn.sent) {
-        const client = clients.find(({ requestId }) => to === `client ${requestId}`);
-        if (before === undefined || client === undefined || answer.type !== 'tokens.granted') continue;
-        const isResting = (scope: string) =>
-          (before.context.conditions.get(scope)?.state ?? 'calm') !== 'calm';
-        if (client.scopes.some(isResting)) expect(event?.type).toBe('scope.rested');
-      }
-      const noted = event === undefined ? notes : noteEvent(notes, event as RateLimiterEvent);
-      return turn.sent.reduce(noteSent, noted);
-    },
-    check: checkWorld,
-    createRig: () => createRig(rateLimiterMachine, input, mailboxes),
-  });
-  expect([...walk.values].sort()).toEqual(bounds.states);
-});
+])(
+  'every edge of $clients clients and $refusals refusals of $kinds, walked by the real limiter',
+  async (bounds) => {
+    const walk = await walkEveryEdge({
+      machine: rateLimiterMachine,
+      input,
+      notes: { asked: [], waiting: [], held: {}, refusals: 0, granted: 0 } as Notes,
+      events: (world) => eventsIn(world, bounds),
+      note: (notes, event, turn, before) => {
+        // Nothing is granted to who has a scope that rests; the end of that is a timer of the machine's own.
+        for (const { to, event: answer } of turn.sent) {
+          const client = clients.find(({ requestId }) => to === `client ${requestId}`);
+          if (before === undefined || client === undefined || answer.type !== 'tokens.granted') continue;
+          const isResting = (scope: string) =>
+            (before.context.conditions.get(scope)?.state ?? 'calm') !== 'calm';
+          if (client.scopes.some(isResting)) expect(event?.type).toBe('scope.rested');
+        }
+        const noted = event === undefined ? notes : noteEvent(notes, event as RateLimiterEvent);
+        return turn.sent.reduce(noteSent, noted);
+      },
+      check: checkWorld,
+      createRig: () => createRig(rateLimiterMachine, input, mailboxes),
+    });
+    expect([...walk.values].sort()).toEqual(bounds.states);
+  },
+);

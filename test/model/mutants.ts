@@ -247,8 +247,8 @@ const ACTIONS = of('coordinator-setup.ts', [
   ],
   [
     'a denial does not end the run',
-    "case 'denied':\n          return true;",
-    "case 'denied':\n          return false;",
+    "event.outcome.kind === 'denied' &&",
+    "event.outcome.kind === 'databaseAway' &&",
   ],
   [
     'a fatal plan is asked again',

@@ -135,6 +135,7 @@ export class Life {
           auth,
           limiter,
           run,
+          runName: limiter.nameRun(),
           scopes,
           telemetry: createTelemetry(SITE, clock),
           graceMs: GRACE_MS,
