@@ -267,6 +267,7 @@ function checkKinds(options: SyncOptions): void {
       'Give { getAccessToken }, { accessToken } or { file }, or leave them out for Application Default Credentials.',
     );
   }
+  checkAccount(credentials);
   if (rateLimiter !== undefined) checkLimiter(rateLimiter);
   if (inspect !== undefined && typeof inspect !== 'function' && !hasFunction(inspect, 'next')) {
     throw wrong('inspect is neither a function nor an observer.', 'Give (event) => …, or leave it out.');
@@ -278,6 +279,20 @@ function checkKinds(options: SyncOptions): void {
     if (url !== undefined && typeof url !== 'string')
       throw wrong(`${name} is not a URL in a string.`, `Give ${name} as "https://host/".`);
   }
+}
+
+/** It becomes part of what the quota is kept under, in the database and in events: a name, and no secret. */
+function checkAccount(credentials: unknown): void {
+  const account: unknown =
+    typeof credentials === 'object' && credentials !== null ? Reflect.get(credentials, 'account') : undefined;
+  if (account === undefined) return;
+  const isName = typeof account === 'string' && /^[^\p{Cc}]{1,320}$/u.test(account) && account.trim() !== '';
+  if (isName && !/^ya29\.|^1\/\//.test(account.trim())) return;
+  // Not repeated: it may be a token that was put into the wrong place.
+  throw wrong(
+    'account is not the name of an account.',
+    'Give its address, such as "me@example.com", or any short name that is the same for the same account.',
+  );
 }
 
 /** Callers in JavaScript may hand in anything. */

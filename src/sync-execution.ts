@@ -22,7 +22,14 @@ import { type Budgets, budgetsOf } from './machines/quota-window.ts';
 import { createProgress, type ProgressTracker } from './progress.ts';
 import { actorClock } from './rate-limiter.ts';
 import { bothObservers, type ConcurrencyControl, startConcurrencyControl } from './sync-concurrency.ts';
-import { noteConcurrency, noteCoordinator, noteDecision, noteLimiter, observeCalls } from './sync-notes.ts';
+import {
+  noteConcurrency,
+  noteCoordinator,
+  noteDecision,
+  noteLimiter,
+  noteQuota,
+  observeCalls,
+} from './sync-notes.ts';
 import type { Resources } from './sync-resources.ts';
 import type { Progress, SyncEvents, SyncOptions } from './sync-types.ts';
 
@@ -226,6 +233,8 @@ export function startExecution(
     });
   }
   coordinator.start();
+  const { accountProblem } = auth.identity;
+  if (accountProblem !== undefined) noteQuota({ kind: 'accountUnknown', reason: accountProblem }, watchers);
 
   return {
     ended,

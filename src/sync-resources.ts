@@ -19,6 +19,7 @@ import { type Auth, createAuth } from './search-console/auth.ts';
 import type { Client } from './search-console/call.ts';
 import { createClient } from './search-console/client.ts';
 import { createGotTransport } from './search-console/got-transport.ts';
+import { tokenInfoUrl } from './search-console/token-info.ts';
 import type { SyncOptions } from './sync-types.ts';
 import { createTelemetry, type Telemetry } from './telemetry.ts';
 
@@ -88,6 +89,7 @@ export async function openResources(config: Config, options: SyncOptions, clock:
   const auth = await createAuth({
     credentials: config.credentials,
     tokenUrl: config.tokenUrl,
+    tokenInfoUrl: tokenInfoUrl(config.apiRoot, config.tokenUrl),
     clock,
   });
   const opened = await openDatabase(config, clock);
