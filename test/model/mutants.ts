@@ -424,6 +424,12 @@ const LIMITER = of('rate-limiter.ts', [
     "return scopes.every((scope) => conditionOf(context, scope).state === 'calm')",
     "return scopes.every((scope) => conditionOf(context, scope).state !== 'refusing')",
   ],
+  [
+    'the refusal of one property is everybody’s',
+    'return sites.length > 0 ? sites : event.scopes;',
+    'return event.scopes;',
+  ],
+  ['a lowered limit never comes up', "'limit.rises': { actions: 'raiseLimit' },", ''],
   ['a refusal is forgotten at once', 'conditions = conditions.with(scope, after);', ''],
   [
     'a grant is not sent',
@@ -457,6 +463,16 @@ const WINDOW = of('quota-window.ts', [
     'what comes back is counted twice',
     'spent: budget.spent - tokens }));\n  return forget(refunded, scopes);',
     'spent: budget.spent - 2 * tokens }));\n  return forget(refunded, scopes);',
+  ],
+  [
+    'what is shared is lowered for each refusal of one moment',
+    'if (buckets !== null || (rise !== null && !isDigested(rise.loweredFor))) return budget;',
+    'if (buckets !== null) return budget;',
+  ],
+  [
+    'a limit comes up beyond what it was',
+    'const higher = Math.min(fullLimit, limit + Math.max(1, Math.floor(limit / 10)));',
+    'const higher = limit + fullLimit;',
   ],
   [
     'a scope is forgotten while its tokens count',
