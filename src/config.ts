@@ -14,6 +14,7 @@ import {
 import { quoted } from './domain/quoted.ts';
 import { type Dataset, type Day, parseDataset, SEARCH_TYPES, type SearchType } from './domain/slice.ts';
 import { LongtailError } from './errors.ts';
+import { checkLimiter } from './limiter-brand.ts';
 import type { BudgetRule } from './machines/quota-window.ts';
 import { MAX_BATCH_SIZE } from './search-console/batch-request.ts';
 import { MAX_ROW_LIMIT } from './search-console/query.ts';
@@ -268,12 +269,8 @@ function checkKinds(options: SyncOptions): void {
       'Give { getAccessToken }, { accessToken } or { file }, or leave them out for Application Default Credentials.',
     );
   }
-  if (rateLimiter !== undefined && !hasFunction(rateLimiter, 'close')) {
-    throw wrong(
-      'rateLimiter is no rate limiter.',
-      'Give what createRateLimiter() returned, or leave it out.',
-    );
-  }
+  checkAccount(credentials);
+  if (rateLimiter !== undefined) checkLimiter(rateLimiter);
   if (inspect !== undefined && typeof inspect !== 'function' && !hasFunction(inspect, 'next')) {
     throw wrong('inspect is neither a function nor an observer.', 'Give (event) => …, or leave it out.');
   }
@@ -284,6 +281,20 @@ function checkKinds(options: SyncOptions): void {
     if (url !== undefined && typeof url !== 'string')
       throw wrong(`${name} is not a URL in a string.`, `Give ${name} as "https://host/".`);
   }
+}
+
+/** It becomes part of what the quota is kept under, in the database and in events: a name, and no secret. */
+function checkAccount(credentials: unknown): void {
+  const account: unknown =
+    typeof credentials === 'object' && credentials !== null ? Reflect.get(credentials, 'account') : undefined;
+  if (account === undefined) return;
+  const isName = typeof account === 'string' && /^[^\p{Cc}]{1,320}$/u.test(account) && account.trim() !== '';
+  if (isName && !/^ya29\.|^1\/\//.test(account.trim())) return;
+  // Not repeated: it may be a token that was put into the wrong place.
+  throw wrong(
+    'account is not the name of an account.',
+    'Give its address, such as "me@example.com", or any short name that is the same for the same account.',
+  );
 }
 
 /** Callers in JavaScript may hand in anything. */

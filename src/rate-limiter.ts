@@ -1,6 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import { type ActorRefFrom, createActor, type InspectionEvent, type Observer } from 'xstate';
 import { readLimits } from './config.ts';
-import type { Clock } from './domain/clock.ts';
+import { type Clock, systemClock } from './domain/clock.ts';
+import { LeasesOfOthers } from './leases-of-others.ts';
+import { brandLimiter } from './limiter-brand.ts';
 import type { BudgetRule } from './machines/quota-window.ts';
 import { rateLimiterMachine } from './machines/rate-limiter.ts';
 
@@ -26,8 +29,11 @@ export interface RateLimiterOptions {
 /** One limiter for several synchronisations: two properties under one account share its user's and project's quota. */
 export interface RateLimiter {
   readonly actor: ActorRefFrom<typeof rateLimiterMachine>;
-  /** Scopes whose earlier leases it has counted: what came since, it has granted itself. */
-  readonly knownScopes: Set<string>;
+  /** A name for a run that no other has, in this database or another: assignments and leases are called after it. */
+  nameRun(): string;
+  /** What others took from its budgets. */
+  readonly leasesOfOthers: LeasesOfOthers;
+  /** No token comes from it any more; a run that needs one fails. Safe to repeat. */
   close(): void;
 }
 
@@ -49,11 +55,51 @@ export function createRateLimiter(options: RateLimiterOptions = {}): RateLimiter
       maxQpsCoolings: 8,
       refusingMs: 15 * 60_000,
     },
-    ...(clock === undefined ? {} : { clock: actorClock(clock) }),
+    clock: actorClock(clock === undefined || clock === systemClock ? idleClock : clock),
     ...(inspect === undefined ? {} : { inspect }),
   });
+  keepAliveWhileAwaited(actor);
   actor.start();
-  return { actor, knownScopes: new Set(), close: () => actor.stop() };
+  const id = randomUUID();
+  let runs = 0;
+  const limiter: RateLimiter = {
+    actor,
+    nameRun: () => {
+      runs += 1;
+      return `${id}-${runs}`;
+    },
+    leasesOfOthers: new LeasesOfOthers(id, clock ?? systemClock),
+    close: () => {
+      actor.stop();
+    },
+  };
+  brandLimiter(limiter, () => actor.getSnapshot().status !== 'active');
+  return limiter;
+}
+
+/** Tokens that expire are no reason for a script to live on. */
+const idleClock: Clock = {
+  ...systemClock,
+  setTimeout: (callback, delayMs) => setTimeout(callback, delayMs).unref(),
+};
+
+const LONG_MS = 3_600_000;
+
+/** Somebody who waits for tokens is: all his timers are the limiter's. */
+function keepAliveWhileAwaited(actor: RateLimiter['actor']): void {
+  let timer: NodeJS.Timeout | undefined;
+  const letGo = (): void => {
+    clearInterval(timer);
+    timer = undefined;
+  };
+  actor.subscribe({
+    next: ({ context }) => {
+      if (context.queue.length === 0) letGo();
+      else timer ??= setInterval(() => undefined, LONG_MS);
+    },
+    complete: letGo,
+    error: letGo,
+  });
 }
 
 /** XState's clock out of ours: it takes the same two functions. */

@@ -18,11 +18,18 @@ import type { Ending } from './machines/coordinator-context.ts';
 import { countWaiting } from './machines/dispatch.ts';
 import type { ControlEvent, Fatal, HaltReason } from './machines/messages.ts';
 import { keysOf } from './machines/plan.ts';
-import type { Budget } from './machines/quota-window.ts';
+import { type Budgets, budgetsOf } from './machines/quota-window.ts';
 import { createProgress, type ProgressTracker } from './progress.ts';
 import { actorClock } from './rate-limiter.ts';
 import { bothObservers, type ConcurrencyControl, startConcurrencyControl } from './sync-concurrency.ts';
-import { noteConcurrency, noteCoordinator, noteDecision, noteLimiter, observeCalls } from './sync-notes.ts';
+import {
+  noteConcurrency,
+  noteCoordinator,
+  noteDecision,
+  noteLimiter,
+  noteQuota,
+  observeCalls,
+} from './sync-notes.ts';
 import type { Resources } from './sync-resources.ts';
 import type { Progress, SyncEvents, SyncOptions } from './sync-types.ts';
 
@@ -34,6 +41,8 @@ const MAX_DATABASE_PROBES = 30;
 const LEAST_CALL_FAILURES = 10;
 const CALL_FAILURES_A_WORKER = 6;
 const MAX_WORKER_RESTARTS = 5;
+/** Google takes up to two minutes to begin an answer, and a large one takes its time. */
+const FINISH_WITHIN_MS = 180_000;
 const PROGRESS_INTERVAL_MS = 100;
 
 type CoordinatorRef = ActorRefFrom<typeof coordinatorMachine>;
@@ -58,7 +67,7 @@ export interface Execution {
 /** What a run needs of what is held open. */
 export type ExecutionResources = Pick<
   Resources,
-  'store' | 'client' | 'auth' | 'limiter' | 'leases' | 'run' | 'scopes' | 'telemetry' | 'graceMs'
+  'store' | 'client' | 'auth' | 'limiter' | 'leases' | 'run' | 'runName' | 'scopes' | 'telemetry' | 'graceMs'
 >;
 
 /** The statecharts that a run is made of. */
@@ -130,7 +139,7 @@ export function startExecution(
   });
   const coordinator = createActor(machine, {
     input: {
-      runId: run.runId,
+      runId: resources.runName,
       limiter: limiter.actor,
       scopes,
       maxConcurrency: config.maxConcurrency,
@@ -143,6 +152,7 @@ export function startExecution(
       maxWorkerRestarts: MAX_WORKER_RESTARTS,
       maxDatabaseProbes: MAX_DATABASE_PROBES,
       haltDeadlineMs: config.haltDeadlineMs,
+      finishDeadlineMs: FINISH_WITHIN_MS,
       retryBackoff: RETRY_BACKOFF,
       callBackoff: CALL_BACKOFF,
       probeBackoff: PROBE_BACKOFF,
@@ -165,7 +175,10 @@ export function startExecution(
   const tellProgress = throttle(clock, PROGRESS_INTERVAL_MS, () => listeners.emit('progress', progress()));
   const unsubscribe = [
     // Without its limiter a run would wait for tokens for ever.
-    limiter.actor.subscribe({ error: (error) => tell({ type: 'fail', fatal: bugIn(error) }) }),
+    limiter.actor.subscribe({
+      error: (error) => tell({ type: 'fail', fatal: bugIn(error) }),
+      complete: () => tell({ type: 'fail', fatal: CLOSED_LIMITER }),
+    }),
     coordinator.on('*', (event) => {
       noteCoordinator(event, catalogue, watchers);
     }),
@@ -221,6 +234,8 @@ export function startExecution(
     });
   }
   coordinator.start();
+  const { accountProblem } = auth.identity;
+  if (accountProblem !== undefined) noteQuota({ kind: 'accountUnknown', reason: accountProblem }, watchers);
 
   return {
     ended,
@@ -255,6 +270,12 @@ export function startExecution(
   };
 }
 
+const CLOSED_LIMITER: Fatal = {
+  code: 'CLOSED',
+  reason: 'The rate limiter was closed during the run.',
+  nextStep: 'Close it when the last run is over; the next run goes on where this one stopped.',
+};
+
 function bugIn(error: unknown): Fatal {
   const reason = error instanceof Error ? error.message : String(error);
   return { code: 'INTERNAL', reason: `the rate limiter crashed: ${reason}` };
@@ -287,10 +308,8 @@ function hasMore({ context }: SnapshotFrom<typeof coordinatorMachine>): boolean 
 }
 
 /** The budget of this run's scopes that has the least room left, by share. */
-function fullestBudget(budgets: readonly Budget[], scopes: readonly string[]) {
-  const [fullest] = budgets
-    .filter(({ scope }) => scopes.includes(scope))
-    .sort((a, b) => b.spent / b.limit - a.spent / a.limit);
+function fullestBudget(budgets: Budgets, scopes: readonly string[]) {
+  const [fullest] = budgetsOf(budgets, scopes).toSorted((a, b) => b.spent / b.limit - a.spent / a.limit);
   return { quotaUsed: fullest?.spent ?? 0, quotaLimit: fullest?.limit ?? 0 };
 }
 
@@ -305,7 +324,7 @@ export function statePath(value: unknown): string {
 
 function gauges(
   coordinator: CoordinatorRef,
-  budgets: readonly Budget[],
+  budgets: Budgets,
   scopes: readonly string[],
   figures: ProgressTracker,
 ) {
@@ -316,7 +335,7 @@ function gauges(
     pagesWaiting: machineFigures(snapshot).pagesWaiting,
     pagesInFlight: figures.counters.pagesInFlight,
     workers,
-    budgets: budgets.filter(({ scope }) => scopes.includes(scope)),
+    budgets: budgetsOf(budgets, scopes),
   };
 }
 

@@ -126,16 +126,18 @@ export function noteConcurrency(
   listeners.emit('concurrency', told);
 }
 
-/** The limiter's facts, as far as they are of this run's scopes. */
-export function noteLimiter(
-  event: RateLimiterEmitted,
-  scopes: readonly string[],
-  { figures, listeners, telemetry }: Watchers,
+export function noteQuota(
+  told: QuotaEvent,
+  { listeners, telemetry }: Pick<Watchers, 'listeners' | 'telemetry'>,
 ): void {
-  const tell = (quota: QuotaEvent): void => {
-    telemetry.quota(quota);
-    listeners.emit('quota', quota);
-  };
+  telemetry.quota(told);
+  listeners.emit('quota', told);
+}
+
+/** The limiter's facts, as far as they are of this run's scopes. */
+export function noteLimiter(event: RateLimiterEmitted, scopes: readonly string[], watchers: Watchers): void {
+  const { figures } = watchers;
+  const tell = (quota: QuotaEvent): void => noteQuota(quota, watchers);
   // A shared limiter speaks of others' budgets, too.
   const concerns = (...named: readonly string[]): boolean => named.some((scope) => scopes.includes(scope));
   switch (event.type) {
@@ -155,7 +157,11 @@ export function noteLimiter(
     case 'quota.lowered':
       if (concerns(event.scope)) tell({ kind: 'lowered', scope: event.scope, limit: event.limit });
       return;
+    case 'quota.raised':
+      if (concerns(event.scope)) tell({ kind: 'raised', scope: event.scope, limit: event.limit });
+      return;
     case 'quota.cooling':
+      if (!concerns(event.scope)) return;
       tell({ kind: 'cooling', quota: event.quota, coolingMs: event.coolingMs });
       return;
   }

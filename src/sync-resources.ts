@@ -14,11 +14,13 @@ import type { RunIdentity } from './db/types.ts';
 import type { Clock } from './domain/clock.ts';
 import { LongtailError } from './errors.ts';
 import { type KeptLeases, takeLeases } from './keep-leases.ts';
+import { checkLimiter } from './limiter-brand.ts';
 import { createRateLimiter, type RateLimiter } from './rate-limiter.ts';
 import { type Auth, createAuth } from './search-console/auth.ts';
 import type { Client } from './search-console/call.ts';
 import { createClient } from './search-console/client.ts';
 import { createGotTransport } from './search-console/got-transport.ts';
+import { tokenInfoUrl } from './search-console/token-info.ts';
 import type { SyncOptions } from './sync-types.ts';
 import { createTelemetry, type Telemetry } from './telemetry.ts';
 
@@ -37,6 +39,8 @@ export interface Resources {
   readonly database: Database;
   readonly leases: KeptLeases;
   readonly run: RunIdentity;
+  /** Unique among all runs that may ever share a limiter, whatever their databases. */
+  readonly runName: string;
   readonly store: Store;
   readonly auth: Auth;
   readonly client: Client;
@@ -87,10 +91,12 @@ export async function openResources(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<Resources> {
+  if (options.rateLimiter !== undefined) checkLimiter(options.rateLimiter);
   // Credentials first: they are what is most often wrong, and cost nothing to look at.
   const auth = await createAuth({
     credentials: config.credentials,
     tokenUrl: config.tokenUrl,
+    tokenInfoUrl: tokenInfoUrl(config.apiRoot, config.tokenUrl),
     clock,
   });
   const opened = await openDatabase(config, clock);
@@ -153,6 +159,7 @@ export async function openResources(
       database: opened.database,
       leases,
       run,
+      runName: limiter.nameRun(),
       store,
       auth,
       client,
@@ -179,9 +186,9 @@ export function scopesOf(config: Config, userScope: string, projectScope: string
 }
 
 /**
- * Tokens that a run before this one took count until their window has passed; those that never settled as if their
- * request had left just now, and were still on its way: the process that sent it is gone, its bytes may not be. A scope
- * that this limiter has served it knows.
+ * Tokens that others took count until their window has passed: runs before this one, and other processes whenever they
+ * could have used these budgets. To be called when a run begins, and when the right to a scope comes back to a limiter
+ * after it was somebody else's; what was counted before counts once.
  */
 export async function recoverLeases(
   store: Store,
@@ -189,20 +196,10 @@ export async function recoverLeases(
   scopes: readonly string[],
   graceMs: number,
 ): Promise<void> {
-  const unknown = scopes.filter((scope) => !limiter.knownScopes.has(scope));
-  for (const scope of unknown) limiter.knownScopes.add(scope);
-  if (unknown.length === 0) return;
-  const found = await store.readOpenLeases(unknown, LEASE_MEMORY_MS);
+  const found = await store.readOpenLeases(scopes, LEASE_MEMORY_MS);
   if (found.kind !== 'ok') {
     throw new LongtailError('DATABASE_UNAVAILABLE', found.reason, 'Run again when the database answers.');
   }
-  if (found.value.length === 0) return;
-  limiter.actor.send({
-    type: 'leases.recovered',
-    leases: found.value.map(({ scope, tokens, settledMsAgo }) => ({
-      scope,
-      tokens,
-      settledMsAgo: settledMsAgo ?? -graceMs,
-    })),
-  });
+  const leases = limiter.leasesOfOthers.toCount(found.value, graceMs);
+  if (leases.length > 0) limiter.actor.send({ type: 'leases.recovered', leases });
 }

@@ -87,8 +87,12 @@ export interface AutoConcurrencyOptions {
 }
 
 export type Credentials =
-  | { readonly getAccessToken: () => string | Promise<string> }
-  | { readonly accessToken: string }
+  /**
+   * `account` names whose tokens they are: all synchronisations under one name share its quota, in every process. Without,
+   * Google is asked (tokeninfo); if it does not say, all accounts that nobody knows share one.
+   */
+  | { readonly getAccessToken: () => string | Promise<string>; readonly account?: string | undefined }
+  | { readonly accessToken: string; readonly account?: string | undefined }
   /** A credentials file of any type that google-auth-library reads. */
   | { readonly file: string };
 
@@ -184,6 +188,10 @@ export type QuotaEvent =
   | { readonly kind: 'approaching'; readonly scope: string; readonly used: number; readonly limit: number }
   | { readonly kind: 'refused'; readonly quota: QuotaKind }
   | { readonly kind: 'lowered'; readonly scope: string; readonly limit: number }
+  /** Nothing was refused for a while: a limit that had been lowered came up a step. */
+  | { readonly kind: 'raised'; readonly scope: string; readonly limit: number }
+  /** Whose the access token is could not be found out: its quota is shared with all others of whom that is so. */
+  | { readonly kind: 'accountUnknown'; readonly reason: string }
   | { readonly kind: 'cooling'; readonly quota: QuotaKind; readonly coolingMs: number };
 
 export type RetryEvent =

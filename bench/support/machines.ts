@@ -27,6 +27,7 @@ export async function measureMachines(pages: number, maxConcurrency: number): Pr
       maxWorkerRestarts: 5,
       maxDatabaseProbes: 5,
       haltDeadlineMs: 5_000,
+      finishDeadlineMs: 180_000,
       retryBackoff: BACKOFF,
       callBackoff: BACKOFF,
       probeBackoff: BACKOFF,

@@ -14,6 +14,7 @@ import type { CallEvent, CallOrder, CallOutcome, Page, PageResult } from '../mac
 import type { Auth } from '../search-console/auth.ts';
 import type { CallEnd, Client, PageOutcome } from '../search-console/call.ts';
 import type { QueryAnswer } from '../search-console/decode-rows.ts';
+import type { QuotaRefusal } from '../search-console/outcome.ts';
 import { calendarQuery, sliceQuery } from '../search-console/query.ts';
 import type { CallRegistry } from './call-registry.ts';
 import type { Catalogue, CatalogueEntry, SliceEntry } from './catalogue.ts';
@@ -217,7 +218,7 @@ class BatchCall {
         }
         return;
       case 'quota':
-        this.#tell(pending, { kind: 'refused', quota: outcome.quota, retryAfterMs: outcome.retryAfterMs });
+        this.#tell(pending, refusal(outcome));
         return;
       case 'retryable':
         return this.#failPage(pending, outcome.reason, this.#isLastAttempt(pending.page));
@@ -384,7 +385,7 @@ class BatchCall {
         return { kind: 'fatal', fatal: { code: end.code, reason: end.reason } };
       case 'quota':
         for (const pending of this.#pages) {
-          this.#tell(pending, { kind: 'refused', quota: end.quota, retryAfterMs: end.retryAfterMs });
+          this.#tell(pending, refusal(end));
         }
         return { kind: 'answered' };
     }
@@ -397,6 +398,10 @@ class BatchCall {
       ? { kind: 'unauthorized' }
       : { kind: 'fatal', fatal: { code: 'UNAUTHORIZED', reason } };
   }
+}
+
+function refusal({ quota, retryAfterMs, scopeKind }: QuotaRefusal): PageResult {
+  return { kind: 'refused', quota, retryAfterMs, ...(scopeKind !== undefined && { scopeKind }) };
 }
 
 function wasAnsweredAsAWhole(end: CallEnd | undefined): boolean {

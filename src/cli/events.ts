@@ -36,6 +36,15 @@ export function quotaEntry(event: QuotaEvent): LogEntry {
         text: `Google’s real limit is lower than the one given: going on with ${limit} a minute.`,
       };
     }
+    case 'raised':
+      return { level: 'info', name, fields };
+    case 'accountUnknown':
+      return {
+        level: 'warn',
+        name,
+        fields,
+        text: `Whose access token it is cannot be found out (${event.reason}): name it with --account, or all such tokens share one quota.`,
+      };
     case 'cooling':
       return {
         level: 'warn',

@@ -9,7 +9,7 @@ export const EXIT = {
   usage: 2,
   /** All but some slices, which failed. */
   sliceFailures: 3,
-  /** Halted by a quota: run again later (EX_TEMPFAIL). */
+  /** Halted by a quota, or somebody else is at it: run again later (EX_TEMPFAIL). */
   quota: 75,
   interrupted: 130,
 } as const;
@@ -26,7 +26,11 @@ const USAGE_ERRORS: readonly ErrorCode[] = [
   'DATABASE_TOO_OLD',
 ];
 
+/** Somebody else is at it: run again later. */
+const BUSY_ERRORS: readonly ErrorCode[] = ['PROPERTY_BUSY', 'USER_SCOPE_BUSY'];
+
 export function exitCodeOfError(code: ErrorCode): ExitCode {
+  if (BUSY_ERRORS.includes(code)) return EXIT.quota;
   return USAGE_ERRORS.includes(code) ? EXIT.usage : EXIT.failed;
 }
 

@@ -155,6 +155,8 @@ const counted = (days: number): string => `${count(days)} days`;
 /** The options and variables that say who asks Google, and where Google is. */
 export interface AccessFlags {
   readonly credentials?: string;
+  /** Whose the access token is. */
+  readonly account?: string;
   readonly apiRoot?: string;
   readonly tokenUrl?: string;
 }
@@ -170,7 +172,8 @@ export function readAccess(flags: AccessFlags, env: NodeJS.ProcessEnv): Access {
   const apiRoot = flags.apiRoot ?? fromEnvironment(env, 'LONGTAIL_API_ROOT', readRoot('LONGTAIL_API_ROOT'));
   const tokenUrl =
     flags.tokenUrl ?? fromEnvironment(env, 'LONGTAIL_TOKEN_URL', readRoot('LONGTAIL_TOKEN_URL'));
-  const credentials = readCredentials(flags.credentials, env);
+  const account = flags.account ?? variable(env, 'LONGTAIL_ACCOUNT');
+  const credentials = readCredentials(flags.credentials, account, env);
   return {
     ...(credentials === undefined ? {} : { credentials }),
     ...(apiRoot === undefined ? {} : { apiRoot }),
@@ -181,10 +184,14 @@ export function readAccess(flags: AccessFlags, env: NodeJS.ProcessEnv): Access {
 /** As long as paths may be, and longer than a message should. */
 const MOST_OF_A_PATH = 400;
 
-function readCredentials(file: string | undefined, env: NodeJS.ProcessEnv): Credentials | undefined {
+function readCredentials(
+  file: string | undefined,
+  account: string | undefined,
+  env: NodeJS.ProcessEnv,
+): Credentials | undefined {
   if (file !== undefined) return { file: checkFile(file, '--credentials') };
   const accessToken = variable(env, 'LONGTAIL_ACCESS_TOKEN');
-  if (accessToken !== undefined) return { accessToken };
+  if (accessToken !== undefined) return { accessToken, account };
   const named = variable(env, 'GOOGLE_APPLICATION_CREDENTIALS');
   if (named !== undefined) return { file: checkFile(named, 'GOOGLE_APPLICATION_CREDENTIALS') };
   return undefined;

@@ -38,6 +38,7 @@ Environment:
   DATABASE_URL                     as --database-url; without both, an embedded PostgreSQL under .longtail/
   GOOGLE_APPLICATION_CREDENTIALS   as --credentials
   LONGTAIL_ACCESS_TOKEN            an access token instead of credentials
+  LONGTAIL_ACCOUNT                 as --account
   LONGTAIL_API_ROOT                as --api-root
   LONGTAIL_TOKEN_URL               as --token-url
   OTEL_…                           traces and metrics, as OpenTelemetry names them
@@ -83,6 +84,10 @@ export function registerSync(program: Command, session: Session): void {
     .optionsGroup('From and to:')
     .option('--database-url <url>', 'postgres://user:password@host:5432/database')
     .option('--credentials <file>', 'a service account’s or a sign-in’s JSON file')
+    .option(
+      '--account <name>',
+      'whose the access token is (LONGTAIL_ACCESS_TOKEN): its quota is kept under this name',
+    )
     .option('--api-root <url>', 'where the API is', readRoot('--api-root'))
     .option('--token-url <url>', 'where tokens are made', readRoot('--token-url'))
     .optionsGroup('How fast:')

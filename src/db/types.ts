@@ -108,6 +108,8 @@ export interface Calendar {
 
 /** Tokens that an earlier run took and that may still count at the server. */
 export interface LeaseRecord {
+  /** Unique in the database; after the run's number comes the name that its own run gave it. */
+  readonly leaseId: string;
   readonly scope: string;
   readonly tokens: number;
   /**
@@ -115,6 +117,8 @@ export interface LeaseRecord {
    * without an answer may still be on its way.
    */
   readonly settledMsAgo: number | null;
+  /** The same moment in the database's words: equal in two readings when nothing was settled in between. */
+  readonly settledAt: string | null;
 }
 
 /** Tokens granted for one call; every token is taken from each of the scopes. */

@@ -148,7 +148,7 @@ export class EmulatorServer {
     const isBatch = request.method === 'POST' && BATCH_PATHS.includes(path);
     const endpoint = isBatch
       ? 'batch'
-      : path === '/token'
+      : path === '/token' || path === '/tokeninfo'
         ? 'token'
         : path.endsWith('/searchAnalytics/query')
           ? 'query'
@@ -160,7 +160,11 @@ export class EmulatorServer {
       if (await this.#brokeOff(actions, number, response)) return;
       if (request.method !== 'POST')
         return answerError(response, badRequest('The token endpoint takes POST alone.'));
-      const answer = this.tokens.answer(body.toString('utf8'), nowMs);
+      const form = body.toString('utf8');
+      const answer =
+        path === '/tokeninfo'
+          ? this.tokens.info(request.headers.authorization, form, nowMs)
+          : this.tokens.answer(form, nowMs);
       response.writeHead(answer.status, {
         'content-type': 'application/json; charset=utf-8',
         'cache-control': 'no-store',

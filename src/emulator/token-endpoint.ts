@@ -1,6 +1,6 @@
 import { createHash, createVerify } from 'node:crypto';
 
-/** `/token`: OAuth 2 access tokens for a refresh token or a service account's signed assertion. */
+/** `/token`: OAuth 2 access tokens for a refresh token or a service account's signed assertion. `/tokeninfo`: whose they are. */
 
 export interface TokenSettings {
   /** Seconds that an access token lives. */
@@ -11,6 +11,8 @@ export interface TokenSettings {
   readonly publicKey: string | undefined;
   /** Only tokens from here are accepted, and only until they expire. Else any text is a token, and a user by itself. */
   readonly requireIssuedTokens: boolean;
+  /** Whose tokens that were not issued here are, by their beginning: `{ hour: 'me@x' }` says it of `hour-1` and `hour-2`. */
+  readonly owners: Readonly<Record<string, string>>;
 }
 
 export const DEFAULT_TOKEN_SETTINGS: TokenSettings = {
@@ -18,6 +20,7 @@ export const DEFAULT_TOKEN_SETTINGS: TokenSettings = {
   revoked: [],
   publicKey: undefined,
   requireIssuedTokens: false,
+  owners: {},
 };
 
 export interface TokenAnswer {
@@ -66,6 +69,20 @@ export class TokenEndpoint {
     if (issued !== undefined) return issued.expiresAtMs > nowMs ? issued.user : undefined;
     if (this.#settings.requireIssuedTokens) return undefined;
     return `token-${createHash('sha256').update(token).digest('hex').slice(0, 12)}`;
+  }
+
+  /** `/tokeninfo`: whose an access token is, as far as its scopes let Google say. */
+  info(authorization: string | undefined, form: string, nowMs: number): TokenAnswer {
+    const named = new URLSearchParams(form).get('access_token');
+    const user = this.userOf(authorization ?? `Bearer ${named ?? ''}`, nowMs);
+    if (user === undefined) return failure('invalid_token', 'Invalid Value');
+    const token = /^Bearer\s+(\S+)\s*$/i.exec(authorization ?? '')?.[1] ?? named ?? '';
+    const owner = this.#settings.owners[token.replace(/[-_.]\d+$/, '')] ?? user;
+    const client = { azp: `client-of-${owner}`, aud: `client-of-${owner}`, scope: DEFAULT_SCOPE };
+    return {
+      status: 200,
+      body: owner.includes('@') ? { ...client, email: owner } : { ...client, sub: owner },
+    };
   }
 
   /** Every access token issued so far is refused from now on. */

@@ -197,6 +197,7 @@ export const batchWorkerMachine = setup({
             scopes,
             quota: result.quota,
             retryAfterMs: result.retryAfterMs,
+            scopeKind: result.scopeKind ?? null,
           });
           return;
       }

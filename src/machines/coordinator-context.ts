@@ -42,6 +42,8 @@ export interface CoordinatorInput {
   readonly maxWorkerRestarts: number;
   readonly maxDatabaseProbes: number;
   readonly haltDeadlineMs: number;
+  /** How long calls under way may take to finish when no further token will come. */
+  readonly finishDeadlineMs: number;
   readonly retryBackoff: BackoffRule;
   readonly callBackoff: BackoffRule;
   readonly probeBackoff: BackoffRule;

@@ -66,6 +66,7 @@ export const coordinatorSetup = setup({
   },
   delays: {
     haltDeadline: ({ context }) => context.input.haltDeadlineMs,
+    finishDeadline: ({ context }) => context.input.finishDeadlineMs,
     probe: ({ context }) => context.probeDelayMs,
   },
   guards: {
@@ -79,12 +80,20 @@ export const coordinatorSetup = setup({
     hasNoWork: ({ context }) => countWaiting(context.queues) === 0 && context.plan === 'none',
     nobodyIsBusy: ({ context }) => nobodyIsBusy(context.workers),
     allHalted: ({ context }) => context.workers.every(({ status }) => status === 'halted'),
-    /** The batch's end is the run's: no retry mends it, no token will come, or it was one failed call too many. */
+    /** No token will come: the run ends, once the calls that have theirs are over. */
+    isDenied: ({ context, event }) =>
+      event.type === 'batch.ended' &&
+      event.outcome.kind === 'denied' &&
+      endedSlot(context, event) !== undefined,
+    isFatal: ({ context, event }) =>
+      event.type === 'batch.ended' &&
+      event.outcome.kind === 'fatal' &&
+      endedSlot(context, event) !== undefined,
+    /** The batch's end is the run's: no retry mends it, or it was one failed call too many. */
     endsTheRun: ({ context, event }) => {
       if (event.type !== 'batch.ended' || endedSlot(context, event) === undefined) return false;
       switch (event.outcome.kind) {
         case 'fatal':
-        case 'denied':
           return true;
         case 'failed':
         case 'unauthorized':

@@ -12,7 +12,10 @@
  *               ▼               │
  *            pausing ───────► paused          (pages not sent come back, calls under way finish)
  *
- *   from every state above:  nothing is left to do · halt · fail · a quota that will not come back · too many failed calls
+ *   from every state above, tokens are denied (a quota that will not come back soon) ──► drainingForQuota
+ *   (calls under way are paid for: they finish, within a deadline; nothing new goes out)       │ nobody is busy · too late
+ *                                                                                              ▼
+ *   from every state above:  nothing is left to do · halt · fail · too many failed calls    halting
  *                                                   │
  *                                                   ▼
  *                                                halting ──► complete · completeWithFailures · halted · failed
@@ -48,6 +51,7 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
     halt: { target: '.halting', actions: 'endHalted' },
     fail: { target: '.halting', actions: 'endFailed' },
     'batch.ended': [
+      { guard: 'isDenied', target: '.drainingForQuota', actions: ['endByOutcome', 'closeAssignment'] },
       { guard: 'endsTheRun', target: '.halting', actions: ['endByOutcome', 'closeAssignment'] },
       { actions: 'closeAssignment' },
     ],
@@ -76,6 +80,11 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
           ],
           on: {
             'batch.ended': [
+              {
+                guard: 'isDenied',
+                target: '#coordinator.drainingForQuota',
+                actions: ['endByOutcome', 'closeAssignment'],
+              },
               {
                 guard: 'endsTheRun',
                 target: '#coordinator.halting',
@@ -140,6 +149,17 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
     },
     paused: {
       on: { resume: 'running' },
+    },
+    drainingForQuota: {
+      entry: 'pauseWorkers',
+      always: { guard: 'nobodyIsBusy', target: 'halting' },
+      after: { finishDeadline: 'halting' },
+      on: {
+        'batch.ended': [
+          { guard: 'isFatal', target: 'halting', actions: ['endByOutcome', 'closeAssignment'] },
+          { actions: 'closeAssignment' },
+        ],
+      },
     },
     halting: {
       entry: 'haltWorkers',

@@ -33,8 +33,16 @@ export type {
   ReapOutput,
 } from './coordinator-context.ts';
 export type { Assignment, DelayedGroup, Queues, WorkerSlot, WorkerStatus } from './dispatch.ts';
+export type { Lookup } from './lookup.ts';
 export type * from './messages.ts';
-export type { Budget, BudgetRule } from './quota-window.ts';
+export {
+  type Patience,
+  type QuotaScopeContext,
+  type QuotaScopeEvent,
+  quotaScopeMachine,
+  type ScopeCondition,
+} from './quota-scope.ts';
+export type { Budget, BudgetRule, Budgets } from './quota-window.ts';
 export {
   type RateLimiterContext,
   type RateLimiterEmitted,

@@ -43,7 +43,13 @@ export type PageResult =
   /** It failed for a reason of its own. `final`: its slice is recorded as failed, and is not tried again in this run. */
   | { readonly kind: 'failed'; readonly reason: string; readonly final: boolean }
   /** The server refused it for want of quota. It costs no attempt. */
-  | { readonly kind: 'refused'; readonly quota: QuotaKind; readonly retryAfterMs: number | null };
+  | {
+      readonly kind: 'refused';
+      readonly quota: QuotaKind;
+      readonly retryAfterMs: number | null;
+      /** What the server says is overrun; see `quota.refused`. */
+      readonly scopeKind?: string | null;
+    };
 
 /** What follows a committed page. */
 export type AfterPage =
@@ -96,6 +102,8 @@ export type LimiterEvent =
       readonly scopes: readonly string[];
       readonly quota: QuotaKind;
       readonly retryAfterMs: number | null;
+      /** The kind of the scope that the server says is overrun: `site`, `user`, `project`. Absent: it does not say. */
+      readonly scopeKind?: string | null;
     };
 
 /** What the limiter answers. A `leaseId` equals the `requestId` it was granted for. */

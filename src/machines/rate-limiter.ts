@@ -1,31 +1,37 @@
 /**
  * The rate limiter: grants tokens, one a request to the API, over messages. Grants go in order and may be partial.
  *
- *   granting ──────────────────────────────────────────┐  refused: qps, load         cooling
- *   │ open ⇄ exhausted                                 │ ──────────────────────────►  (no grant)
- *   │ (nobody waits)  (somebody waits, no budget has   │ ◄──────────────────────────
- *   │                  room: an expiry will serve him) │       after coolingMs
- *   └──────────────────────────────────────────────────┘
- *        │  refused: daily, or qps / load once too often             ▲
- *        ▼                                                            │ after refusingMs
- *   refusing (every request is answered with tokens.denied) ──────────┘
+ *   open ⇄ exhausted
+ *   (nobody waits)  (somebody waits: his budgets have no room, or one of his scopes cools. A window's end, or the end of
+ *                    the cooling, will serve him)
  *
- * Leases outlive all states: they settle, expire and come back at any time. There is no clock in here: a settled token
+ * What a refusal leads to is each scope's own affair (`quota-scope.ts`: calm, cooling, refusing), so one property that has
+ * to rest delays no other. A refusal speaks of the scope that the server names; else of the property alone, and lowers the
+ * minute limits of all that the request was counted in. A limit that was lowered comes up again step by step, a window
+ * without a refusal at a time (`limit.rises`).
+ *
+ * Leases outlive all of that: they settle, expire and come back at any time. There is no clock in here: a settled token
  * counts until the delayed event `lease.expired`.
  */
 import { assign, enqueueActions, type SnapshotFrom, setup } from 'xstate';
+import { Lookup } from './lookup.ts';
 import type { GrantEvent, LimiterEvent, QuotaKind, Recipient } from './messages.ts';
+import { CALM, isForgettable, nextCondition, type Patience, type ScopeCondition } from './quota-scope.ts';
 import {
   BUCKET_MS,
   type Budget,
   type BudgetRule,
+  type Budgets,
+  budgetsOf,
   expire,
   fillBuckets,
-  hasBuckets,
   lowerLimits,
+  raiseLimit,
   refund,
   rollBucket,
   room,
+  scopeKindOf,
+  scopesInBuckets,
   settle,
   spend,
   timedWindows,
@@ -33,19 +39,10 @@ import {
   withScopes,
 } from './quota-window.ts';
 
-export interface RateLimiterInput {
+export interface RateLimiterInput extends Patience {
   readonly rules: readonly BudgetRule[];
   /** Added to every window: timers fire up to a millisecond early, clocks differ. */
   readonly marginMs: number;
-  /** How long a load refusal cools the limiter when the server does not say. */
-  readonly loadCoolingMs: number;
-  /** How long a QPS refusal does. */
-  readonly qpsCoolingMs: number;
-  /** Coolings in a row, without a request taken in between, after which it refuses. */
-  readonly maxLoadCoolings: number;
-  readonly maxQpsCoolings: number;
-  /** How long it refuses before it tries again. */
-  readonly refusingMs: number;
 }
 
 interface Waiting {
@@ -63,13 +60,14 @@ interface Lease {
 
 export interface RateLimiterContext {
   readonly input: RateLimiterInput;
-  readonly budgets: readonly Budget[];
+  readonly budgets: Budgets;
   readonly queue: readonly Waiting[];
-  readonly leases: readonly Lease[];
-  /** Coolings of each kind since the server last took a request. */
-  readonly coolings: { readonly qps: number; readonly load: number };
-  readonly refusedFor: QuotaKind;
-  readonly coolingMs: number;
+  /** By id. */
+  readonly leases: Lookup<Lease>;
+  /** Scopes that were refused, until the server has taken a request of theirs again. */
+  readonly conditions: Lookup<ScopeCondition>;
+  /** Whether the minute's tick for budgets in buckets is set. */
+  readonly isTicking: boolean;
 }
 
 type InternalEvent =
@@ -82,11 +80,15 @@ type InternalEvent =
     }
   /** Requests that had no answer cannot arrive any more. */
   | { readonly type: 'grace.over'; readonly scopes: readonly string[]; readonly tokens: number }
-  | { readonly type: 'bucket.rolled' };
+  | { readonly type: 'bucket.rolled' }
+  /** A scope has cooled, or refused, for as long as it had to. */
+  | { readonly type: 'scope.rested'; readonly scope: string }
+  /** Nothing was refused since the limit was lowered, or last raised. */
+  | { readonly type: 'limit.rises'; readonly scope: string; readonly windowMs: number };
 
 /**
- * Tokens that a run before this one took and that may still count: settled `settledMsAgo`, or 0 when nobody knows. Less
- * than 0 while their grace lasts.
+ * Tokens that others took and that may still count: settled `settledMsAgo`, or 0 when nobody knows. Less than 0 while
+ * their grace lasts.
  */
 export interface RecoveredEvent {
   readonly type: 'leases.recovered';
@@ -111,24 +113,53 @@ export type RateLimiterEmitted =
     }
   | { readonly type: 'quota.refused'; readonly quota: QuotaKind; readonly scopes: readonly string[] }
   | { readonly type: 'quota.lowered'; readonly scope: string; readonly limit: number }
-  | { readonly type: 'quota.cooling'; readonly quota: QuotaKind; readonly coolingMs: number };
+  /** A limit that had been lowered came up again. */
+  | { readonly type: 'quota.raised'; readonly scope: string; readonly limit: number }
+  | {
+      readonly type: 'quota.cooling';
+      readonly quota: QuotaKind;
+      readonly scope: string;
+      readonly coolingMs: number;
+    };
 
 /** A share of a budget from which on it is said to be approached. */
 export const APPROACHING = 0.8;
 
-/** Longer than any window; a timer of more than 24 days would fire at once. */
-const LONGEST_COOLING_MS = 86_400_000;
+const isApproached = (budget: Budget): boolean => budget.spent >= budget.limit * APPROACHING;
 
-/** As long as the server says, or else as its kind of refusal takes to go. */
-function coolingMsOf(
-  { quota, retryAfterMs }: { readonly quota: QuotaKind; readonly retryAfterMs: number | null },
-  input: RateLimiterInput,
-): number {
-  const usualMs = quota === 'load' ? input.loadCoolingMs : input.qpsCoolingMs;
-  return Math.min(retryAfterMs ?? usualMs, LONGEST_COOLING_MS);
+const conditionOf = ({ conditions }: RateLimiterContext, scope: string): ScopeCondition =>
+  conditions.get(scope) ?? CALM;
+
+/** Tokens that a request of these scopes may be given now. */
+function grantable(context: RateLimiterContext, scopes: readonly string[]): number {
+  return scopes.every((scope) => conditionOf(context, scope).state === 'calm')
+    ? room(context.budgets, scopes)
+    : 0;
 }
 
-const isApproached = (budget: Budget): boolean => budget.spent >= budget.limit * APPROACHING;
+/** The scope for whose sake a request is denied, if any is. */
+const refusing = (context: RateLimiterContext, scopes: readonly string[]): ScopeCondition | undefined =>
+  scopes.map((scope) => conditionOf(context, scope)).find(({ state }) => state === 'refusing');
+
+/**
+ * The scopes that a refusal speaks of: those that the server names, or else the property. Where it speaks of the user
+ * without saying so, others of his are refused as well before long, and rest likewise.
+ */
+function refusedScopes(event: Refusal): readonly string[] {
+  const named = namedScopes(event);
+  if (named.length > 0) return named;
+  const sites = event.scopes.filter((scope) => scopeKindOf(scope) === 'site');
+  return sites.length > 0 ? sites : event.scopes;
+}
+
+type Refusal = Extract<LimiterEvent, { type: 'quota.refused' }>;
+
+const namedScopes = ({ scopes, scopeKind }: Refusal): readonly string[] =>
+  scopes.filter((scope) => scopeKindOf(scope) === scopeKind);
+
+const restId = (scope: string): string => `rest ${scope}`;
+const riseId = ({ scope, windowMs }: Pick<Budget, 'scope' | 'windowMs'>): string =>
+  `rise ${scope} ${windowMs}`;
 
 export const rateLimiterMachine = setup({
   types: {
@@ -138,31 +169,15 @@ export const rateLimiterMachine = setup({
     emitted: {} as RateLimiterEmitted,
   },
   guards: {
-    mustWait: ({ context }) =>
-      context.queue.length > 0 &&
-      context.queue.every((waiting) => room(context.budgets, waiting.scopes) === 0),
+    somebodyWaits: ({ context }) => context.queue.length > 0,
     nobodyWaits: ({ context }) => context.queue.length === 0,
-    endsPatience: ({ context, event }) =>
-      event.type === 'quota.refused' &&
-      (event.quota === 'daily' ||
-        (event.quota === 'load' && context.coolings.load >= context.input.maxLoadCoolings) ||
-        (event.quota === 'qps' && context.coolings.qps >= context.input.maxQpsCoolings)),
-    coolsLonger: ({ context, event }) =>
-      event.type === 'quota.refused' &&
-      event.quota === 'load' &&
-      coolingMsOf(event, context.input) > context.coolingMs,
-    canGrant: ({ context }) => context.queue.some((waiting) => room(context.budgets, waiting.scopes) > 0),
-  },
-  delays: {
-    cooling: ({ context }) => context.coolingMs,
-    refusing: ({ context }) => context.input.refusingMs,
+    canGrant: ({ context }) => context.queue.some((waiting) => grantable(context, waiting.scopes) > 0),
+    mustDeny: ({ context }) =>
+      context.conditions.size > 0 &&
+      context.queue.some((waiting) => refusing(context, waiting.scopes) !== undefined),
   },
   actions: {
     takeRequest: assign({
-      budgets: ({ context, event }) =>
-        event.type === 'tokens.request'
-          ? withScopes(context.budgets, context.input.rules, event.scopes)
-          : context.budgets,
       queue: ({ context, event }) =>
         event.type === 'tokens.request' && event.tokens > 0
           ? [
@@ -184,17 +199,20 @@ export const rateLimiterMachine = setup({
     }),
     /** In order, and partial: the head of the line takes what its budgets have; who waits for another site's is passed. */
     grant: enqueueActions(({ context, enqueue }) => {
-      let budgets = context.budgets;
-      const leases = [...context.leases];
+      let { budgets, leases } = context;
       const queue: Waiting[] = [];
+      const spentFrom = new Set<string>();
       for (const waiting of context.queue) {
-        const tokens = Math.min(waiting.tokens, room(budgets, waiting.scopes));
+        const known = withScopes(budgets, context.input.rules, waiting.scopes);
+        const tokens = Math.min(waiting.tokens, grantable({ ...context, budgets: known }, waiting.scopes));
         if (tokens === 0) {
           queue.push(waiting);
           continue;
         }
-        budgets = spend(budgets, waiting.scopes, tokens);
-        leases.push({ leaseId: waiting.requestId, scopes: waiting.scopes, unsettled: tokens });
+        budgets = spend(known, waiting.scopes, tokens);
+        for (const scope of waiting.scopes) spentFrom.add(scope);
+        const { requestId: leaseId, scopes } = waiting;
+        leases = leases.with(leaseId, { leaseId, scopes, unsettled: tokens });
         enqueue.sendTo(waiting.replyTo, {
           type: 'tokens.granted',
           requestId: waiting.requestId,
@@ -203,42 +221,55 @@ export const rateLimiterMachine = setup({
         });
       }
       enqueue.assign({ budgets, leases, queue });
-      for (const [index, budget] of budgets.entries()) {
-        const before = context.budgets[index];
-        if (before === undefined || before.spent === budget.spent) continue;
-        enqueue.emit({ type: 'quota.used', scope: budget.scope, spent: budget.spent, limit: budget.limit });
-        if (!isApproached(before) && isApproached(budget)) {
-          enqueue.emit({
-            type: 'quota.approaching',
-            scope: budget.scope,
-            spent: budget.spent,
-            limit: budget.limit,
-          });
+      for (const scope of spentFrom) {
+        const before = context.budgets.get(scope) ?? [];
+        for (const [index, budget] of (budgets.get(scope) ?? []).entries()) {
+          const { spent, limit } = budget;
+          enqueue.emit({ type: 'quota.used', scope, spent, limit });
+          const was = before[index];
+          if (isApproached(budget) && (was === undefined || !isApproached(was))) {
+            enqueue.emit({ type: 'quota.approaching', scope, spent, limit });
+          }
         }
       }
     }),
     settleLease: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'lease.settled') return;
-      const lease = context.leases.find(({ leaseId }) => leaseId === event.leaseId);
+      const lease = context.leases.get(event.leaseId);
       if (lease === undefined) return;
+      const { scopes } = lease;
+      const { graceMs } = event;
       const tokens = Math.min(event.tokens, lease.unsettled);
       const accepted = Math.min(event.accepted, tokens);
-      const budgets = settle(context.budgets, lease.scopes, accepted);
+      const budgets = settle(context.budgets, scopes, accepted);
       enqueue.assign({ budgets, leases: withUnsettled(context.leases, lease, lease.unsettled - tokens) });
-      for (const windowMs of timedWindows(budgets, lease.scopes)) {
+      for (const windowMs of timedWindows(budgets, scopes)) {
         enqueue.raise(
-          { type: 'lease.expired', scopes: lease.scopes, windowMs, tokens, accepted },
-          { delay: windowMs + event.graceMs + context.input.marginMs },
+          { type: 'lease.expired', scopes, windowMs, tokens, accepted },
+          { delay: windowMs + graceMs + context.input.marginMs },
         );
       }
-      if (usesBuckets(budgets, lease.scopes)) {
-        const arrived = { type: 'grace.over', scopes: lease.scopes, tokens } as const;
-        enqueue.raise(arrived, event.graceMs > 0 ? { delay: event.graceMs } : undefined);
+      if (usesBuckets(budgets, scopes)) {
+        const arrived = { type: 'grace.over', scopes, tokens } as const;
+        enqueue.raise(arrived, graceMs > 0 ? { delay: graceMs } : undefined);
       }
+    }),
+    /** The server took a request: a row of refusals is over, for the scopes that are not resting just now. */
+    noteAccepted: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'lease.settled' || event.accepted === 0 || context.conditions.size === 0) return;
+      const scopes = context.leases.get(event.leaseId)?.scopes ?? [];
+      let { conditions } = context;
+      for (const scope of scopes) {
+        const before = conditions.get(scope);
+        if (before !== undefined) {
+          conditions = withCondition(conditions, scope, nextCondition(before, { type: 'accepted' }));
+        }
+      }
+      enqueue.assign({ conditions });
     }),
     returnLease: assign(({ context, event }) => {
       if (event.type !== 'lease.returned') return {};
-      const lease = context.leases.find(({ leaseId }) => leaseId === event.leaseId);
+      const lease = context.leases.get(event.leaseId);
       if (lease === undefined) return {};
       const tokens = Math.min(event.tokens, lease.unsettled);
       return {
@@ -254,14 +285,14 @@ export const rateLimiterMachine = setup({
     }),
     fillBuckets: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'grace.over') return;
-      const budgets = fillBuckets(context.budgets, event.scopes, event.tokens);
-      enqueue.assign({ budgets });
-      if (!hasBuckets(context.budgets)) enqueue.raise({ type: 'bucket.rolled' }, { delay: BUCKET_MS });
+      enqueue.assign({ budgets: fillBuckets(context.budgets, event.scopes, event.tokens), isTicking: true });
+      if (!context.isTicking) enqueue.raise({ type: 'bucket.rolled' }, { delay: BUCKET_MS });
     }),
     rollBuckets: enqueueActions(({ context, enqueue }) => {
       const budgets = rollBucket(context.budgets);
-      enqueue.assign({ budgets });
-      if (hasBuckets(budgets)) enqueue.raise({ type: 'bucket.rolled' }, { delay: BUCKET_MS });
+      const isTicking = scopesInBuckets(budgets).length > 0;
+      enqueue.assign({ budgets, isTicking });
+      if (isTicking) enqueue.raise({ type: 'bucket.rolled' }, { delay: BUCKET_MS });
     }),
     recoverLeases: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'leases.recovered') return;
@@ -282,125 +313,131 @@ export const rateLimiterMachine = setup({
       }
       enqueue.assign({ budgets });
     }),
-    reportRefusal: enqueueActions(({ event, enqueue }) => {
+    takeRefusal: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'quota.refused') return;
-      enqueue.emit({ type: 'quota.refused', quota: event.quota, scopes: event.scopes });
-    }),
-    beginCooling: enqueueActions(({ context, event, enqueue }) => {
-      if (event.type !== 'quota.refused') return;
-      const { input, coolings } = context;
-      const coolingMs = coolingMsOf(event, input);
-      enqueue.assign({
-        coolingMs,
-        coolings:
-          event.quota === 'load'
-            ? { ...coolings, load: coolings.load + 1 }
-            : { ...coolings, qps: coolings.qps + 1 },
-      });
-      enqueue.emit({ type: 'quota.cooling', quota: event.quota, coolingMs });
-      if (event.quota !== 'qps') return;
-      const budgets = lowerLimits(context.budgets, event.scopes);
-      enqueue.assign({ budgets });
-      for (const [index, budget] of budgets.entries()) {
-        if (budget.limit !== context.budgets[index]?.limit) {
-          enqueue.emit({ type: 'quota.lowered', scope: budget.scope, limit: budget.limit });
+      const { quota, retryAfterMs, scopes } = event;
+      enqueue.emit({ type: 'quota.refused', quota, scopes });
+      const refusal = { type: 'refused', quota, retryAfterMs, patience: context.input } as const;
+      let { conditions, budgets } = context;
+      let cooled: string | undefined;
+      for (const scope of refusedScopes(event)) {
+        const before = conditionOf(context, scope);
+        const after = nextCondition(before, refusal);
+        if (after === before) continue;
+        conditions = conditions.with(scope, after);
+        enqueue.cancel(restId(scope));
+        enqueue.raise({ type: 'scope.rested', scope }, { id: restId(scope), delay: after.restMs });
+        if (after.state !== 'cooling') continue;
+        enqueue.emit({ type: 'quota.cooling', quota, scope, coolingMs: after.restMs });
+        cooled ??= scope;
+      }
+      if (quota === 'qps' && cooled !== undefined) {
+        const named = namedScopes(event);
+        const isDigested = (other: string): boolean => conditionOf(context, other).state !== 'cooling';
+        budgets = lowerLimits(budgets, named.length > 0 ? named : scopes, cooled, isDigested);
+      }
+      enqueue.assign({ conditions, budgets });
+      for (const scope of scopes) {
+        const before = context.budgets.get(scope) ?? [];
+        for (const [index, budget] of (budgets.get(scope) ?? []).entries()) {
+          if (budget === before[index] || budget.rise === null) continue;
+          const delay = context.input.qpsCoolingMs + budget.windowMs * budget.rise.patience;
+          const { windowMs } = budget;
+          enqueue.cancel(riseId(budget));
+          enqueue.raise({ type: 'limit.rises', scope, windowMs }, { id: riseId(budget), delay });
+          if (budget.limit === before[index]?.limit) continue;
+          enqueue.emit({ type: 'quota.lowered', scope, limit: budget.limit });
         }
       }
     }),
-    forgetCoolings: assign(({ context, event }) =>
-      event.type === 'lease.settled' && event.accepted > 0 && context.coolings.qps + context.coolings.load > 0
-        ? { coolings: { qps: 0, load: 0 } }
-        : {},
-    ),
-    beginRefusing: assign({
-      refusedFor: ({ context, event }) => (event.type === 'quota.refused' ? event.quota : context.refusedFor),
-      coolings: { qps: 0, load: 0 },
+    endRest: assign(({ context, event }) => {
+      if (event.type !== 'scope.rested') return {};
+      const { scope } = event;
+      const after = nextCondition(conditionOf(context, scope), { type: 'rested' });
+      return { conditions: withCondition(context.conditions, scope, after) };
     }),
-    denyAll: enqueueActions(({ context, enqueue }) => {
+    raiseLimit: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'limit.rises') return;
+      const { scope, windowMs } = event;
+      const lowered = budgetsOf(context.budgets, [scope]).filter(
+        (budget) => budget.windowMs === windowMs && budget.rise !== null,
+      );
+      const budgets = raiseLimit(context.budgets, scope, windowMs);
+      enqueue.assign({ budgets });
+      for (const { fullLimit } of lowered) {
+        const budget = budgetsOf(budgets, [scope]).find(
+          (other) => other.windowMs === windowMs && other.fullLimit === fullLimit,
+        );
+        enqueue.emit({ type: 'quota.raised', scope, limit: budget?.limit ?? fullLimit });
+        if (budget === undefined || budget.rise === null) continue;
+        const delay = windowMs * budget.rise.patience;
+        enqueue.cancel(riseId(budget));
+        enqueue.raise({ type: 'limit.rises', scope, windowMs }, { id: riseId(budget), delay });
+      }
+    }),
+    deny: enqueueActions(({ context, enqueue }) => {
+      const queue: Waiting[] = [];
       for (const waiting of context.queue) {
+        const refused = refusing(context, waiting.scopes);
+        if (refused === undefined) {
+          queue.push(waiting);
+          continue;
+        }
         enqueue.sendTo(waiting.replyTo, {
           type: 'tokens.denied',
           requestId: waiting.requestId,
-          quota: context.refusedFor,
+          quota: refused.quota,
         });
       }
-      enqueue.assign({ queue: [] });
+      enqueue.assign({ queue });
     }),
   },
 }).createMachine({
   id: 'rateLimiter',
   context: ({ input }) => ({
     input,
-    budgets: [],
+    budgets: Lookup.of<readonly Budget[]>(),
     queue: [],
-    leases: [],
-    coolings: { qps: 0, load: 0 },
-    refusedFor: 'daily',
-    coolingMs: 0,
+    leases: Lookup.of<Lease>(),
+    conditions: Lookup.of<ScopeCondition>(),
+    isTicking: false,
   }),
-  initial: 'granting',
+  initial: 'open',
   on: {
     'tokens.request': { actions: 'takeRequest' },
     'tokens.cancel': { actions: 'dropRequest' },
-    'lease.settled': { actions: 'settleLease' },
+    'lease.settled': { actions: ['noteAccepted', 'settleLease'] },
     'lease.returned': { actions: 'returnLease' },
     'lease.expired': { actions: 'expireLease' },
     'leases.recovered': { actions: 'recoverLeases' },
     'grace.over': { actions: 'fillBuckets' },
     'bucket.rolled': { actions: 'rollBuckets' },
+    'quota.refused': { actions: 'takeRefusal' },
+    'scope.rested': { actions: 'endRest' },
+    'limit.rises': { actions: 'raiseLimit' },
   },
+  always: [
+    { guard: 'mustDeny', actions: 'deny' },
+    { guard: 'canGrant', actions: 'grant' },
+  ],
   states: {
-    granting: {
-      initial: 'open',
-      always: { guard: 'canGrant', actions: 'grant' },
-      on: {
-        'lease.settled': { actions: ['settleLease', 'forgetCoolings'] },
-        'quota.refused': [
-          { guard: 'endsPatience', target: 'refusing', actions: ['reportRefusal', 'beginRefusing'] },
-          { target: 'cooling', actions: ['reportRefusal', 'beginCooling'] },
-        ],
-      },
-      states: {
-        open: { always: { guard: 'mustWait', target: 'exhausted' } },
-        exhausted: { always: { guard: 'nobodyWaits', target: 'open' } },
-      },
-    },
-    cooling: {
-      on: {
-        // Calls that were under way when the first refusal came are refused too: they say nothing new, but for the day's.
-        'quota.refused': [
-          {
-            guard: ({ event }) => event.quota === 'daily',
-            target: 'refusing',
-            actions: ['reportRefusal', 'beginRefusing'],
-          },
-          // A minute's pause is no answer to a load that takes a quarter of an hour to go.
-          {
-            guard: 'coolsLonger',
-            target: 'cooling',
-            reenter: true,
-            actions: ['reportRefusal', 'beginCooling'],
-          },
-          { actions: 'reportRefusal' },
-        ],
-      },
-      after: { cooling: 'granting' },
-    },
-    refusing: {
-      entry: 'denyAll',
-      on: {
-        'tokens.request': { actions: ['takeRequest', 'denyAll'] },
-        'quota.refused': { actions: 'reportRefusal' },
-      },
-      after: { refusing: 'granting' },
-    },
+    open: { always: { guard: 'somebodyWaits', target: 'exhausted' } },
+    exhausted: { always: { guard: 'nobodyWaits', target: 'open' } },
   },
 });
 
 export type RateLimiterSnapshot = SnapshotFrom<typeof rateLimiterMachine>;
 
-function withUnsettled(leases: readonly Lease[], lease: Lease, unsettled: number): readonly Lease[] {
+function withUnsettled(leases: Lookup<Lease>, lease: Lease, unsettled: number): Lookup<Lease> {
   return unsettled === 0
-    ? leases.filter((other) => other !== lease)
-    : leases.map((other) => (other === lease ? { ...lease, unsettled } : other));
+    ? leases.without(lease.leaseId)
+    : leases.with(lease.leaseId, { ...lease, unsettled });
+}
+
+function withCondition(
+  conditions: Lookup<ScopeCondition>,
+  scope: string,
+  condition: ScopeCondition,
+): Lookup<ScopeCondition> {
+  return isForgettable(condition) ? conditions.without(scope) : conditions.with(scope, condition);
 }

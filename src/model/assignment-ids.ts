@@ -4,6 +4,7 @@
  * serials that still occur anywhere are numbered anew, in their order: worlds that differ in serials alone are one.
  */
 import type { AnyMachineSnapshot } from 'xstate';
+import { Lookup } from '../machines/lookup.ts';
 import { RUN_ID } from './options.ts';
 import type { StepMemory } from './step-memory.ts';
 import type { World } from './world.ts';
@@ -141,6 +142,12 @@ function renameWithin(value: unknown, renaming: Renaming): unknown {
   if (typeof value === 'string') return renaming.get(value) ?? value;
   if (Array.isArray(value)) return value.map((item) => renameWithin(item, renaming));
   if (typeof value !== 'object' || value === null || 'sessionId' in value) return value;
+  if (value instanceof Lookup) {
+    const entries = [...value].map(([key, item]) => {
+      return [renaming.get(key) ?? key, renameWithin(item, renaming)] as const;
+    });
+    return Lookup.of(entries);
+  }
   const renamed = Object.fromEntries(
     Object.entries(value).map(([key, item]) => [key, renameWithin(item, renaming)]),
   );

@@ -23,6 +23,10 @@ const brokenOnTheWay = (number: number, name: string): Invariant => ({
   check: ({ history }) => history.broken.find(({ invariant }) => invariant === number)?.what,
 });
 
+const budgetsIn = ({ context }: World['limiter']) => [...context.budgets.values()].flat();
+/** No scope rests. */
+const isCalm = ({ context }: World['limiter']): boolean =>
+  context.conditions.size === 0 || [...context.conditions.values()].every(({ state }) => state === 'calm');
 const isRunning = ({ coordinator }: World): boolean => coordinator.status === 'active';
 /** The run ended because everybody was quiet, and not because the deadline for it had passed. */
 const endedInOrder = (world: World): boolean =>
@@ -93,19 +97,20 @@ export const INVARIANTS: readonly Invariant[] = [
     number: 3,
     name: 'the budget is what is granted and unsettled, and what has settled and not expired',
     check: ({ limiter, timers }) => {
-      const unsettled = limiter.context.leases.reduce((sum, lease) => sum + lease.unsettled, 0);
+      const unsettled = [...limiter.context.leases.values()].reduce((sum, lease) => sum + lease.unsettled, 0);
       const settled = timers.reduce((sum, { event }) => sum + tokensOf(event, 'lease.expired'), 0);
-      const wrong = limiter.context.budgets.find(({ spent }) => spent !== unsettled + settled);
+      const wrong = budgetsIn(limiter).find(({ spent }) => spent !== unsettled + settled);
       return wrong && `${wrong.spent} tokens are spent, ${unsettled} are unsettled and ${settled} settled`;
     },
   },
   {
     number: 3,
     name: 'nobody waits for tokens that are there',
-    applies: ({ limiter }) => limiter.matches('granting'),
-    check: ({ limiter: { context } }) => {
-      const free = context.budgets.every(({ limit, spent }) => spent < limit);
-      return free && context.queue.length > 0 ? `${context.queue[0]?.requestId} waits` : undefined;
+    applies: ({ limiter }) => isCalm(limiter),
+    check: ({ limiter }) => {
+      const free = budgetsIn(limiter).every(({ limit, spent }) => spent < limit);
+      const [waiting] = limiter.context.queue;
+      return free && waiting !== undefined ? `${waiting.requestId} waits` : undefined;
     },
   },
   {
@@ -130,7 +135,7 @@ export const INVARIANTS: readonly Invariant[] = [
     // Where messages linger, a grant may cross its cancel and find the run over.
     applies: (world, { semantics }) => semantics === 'sync' || isRunning(world),
     check: (world) => {
-      for (const lease of world.limiter.context.leases) {
+      for (const lease of world.limiter.context.leases.values()) {
         const held = tokensHeld(world, lease.leaseId);
         if (held !== undefined && held !== lease.unsettled) {
           return `${lease.unsettled} tokens of ${lease.leaseId} are unsettled, ${held} are accounted for`;
@@ -146,7 +151,8 @@ export const INVARIANTS: readonly Invariant[] = [
     check: (world) => {
       const { calls } = world;
       const { context } = world.limiter;
-      if (context.leases.length > 0) return `the lease ${context.leases[0]?.leaseId} is not settled`;
+      const [lease] = context.leases.values();
+      if (lease !== undefined) return `the lease ${lease.leaseId} is not settled`;
       if (context.queue.length > 0) return `${context.queue[0]?.requestId} still waits for tokens`;
       const [worker] = Object.keys(calls);
       return worker !== undefined && endedInOrder(world) ? `${worker} still has a call under way` : undefined;
@@ -194,6 +200,18 @@ export const INVARIANTS: readonly Invariant[] = [
   },
   {
     number: 5,
+    name: 'a run that ends for want of quota lets the calls that have theirs finish',
+    applies: ({ coordinator: { context }, history }) =>
+      context.ending.status === 'halted' && context.ending.reason.kind === 'quota' && !history.haltAsked,
+    check: ({ calls }) => {
+      const cut = Object.keys(calls).find(
+        (id) => calls[id]?.aborted === true && calls[id]?.orphaned === false,
+      );
+      return cut && `the call of ${cut} is aborted, and its requests are paid for`;
+    },
+  },
+  {
+    number: 5,
     name: 'while the run pauses nobody waits for tokens, and once it is paused nothing is under way',
     applies: (world, { semantics }) =>
       semantics === 'sync' && (world.coordinator.matches('pausing') || world.coordinator.matches('paused')),
@@ -210,14 +228,19 @@ export const INVARIANTS: readonly Invariant[] = [
   {
     number: 6,
     name: 'a limiter that grants nothing for a while keeps nobody waiting for ever',
-    applies: ({ limiter }) => limiter.matches('cooling') || limiter.matches('refusing'),
+    applies: ({ limiter }) => !isCalm(limiter),
     check: ({ limiter, timers }) => {
-      const ends = timers.some(({ owner, name }) => owner === 'limiter' && name.startsWith('xstate.after'));
-      if (!ends) return `nothing ends its ${String(limiter.value)}`;
-      const [waiting] = limiter.context.queue;
-      return limiter.matches('refusing') && waiting !== undefined
-        ? `${waiting.requestId} waits for tokens that are refused`
-        : undefined;
+      const { conditions, queue } = limiter.context;
+      for (const [scope, { state }] of conditions) {
+        if (state === 'calm') continue;
+        const ends = timers.some(({ owner, name }) => owner === 'limiter' && name === `rest ${scope}`);
+        if (!ends) return `nothing ends the ${state} of ${scope}`;
+        const waiting = queue.find(({ scopes }) => scopes.includes(scope));
+        if (state === 'refusing' && waiting !== undefined) {
+          return `${waiting.requestId} waits for tokens that are refused`;
+        }
+      }
+      return undefined;
     },
   },
   {

@@ -3,6 +3,7 @@ import type { AnyEventObject } from 'xstate';
 import type { CoordinatorEmitted, Page, PlanReport, WorkerOrder } from '../machines/index.ts';
 import type { AbstractCall } from './abstract-call.ts';
 import { isCommitted } from './abstract-database.ts';
+import { SCOPE } from './options.ts';
 import type { Turn } from './turn.ts';
 import { type PageFate, pageKey } from './world.ts';
 import type { Address } from './xstate-internals.ts';
@@ -41,6 +42,7 @@ export function noteAssignment(turn: Turn, workerId: Address, event: AnyEventObj
   if (history.haltAsked || coordinator.status !== 'active' || coordinator.matches('halting')) {
     turn.breaks(5, `${workerId} was given pages after the halt`);
   }
+  if (coordinator.matches('drainingForQuota')) turn.breaks(5, `${workerId} was given pages without a quota`);
   if (coordinator.matches('pausing') || coordinator.matches('paused')) {
     turn.breaks(5, `${workerId} was given pages during a pause`);
   }
@@ -58,8 +60,9 @@ export function noteAssignment(turn: Turn, workerId: Address, event: AnyEventObj
 
 /** The server has refused a page for want of quota. */
 export function noteRefusal(turn: Turn): void {
-  const { limiter } = turn.world;
-  if (turn.options.semantics === 'sync' && limiter.matches('granting')) {
+  const { conditions } = turn.world.limiter.context;
+  const isCalm = (conditions.get(SCOPE)?.state ?? 'calm') === 'calm';
+  if (turn.options.semantics === 'sync' && isCalm) {
     turn.breaks(3, 'the server refused a page, and the limiter grants on');
   }
 }
@@ -71,7 +74,7 @@ export function noteCallStart(turn: Turn, workerId: Address, call: AbstractCall)
   // Where messages linger, a worker may not have heard of the halt yet.
   if (history.haltAsked && turn.options.semantics === 'sync')
     turn.breaks(5, `${workerId} calls after the halt`);
-  const held = limiter.context.leases.find(({ leaseId }) => leaseId === call.leaseId)?.unsettled ?? 0;
+  const held = limiter.context.leases.get(call.leaseId)?.unsettled ?? 0;
   if (held !== call.pages.length) {
     turn.breaks(3, `${workerId} sends ${call.pages.length} requests and has ${held} tokens`);
   }

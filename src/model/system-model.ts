@@ -23,8 +23,8 @@ export interface SystemModel {
   readonly serializeState: (world: World) => string;
   readonly invariants: readonly Invariant[];
   /**
-   * Whether a run may count on this to come to its end: nothing rare, and not the deadline of a halt, which would hide a
-   * worker that never says it has halted.
+   * Whether a run may count on this to come to its end: nothing rare, and no deadline, which would hide a worker that
+   * never says it has halted, or finished.
    */
   readonly isEveryday: (event: WorldEvent) => boolean;
   /** What is said while this event is carried out, in that order. */
@@ -55,4 +55,4 @@ export function createSystemModel(given: Partial<ModelOptions> = {}): SystemMode
 }
 
 const isDeadline = (event: WorldEvent): boolean =>
-  event.type === 'timer' && event.owner === 'coordinator' && event.timer.includes('haltDeadline');
+  event.type === 'timer' && event.owner === 'coordinator' && /(?:halt|finish)Deadline/.test(event.timer);

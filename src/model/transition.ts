@@ -62,6 +62,7 @@ export function coordinatorInput(options: ModelOptions): CoordinatorInput {
     maxWorkerRestarts: options.maxWorkerRestarts,
     maxDatabaseProbes: options.maxDatabaseProbes,
     haltDeadlineMs: 5_000,
+    finishDeadlineMs: 180_000,
     retryBackoff: backoff,
     callBackoff: backoff,
     probeBackoff: backoff,
@@ -152,6 +153,10 @@ function carryOut(turn: Turn, event: Exclude<WorldEvent, { type: 'process.crashe
       deliverFrom(turn, event.channel);
       break;
     case 'timer':
+      // Calls that have not finished by now are aborted, as after a halt.
+      if (event.timer.includes('finishDeadline')) {
+        turn.world.history = { ...turn.world.history, haltAsked: true };
+      }
       fire(turn, event.owner, event.timer);
       break;
     case 'call.commits':

@@ -1,13 +1,9 @@
 import { type Clock, systemClock } from '../domain/clock.ts';
 import { LongtailError } from '../errors.ts';
-import {
-  defaultCredentialsPath,
-  fingerprint,
-  type Identity,
-  readCredentialsFile,
-} from './credentials-file.ts';
+import { defaultCredentialsPath, type Identity, readCredentialsFile } from './credentials-file.ts';
 import { oneLine } from './one-line.ts';
 import { secureUrl } from './root.ts';
+import { ownerOf, scopeOfAccount } from './token-info.ts';
 import type { TokenResult, TokenSource } from './token-source.ts';
 
 export type { Identity } from './credentials-file.ts';
@@ -15,8 +11,8 @@ export type { TokenResult } from './token-source.ts';
 
 /** Where access tokens come from. */
 export type AuthCredentials =
-  | { readonly getAccessToken: () => string | Promise<string> }
-  | { readonly accessToken: string }
+  | { readonly getAccessToken: () => string | Promise<string>; readonly account?: string | undefined }
+  | { readonly accessToken: string; readonly account?: string | undefined }
   /** Path of a credentials file of any type that google-auth-library reads. */
   | { readonly file: string };
 
@@ -25,6 +21,8 @@ export interface AuthOptions {
   readonly credentials?: AuthCredentials | undefined;
   /** Takes the place of Google's token endpoint, for user credentials and service accounts. */
   readonly tokenUrl?: string | undefined;
+  /** Where to ask whose a caller's token is, when no account is named. Without: nobody is asked. */
+  readonly tokenInfoUrl?: string | undefined;
   readonly clock?: Clock;
   /** How long one token may take to come. Default 60,000. */
   readonly tokenTimeoutMs?: number;
@@ -68,9 +66,11 @@ interface OpenedSource {
 
 async function openSource(options: AuthOptions, tokenUrl: string | undefined): Promise<OpenedSource> {
   const { credentials } = options;
-  if (credentials !== undefined && 'accessToken' in credentials) return fixedToken(credentials.accessToken);
+  if (credentials !== undefined && 'accessToken' in credentials) {
+    return fixedToken(credentials.accessToken, credentials.account, options.tokenInfoUrl);
+  }
   if (credentials !== undefined && 'getAccessToken' in credentials) {
-    return callersToken(credentials.getAccessToken);
+    return callersToken(credentials.getAccessToken, credentials.account, options.tokenInfoUrl);
   }
   const path = credentials?.file;
   if (path !== undefined) return fromFile(path, tokenUrl);
@@ -105,7 +105,11 @@ async function fromFile(path: string, tokenUrl: string | undefined): Promise<Ope
   return { source: tokensFromFile(file, tokenUrl), identity: file.identity, isFixed: false };
 }
 
-function fixedToken(token: string): OpenedSource {
+async function fixedToken(
+  token: string,
+  account: string | undefined,
+  tokenInfoUrl: string | undefined,
+): Promise<OpenedSource> {
   if (!isToken(token)) {
     throw new LongtailError(
       'BAD_CREDENTIALS',
@@ -115,13 +119,17 @@ function fixedToken(token: string): OpenedSource {
   }
   return {
     source: { get: async () => ({ kind: 'token', token }) },
-    identity: anonymous(token),
+    identity: await identityOf(token, account, tokenInfoUrl),
     isFixed: true,
   };
 }
 
-/** Asked once at the start: whose quota it is cannot be known otherwise. */
-async function callersToken(getAccessToken: () => string | Promise<string>): Promise<OpenedSource> {
+/** Asked once at the start: what is wrong with it shows before anything is opened. */
+async function callersToken(
+  getAccessToken: () => string | Promise<string>,
+  account: string | undefined,
+  tokenInfoUrl: string | undefined,
+): Promise<OpenedSource> {
   const source: TokenSource = {
     get: async () => {
       try {
@@ -140,16 +148,33 @@ async function callersToken(getAccessToken: () => string | Promise<string>): Pro
     },
   };
   const first = await source.get(false);
-  if (first.kind === 'token') return { source, identity: anonymous(first.token), isFixed: false };
+  if (first.kind === 'token') {
+    return { source, identity: await identityOf(first.token, account, tokenInfoUrl), isFixed: false };
+  }
   if (first.kind === 'failed') throw new LongtailError(first.code, first.reason, first.nextStep);
   throw new LongtailError('NO_CREDENTIALS', first.reason, 'See to it that getAccessToken returns a token.');
 }
 
-const anonymous = (token: string): Identity => ({
-  userScope: `user:${fingerprint(token)}`,
-  projectScope: null,
-  quotaProjectId: null,
-});
+/** All whose account nobody knows: they share one budget, which may be less than theirs together and is never more. */
+const UNKNOWN_ACCOUNT = 'user:unknown';
+
+/**
+ * Whose quota a caller's tokens use. A token is no name: there is a new one every hour, and several at a time, and the
+ * account's budget is one.
+ */
+async function identityOf(
+  token: string,
+  account: string | undefined,
+  tokenInfoUrl: string | undefined,
+): Promise<Identity> {
+  const nobody = { userScope: UNKNOWN_ACCOUNT, projectScope: null, quotaProjectId: null };
+  if (account !== undefined) return { ...nobody, userScope: scopeOfAccount(account) };
+  if (tokenInfoUrl === undefined) return nobody;
+  const owner = await ownerOf(token, tokenInfoUrl);
+  return owner.kind === 'known'
+    ? { ...nobody, userScope: owner.userScope }
+    : { ...nobody, accountProblem: owner.reason };
+}
 
 /** What may stand in a header: a line break in it would add headers of its own. */
 const isToken = (token: unknown): token is string =>

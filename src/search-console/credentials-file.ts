@@ -12,12 +12,14 @@ export const READ_SCOPE = 'https://www.googleapis.com/auth/webmasters.readonly';
 
 /** Who asks, as the quota sees it. Holds no secret. */
 export interface Identity {
-  /** `user:` and a service account's address, or a short hash of what the user signs in with. */
+  /** `user:` and the account's name; or a short hash of what a file signs in with, which stays the same for months. */
   readonly userScope: string;
   /** `project:` and an id or number, or null when it is not known. */
   readonly projectScope: string | null;
   /** To be sent as `x-goog-user-project`, or null. */
   readonly quotaProjectId: string | null;
+  /** Why it could not be found out whose the token is, where that was asked. */
+  readonly accountProblem?: string;
   /** Must be a user of the property in Search Console. */
   readonly serviceAccountEmail?: string;
 }
@@ -141,7 +143,7 @@ export function defaultCredentialsPath(
 }
 
 /** Short, and the same for the same secret; the secret cannot be had back from it. */
-export function fingerprint(...secrets: readonly string[]): string {
+function fingerprint(...secrets: readonly string[]): string {
   return createHash('sha256').update(JSON.stringify(secrets)).digest('hex').slice(0, 16);
 }
 
@@ -152,8 +154,10 @@ function identityOf(type: CredentialsType, json: Readonly<Record<string, unknown
   // A client id begins with the number of the project that it belongs to.
   const projectOfClient = /^(\d+)-/.exec(of('client_id'))?.[1] ?? '';
   const project = quotaProjectId ?? (of('project_id') || projectOfClient);
+  // Where the file says who signed in, two files of one account are one.
+  const account = email || (of('account').includes('@') ? of('account') : '');
   const user =
-    email ||
+    account.toLowerCase() ||
     fingerprint(
       type,
       of('client_id'),

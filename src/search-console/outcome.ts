@@ -1,4 +1,5 @@
 import { oneLine } from './one-line.ts';
+import { refusedScopeKind } from './refused-scope.ts';
 
 /** The server took on no more. It costs the page no attempt. */
 export interface QuotaRefusal {
@@ -7,6 +8,8 @@ export interface QuotaRefusal {
   readonly quota: 'qps' | 'load' | 'daily';
   /** From Retry-After, when the server sent one. */
   readonly retryAfterMs: number | null;
+  /** `site`, `user` or `project`, where the server says whose allowance is used up. */
+  readonly scopeKind?: string;
 }
 
 /** Every answer that is not the rows asked for. `reason`s are one line of bounded length and hold no token. */
@@ -87,7 +90,8 @@ function refusedAccess(answer: RefusedAnswer, error: ApiError, reason: string): 
     /quota exceeded/i.test(error.message);
   if (isQuota) {
     const retryAfterMs = parseRetryAfter(answer.retryAfter, answer.nowMs);
-    return { kind: 'quota', quota: quotaKind(error), retryAfterMs };
+    const scopeKind = refusedScopeKind(error.message, error.reasons);
+    return { kind: 'quota', quota: quotaKind(error), retryAfterMs, ...(scopeKind && { scopeKind }) };
   }
   // A proxy, or a page that asks for a human: nothing is said about the property.
   if (!error.recognised) return { kind: 'retryable', reason };

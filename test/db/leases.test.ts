@@ -26,7 +26,7 @@ const open = async (...scopes: string[]): Promise<readonly LeaseRecord[]> =>
 
 test('a lease counts in each of its scopes until it settles', async () => {
   unwrap(await store.recordLease({ leaseId: 'a', scopes: ['site:x', 'user:y'], tokens: 5 }));
-  expect(await open('site:x')).toEqual([{ scope: 'site:x', tokens: 5, settledMsAgo: null }]);
+  expect(await open('site:x')).toMatchObject([{ scope: 'site:x', tokens: 5, settledMsAgo: null }]);
   expect(await open('site:x', 'user:y')).toHaveLength(2);
   expect(await open('project:z')).toEqual([]);
 });

@@ -90,7 +90,7 @@ describe.each(Object.keys(PHASES))('%s', (phase) => {
     expect(system.calls.length).toBe(calls);
     expect(system.left.length).toBe(system.supplied);
     // Invariant 4: no token is left with anybody, no request waits.
-    expect(system.limiter.getSnapshot().context).toMatchObject({ leases: [], queue: [] });
+    expect(system.limiter.getSnapshot().context).toMatchObject({ leases: { size: 0 }, queue: [] });
   });
 
   test('halt: ends at its deadline when nothing else does', async () => {
@@ -101,7 +101,7 @@ describe.each(Object.keys(PHASES))('%s', (phase) => {
     expect(system.snapshot.status).toBe(unended ? 'active' : 'done');
     system.clock.advance(1);
     expect(system.snapshot.output).toEqual({ status: 'halted', reason: ASKED });
-    expect(system.limiter.getSnapshot().context).toMatchObject({ leases: [], queue: [] });
+    expect(system.limiter.getSnapshot().context).toMatchObject({ leases: { size: 0 }, queue: [] });
   });
 
   test('pause: nothing starts and calls under way finish; resume: the run completes', async () => {
@@ -114,7 +114,7 @@ describe.each(Object.keys(PHASES))('%s', (phase) => {
     system.planAnswers = true;
     system.clock.advance(10 * MINUTE_MS);
     expect(system.calls.length).toBe(calls);
-    expect(system.limiter.getSnapshot().context).toMatchObject({ leases: [], queue: [] });
+    expect(system.limiter.getSnapshot().context).toMatchObject({ leases: { size: 0 }, queue: [] });
     system.coordinator.send({ type: 'resume' });
     system.finish();
     expect(system.snapshot.output).toEqual({ status: 'complete' });

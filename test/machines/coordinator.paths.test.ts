@@ -34,6 +34,7 @@ const inputFor = (bounds: CoordinatorBounds): CoordinatorInput => ({
   maxWorkerRestarts: MAX_RESTARTS,
   maxDatabaseProbes: 2,
   haltDeadlineMs: 5_000,
+  finishDeadlineMs: 180_000,
   retryBackoff: backoff,
   callBackoff: backoff,
   probeBackoff: backoff,

@@ -203,15 +203,15 @@ describe('quota', () => {
     expect(system.clock.now()).toBeLessThan(4 * MINUTE_MS);
   });
 
-  test('a denial loses nothing: the run halts and has every page', () => {
+  test('a denial loses nothing: the call under way finishes, the run halts and has every other page', () => {
     const system = start({ slices: 8, maxConcurrency: 2 });
     const [first, second] = system.open;
     first?.answer(() => ({ kind: 'refused', quota: 'daily', retryAfterMs: null }));
-    expect(system.limiter.getSnapshot().value).toBe('refusing');
-    expect(second?.aborted).toBe(true);
-    second?.fail({ kind: 'aborted' });
+    expect([second?.aborted, system.snapshot.value]).toEqual([false, 'drainingForQuota']);
+    const paid = second?.ids ?? [];
+    second?.answer();
     expect(system.snapshot.output).toEqual({ status: 'halted', reason: { kind: 'quota', quota: 'daily' } });
-    expect(system.left).toEqual(system.all);
+    expect([system.committed, system.left]).toEqual([paid, system.all.filter((id) => !paid.includes(id))]);
   });
 
   test('a page refused by a minute quota costs no attempt, and goes out again after the cooling', () => {

@@ -22,6 +22,7 @@ const WORKPLACE = join(ROOT, '.tmp', `mutants-${process.pid}`);
 const TESTS = [
   ['state table', 'test/machines/state-event-table.test.ts'],
   ['paths', '.paths.test.ts'],
+  ['shared limiter', 'test/field/shared-limiter.test.ts'],
   ['conformance', 'test/model/conformance.test.ts'],
   ['other tests', 'test/machines/'],
 ] as const;

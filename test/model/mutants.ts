@@ -129,7 +129,7 @@ const COORDINATOR = of('coordinator.ts', [
     "always: { guard: 'nobodyIsBusy', target: 'paused' },",
     "always: { target: 'paused' },",
   ],
-  ['a pause stops nobody', "entry: 'pauseWorkers',", ''],
+  ['a pause stops nobody', "pausing: {\n      entry: 'pauseWorkers',", 'pausing: {'],
   ['a halt stops nobody', "entry: 'haltWorkers',", ''],
   ['the deadline of a halt is missing', 'haltDeadline: [', 'probe: ['],
   [
@@ -148,6 +148,21 @@ const COORDINATOR = of('coordinator.ts', [
     "{ target: '#coordinator.halting' },",
   ],
   ['the end of the work is not noticed', "{ guard: 'isFinished', target: '#coordinator.halting' },", ''],
+  [
+    'a denial cuts off the calls under way',
+    "target: '#coordinator.drainingForQuota',",
+    "target: '#coordinator.halting',",
+  ],
+  [
+    'a run without a quota waits for nobody',
+    "drainingForQuota: {\n      entry: 'pauseWorkers',\n      always: { guard: 'nobodyIsBusy', target: 'halting' },",
+    "drainingForQuota: {\n      entry: 'pauseWorkers',\n      always: { target: 'halting' },",
+  ],
+  [
+    'a run without a quota never ends',
+    "drainingForQuota: {\n      entry: 'pauseWorkers',\n      always: { guard: 'nobodyIsBusy', target: 'halting' },",
+    "drainingForQuota: {\n      entry: 'pauseWorkers',",
+  ],
   ['nobody is given work', "{ guard: 'canDispatch', actions: 'dispatch' },", ''],
   [
     'the database comes back unnoticed',
@@ -247,8 +262,8 @@ const ACTIONS = of('coordinator-setup.ts', [
   ],
   [
     'a denial does not end the run',
-    "case 'denied':\n          return true;",
-    "case 'denied':\n          return false;",
+    "event.outcome.kind === 'denied' &&",
+    "event.outcome.kind === 'databaseAway' &&",
   ],
   [
     'a fatal plan is asked again',
@@ -347,29 +362,29 @@ const DISPATCH = of('dispatch.ts', [
 const LIMITER = of('rate-limiter.ts', [
   [
     'more is granted than there is',
-    'const tokens = Math.min(waiting.tokens, room(budgets, waiting.scopes));',
-    'const tokens = room(budgets, waiting.scopes) > 0 ? waiting.tokens : 0;',
+    'const tokens = Math.min(waiting.tokens, grantable({ ...context, budgets: known }, waiting.scopes));',
+    'const tokens = grantable({ ...context, budgets: known }, waiting.scopes) > 0 ? waiting.tokens : 0;',
   ],
-  ['what is granted is not counted', 'budgets = spend(budgets, waiting.scopes, tokens);', ''],
+  ['what is granted is not counted', 'budgets = spend(known, waiting.scopes, tokens);', 'budgets = known;'],
   [
     'a grant leaves no lease',
-    'leases.push({ leaseId: waiting.requestId, scopes: waiting.scopes, unsettled: tokens });',
-    '',
+    'leases = leases.with(leaseId, { leaseId, scopes, unsettled: tokens });',
+    'if (tokens < 0) leases = leases.with(leaseId, { leaseId, scopes, unsettled: tokens });',
   ],
   [
     'the window ends before the grace does',
-    '{ delay: windowMs + event.graceMs + context.input.marginMs }',
+    '{ delay: windowMs + graceMs + context.input.marginMs }',
     '{ delay: windowMs + context.input.marginMs }',
   ],
   [
     'the window is a millisecond short',
-    '{ delay: windowMs + event.graceMs + context.input.marginMs }',
-    '{ delay: windowMs + event.graceMs - 1 }',
+    '{ delay: windowMs + graceMs + context.input.marginMs }',
+    '{ delay: windowMs + graceMs - 1 }',
   ],
   [
     'settled tokens are free at once',
-    '{ delay: windowMs + event.graceMs + context.input.marginMs }',
-    '{ delay: event.graceMs }',
+    '{ delay: windowMs + graceMs + context.input.marginMs }',
+    '{ delay: graceMs }',
   ],
   [
     'tokens that come back are not free',
@@ -396,16 +411,26 @@ const LIMITER = of('rate-limiter.ts', [
     'Math.max(0, windowMs - settledMsAgo) + context.input.marginMs',
     'Math.max(0, windowMs - 2 * settledMsAgo)',
   ],
-  ['cooling never ends', "after: { cooling: 'granting' },", ''],
-  ['refusing never ends', "after: { refusing: 'granting' },", ''],
-  ['who waits when it begins to refuse is not told', "entry: 'denyAll',", ''],
-  ['who asks while it refuses is not told', "'tokens.request': { actions: ['takeRequest', 'denyAll'] },", ''],
-  ['who was denied stays in line', 'enqueue.assign({ queue: [] });', ''],
   [
-    'a refusal does not cool',
-    "{ target: 'cooling', actions: ['reportRefusal', 'beginCooling'] },",
-    "{ actions: ['reportRefusal', 'beginCooling'] },",
+    'a rest never ends',
+    "enqueue.raise({ type: 'scope.rested', scope }, { id: restId(scope), delay: after.restMs });",
+    '',
   ],
+  ['the end of a rest is not heard of', "'scope.rested': { actions: 'endRest' },", ''],
+  ['who has to be denied is not told', "{ guard: 'mustDeny', actions: 'deny' },", ''],
+  ['who was denied stays in line', 'enqueue.assign({ queue });\n    }),\n  },', '}),\n  },'],
+  [
+    'a scope that rests is granted tokens',
+    "return scopes.every((scope) => conditionOf(context, scope).state === 'calm')",
+    "return scopes.every((scope) => conditionOf(context, scope).state !== 'refusing')",
+  ],
+  [
+    'the refusal of one property is everybody’s',
+    'return sites.length > 0 ? sites : event.scopes;',
+    'return event.scopes;',
+  ],
+  ['a lowered limit never comes up', "'limit.rises': { actions: 'raiseLimit' },", ''],
+  ['a refusal is forgotten at once', 'conditions = conditions.with(scope, after);', ''],
   [
     'a grant is not sent',
     "enqueue.sendTo(waiting.replyTo, {\n          type: 'tokens.granted',",
@@ -413,21 +438,46 @@ const LIMITER = of('rate-limiter.ts', [
   ],
 ]);
 
+const SCOPE_CONDITION = of('quota-scope.ts', [
+  ['cooling never ends', "rested: 'calm',\n      },\n    },\n    refusing", '},\n    },\n    refusing'],
+  ['refusing never ends', "on: { rested: 'calm' },\n    },\n  },\n});", 'on: {},\n    },\n  },\n});'],
+  [
+    'a refusal does not cool',
+    "{ target: 'cooling', actions: 'beginCooling' },",
+    "{ actions: 'beginCooling' },",
+  ],
+]);
+
 const WINDOW = of('quota-window.ts', [
   [
     'there is room for one more',
-    'Math.min(free, budget.limit - budget.spent)',
-    'Math.min(free, budget.limit - budget.spent + 1)',
+    'free = Math.min(free, limit - spent);',
+    'free = Math.min(free, limit - spent + 1);',
   ],
   [
     'a lowered limit leaves nothing',
-    'limit: Math.max(1, Math.min(measured, budget.limit - 1))',
-    'limit: Math.max(0, Math.min(measured, budget.limit - 1))',
+    'const lowered = Math.max(1, Math.min(measured, limit - 1));',
+    'const lowered = Math.max(0, Math.min(measured, limit - 1));',
   ],
   [
     'what comes back is counted twice',
-    'spent: budget.spent - tokens }));\n}\n\n/** Tokens were answered',
-    'spent: budget.spent - 2 * tokens }));\n}\n\n/** Tokens were answered',
+    'spent: budget.spent - tokens }));\n  return forget(refunded, scopes);',
+    'spent: budget.spent - 2 * tokens }));\n  return forget(refunded, scopes);',
+  ],
+  [
+    'what is shared is lowered for each refusal of one moment',
+    'if (buckets !== null || (rise !== null && !isDigested(rise.loweredFor))) return budget;',
+    'if (buckets !== null) return budget;',
+  ],
+  [
+    'a limit comes up beyond what it was',
+    'const higher = Math.min(fullLimit, limit + Math.max(1, Math.floor(limit / 10)));',
+    'const higher = limit + fullLimit;',
+  ],
+  [
+    'a scope is forgotten while its tokens count',
+    'every(({ spent, rise }) => spent === 0 && rise === null)',
+    'every(({ rise }) => rise === null)',
   ],
 ]);
 
@@ -438,5 +488,6 @@ export const MUTANTS: readonly Mutant[] = [
   ...KNOWLEDGE,
   ...DISPATCH,
   ...LIMITER,
+  ...SCOPE_CONDITION,
   ...WINDOW,
 ];

@@ -94,7 +94,7 @@ describe('quota', () => {
     ['429 without a body', 429, '', 'qps'],
     ['429 with a page', 429, '<html><title>Sorry...</title></html>', 'qps'],
   ])('%s', (_name, status, body, quota) => {
-    expect(refusal(status, body)).toEqual({ kind: 'quota', quota, retryAfterMs: null });
+    expect(refusal(status, body)).toMatchObject({ kind: 'quota', quota, retryAfterMs: null });
   });
 
   it('takes Retry-After in seconds or as a date, and nothing else', () => {

@@ -55,13 +55,19 @@ export class LeaseTable {
   readOpen(scopes: readonly string[], windowMs: number): LeaseRecord[] {
     const now = this.#now();
     const found: LeaseRecord[] = [];
-    for (const { scope, tokens, settledTokens, grantedAt, settledAt } of this.#leases) {
+    for (const { leaseId, scope, tokens, settledTokens, grantedAt, settledAt } of this.#leases) {
       if (!scopes.includes(scope) || grantedAt <= now - 25 * HOUR_MS) continue;
       if (tokens > settledTokens && grantedAt > now - HOUR_MS) {
-        found.push({ scope, tokens: tokens - settledTokens, settledMsAgo: null });
+        found.push({ leaseId, scope, tokens: tokens - settledTokens, settledMsAgo: null, settledAt: null });
       }
       if (settledTokens > 0 && settledAt !== null && settledAt > now - windowMs) {
-        found.push({ scope, tokens: settledTokens, settledMsAgo: now - settledAt });
+        found.push({
+          leaseId,
+          scope,
+          tokens: settledTokens,
+          settledMsAgo: now - settledAt,
+          settledAt: String(settledAt),
+        });
       }
     }
     return found;

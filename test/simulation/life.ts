@@ -159,6 +159,7 @@ export class Life {
           limiter,
           leases,
           run,
+          runName: limiter.nameRun(),
           scopes,
           telemetry: createTelemetry(SITE, clock),
           graceMs: GRACE_MS,

@@ -68,6 +68,14 @@ export async function holdProperty(sql: Sql, siteUrl = SITE): Promise<HeldProper
   return { ...taking.value, holder, release: () => table.release(holder) };
 }
 
+/** Leases of these resources, for a minute. */
+export async function holdLeases(sql: Sql, holder: string, resources: readonly string[]): Promise<void> {
+  await sql`
+    insert into longtail.lease (resource, holder, party, renewed_at, expires_at)
+    select resource, ${holder}::text, ${holder}::text, now(), now() + interval '1 minute'
+    from jsonb_array_elements_text(${JSON.stringify(resources)}::text::jsonb) as resource`;
+}
+
 /** Takes the property's lease and begins a run. Release it, or drop the database, when done. */
 export async function beginRun(sql: Sql, parameters: Partial<RunParameters> = {}): Promise<TestRun> {
   const lock = await holdProperty(sql);

@@ -189,7 +189,7 @@ export class QuotaWorld {
 
   budget(scope: string, windowMs: number) {
     const { budgets } = this.limiter.getSnapshot().context;
-    return budgets.find((budget) => budget.scope === scope && budget.windowMs === windowMs);
+    return budgets.get(scope)?.find((budget) => budget.windowMs === windowMs);
   }
 
   close(): void {

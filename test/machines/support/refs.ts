@@ -1,5 +1,7 @@
 /** References to actors in what is compared: by name, since each run of a machine has its own. */
+
 import { type AnyActorRef, createActor, type EventObject, fromCallback } from 'xstate';
+import { Lookup } from '../../../src/machines/lookup.ts';
 import type { Recipient } from '../../../src/machines/messages.ts';
 
 export interface Sent {
@@ -43,6 +45,7 @@ export function nameOf(ref: AnyActorRef): string {
 export function plain(value: unknown): unknown {
   if (isRef(value)) return `@${nameOf(value)}`;
   if (value instanceof Error) return `Error: ${value.message}`;
+  if (value instanceof Lookup) return plain(value.toJSON());
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value !== 'object' || value === null) return value;
   const keys = Object.keys(value).sort();

@@ -156,6 +156,7 @@ export class MachineSystem {
         maxWorkerRestarts: 2,
         maxDatabaseProbes: 3,
         haltDeadlineMs: 5_000,
+        finishDeadlineMs: 180_000,
         retryBackoff: backoff,
         callBackoff: backoff,
         probeBackoff: backoff,

@@ -68,6 +68,7 @@ export const CASES = {
   'xstate.done.actor: the probe': done('probe'),
   'after probe': timer('probe', 'running.waitingForDatabase.sleeping'),
   'after haltDeadline': timer('haltDeadline', 'halting'),
+  'after finishDeadline': timer('finishDeadline', 'drainingForQuota'),
 } as const satisfies Record<string, CoordinatorEvent>;
 export type Case = keyof typeof CASES;
 
@@ -86,6 +87,7 @@ export const inputFor = (limiter: Recipient<LimiterEvent>): CoordinatorInput => 
   maxWorkerRestarts: 1,
   maxDatabaseProbes: 3,
   haltDeadlineMs: 5_000,
+  finishDeadlineMs: 180_000,
   retryBackoff: backoff,
   callBackoff: backoff,
   probeBackoff: backoff,
@@ -140,6 +142,7 @@ export function fixture(input: CoordinatorInput): Record<State, CoordinatorSnaps
     'running.waitingForDatabase.probing': send(sleeping, CASES['after probe']),
     pausing,
     paused,
+    drainingForQuota: send(draining, returned('w1', 'b'), ended({ kind: 'denied', quota: 'daily' }, 'w1')),
     halting: send(draining, CASES.halt),
   };
 }

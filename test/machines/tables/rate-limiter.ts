@@ -9,7 +9,9 @@ import {
 } from '../../../src/machines/rate-limiter.ts';
 import type { StateOf, Whole } from './table.ts';
 
-export type State = StateOf<typeof rateLimiterMachine>;
+type State = StateOf<typeof rateLimiterMachine>;
+/** A state, and what its one scope is in. */
+export type Situation = State | 'exhausted, the scope cools' | 'open, the scope refuses';
 
 const SCOPES = ['site:a'];
 export const input: RateLimiterInput = {
@@ -45,10 +47,6 @@ const settled = (leaseId: string): RateLimiterEvent => ({
   accepted: 1,
   graceMs: 0,
 });
-const timer = (delay: string, state: string) =>
-  // The machine's own timer; XState keeps its type out of the events it takes from others.
-  ({ type: `xstate.after.${delay}.rateLimiter.${state}` }) as unknown as RateLimiterEvent;
-
 /** Lease `r1` is out in every state, with one token; `r3` waits wherever anybody can wait. */
 export const casesFor = (client: Recipient<GrantEvent>) =>
   ({
@@ -69,24 +67,25 @@ export const casesFor = (client: Recipient<GrantEvent>) =>
     'quota.refused: daily': refused('daily'),
     'grace.over': { type: 'grace.over', scopes: SCOPES, tokens: 1 },
     'bucket.rolled': { type: 'bucket.rolled' },
-    'after cooling': timer('cooling', 'cooling'),
-    'after refusing': timer('refusing', 'refusing'),
+    'scope.rested': { type: 'scope.rested', scope: 'site:a' },
+    'scope.rested: of nobody': { type: 'scope.rested', scope: 'site:b' },
+    'limit.rises': { type: 'limit.rises', scope: 'site:a', windowMs: 60_000 },
   }) as const satisfies Record<string, RateLimiterEvent>;
 export type Case = keyof ReturnType<typeof casesFor>;
 
 /** Does not compile when an event type has no case. @public */
 export const WHOLE: Whole<RateLimiterEvent, ReturnType<typeof casesFor>> = true;
 
-export function fixture(client: Recipient<GrantEvent>): Record<State, RateLimiterSnapshot> {
+export function fixture(client: Recipient<GrantEvent>): Record<Situation, RateLimiterSnapshot> {
   const send = (snapshot: RateLimiterSnapshot, ...events: readonly RateLimiterEvent[]): RateLimiterSnapshot =>
     events.reduce((before, event) => transition(rateLimiterMachine, before, event)[0], snapshot);
   const [fresh] = initialTransition(rateLimiterMachine, input);
   const open = send(fresh, request('r1', client));
   const exhausted = send(open, request('r2', client), request('r3', client));
   return {
-    'granting.open': open,
-    'granting.exhausted': exhausted,
-    cooling: send(open, refused('qps'), request('r3', client)),
-    refusing: send(open, refused('daily')),
+    open,
+    exhausted,
+    'exhausted, the scope cools': send(open, refused('qps'), request('r3', client)),
+    'open, the scope refuses': send(open, refused('daily')),
   };
 }

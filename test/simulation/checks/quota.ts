@@ -40,13 +40,14 @@ export async function checkTokensReturned({ world, judge }: Ground, life: Life):
   if (life.limiter === undefined) return;
   await world.advance(LONGEST_GRACE_MS + 3 * MINUTE_MS);
   const { budgets, leases, queue } = life.limiter.actor.getSnapshot().context;
-  const left = budgets.filter(({ spent, buckets }) => buckets === null && spent !== 0);
+  const all = [...budgets.values()].flat();
+  const left = all.filter(({ spent, buckets }) => buckets === null && spent !== 0);
   judge.expect(
-    left.length === 0 && leases.length === 0 && queue.length === 0,
+    left.length === 0 && leases.size === 0 && queue.length === 0,
     'every token comes back',
     () => `${life.process.name}: ${JSON.stringify({ left, leases, waiting: queue.length })}`,
   );
-  const inBuckets = budgets.filter(
+  const inBuckets = all.filter(
     ({ spent, buckets }) => buckets !== null && spent !== buckets.reduce((a, b) => a + b, 0),
   );
   judge.expect(inBuckets.length === 0, 'a bucket holds every token that counts for a day', () =>
