@@ -2,15 +2,16 @@
  * The coordinator: feeds a fixed pool of batch workers from a plan it never holds whole, and decides how a run ends.
  *
  *   running ─────────────────────────────────────────────────────────────┐
- *   │ working ────────────────────────────────────────┐  databaseAway     │
- *   │ │ planning ─► dispatching ⇄ waitingForRetry      │ ───────────────►  waitingForDatabase
- *   │ │                  ⇅             ⇅               │ ◄───────────────  { sleeping ⇄ probing }
- *   │ │               draining                         │  it answers       │
+ *   │ working ────────────────────────────────────────┐  databaseAway,    │
+ *   │ │ planning ─► dispatching ⇄ waitingForRetry      │  a call stalls    │
+ *   │ │                  ⇅             ⇅               │ ───────────────►  waitingForDatabase
+ *   │ │               draining                         │ ◄───────────────  { sleeping ⇄ probing, sleeping ⇄ retrying }
+ *   │ │                                                │  it takes pages   │
  *   │ └────────────────────────────────────────────────┘                  │
  *   └───────────┬───────────────▲─────────────────────────────────────────┘
  *         pause │        resume │
  *               ▼               │
- *            pausing ───────► paused          (pages not sent come back, calls under way finish)
+ *            pausing ───────► paused          (pages not sent come back, calls under way finish, but for stalled ones)
  *
  *   from every state above:  nothing is left to do · halt · fail · a quota that will not come back · too many failed calls
  *                                                   │
@@ -35,6 +36,7 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
   on: {
     'page.committed': { actions: 'noteCommitted' },
     'page.failed': { actions: 'noteFailed' },
+    'batch.stalled': { actions: 'noteStalled' },
     'pages.returned': { actions: 'takeBack' },
     'worker.ready': { actions: 'noteReady' },
     'worker.halted': { actions: 'noteHalted' },
@@ -70,6 +72,7 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
         working: {
           initial: 'planning',
           always: [
+            { guard: 'somebodyHasStalled', target: 'waitingForDatabase', actions: 'beginProbing' },
             { guard: 'canDispatch', actions: 'dispatch' },
             { guard: 'wantsPlan', actions: 'requestPlan' },
             { guard: 'isFinished', target: '#coordinator.halting' },
@@ -117,12 +120,41 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
         waitingForDatabase: {
           initial: 'sleeping',
           states: {
-            sleeping: { after: { probe: 'probing' } },
+            sleeping: {
+              after: { probe: [{ guard: 'somebodyHasStalled', target: 'retrying' }, { target: 'probing' }] },
+            },
+            retrying: {
+              entry: 'retryStalled',
+              always: [
+                {
+                  guard: and(['nobodyRetries', 'somebodyHasStalled', 'noProbeIsLeft']),
+                  target: '#coordinator.halting',
+                  actions: 'endWithoutDatabase',
+                },
+                {
+                  guard: and(['nobodyRetries', 'somebodyHasStalled']),
+                  target: 'sleeping',
+                  actions: 'countProbe',
+                },
+                {
+                  guard: 'nobodyRetries',
+                  target: '#coordinator.running.working',
+                  actions: 'noteDatabaseBack',
+                },
+              ],
+            },
             probing: {
               invoke: {
                 id: 'probe',
                 src: 'probeDatabase',
-                onDone: { target: '#coordinator.running.working', actions: 'noteDatabaseBack' },
+                onDone: [
+                  {
+                    guard: 'hasAnsweredInVain',
+                    target: '#coordinator.halting',
+                    actions: 'endWithoutDatabase',
+                  },
+                  { target: '#coordinator.running.working', actions: 'noteDatabaseBack' },
+                ],
                 onError: [
                   { guard: 'noProbeIsLeft', target: '#coordinator.halting', actions: 'endWithoutDatabase' },
                   { target: 'sleeping', actions: 'countProbe' },
@@ -135,7 +167,7 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
     },
     pausing: {
       entry: 'pauseWorkers',
-      always: { guard: 'nobodyIsBusy', target: 'paused' },
+      always: { guard: 'nobodyMoves', target: 'paused' },
       on: { resume: 'running' },
     },
     paused: {
