@@ -1,4 +1,4 @@
-import type { Sql } from 'postgres';
+import type { Sql, TransactionSql } from 'postgres';
 import type { LeaseGrant, LeaseRecord, LeaseSettlement, RunIdentity } from './types.ts';
 
 /** A run's own names for its leases are made unlike any other run's. */
@@ -58,6 +58,6 @@ export async function readOpenLeases(
 }
 
 /** Deletes leases that no budget counts any more: the longest is a day's. */
-export async function pruneLeases(sql: Sql): Promise<void> {
+export async function pruneLeases(sql: Sql | TransactionSql): Promise<void> {
   await sql`delete from longtail.quota_lease where granted_at < now() - interval '25 hours'`;
 }
