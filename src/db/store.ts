@@ -109,7 +109,7 @@ const NEVER = new AbortController().signal;
 export function createStore(
   { sql }: Pick<Database, 'sql'>,
   run: RunIdentity,
-  { lockTimeoutMs = 10_000 }: { readonly lockTimeoutMs?: number } = {},
+  { lockTimeoutMs = 3_000 }: { readonly lockTimeoutMs?: number } = {},
 ): Store {
   const hashes = new KeyHashes();
   const memory = new CopyMemory();

@@ -292,8 +292,8 @@ export const nobodyMoves = (workers: readonly WorkerSlot[]): boolean =>
 export const somebodyIs = (workers: readonly WorkerSlot[], wanted: 'stalled' | 'retrying'): boolean =>
   workers.some(({ status }) => status === wanted);
 
-/** What passes by itself is waited for as the input says; what hardly does, for less than half a minute. */
-const SHORT_PATIENCE = 6;
+/** What passes by itself is waited for as the input says; what hardly does, for a quarter of a minute. */
+const SHORT_PATIENCE = 5;
 
 export const mostProbes = ({ input, away }: CoordinatorContext): number =>
   away.patience === 'short' ? Math.min(SHORT_PATIENCE, input.maxDatabaseProbes) : input.maxDatabaseProbes;

@@ -301,6 +301,14 @@ export const coordinatorSetup = setup({
         if (status !== 'reaping' && status !== 'halted') enqueue.sendTo(workerId, { type: 'worker.halt' });
       }
       for (const { groupId } of context.queues.delayed) enqueue.cancel(groupId);
+      // What waits for the database is dropped now; until that is done they are as busy as the others.
+      enqueue.assign({
+        workers: context.workers.map((slot) =>
+          slot.status === 'stalled' || slot.status === 'retrying'
+            ? { ...slot, status: 'busy' as const }
+            : slot,
+        ),
+      });
     }),
     reap: enqueueActions(({ context, event, enqueue }) => {
       const slot = crashedSlot(context, event);

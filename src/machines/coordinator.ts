@@ -194,6 +194,7 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
         fail: { actions: 'endFailed' },
         'concurrency.change': {},
         'plan.failed': {},
+        'batch.stalled': {},
         'batch.ended': { actions: 'closeForGood' },
         'xstate.error.actor.*': [
           { guard: 'workerCrashed', actions: 'reap' },

@@ -412,7 +412,7 @@ export const TABLE: Table<State, Case, End> = {
     'page.committed: of an assignment before': 'ignored',
     'page.failed': ['stay', 'tell page.failed'],
     'pages.returned': ['stay'],
-    'batch.stalled': ['stay'],
+    'batch.stalled': 'ignored',
     'batch.ended: answered': ['stay'],
     'batch.ended: failed': ['stay'],
     'batch.ended: database away': ['stay'],
