@@ -166,10 +166,7 @@ export const coordinatorSetup = setup({
       if (slot === undefined || !holds(slot, event)) return;
       enqueue.assign({
         probes: 0,
-        workers: withSlot(context.workers, {
-          ...heardOf(slot),
-          pages: without(slot.pages, event),
-        }),
+        workers: withSlot(context.workers, { ...heardOf(slot), pages: without(slot.pages, event) }),
         queues: afterCommit(context.queues, event.sliceId, event.next),
         ending: event.next.kind === 'failed' ? worse(context.ending) : context.ending,
       });
@@ -397,6 +394,8 @@ export const coordinatorSetup = setup({
       const probes = context.probes + 1;
       const away = 'error' in event && event.error instanceof StillAway ? event.error.away : context.away;
       enqueue.assign({ away, probes, probeDelayMs: backoffMs(context.input.probeBackoff, probes + 1, 1) });
+      // Each time: what is in the way may be something else by now.
+      enqueue.emit({ type: 'database.away', reason: away.reason });
     }),
     endHalted: enqueueActions(({ event, enqueue }) => {
       if (event.type === 'halt') enqueue.assign({ ending: { status: 'halted', reason: event.reason } });

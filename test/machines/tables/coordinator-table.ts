@@ -255,7 +255,7 @@ export const TABLE: Table<State, Case, End> = {
     'page.committed: of an assignment before': 'ignored',
     'page.failed': ['stay', 'tell page.failed'],
     'pages.returned': ['stay'],
-    'batch.stalled': ['running.waitingForDatabase.sleeping', 'set after probe'],
+    'batch.stalled': ['running.waitingForDatabase.sleeping', 'set after probe', 'tell database.away'],
     'batch.ended: answered': ['running.working.draining', 'w0 batch.assign', 'tell database.back'],
     'batch.ended: failed': ['running.working.dispatching', 'tell call.failed', 'tell database.back'],
     'batch.ended: database away': ['running.working.draining', 'w0 batch.assign', 'tell database.back'],
@@ -322,7 +322,12 @@ export const TABLE: Table<State, Case, End> = {
       'stop probe',
       'set after haltDeadline',
     ],
-    'xstate.error.actor: the probe': ['running.waitingForDatabase.sleeping', 'stop probe', 'set after probe'],
+    'xstate.error.actor: the probe': [
+      'running.waitingForDatabase.sleeping',
+      'stop probe',
+      'set after probe',
+      'tell database.away',
+    ],
     'xstate.done.actor: the probe': [
       'running.working.draining',
       'w0 batch.assign',
