@@ -35,6 +35,12 @@ function nextStepFor(code: ErrorCode, { siteUrl, serviceAccountEmail }: AdviceCo
       return 'Enable the “Google Search Console API” for the project in the Google Cloud console, then run again.';
     case 'DATABASE_DISK_FULL':
       return 'Free space on the database’s disk, then run again: it goes on where it stopped.';
+    case 'DATABASE_READ_ONLY':
+      return 'Make the database writable again, then run again: it goes on where it stopped.';
+    case 'DATABASE_TIMEOUT':
+      return 'Raise or lift the timeout that ends the work, then run again: it goes on where it stopped.';
+    case 'DATABASE_UNAVAILABLE':
+      return 'Look into the database server’s log, then run again: it goes on where it stopped.';
     case 'DATABASE_REFUSED':
       return 'Give the database’s user the rights to create the schema "longtail" and the view "search_analytics".';
     case 'FENCED_OFF':

@@ -84,6 +84,7 @@ function observeCall(
   let failed = 0;
   let reason = '';
   let isRefused = false;
+  let stall: string | undefined;
   return {
     sent: () => undefined,
     page(_sliceId, _startRow, result) {
@@ -102,8 +103,11 @@ function observeCall(
           tell({ type: 'call.refused', callId, detail: REFUSALS[result.quota] });
       }
     },
+    stalled(why) {
+      stall ??= why;
+    },
     ended(outcome) {
-      const detail = troubleIn(outcome) ?? (failed > pages ? reason : undefined);
+      const detail = troubleIn(outcome) ?? stall ?? (failed > pages ? reason : undefined);
       if (detail !== undefined) tell({ type: 'call.failed', callId, detail });
       else if (outcome.kind !== 'answered') tell({ type: 'call.void', callId });
       else {
@@ -134,6 +138,10 @@ export function bothObservers(first: CallObserver, second: () => CallObserver | 
         page(sliceId, startRow, result, commitMs) {
           one.page(sliceId, startRow, result, commitMs);
           other.page(sliceId, startRow, result, commitMs);
+        },
+        stalled(why) {
+          one.stalled(why);
+          other.stalled(why);
         },
         ended(outcome) {
           one.ended(outcome);

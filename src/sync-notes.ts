@@ -26,6 +26,7 @@ export function observeCalls(figures: ProgressTracker, telemetry: Telemetry): Ca
           span.sent(pages);
         },
         page: span.page,
+        stalled: span.stalled,
         ended(outcome) {
           figures.counters.pagesInFlight -= inFlight;
           span.ended(outcome);

@@ -36,7 +36,7 @@ export function createSync(options: SyncOptions): Sync {
 /** What the range holds, as the outcome tells it. */
 type Held = Pick<RunFigures, 'slices' | 'rows' | 'failures'>;
 
-/** How long a halted run waits to be told what the table holds, and after commits that hang. */
+/** How long a run that was halted, or failed, waits to be told what the table holds, and after commits that hang. */
 const READ_WITHIN_MS = 2_000;
 const HURRIED_READ_MS = 500;
 
@@ -122,7 +122,8 @@ class PropertySync implements Sync {
         const ending = await execution.ended;
         const isQuiet = await execution.quiesce();
         const held = this.#readHeld(ending, isQuiet, resources, execution);
-        const read = ending.status === 'halted' ? await this.#inTime(held, isQuiet) : await held;
+        const isDone = ending.status === 'complete' || ending.status === 'completeWithFailures';
+        const read = isDone ? await held : await this.#inTime(held, isQuiet);
         return this.#outcome(ending, read ?? ownSlices.figures(keysOf(this.#config).length), {
           resources,
           execution,

@@ -41,6 +41,8 @@ export interface CallTelemetry {
   sent(pages: number): void;
   /** What came of one page. `commitMs` is how long its transaction took; 0 when there was none. */
   page(sliceId: string, startRow: number, result: PageResult, commitMs: number): void;
+  /** What has been read waits for the database. */
+  stalled(reason: string): void;
   /** Exactly once, when the call has ended. */
   ended(outcome: CallOutcome): void;
 }
@@ -196,6 +198,9 @@ export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Te
             trace.setSpan(parent, span),
           )
           .end(nowMs);
+      },
+      stalled: (reason) => {
+        span.addEvent('longtail.stalled', { reason });
       },
       ended(outcome) {
         const reason = reasonOf(outcome);

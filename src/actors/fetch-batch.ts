@@ -3,10 +3,13 @@
  * in here; what leaves are ids and counts.
  *
  * While pages are being committed the next ones are read and parsed, up to a bound in bytes; then the socket waits.
+ *
+ * What has been read stays until the database has taken it: while that takes nothing the call is stalled, says so, and tries
+ * again when it is told to. Google is not asked for it a second time.
  */
 import { fromCallback } from 'xstate';
 import type { Store } from '../db/store.ts';
-import type { CommittedPage, DatabaseFailure } from '../db/types.ts';
+import type { Answer, CommittedPage, DatabaseAway } from '../db/types.ts';
 import type { CallPermit } from '../domain/call-permit.ts';
 import type { Clock } from '../domain/clock.ts';
 import type { FetchBatchInput } from '../machines/batch-worker.ts';
@@ -16,6 +19,7 @@ import type { CallEnd, Client, PageOutcome } from '../search-console/call.ts';
 import type { QueryAnswer } from '../search-console/decode-rows.ts';
 import type { QuotaRefusal } from '../search-console/outcome.ts';
 import { calendarQuery, sliceQuery } from '../search-console/query.ts';
+import { awayOf, outcomeOf } from './away.ts';
 import type { CallRegistry } from './call-registry.ts';
 import type { Catalogue, CatalogueEntry, SliceEntry } from './catalogue.ts';
 import { readCalendar } from './read-calendar.ts';
@@ -47,6 +51,8 @@ export interface CallObservation {
   /** The request left: from now on it counts. */
   sent(pages: number): void;
   page(sliceId: string, startRow: number, result: PageResult, commitMs: number): void;
+  /** What has been read waits for the database. */
+  stalled(reason: string): void;
   ended(outcome: CallOutcome): void;
 }
 
@@ -60,14 +66,16 @@ export function createFetchBatch(ports: FetchBatchPorts) {
   return fromCallback<CallOrder, FetchBatchInput>(({ input, sendBack, receive }) => {
     const controller = new AbortController();
     const signal = AbortSignal.any([controller.signal, ports.scope]);
+    const patience = new Patience(signal);
     receive(({ type }) => {
       if (type === 'call.abort') controller.abort();
+      else patience.tryAgain();
     });
     let listening = true;
     const report: Report = (event) => {
       if (listening) sendBack(event);
     };
-    const ended = fetchBatch(ports, input, signal, report).then((outcome) => {
+    const ended = fetchBatch(ports, input, signal, patience, report).then((outcome) => {
       report({ type: 'call.ended', outcome, chance: ports.clock.random() });
     });
     ports.calls.add(input.workerId, { abort: () => controller.abort(), ended });
@@ -77,6 +85,33 @@ export function createFetchBatch(ports: FetchBatchPorts) {
       controller.abort();
     };
   });
+}
+
+/** Who waits for the database until it is tried again. */
+class Patience {
+  readonly #signal: AbortSignal;
+  #waiting: ((isToTryAgain: boolean) => void)[] = [];
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+    signal.addEventListener('abort', () => this.#wake(false), { once: true });
+  }
+
+  /** Resolves whether to try again: false when the call is over. */
+  wait(): Promise<boolean> {
+    if (this.#signal.aborted) return Promise.resolve(false);
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  tryAgain(): void {
+    this.#wake(true);
+  }
+
+  #wake(isToTryAgain: boolean): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake(isToTryAgain);
+  }
 }
 
 /** A page, what it stands for, and how far it has come. */
@@ -91,10 +126,11 @@ async function fetchBatch(
   ports: FetchBatchPorts,
   input: FetchBatchInput,
   signal: AbortSignal,
+  patience: Patience,
   report: Report,
 ): Promise<CallOutcome> {
   const observation = ports.observer.callStarted(input);
-  const call = new BatchCall(ports, input, signal, report, observation);
+  const call = new BatchCall(ports, input, signal, patience, report, observation);
   const outcome = await call.run().catch((error: unknown) => call.broke(error));
   observation.ended(outcome);
   return outcome;
@@ -104,6 +140,7 @@ class BatchCall {
   readonly #ports: FetchBatchPorts;
   readonly #input: FetchBatchInput;
   readonly #signal: AbortSignal;
+  readonly #patience: Patience;
   readonly #report: Report;
   readonly #observation: CallObservation;
   #pages: readonly PendingPage[] = [];
@@ -118,15 +155,17 @@ class BatchCall {
     ports: FetchBatchPorts,
     input: FetchBatchInput,
     signal: AbortSignal,
+    patience: Patience,
     report: Report,
     observation: CallObservation,
   ) {
     this.#ports = ports;
     this.#input = input;
     this.#signal = signal;
+    this.#patience = patience;
     this.#report = report;
     this.#observation = observation;
-    this.#queue = ports.store.openQueue(signal);
+    this.#queue = ports.store.openQueue(signal, (away) => this.#stall(away));
   }
 
   async run(): Promise<CallOutcome> {
@@ -147,7 +186,7 @@ class BatchCall {
     // The last thing before the first byte leaves: a run that dies is counted by the next one, and one that has lost its
     // property or account finds out here.
     const leased = await store.recordLease({ leaseId, scopes, tokens: this.#pages.length });
-    if (leased.kind !== 'ok') return this.#unsent(databaseOutcome(leased));
+    if (leased.kind !== 'ok') return this.#unsent(outcomeOf(leased));
     // A process may have been stopped for long between any two steps.
     while (!leases.mayCall()) {
       if (!(await leases.whenKept(this.#signal))) return this.#unsent({ kind: 'aborted' });
@@ -234,6 +273,24 @@ class BatchCall {
     }
   }
 
+  /** Nothing more is asked of the database until it is to be tried again. False: the call is over. */
+  #stall(away: DatabaseAway): Promise<boolean> {
+    const isToTryAgain = this.#patience.wait();
+    if (!this.#signal.aborted) {
+      this.#observation.stalled(away.reason);
+      this.#report({ type: 'call.stalled', away: awayOf(away), chance: this.#ports.clock.random() });
+    }
+    return isToTryAgain;
+  }
+
+  /** Asks until the database is there to answer, or the call is over. */
+  async #insist<T>(ask: () => Promise<Answer<T>>): Promise<Answer<T>> {
+    for (;;) {
+      const answer = await ask();
+      if (answer.kind !== 'databaseAway' || !(await this.#stall(answer))) return answer;
+    }
+  }
+
   #begin(done: Promise<void>, bytes: number): void {
     this.#commits.push({ bytes, done });
     // It is awaited later; a bug in it must not be an unhandled rejection until then.
@@ -260,9 +317,9 @@ class BatchCall {
       const read = readCalendar(entry, answer);
       if ('problem' in read) return this.#failPage(pending, read.problem, this.#isLastAttempt(page));
       const { calendar } = read;
-      const written = await store.commitCalendar(entry.searchType, calendar);
+      const written = await this.#insist(() => store.commitCalendar(entry.searchType, calendar));
       if (written.kind !== 'ok') {
-        this.#stop ??= databaseOutcome(written);
+        this.#stop ??= outcomeOf(written);
         return;
       }
       entry.calendar = calendar;
@@ -289,7 +346,7 @@ class BatchCall {
         // Halted: the page goes back with all that nothing was heard of.
         return;
       default:
-        this.#stop ??= databaseOutcome(result);
+        this.#stop ??= outcomeOf(result);
     }
   }
 
@@ -316,9 +373,9 @@ class BatchCall {
       entry.problem = reason;
       entry.onSettled();
     } else if (final && entry.kind === 'slice') {
-      const recorded = await this.#ports.store.failSlice(page.sliceId, reason, page);
+      const recorded = await this.#insist(() => this.#ports.store.failSlice(page.sliceId, reason, page));
       if (recorded.kind !== 'ok') {
-        this.#stop ??= databaseOutcome(recorded);
+        this.#stop ??= outcomeOf(recorded);
         return;
       }
       if (recorded.value !== null) return this.#tellCommitted(pending, entry, recorded.value);
@@ -414,10 +471,4 @@ function wasAnsweredAsAWhole(end: CallEnd | undefined): boolean {
     default:
       return false;
   }
-}
-
-function databaseOutcome(failure: DatabaseFailure): CallOutcome {
-  return failure.kind === 'databaseAway'
-    ? { kind: 'databaseAway', reason: failure.reason }
-    : { kind: 'fatal', fatal: { code: failure.code, reason: failure.reason } };
 }

@@ -28,6 +28,7 @@ import {
   type TrustRules,
   trustedKeys,
 } from '../machines/plan.ts';
+import { outcomeOf } from './away.ts';
 import { type CalendarEntry, type Catalogue, calendarId } from './catalogue.ts';
 import { addTrusted, settleTrustedSlices, type TrustedSlice } from './trusted-slices.ts';
 
@@ -88,7 +89,7 @@ export function createLoadPlan(ports: LoadPlanPorts) {
         (step) => {
           if (step.kind === 'supply') report({ type: 'plan.supplied', ...step.supply });
           else
-            report({ type: 'plan.failed', outcome: planFailure(step.failure), chance: ports.clock.random() });
+            report({ type: 'plan.failed', outcome: outcomeOf(step.failure), chance: ports.clock.random() });
         },
         (error: unknown) => {
           const reason = error instanceof Error ? error.message : String(error);
@@ -332,10 +333,4 @@ class PlanLoader {
       rest.length === 0 ? 'none' : 'whenLow',
     );
   }
-}
-
-function planFailure(failure: DatabaseFailure) {
-  return failure.kind === 'databaseAway'
-    ? ({ kind: 'databaseAway', reason: failure.reason } as const)
-    : ({ kind: 'fatal', fatal: { code: failure.code, reason: failure.reason } } as const);
 }

@@ -1,10 +1,13 @@
 import { fromPromise } from 'xstate';
 import type { Store } from '../db/store.ts';
+import { StillAway } from '../machines/coordinator-context.ts';
+import { awayOf } from './away.ts';
 
-/** Resolves when the database answers. A rejection is the coordinator's cue to wait and ask again. */
+/** Resolves when the database would take a page. A rejection is the coordinator's cue to wait and ask again. */
 export function createProbeDatabase(store: Pick<Store, 'probe'>) {
   return fromPromise<void>(async () => {
     const answer = await store.probe();
+    if (answer.kind === 'databaseAway') throw new StillAway(awayOf(answer));
     if (answer.kind !== 'ok') throw new Error(answer.reason);
   });
 }

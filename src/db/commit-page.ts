@@ -68,19 +68,20 @@ export function readPage({ rows, ...page }: PageCommit, hashes: KeyHashes, arena
  * the end of its slice, in one transaction. Either all of it is there afterwards or nothing; then, if the pages
  * themselves may be the reason, each is written alone. A result for each page, in their order.
  *
- * Four round trips, whatever the pages: begin; locks, ledger and the start of COPY; rows and the barrier with the seals;
+ * `begin` is how the transaction is begun. Four round trips, whatever the pages: begin; locks, ledger and the start of COPY; rows and the barrier with the seals;
  * commit.
  */
 export async function commitPages(
   context: CommitContext,
   pages: readonly ReadPage[],
   arena: CopyArena,
+  begin: typeof transaction = transaction,
 ): Promise<readonly CommitResult[]> {
   const { sql, hashes } = context;
   let isCommitting = false;
   let next: readonly Committed['next'][];
   try {
-    next = await transaction(sql, async (tx) => {
+    next = await begin(sql, async (tx) => {
       const after = await write(tx, context, pages, arena.buffer);
       isCommitting = true;
       return after;
@@ -88,7 +89,7 @@ export async function commitPages(
   } catch (error) {
     if (pages.length > 1 && isOfOnePage(error)) {
       const results: CommitResult[] = [];
-      for (const page of pages) results.push(...(await commitPages(context, [page], arena)));
+      for (const page of pages) results.push(...(await commitPages(context, [page], arena, begin)));
       return results;
     }
     const results: CommitResult[] = [];

@@ -1,4 +1,4 @@
-import type { Sql } from 'postgres';
+import type { Sql, TransactionSql } from 'postgres';
 import type { Coverage, CoverageRange, RunIdentity } from './types.ts';
 
 /**
@@ -6,7 +6,11 @@ import type { Coverage, CoverageRange, RunIdentity } from './types.ts';
  * complete, is `open`; a failure newer than the complete version is `failed`, and is taken up again; else the complete
  * version stands.
  */
-export async function readCoverage(sql: Sql, run: RunIdentity, range: CoverageRange): Promise<Coverage[]> {
+export async function readCoverage(
+  sql: Sql | TransactionSql,
+  run: RunIdentity,
+  range: CoverageRange,
+): Promise<Coverage[]> {
   return await sql<Coverage[]>`
     with this_run as (
       select refresh_cut_off as cut_off, refresh_scope as scope from longtail.run

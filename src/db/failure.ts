@@ -60,28 +60,35 @@ export function isConnectionLoss(error: unknown): boolean {
   return CONNECTION_CODES.has(code) || severity === 'FATAL' || severity === 'PANIC';
 }
 
-/** States of the server, or of a lock, that pass. */
-const PASSING = new Set([
-  '25006', // read only: a standby that was the primary a moment ago
-  '25P03', // idle in transaction for too long
-  '40001',
-  '40P01', // deadlock
-  '53200', // out of memory
-  '53300', // too many connections
-  '53400',
-  '55P03', // a lock was not had in time
-  '57014', // cancelled, by the server's statement timeout as a rule
-  '57P01',
-  '57P02',
-  '57P03', // the server stops, crashed, starts
-  '57P05',
-]);
+/**
+ * States of the server, the session or a lock that pass, by class and by code. What is not known by its code is taken for
+ * a bug: so each class is whole that speaks of the server's state and not of what it was asked.
+ */
+const PASSING = [
+  /^08/, // the connection
+  /^40/, // rolled back: a deadlock, a serialization failure
+  /^53/, // out of memory, too many connections
+  /^57/, // cancelled by a person, shut down, crashed, starting
+  /^0A000$/, // a plan that somebody's ALTER TABLE has outdated: the next one is made anew
+  /^(26000|42P05)$/, // a prepared statement that a pooler's other session has, or has not
+  /^55006$/, // an object in use
+  /^XX000$/, // an internal error: "tuple concurrently updated", or a pooler's own troubles
+];
+
+/** Ended by a setting: of the statement, the transaction, the idle transaction, the idle session. */
+const ENDED_BY_SETTING = new Set(['57014', '25P03', '25P04', '57P05']);
+const READ_ONLY = '25006';
+const LOCK_NOT_AVAILABLE = '55P03';
 
 /** No retry mends these. */
 const FATAL: ReadonlyMap<string, { readonly code: ErrorCode; readonly what: string }> = new Map([
   ['53100', { code: 'DATABASE_DISK_FULL', what: "the database's disk is full" }],
   ['42501', { code: 'DATABASE_REFUSED', what: 'the database user lacks a permission' }],
   ['28000', { code: 'DATABASE_REFUSED', what: 'the database refused the user' }],
+  [
+    '55000',
+    { code: 'DATABASE_REFUSED', what: 'the database does not take this in the state its tables are in' },
+  ],
   ['28P01', { code: 'DATABASE_REFUSED', what: 'the database refused the password' }],
   ['3D000', { code: 'DATABASE_REFUSED', what: 'there is no such database' }],
   [
@@ -104,16 +111,28 @@ export function toFailure(error: unknown): DatabaseFailure | undefined {
   const fatal = FATAL.get(facts.code);
   if (fatal !== undefined)
     return { kind: 'fatal', code: fatal.code, reason: `${fatal.what}: ${facts.message}` };
-  if (isConnectionLoss(error) || PASSING.has(facts.code) || facts.code.startsWith('08')) {
-    return { kind: 'databaseAway', reason: facts.message };
+  // Of the class of a row that is too large, and not the row's fault.
+  if (facts.code === '54000' && /wraparound/i.test(facts.message)) {
+    return { kind: 'fatal', code: 'DATABASE_UNAVAILABLE', reason: facts.message };
   }
+  const away = { kind: 'databaseAway', reason: facts.message } as const;
+  // Before all else: some of them end the session, too.
+  if (isBySetting(facts)) return { ...away, cause: 'timeout' };
+  if (facts.code === READ_ONLY) return { ...away, cause: 'readOnly' };
+  if (facts.code === LOCK_NOT_AVAILABLE) return { ...away, cause: 'locked' };
+  if (isConnectionLoss(error) || PASSING.some((codes) => codes.test(facts.code))) return away;
   return undefined;
 }
 
-/** Whether PostgreSQL would not take the rows themselves: a value out of range, a row too large. */
+/** A person's cancel has the code of the statement's timeout, and other words: in English, that is. */
+function isBySetting({ code, message }: ErrorFacts): boolean {
+  return ENDED_BY_SETTING.has(code) && !(code === '57014' && /user request/i.test(message));
+}
+
+/** Whether PostgreSQL would not take the rows themselves: a value out of range, a row too large, a trigger of the host's. */
 export function isRejection(error: unknown): boolean {
   const { code } = errorFacts(error);
-  return /^(22|23|54)...$/.test(code);
+  return /^(22|23|44|54|P0)...$/.test(code);
 }
 
 /** One line without a password: the driver's messages may quote the connection's URL. */

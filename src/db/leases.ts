@@ -1,4 +1,4 @@
-import type { Sql } from 'postgres';
+import type { Sql, TransactionSql } from 'postgres';
 import { LEASE_LOST, Refusal } from './answer.ts';
 import type { LeaseGrant, LeaseRecord, LeaseSettlement, RunIdentity } from './types.ts';
 
@@ -82,6 +82,6 @@ export async function readOpenLeases(
 }
 
 /** Deletes leases that no budget counts any more: the longest is a day's. */
-export async function pruneLeases(sql: Sql): Promise<void> {
+export async function pruneLeases(sql: Sql | TransactionSql): Promise<void> {
   await sql`delete from longtail.quota_lease where granted_at < now() - interval '25 hours'`;
 }

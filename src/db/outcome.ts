@@ -1,8 +1,10 @@
-import type { Sql } from 'postgres';
+import type { Sql, TransactionSql } from 'postgres';
 import type { Dataset, Day, SearchType } from '../domain/slice.ts';
 import { one } from './answer.ts';
 import { asLongtailError } from './connect.ts';
 import { readCoverage } from './coverage.ts';
+import { END_LOCK_TIMEOUT_MS } from './run.ts';
+import { transaction } from './transaction.ts';
 import type { CoverageRange, RunIdentity } from './types.ts';
 
 export interface SliceFailure {
@@ -29,19 +31,33 @@ export interface OutcomeFigures {
 /** Reads a run's figures from the tables. Rejects with a LongtailError when the database does not answer. */
 export async function readOutcome(sql: Sql, run: RunIdentity, range: CoverageRange): Promise<OutcomeFigures> {
   try {
-    const coverage = await readCoverage(sql, run, range);
-    const inRange = sql`
+    return await transaction(sql, async (tx) => {
+      await tx.unsafe(`set local lock_timeout = ${END_LOCK_TIMEOUT_MS}`);
+      return await readFigures(tx, run, range);
+    });
+  } catch (error) {
+    throw asLongtailError(sql, error);
+  }
+}
+
+async function readFigures(
+  sql: TransactionSql,
+  run: RunIdentity,
+  range: CoverageRange,
+): Promise<OutcomeFigures> {
+  const coverage = await readCoverage(sql, run, range);
+  const inRange = sql`
       s.property_id = ${run.propertyId}::text::bigint
       and s.date between ${range.from}::text::date and ${range.to}::text::date
       and s.search_type in (select jsonb_array_elements_text(${JSON.stringify(range.searchTypes)}::text::jsonb))
       and s.dataset in (select jsonb_array_elements_text(${JSON.stringify(range.datasets)}::text::jsonb))
       and s.filter_key = '' and s.aggregation_type = ''`;
-    const counted = one(
-      await sql<{ rows: number; empty: number }[]>`
+  const counted = one(
+    await sql<{ rows: number; empty: number }[]>`
         select coalesce(sum(s.rows), 0)::float8 as "rows", (count(*) filter (where s.rows = 0))::int as "empty"
         from longtail.slice s where ${inRange} and s.status = 'complete'`,
-    );
-    const failures = await sql<SliceFailure[]>`
+  );
+  const failures = await sql<SliceFailure[]>`
       select distinct on (s.date, s.search_type, s.dataset) s.search_type as "searchType", s.dataset as "dataset",
         s.date::text as "date", coalesce(s.error, 'unknown') as "reason"
       from longtail.slice s where ${inRange} and s.status = 'failed'
@@ -49,13 +65,10 @@ export async function readOutcome(sql: Sql, run: RunIdentity, range: CoverageRan
           and n.search_type = s.search_type and n.dataset = s.dataset and n.date = s.date
           and n.filter_key = '' and n.aggregation_type = '' and n.version > s.version and n.status in ('complete', 'open'))
       order by s.date desc, s.search_type, s.dataset, s.version desc`;
-    return {
-      ...counted,
-      complete: coverage.filter(({ status }) => status === 'complete').length,
-      failed: failures.length,
-      failures: [...failures],
-    };
-  } catch (error) {
-    throw asLongtailError(sql, error);
-  }
+  return {
+    ...counted,
+    complete: coverage.filter(({ status }) => status === 'complete').length,
+    failed: failures.length,
+    failures: [...failures],
+  };
 }

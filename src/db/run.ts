@@ -89,6 +89,9 @@ export async function startRun(
   }
 }
 
+/** How long the end of a run waits for somebody's lock, before it counts the database as away. */
+export const END_LOCK_TIMEOUT_MS = 3_000;
+
 /**
  * Records how a run ended. Waits for what it is committing; nothing can be committed afterwards. False: it had ended
  * before, or another run has taken over.
@@ -99,11 +102,14 @@ export async function finishRun(
   end: { readonly status: RunEnd; readonly reason?: string },
 ): Promise<boolean> {
   try {
-    const rows = await sql`
-      update longtail.run set status = ${end.status}::text, halt_reason = ${end.reason ?? null}::text, ended_at = now()
-      where id = ${run.runId}::text::bigint and status = 'running'
-      returning id`;
-    return rows.length === 1;
+    return await transaction(sql, async (tx) => {
+      await tx.unsafe(`set local lock_timeout = ${END_LOCK_TIMEOUT_MS}`);
+      const rows = await tx`
+        update longtail.run set status = ${end.status}::text, halt_reason = ${end.reason ?? null}::text, ended_at = now()
+        where id = ${run.runId}::text::bigint and status = 'running'
+        returning id`;
+      return rows.length === 1;
+    });
   } catch (error) {
     throw asLongtailError(sql, error);
   }

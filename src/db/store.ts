@@ -10,6 +10,7 @@ import { KeyHashes } from './key-hashes.ts';
 import { readOpenLeases, recordLease, settleLease } from './leases.ts';
 import { settleTrusted } from './settle-trusted.ts';
 import { failSlice, openSlices, sealEmptySlices } from './slices.ts';
+import { explain, probeWritable } from './trouble.ts';
 import type {
   Answer,
   Calendar,
@@ -17,6 +18,7 @@ import type {
   CommittedPage,
   Coverage,
   CoverageRange,
+  DatabaseAway,
   LeaseGrant,
   LeaseRecord,
   LeaseSettlement,
@@ -37,10 +39,11 @@ export interface Store {
 
   /**
    * For the pages of one call, which are written in their order: those that come while others are being written go into
-   * the next transaction together. Once the database has failed, what waits fails with it; once the call is aborted,
-   * what waits is dropped.
+   * the next transaction together. While the database is away the pages stay where they are, and are written when `wait`
+   * says so; without `wait`, and once the database has failed for good, what waits fails with what failed. Once the call is
+   * aborted, what waits is dropped.
    */
-  openQueue(signal: AbortSignal): Pick<Store, 'commitPage'>;
+  openQueue(signal: AbortSignal, wait?: WaitForDatabase): Pick<Store, 'commitPage'>;
 
   /**
    * Ends an open slice as failed. A slice that is no longer open stays as it is. With the page that is the reason: unless
@@ -90,9 +93,12 @@ export interface Store {
   /** Leases of any run in these scopes that may still count, settled at most `windowMs` ago or never. */
   readOpenLeases(scopes: readonly string[], windowMs: number): Promise<Answer<readonly LeaseRecord[]>>;
 
-  /** Whether the database answers: the cheapest question there is. */
+  /** Whether the database would take a page now: a server that answers may be read-only, or its tables locked. */
   probe(): Promise<Answer<null>>;
 }
+
+/** Waits until what failed is to be tried again. False: never, since the call is over. */
+export type WaitForDatabase = (away: DatabaseAway) => Promise<boolean>;
 
 const NEVER = new AbortController().signal;
 
@@ -103,34 +109,34 @@ const NEVER = new AbortController().signal;
 export function createStore(
   { sql }: Pick<Database, 'sql'>,
   run: RunIdentity,
-  { lockTimeoutMs = 10_000 }: { readonly lockTimeoutMs?: number } = {},
+  { lockTimeoutMs = 3_000 }: { readonly lockTimeoutMs?: number } = {},
 ): Store {
   const hashes = new KeyHashes();
   const memory = new CopyMemory();
   const nudge = new HeapNudge();
-  const openQueue = (signal: AbortSignal) => {
-    const queue = new CommitQueue({ sql, run, hashes, nudge, lockTimeoutMs }, memory, signal);
+  const openQueue = (signal: AbortSignal, wait?: WaitForDatabase) => {
+    const queue = new CommitQueue({ sql, run, hashes, nudge, lockTimeoutMs }, memory, signal, wait);
     return { commitPage: (commit: PageCommit) => queue.commit(commit) };
+  };
+  const ask = async <T>(work: () => Promise<T>): Promise<Answer<T>> => {
+    const answered = await answer(work);
+    return answered.kind === 'ok' ? answered : explain(sql, answered);
   };
   return {
     commitPage: (commit) => openQueue(NEVER).commitPage(commit),
     openQueue,
     failSlice(sliceId, reason, page) {
       hashes.forget(sliceId);
-      return answer(() => failSlice(sql, run, sliceId, reason, page));
+      return ask(() => failSlice(sql, run, sliceId, reason, page));
     },
-    openSlices: (keys, options) => answer(() => openSlices(sql, run, keys, options)),
-    sealEmptySlices: (keys, options) => answer(() => sealEmptySlices(sql, run, keys, options)),
-    settleTrusted: (keys) => answer(() => settleTrusted(sql, run, keys)),
-    readCoverage: (range) => answer(() => readCoverage(sql, run, range)),
-    commitCalendar: (searchType, calendar) => answer(() => commitCalendar(sql, run, searchType, calendar)),
-    recordLease: (grant) => answer(() => recordLease(sql, run, grant)),
+    openSlices: (keys, options) => ask(() => openSlices(sql, run, keys, options)),
+    sealEmptySlices: (keys, options) => ask(() => sealEmptySlices(sql, run, keys, options)),
+    settleTrusted: (keys) => ask(() => settleTrusted(sql, run, keys)),
+    readCoverage: (range) => ask(() => readCoverage(sql, run, range)),
+    commitCalendar: (searchType, calendar) => ask(() => commitCalendar(sql, run, searchType, calendar)),
+    recordLease: (grant) => ask(() => recordLease(sql, run, grant)),
     settleLease: (settlement) => answer(() => settleLease(sql, run, settlement)),
-    readOpenLeases: (scopes, windowMs) => answer(() => readOpenLeases(sql, scopes, windowMs)),
-    probe: () =>
-      answer(async () => {
-        await sql.unsafe('select 1');
-        return null;
-      }),
+    readOpenLeases: (scopes, windowMs) => ask(() => readOpenLeases(sql, scopes, windowMs)),
+    probe: () => ask(() => probeWritable(sql)),
   };
 }

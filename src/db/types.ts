@@ -1,10 +1,23 @@
 import type { RowBlock } from '../domain/row-block.ts';
 import type { Dataset, Day, SearchType, Slice } from '../domain/slice.ts';
 
+/** The database takes nothing at present, for whatever reason: the same call may go through later. */
+export interface DatabaseAway {
+  readonly kind: 'databaseAway';
+  readonly reason: string;
+  /**
+   * What the server said it was, where it said so. `timeout`: a setting of the server, the database or the role ended the
+   * work. `readOnly`: nothing may be written now. `locked`: somebody else's lock. Absent: the line or the server is gone, or
+   * its state passes by itself.
+   */
+  readonly cause?: 'timeout' | 'readOnly' | 'locked';
+  /** What the user can do about it, if it stays so. */
+  readonly nextStep?: string;
+}
+
 /** What a database call that may be tried again, or not, came to. Anything else thrown is a bug. */
 export type DatabaseFailure =
-  /** The connection is lost, the server restarts, a lock was not had in time: the same call may go through later. */
-  | { readonly kind: 'databaseAway'; readonly reason: string }
+  | DatabaseAway
   /** Disk full, no permission, wrong encoding, fenced off by a newer writer: no retry mends it. */
   | { readonly kind: 'fatal'; readonly code: string; readonly reason: string };
 

@@ -4,8 +4,9 @@
  *                  batch.assign                 tokens.granted                    call.ended: answered,
  *   ┌─► idle ───────────────────► awaitingTokens ─────────────► calling           unauthorized, databaseAway, fatal
  *   │    ▲                          │ tokens.denied,             │ fetching ──────────────────────────► idle
- *   │    └──────────────────────────┘ worker.pause               │    │ worker.halt
- *   │                                                            │    ▼
+ *   │    └──────────────────────────┘ worker.pause               │    │ ▲ call.stalled, worker.retry
+ *   │                                                            │    │ └─► stalled: the database does not take what was read
+ *   │                                                            │    ▼ worker.halt
  *   │                                                            │ aborting ──────► halted (on call.ended, only then)
  *   │      backoff over                 call.ended: failed       │
  *   └──────────────────── backingOff ◄───────────────────────────┘
@@ -243,6 +244,16 @@ export const batchWorkerMachine = setup({
       const { workerId, coordinator } = context.input;
       enqueue.sendTo(coordinator, { type: 'worker.halted', workerId, assignmentId: context.assignmentId });
     }),
+    reportStalled: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'call.stalled') return;
+      const { workerId, coordinator } = context.input;
+      const { away, chance } = event;
+      const { assignmentId } = context;
+      enqueue.sendTo(coordinator, { type: 'batch.stalled', workerId, assignmentId, away, chance });
+    }),
+    retryCall: enqueueActions(({ enqueue }) => {
+      enqueue.sendTo('call', { type: 'call.retry' });
+    }),
     abortCall: enqueueActions(({ enqueue }) => {
       enqueue.sendTo('call', { type: 'call.abort' });
     }),
@@ -296,20 +307,22 @@ export const batchWorkerMachine = setup({
         'call.settled': { actions: 'settleTokens' },
         'call.unsent': { actions: 'returnTokens' },
         'call.page': { actions: 'reportPage' },
+        'call.ended': [
+          {
+            guard: 'callFailed',
+            target: 'backingOff',
+            actions: ['noteFailedCall', 'returnPages', 'reportEnd'],
+          },
+          { target: 'idle', actions: ['noteAnswer', 'returnPages', 'reportEnd'] },
+        ],
+        'worker.halt': { target: '.aborting', actions: 'abortCall' },
       },
       states: {
         fetching: {
-          on: {
-            'call.ended': [
-              {
-                guard: 'callFailed',
-                target: '#batchWorker.backingOff',
-                actions: ['noteFailedCall', 'returnPages', 'reportEnd'],
-              },
-              { target: '#batchWorker.idle', actions: ['noteAnswer', 'returnPages', 'reportEnd'] },
-            ],
-            'worker.halt': { target: 'aborting', actions: 'abortCall' },
-          },
+          on: { 'call.stalled': { target: 'stalled', actions: 'reportStalled' } },
+        },
+        stalled: {
+          on: { 'worker.retry': { target: 'fetching', actions: 'retryCall' } },
         },
         aborting: {
           on: {

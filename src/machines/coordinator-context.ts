@@ -11,11 +11,13 @@ import {
   countWaiting,
   createSlot,
   type DispatchRules,
+  hasAssignment,
   type Queues,
   type WorkerSlot,
 } from './dispatch.ts';
 import type {
   AfterPage,
+  Away,
   ControlEvent,
   Fatal,
   HaltReason,
@@ -65,8 +67,11 @@ export interface CoordinatorContext {
   readonly plan: MorePlan | 'asked';
   readonly callFailures: number;
   readonly restarts: number;
+  /** How often the database was tried, or answered, in vain since it last took anything. */
   readonly probes: number;
   readonly probeDelayMs: number;
+  /** What was last heard of a database that takes nothing. */
+  readonly away: Away;
   /** How the run will end if nothing else happens: with failures, once a slice has failed. */
   readonly ending: Ending;
 }
@@ -146,7 +151,7 @@ export function slotOf(context: CoordinatorContext, event: CoordinatorEvent): Wo
 export function endedSlot(context: CoordinatorContext, event: CoordinatorEvent): WorkerSlot | undefined {
   if (event.type !== 'batch.ended') return undefined;
   const slot = slotOf(context, event);
-  return slot?.status === 'busy' ? slot : undefined;
+  return slot !== undefined && hasAssignment(slot) ? slot : undefined;
 }
 
 /** The slot of a worker that crashed just now. */
@@ -205,6 +210,7 @@ export function initialContext(input: CoordinatorInput): CoordinatorContext {
     restarts: 0,
     probes: 0,
     probeDelayMs: 0,
+    away: { reason: 'the database did not come back' },
     ending: { status: 'complete' },
   };
 }
@@ -250,7 +256,7 @@ export function abandonedTokens(context: CoordinatorContext, slot: WorkerSlot): 
 
 export const dispatchRules = ({ input, plan, workers }: CoordinatorContext): DispatchRules => ({
   batchSize: input.batchSize,
-  busy: workers.filter(({ status }) => status === 'busy').length,
+  busy: workers.filter(hasAssignment).length,
   isEnd: plan === 'none',
 });
 
@@ -279,4 +285,33 @@ export const hasPlan = ({ queues, workers, plan }: CoordinatorContext): boolean 
   plan === 'none' || countWaiting(queues) > 0 || queues.delayed.length > 0 || !nobodyIsBusy(workers);
 
 export const nobodyIsBusy = (workers: readonly WorkerSlot[]): boolean =>
-  workers.every(({ status }) => status !== 'busy' && status !== 'reaping');
+  workers.every((slot) => !hasAssignment(slot) && slot.status !== 'reaping');
+
+/** Nobody does anything, though the pages of some may wait for the database. */
+export const nobodyMoves = (workers: readonly WorkerSlot[]): boolean =>
+  workers.every(({ status }) => status !== 'busy' && status !== 'retrying' && status !== 'reaping');
+
+export const somebodyIs = (workers: readonly WorkerSlot[], wanted: 'stalled' | 'retrying'): boolean =>
+  workers.some(({ status }) => status === wanted);
+
+/** What passes by itself is waited for as the input says; what hardly does, for a quarter of a minute. */
+const SHORT_PATIENCE = 5;
+
+export const mostProbes = ({ input, away }: CoordinatorContext): number =>
+  away.patience === 'short' ? Math.min(SHORT_PATIENCE, input.maxDatabaseProbes) : input.maxDatabaseProbes;
+
+/** How a run ends that has waited for the database in vain. */
+export const endOfPatience = ({ reason, ending }: Away): Ending =>
+  ending === undefined
+    ? { status: 'halted', reason: { kind: 'databaseAway', reason } }
+    : { status: 'failed', fatal: ending };
+
+/** What a probe rejects with: the database still takes nothing, and why. */
+export class StillAway extends Error {
+  override readonly name = 'StillAway';
+  readonly away: Away;
+  constructor(away: Away) {
+    super(away.reason);
+    this.away = away;
+  }
+}

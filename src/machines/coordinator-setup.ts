@@ -15,17 +15,21 @@ import {
   dispatchRules,
   type Ending,
   endedSlot,
+  endOfPatience,
   hasPlan,
   holds,
   isQuiet,
-  nobodyIsBusy,
+  mostProbes,
+  nobodyMoves,
   onlyRetriesAreLeft,
   type ReapInput,
   type ReapOutput,
   reapedSlot,
   reaperId,
   reapOutput,
+  StillAway,
   slotOf,
+  somebodyIs,
   wantsPlan,
   without,
   withSlot,
@@ -37,10 +41,15 @@ import {
   availableSlots,
   countWaiting,
   createSlot,
+  hasAssignment,
   putBack,
   type WorkerSlot,
 } from './dispatch.ts';
 import type { Page, PlanOrder } from './messages.ts';
+
+/** The database has taken something of the worker's call. */
+const heardOf = (slot: WorkerSlot): WorkerSlot =>
+  slot.status === 'retrying' ? { ...slot, status: 'busy' } : slot;
 
 export const coordinatorSetup = setup({
   types: {
@@ -55,7 +64,7 @@ export const coordinatorSetup = setup({
     loadPlan: fromCallback<PlanOrder>(() => {
       throw new Error('loadPlan is provided by the composition root');
     }),
-    /** Resolves when the database answers, rejects when it does not. */
+    /** Resolves when the database would take a page, rejects, with a {@link StillAway}, when it would not. */
     probeDatabase: fromPromise<void>(() =>
       Promise.reject(new Error('probeDatabase is provided by the composition root')),
     ),
@@ -78,7 +87,9 @@ export const coordinatorSetup = setup({
     hasPlan: ({ context }) => hasPlan(context),
     hasWork: ({ context }) => countWaiting(context.queues) > 0 || context.plan !== 'none',
     hasNoWork: ({ context }) => countWaiting(context.queues) === 0 && context.plan === 'none',
-    nobodyIsBusy: ({ context }) => nobodyIsBusy(context.workers),
+    nobodyMoves: ({ context }) => nobodyMoves(context.workers),
+    somebodyHasStalled: ({ context }) => somebodyIs(context.workers, 'stalled'),
+    nobodyRetries: ({ context }) => !somebodyIs(context.workers, 'retrying'),
     allHalted: ({ context }) => context.workers.every(({ status }) => status === 'halted'),
     /** No token will come: the run ends, once the calls that have theirs are over. */
     isDenied: ({ context, event }) =>
@@ -107,7 +118,9 @@ export const coordinatorSetup = setup({
       event.outcome.kind === 'databaseAway' &&
       endedSlot(context, event) !== undefined,
     planFailedFatally: ({ event }) => event.type === 'plan.failed' && event.outcome.kind === 'fatal',
-    noProbeIsLeft: ({ context }) => context.probes + 1 >= context.input.maxDatabaseProbes,
+    noProbeIsLeft: ({ context }) => context.probes + 1 >= mostProbes(context),
+    /** It says each time that it is there, and takes nothing. */
+    hasAnsweredInVain: ({ context }) => context.probes >= mostProbes(context),
     workerCrashed: ({ context, event }) => crashedSlot(context, event) !== undefined,
     mayRespawn: ({ context, event }) =>
       reapedSlot(context, event) !== undefined && context.restarts < context.input.maxWorkerRestarts,
@@ -147,6 +160,7 @@ export const coordinatorSetup = setup({
     takePlan: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'plan.supplied') return;
       enqueue.assign({
+        probes: 0,
         queues: { ...context.queues, ahead: [...context.queues.ahead, ...event.pages] },
         plan: event.more,
       });
@@ -160,7 +174,8 @@ export const coordinatorSetup = setup({
       const slot = slotOf(context, event);
       if (slot === undefined || !holds(slot, event)) return;
       enqueue.assign({
-        workers: withSlot(context.workers, { ...slot, pages: without(slot.pages, event) }),
+        probes: 0,
+        workers: withSlot(context.workers, { ...heardOf(slot), pages: without(slot.pages, event) }),
         queues: afterCommit(context.queues, event.sliceId, event.next),
         ending: event.next.kind === 'failed' ? worse(context.ending) : context.ending,
       });
@@ -179,7 +194,12 @@ export const coordinatorSetup = setup({
         ? slot.retry
         : [...slot.retry, { ...page, attempts: attempt, callFailures: 0 }];
       enqueue.assign({
-        workers: withSlot(context.workers, { ...slot, pages: without(slot.pages, event), retry }),
+        workers: withSlot(context.workers, {
+          // One that is not final was written nowhere.
+          ...(event.final ? heardOf(slot) : slot),
+          pages: without(slot.pages, event),
+          retry,
+        }),
         ending: event.final ? worse(context.ending) : context.ending,
       });
       const { sliceId, startRow, reason, final } = event;
@@ -279,7 +299,7 @@ export const coordinatorSetup = setup({
     }),
     pauseWorkers: enqueueActions(({ context, enqueue }) => {
       for (const { workerId, status } of context.workers) {
-        if (status === 'busy') enqueue.sendTo(workerId, { type: 'worker.pause' });
+        if (status === 'busy' || status === 'retrying') enqueue.sendTo(workerId, { type: 'worker.pause' });
       }
     }),
     haltWorkers: enqueueActions(({ context, enqueue }) => {
@@ -287,6 +307,14 @@ export const coordinatorSetup = setup({
         if (status !== 'reaping' && status !== 'halted') enqueue.sendTo(workerId, { type: 'worker.halt' });
       }
       for (const { groupId } of context.queues.delayed) enqueue.cancel(groupId);
+      // What waits for the database is dropped now; until that is done they are as busy as the others.
+      enqueue.assign({
+        workers: context.workers.map((slot) =>
+          slot.status === 'stalled' || slot.status === 'retrying'
+            ? { ...slot, status: 'busy' as const }
+            : slot,
+        ),
+      });
     }),
     reap: enqueueActions(({ context, event, enqueue }) => {
       const slot = crashedSlot(context, event);
@@ -344,16 +372,39 @@ export const coordinatorSetup = setup({
       if (slot === undefined) return;
       enqueue.assign({ workers: withSlot(context.workers, { ...slot, status: 'halted' }) });
     }),
-    beginProbing: enqueueActions(({ context, event, enqueue }) => {
-      const outcome =
-        event.type === 'batch.ended' || event.type === 'plan.failed' ? event.outcome : undefined;
-      const chance = event.type === 'batch.ended' || event.type === 'plan.failed' ? event.chance : 1;
-      enqueue.assign({ probes: 0, probeDelayMs: backoffMs(context.input.probeBackoff, 1, chance) });
-      if (outcome?.kind === 'databaseAway') enqueue.emit({ type: 'database.away', reason: outcome.reason });
+    noteStalled: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'batch.stalled') return;
+      const slot = slotOf(context, event);
+      if (slot === undefined || !hasAssignment(slot)) return;
+      enqueue.assign({
+        away: event.away,
+        workers: withSlot(context.workers, { ...slot, status: 'stalled' }),
+      });
     }),
-    countProbe: enqueueActions(({ context, enqueue }) => {
+    /** What waits in the calls is the best question to the database there is. */
+    retryStalled: enqueueActions(({ context, enqueue }) => {
+      for (const { workerId, status } of context.workers) {
+        if (status === 'stalled') enqueue.sendTo(workerId, { type: 'worker.retry' });
+      }
+      enqueue.assign({
+        workers: context.workers.map((slot) =>
+          slot.status === 'stalled' ? { ...slot, status: 'retrying' as const } : slot,
+        ),
+      });
+    }),
+    beginProbing: enqueueActions(({ context, event, enqueue }) => {
+      const chance = 'chance' in event ? event.chance : 1;
+      const away = 'outcome' in event && event.outcome.kind === 'databaseAway' ? event.outcome : context.away;
+      const probeDelayMs = backoffMs(context.input.probeBackoff, context.probes + 1, chance);
+      enqueue.assign({ away, probeDelayMs });
+      enqueue.emit({ type: 'database.away', reason: away.reason });
+    }),
+    countProbe: enqueueActions(({ context, event, enqueue }) => {
       const probes = context.probes + 1;
-      enqueue.assign({ probes, probeDelayMs: backoffMs(context.input.probeBackoff, probes + 1, 1) });
+      const away = 'error' in event && event.error instanceof StillAway ? event.error.away : context.away;
+      enqueue.assign({ away, probes, probeDelayMs: backoffMs(context.input.probeBackoff, probes + 1, 1) });
+      // Each time: what is in the way may be something else by now.
+      enqueue.emit({ type: 'database.away', reason: away.reason });
     }),
     endHalted: enqueueActions(({ event, enqueue }) => {
       if (event.type === 'halt') enqueue.assign({ ending: { status: 'halted', reason: event.reason } });
@@ -373,15 +424,13 @@ export const coordinatorSetup = setup({
         enqueue.assign({ ending: { status: 'halted', reason: { kind: 'callFailures', reason } } });
       }
     }),
-    endWithoutDatabase: enqueueActions(({ enqueue }) => {
-      enqueue.assign({
-        ending: {
-          status: 'halted',
-          reason: { kind: 'databaseAway', reason: 'the database did not come back' },
-        },
-      });
+    endWithoutDatabase: enqueueActions(({ context, event, enqueue }) => {
+      const away = 'error' in event && event.error instanceof StillAway ? event.error.away : context.away;
+      enqueue.assign({ ending: endOfPatience(away) });
     }),
-    noteDatabaseBack: enqueueActions(({ enqueue }) => {
+    noteDatabaseBack: enqueueActions(({ context, enqueue }) => {
+      // Until it takes something, that it answers is worth no more than that it does not.
+      enqueue.assign({ probes: context.probes + 1 });
       enqueue.emit({ type: 'database.back' });
     }),
     /** While halting nothing is tried again: what failed goes back in line for the next run. */

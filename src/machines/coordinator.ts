@@ -2,15 +2,16 @@
  * The coordinator: feeds a fixed pool of batch workers from a plan it never holds whole, and decides how a run ends.
  *
  *   running ─────────────────────────────────────────────────────────────┐
- *   │ working ────────────────────────────────────────┐  databaseAway     │
- *   │ │ planning ─► dispatching ⇄ waitingForRetry      │ ───────────────►  waitingForDatabase
- *   │ │                  ⇅             ⇅               │ ◄───────────────  { sleeping ⇄ probing }
- *   │ │               draining                         │  it answers       │
+ *   │ working ────────────────────────────────────────┐  databaseAway,    │
+ *   │ │ planning ─► dispatching ⇄ waitingForRetry      │  a call stalls    │
+ *   │ │                  ⇅             ⇅               │ ───────────────►  waitingForDatabase
+ *   │ │               draining                         │ ◄───────────────  { sleeping ⇄ probing, sleeping ⇄ retrying }
+ *   │ │                                                │  it takes pages   │
  *   │ └────────────────────────────────────────────────┘                  │
  *   └───────────┬───────────────▲─────────────────────────────────────────┘
  *         pause │        resume │
  *               ▼               │
- *            pausing ───────► paused          (pages not sent come back, calls under way finish)
+ *            pausing ───────► paused          (pages not sent come back, calls under way finish, but for stalled ones)
  *
  *   from every state above, tokens are denied (a quota that will not come back soon) ──► drainingForQuota
  *   (calls under way are paid for: they finish, within a deadline; nothing new goes out)       │ nobody is busy · too late
@@ -38,6 +39,7 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
   on: {
     'page.committed': { actions: 'noteCommitted' },
     'page.failed': { actions: 'noteFailed' },
+    'batch.stalled': { actions: 'noteStalled' },
     'pages.returned': { actions: 'takeBack' },
     'worker.ready': { actions: 'noteReady' },
     'worker.halted': { actions: 'noteHalted' },
@@ -74,6 +76,7 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
         working: {
           initial: 'planning',
           always: [
+            { guard: 'somebodyHasStalled', target: 'waitingForDatabase', actions: 'beginProbing' },
             { guard: 'canDispatch', actions: 'dispatch' },
             { guard: 'wantsPlan', actions: 'requestPlan' },
             { guard: 'isFinished', target: '#coordinator.halting' },
@@ -126,12 +129,41 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
         waitingForDatabase: {
           initial: 'sleeping',
           states: {
-            sleeping: { after: { probe: 'probing' } },
+            sleeping: {
+              after: { probe: [{ guard: 'somebodyHasStalled', target: 'retrying' }, { target: 'probing' }] },
+            },
+            retrying: {
+              entry: 'retryStalled',
+              always: [
+                {
+                  guard: and(['nobodyRetries', 'somebodyHasStalled', 'noProbeIsLeft']),
+                  target: '#coordinator.halting',
+                  actions: 'endWithoutDatabase',
+                },
+                {
+                  guard: and(['nobodyRetries', 'somebodyHasStalled']),
+                  target: 'sleeping',
+                  actions: 'countProbe',
+                },
+                {
+                  guard: 'nobodyRetries',
+                  target: '#coordinator.running.working',
+                  actions: 'noteDatabaseBack',
+                },
+              ],
+            },
             probing: {
               invoke: {
                 id: 'probe',
                 src: 'probeDatabase',
-                onDone: { target: '#coordinator.running.working', actions: 'noteDatabaseBack' },
+                onDone: [
+                  {
+                    guard: 'hasAnsweredInVain',
+                    target: '#coordinator.halting',
+                    actions: 'endWithoutDatabase',
+                  },
+                  { target: '#coordinator.running.working', actions: 'noteDatabaseBack' },
+                ],
                 onError: [
                   { guard: 'noProbeIsLeft', target: '#coordinator.halting', actions: 'endWithoutDatabase' },
                   { target: 'sleeping', actions: 'countProbe' },
@@ -144,7 +176,7 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
     },
     pausing: {
       entry: 'pauseWorkers',
-      always: { guard: 'nobodyIsBusy', target: 'paused' },
+      always: { guard: 'nobodyMoves', target: 'paused' },
       on: { resume: 'running' },
     },
     paused: {
@@ -152,7 +184,8 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
     },
     drainingForQuota: {
       entry: 'pauseWorkers',
-      always: { guard: 'nobodyIsBusy', target: 'halting' },
+      // What waits for the database would wait for ever: it is tried again in `running` alone.
+      always: { guard: 'nobodyMoves', target: 'halting' },
       after: { finishDeadline: 'halting' },
       on: {
         'batch.ended': [
@@ -182,6 +215,7 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
         fail: { actions: 'endFailed' },
         'concurrency.change': {},
         'plan.failed': {},
+        'batch.stalled': {},
         'batch.ended': { actions: 'closeForGood' },
         'xstate.error.actor.*': [
           { guard: 'workerCrashed', actions: 'reap' },

@@ -19,10 +19,15 @@ export interface DelayedGroup {
 }
 
 /**
- * `idle` takes work. `busy` has an assignment. `backingOff` has none and takes none. `reaping` crashed: its call is being
+ * `idle` takes work. `busy` has an assignment. `stalled` has one whose pages wait for the database; `retrying` was told to try
+ * again, and nothing was heard since. `backingOff` has none and takes none. `reaping` crashed: its call is being
  * ended and its ledger read. `halted` has nothing under way and never will again.
  */
-export type WorkerStatus = 'idle' | 'busy' | 'backingOff' | 'reaping' | 'halted';
+export type WorkerStatus = 'idle' | 'busy' | 'stalled' | 'retrying' | 'backingOff' | 'reaping' | 'halted';
+
+/** Whether it has an assignment. */
+export const hasAssignment = ({ status }: Pick<WorkerSlot, 'status'>): boolean =>
+  status === 'busy' || status === 'stalled' || status === 'retrying';
 
 export interface WorkerSlot {
   readonly workerId: string;
@@ -58,7 +63,7 @@ export function countHeld(queues: Queues): number {
  * what it has and then rests.
  */
 export function availableSlots(slots: readonly WorkerSlot[], maxConcurrency: number): readonly WorkerSlot[] {
-  const busy = slots.filter((slot) => slot.status === 'busy' || slot.status === 'reaping').length;
+  const busy = slots.filter((slot) => hasAssignment(slot) || slot.status === 'reaping').length;
   return slots.filter((slot) => slot.status === 'idle').slice(0, Math.max(0, maxConcurrency - busy));
 }
 

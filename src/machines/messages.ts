@@ -36,6 +36,15 @@ export interface Fatal {
   readonly nextStep?: string;
 }
 
+/** Why the database takes nothing at present. */
+export interface Away {
+  readonly reason: string;
+  /** What the run fails with if it stays so. Absent: it is halted, to go on when the database is back. */
+  readonly ending?: Fatal;
+  /** `short`: it hardly passes by itself, a setting that ends the work for one. Absent: as long as an outage may last. */
+  readonly patience?: 'short';
+}
+
 /** What came of one page. */
 export type PageResult =
   /** Its rows and its ledger entry are in the database. */
@@ -71,7 +80,8 @@ export type CallOutcome =
   /** The token was refused and has been replaced: try again. */
   | { readonly kind: 'unauthorized' }
   | { readonly kind: 'aborted' }
-  | { readonly kind: 'databaseAway'; readonly reason: string }
+  /** Nothing was sent: the database would not take the lease. */
+  | ({ readonly kind: 'databaseAway' } & Away)
   | { readonly kind: 'fatal'; readonly fatal: Fatal };
 
 // ── limiter ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -130,9 +140,14 @@ export type WorkerOrder =
     }
   /** Give back what has not been sent; let a call under way finish. */
   | { readonly type: 'worker.pause' }
+  /** To one whose call has stalled: have the database tried once more. */
+  | { readonly type: 'worker.retry' }
   | { readonly type: 'worker.halt' };
 
-/** `fetchBatch` to the worker that called it: `call.settled` and `call.page` in any number, then one `call.ended`. */
+/**
+ * `fetchBatch` to the worker that called it: `call.settled`, `call.page` and `call.stalled` in any number, then one
+ * `call.ended`.
+ */
 export type CallEvent =
   | {
       readonly type: 'call.settled';
@@ -148,11 +163,16 @@ export type CallEvent =
       readonly startRow: number;
       readonly result: PageResult;
     }
+  /** The database does not take what has been read: it waits in the call until `call.retry`. */
+  | { readonly type: 'call.stalled'; readonly away: Away; readonly chance: number }
   /** `chance` in [0, 1) is for the jitter of the backoff that may follow: machines draw no lots. */
   | { readonly type: 'call.ended'; readonly outcome: CallOutcome; readonly chance: number };
 
 /** Worker to `fetchBatch`. */
-export type CallOrder = { readonly type: 'call.abort' };
+export type CallOrder =
+  | { readonly type: 'call.abort' }
+  /** What waits for the database is tried once more. */
+  | { readonly type: 'call.retry' };
 
 // ── coordinator ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -182,6 +202,14 @@ export type WorkerReport =
       readonly workerId: string;
       readonly assignmentId: string;
       readonly pages: readonly Page[];
+    }
+  /** The database does not take what the worker's call has read: its pages wait where they are until `worker.retry`. */
+  | {
+      readonly type: 'batch.stalled';
+      readonly workerId: string;
+      readonly assignmentId: string;
+      readonly away: Away;
+      readonly chance: number;
     }
   /** The assignment is over; pages it still had are back with the coordinator. The worker is idle, or backing off. */
   | {
@@ -219,7 +247,7 @@ export type PlanReport =
   | { readonly type: 'plan.failed'; readonly outcome: PlanFailure; readonly chance: number };
 
 export type PlanFailure =
-  | { readonly kind: 'databaseAway'; readonly reason: string }
+  | ({ readonly kind: 'databaseAway' } & Away)
   | { readonly kind: 'fatal'; readonly fatal: Fatal };
 
 /**

@@ -14,6 +14,12 @@ export interface AbstractCall {
   /** Whether any page has had its answer: then the call no longer fails as a whole. */
   readonly answered: boolean;
   readonly aborted: boolean;
+  /** The page that has been read and that the database does not take; those read after it wait behind it. */
+  readonly stalled: {
+    readonly page: Page;
+    /** `trying`: it was told to try once more. */
+    readonly is: 'waiting' | 'trying';
+  } | null;
   /** Its worker crashed: nobody hears what it says. */
   readonly orphaned: boolean;
 }
@@ -26,6 +32,7 @@ export function startCall({ leaseId, maxAttempts, pages }: FetchBatchInput): Abs
     unsettled: pages.length,
     answered: false,
     aborted: false,
+    stalled: null,
     orphaned: false,
   };
 }
@@ -42,5 +49,5 @@ export type CallEnd =
   | 'abortedUnsent'
   | 'unauthorized'
   | 'fatal'
-  | 'databaseAway'
+  /** The database would not take its lease. */
   | 'databaseAwayUnsent';

@@ -19,6 +19,8 @@ export function rareKindOf(event: WorldEvent): RareKind | undefined {
       return 'processCrash';
     case 'call.refuses':
       return 'refused';
+    case 'call.stalls':
+      return 'databaseAway';
     case 'call.commits':
       return event.end === 'sealed' ? undefined : event.end;
     case 'call.ends':
@@ -39,7 +41,6 @@ const RARE_ENDS: Readonly<Partial<Record<CallEnd, RareKind>>> = {
   failedUnsent: 'callFailed',
   unauthorized: 'unauthorized',
   fatal: 'fatal',
-  databaseAway: 'databaseAway',
   databaseAwayUnsent: 'databaseAway',
 };
 
@@ -80,6 +81,7 @@ function deliveriesOf(world: World): WorldEvent[] {
 function callEvents(world: World, options: ModelOptions, worker: string): WorldEvent[] {
   const call = world.calls[worker];
   if (call === undefined) return [];
+  if (call.stalled !== null) return stalledEvents(world, worker, call, call.stalled);
   const events: WorldEvent[] = [];
   for (const { sliceId, startRow, attempts } of call.pages) {
     const page = { worker, sliceId, startRow };
@@ -88,11 +90,26 @@ function callEvents(world: World, options: ModelOptions, worker: string): WorldE
     if (!call.aborted || attempts + 1 >= call.maxAttempts) events.push({ type: 'call.pageFails', ...page });
     if (call.aborted) continue;
     for (const quota of options.refusals) events.push({ type: 'call.refuses', ...page, quota });
+    for (const landed of [false, true]) events.push({ type: 'call.stalls', ...page, landed });
   }
-  for (const how of endsOf(call)) events.push({ type: 'call.ends', worker, how, landed: false });
-  if (call.pages.length > 0 && !call.aborted) {
-    events.push({ type: 'call.ends', worker, how: 'databaseAway', landed: true });
+  for (const how of endsOf(call)) events.push({ type: 'call.ends', worker, how });
+  return events;
+}
+
+/** What waits for the database is tried when that is asked for, and not before; an abort drops it. */
+function stalledEvents(
+  world: World,
+  worker: string,
+  { aborted }: AbstractCall,
+  { page: { sliceId, startRow }, is }: NonNullable<AbstractCall['stalled']>,
+): WorldEvent[] {
+  const page = { worker, sliceId, startRow };
+  const events: WorldEvent[] = [];
+  if (is === 'trying') {
+    for (const end of possibleEnds(world.database, page)) events.push({ type: 'call.commits', ...page, end });
+    if (!aborted) for (const landed of [false, true]) events.push({ type: 'call.stalls', ...page, landed });
   }
+  if (aborted) events.push({ type: 'call.ends', worker, how: 'aborted' });
   return events;
 }
 
@@ -100,7 +117,7 @@ function endsOf(call: AbstractCall): CallEnd[] {
   if (call.pages.length === 0) return ['answered'];
   const unsent = !call.answered;
   if (call.aborted) return unsent ? ['aborted', 'abortedUnsent'] : ['aborted'];
-  const partly: CallEnd[] = ['unauthorized', 'fatal', 'databaseAway'];
+  const partly: CallEnd[] = ['unauthorized', 'fatal'];
   return unsent ? ['failed', 'failedUnsent', 'databaseAwayUnsent', ...partly] : partly;
 }
 

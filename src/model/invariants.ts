@@ -5,7 +5,7 @@
 import { isCommitted } from './abstract-database.ts';
 import { countTokens } from './abstract-server.ts';
 import { GRACE_MS, type ModelOptions } from './options.ts';
-import { channelName, isEnd, pageKey, type World } from './world.ts';
+import { channelName, isAtWork, isEnd, pageKey, type World } from './world.ts';
 
 export interface Invariant {
   /** In the specification. */
@@ -212,7 +212,7 @@ export const INVARIANTS: readonly Invariant[] = [
   },
   {
     number: 5,
-    name: 'while the run pauses nobody waits for tokens, and once it is paused nothing is under way',
+    name: 'while the run pauses nobody waits for tokens, and once it is paused nothing is under way but what waits for the database',
     applies: (world, { semantics }) =>
       semantics === 'sync' && (world.coordinator.matches('pausing') || world.coordinator.matches('paused')),
     check: ({ coordinator, limiter, workers, calls }) => {
@@ -220,8 +220,26 @@ export const INVARIANTS: readonly Invariant[] = [
       if (waiting !== undefined) return `${waiting} waits for tokens`;
       if (limiter.context.queue.length > 0)
         return `${limiter.context.queue[0]?.requestId} is in the limiter's line`;
-      const [calling] = Object.keys(calls);
+      const calling = Object.keys(calls).find((id) => calls[id]?.stalled?.is !== 'waiting');
       return coordinator.matches('paused') && calling !== undefined ? `${calling} is calling` : undefined;
+    },
+  },
+  {
+    number: 6,
+    name: 'what waits for the database is tried again, unless the run is paused or halting',
+    applies: (world, { semantics }) => semantics === 'sync' && isRunning(world),
+    check: ({ calls, coordinator, timers }) => {
+      const waiting = Object.keys(calls).find(
+        (id) => calls[id]?.stalled?.is === 'waiting' && calls[id]?.orphaned === false,
+      );
+      if (waiting === undefined || !coordinator.matches('running')) return undefined;
+      if (!coordinator.matches({ running: 'waitingForDatabase' })) return `nobody waits with ${waiting}`;
+      const wakes = timers.some(({ owner, name }) => owner === 'coordinator' && name.includes('probe'));
+      return wakes ||
+        coordinator.matches({ running: { waitingForDatabase: 'probing' } }) ||
+        coordinator.matches({ running: { waitingForDatabase: 'retrying' } })
+        ? undefined
+        : `nothing has ${waiting} try again`;
     },
   },
   brokenOnTheWay(6, 'no machine throws, and all come to rest after every event'),
@@ -254,7 +272,7 @@ export const INVARIANTS: readonly Invariant[] = [
       );
       if (orphan !== undefined) return `nothing wakes the retry ${orphan.groupId}`;
       if (!coordinator.matches({ running: 'working' })) return undefined;
-      const working = workers.filter(({ status }) => status === 'busy' || status === 'reaping').length;
+      const working = workers.filter(isAtWork).length;
       const idle = workers.find(({ status }) => status === 'idle');
       const waiting = queues.begun.length + queues.ahead.length;
       return waiting > 0 && idle !== undefined && working < maxConcurrency
@@ -270,18 +288,15 @@ export const INVARIANTS: readonly Invariant[] = [
     check: ({ coordinator, workers, calls }) => {
       for (const slot of coordinator.context.workers) {
         const worker = workers[slot.workerId];
-        const actual = worker === undefined ? 'reaping' : EXPECTED[String(nameOf(worker.value))];
-        if (actual !== slot.status && !(slot.status === 'halted' && worker === undefined)) {
+        const actual = worker === undefined ? 'reaping' : statusOf(worker);
+        const thought = slot.status === 'retrying' ? 'busy' : slot.status;
+        if (actual !== thought && !(slot.status === 'halted' && worker === undefined)) {
           return `${slot.workerId} is ${actual}, the coordinator thinks ${slot.status}`;
         }
-        if (
-          slot.status !== 'busy' &&
-          slot.status !== 'reaping' &&
-          slot.pages.length + slot.retry.length > 0
-        ) {
+        if (!isAtWork(slot) && slot.pages.length + slot.retry.length > 0) {
           return `${slot.workerId} is ${slot.status}, the coordinator thinks it has pages`;
         }
-        if (slot.status === 'busy' && worker !== undefined) {
+        if (slot.status !== 'reaping' && isAtWork(slot) && worker !== undefined) {
           const called = calls[slot.workerId]?.pages ?? worker.context.pages;
           const strange = called.find((page) => !slot.pages.some((own) => pageKey(own) === pageKey(page)));
           if (strange !== undefined)
@@ -301,6 +316,9 @@ const EXPECTED: Readonly<Record<string, string>> = {
   backingOff: 'backingOff',
   halted: 'halted',
 };
+
+const statusOf = (worker: World['workers'][string]): string | undefined =>
+  worker?.matches({ calling: 'stalled' }) === true ? 'stalled' : EXPECTED[String(nameOf(worker?.value))];
 
 const nameOf = (value: unknown): unknown =>
   typeof value === 'object' && value !== null ? Object.keys(value)[0] : value;

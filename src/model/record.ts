@@ -5,7 +5,7 @@ import type { AbstractCall } from './abstract-call.ts';
 import { isCommitted } from './abstract-database.ts';
 import { SCOPE } from './options.ts';
 import type { Turn } from './turn.ts';
-import { type PageFate, pageKey } from './world.ts';
+import { isAtWork, type PageFate, pageKey } from './world.ts';
 import type { Address } from './xstate-internals.ts';
 
 type PageId = Pick<Page, 'sliceId' | 'startRow'>;
@@ -32,9 +32,9 @@ export function noteCommit(turn: Turn, emitted: AnyEventObject): void {
 export function noteAssignment(turn: Turn, workerId: Address, event: AnyEventObject): void {
   // Nothing else has this type.
   const { pages } = event as Extract<WorkerOrder, { type: 'batch.assign' }>;
-  const { coordinator, history, database } = turn.world;
+  const { coordinator, history, database, calls } = turn.world;
   const { workers, maxConcurrency } = coordinator.context;
-  const working = workers.filter(({ status }) => status === 'busy' || status === 'reaping').length;
+  const working = workers.filter(isAtWork).length;
   if (working > maxConcurrency) turn.breaks(8, `${working} workers have work, ${maxConcurrency} may`);
   if (pages.length > turn.options.batchSize)
     turn.breaks(8, `${workerId} was given a batch of ${pages.length}`);
@@ -46,8 +46,18 @@ export function noteAssignment(turn: Turn, workerId: Address, event: AnyEventObj
   if (coordinator.matches('pausing') || coordinator.matches('paused')) {
     turn.breaks(5, `${workerId} was given pages during a pause`);
   }
+  const waiting = Object.keys(calls).find(
+    (id) => calls[id]?.stalled?.is === 'waiting' && calls[id]?.orphaned === false,
+  );
+  if (waiting !== undefined && turn.options.semantics === 'sync') {
+    turn.breaks(8, `${workerId} was given pages while those of ${waiting} wait for the database`);
+  }
   for (const page of pages) {
     const key = pageKey(page);
+    // A worker that crashed took what it had read with it.
+    if (history.read.includes(key) && history.rare.workerCrash === undefined) {
+      turn.breaks(1, `${key} is asked for again, and was only not taken by the database`);
+    }
     if (history.pages[key] !== 'due') turn.breaks(1, `${key} was given to ${workerId}, but is not due`);
     // What became of a page unseen, in the call of a worker that crashed, is asked of the database once more.
     const unseen = isCommitted(database, page) || history.rare.workerCrash !== undefined;
@@ -55,6 +65,15 @@ export function noteAssignment(turn: Turn, workerId: Address, event: AnyEventObj
       turn.breaks(1, `${key} was given out, its slice has failed`);
     }
     if (page.attempts >= turn.options.maxAttempts) turn.breaks(1, `${key} has had all its attempts`);
+  }
+}
+
+/** A page has been read, and the database did not take it. */
+export function noteRead(turn: Turn, page: PageId): void {
+  const { history } = turn.world;
+  const key = pageKey(page);
+  if (!history.read.includes(key)) {
+    turn.world.history = { ...history, read: [...history.read, key].sort() };
   }
 }
 

@@ -31,6 +31,7 @@ export function stateKey(world: World, options: ModelOptions, memory: StepMemory
     options.maxRare === 0 ? '' : RARE_KINDS.map((kind) => rareLeft(world, options, kind)).join(''),
     world.history.haltAsked,
     fatesKey(world),
+    world.history.read.join(),
     world.history.broken.length,
   ].join('|');
 }

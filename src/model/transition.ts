@@ -28,7 +28,7 @@ import { startPlan } from './abstract-plan.ts';
 import { age, isOver, type ServerWindow, settleAtServer } from './abstract-server.ts';
 import { rareKindOf } from './events.ts';
 import { GRACE_MS, type ModelOptions, RESTART_MS, RUN_ID, SCOPE, WINDOW_MS } from './options.ts';
-import { noteRefusal } from './record.ts';
+import { noteRead, noteRefusal } from './record.ts';
 import type { StepMemory } from './step-memory.ts';
 import { type Listener, Turn } from './turn.ts';
 import { receiverOf, type World, type WorldEvent, withEntry } from './world.ts';
@@ -109,7 +109,7 @@ function bornWorld(
     reapers: {},
     database: left.database,
     server: left.server,
-    history: { rare: left.rare, haltAsked: false, pages: {}, broken: [] },
+    history: { rare: left.rare, haltAsked: false, pages: {}, read: [], broken: [] },
   };
   const turn = new Turn(nothing, options, memory);
   if (left.server.length > 0) {
@@ -169,8 +169,11 @@ function carryOut(turn: Turn, event: Exclude<WorldEvent, { type: 'process.crashe
       answerPage(turn, event, 0, { kind: 'refused', quota: event.quota, retryAfterMs: null });
       noteRefusal(turn);
       break;
+    case 'call.stalls':
+      stall(turn, event, event.landed);
+      break;
     case 'call.ends':
-      endCall(turn, event.worker, event.how, event.landed);
+      endCall(turn, event.worker, event.how);
       break;
     case 'plan.answers':
       answerPlan(turn, event.how);
@@ -270,29 +273,60 @@ function answerPage(turn: Turn, page: PageOfCall, accepted: number, result: Page
   const call = turn.world.calls[worker];
   if (call === undefined) return;
   const pages = call.pages.filter((other) => other !== findPage(call.pages, page));
+  if (call.stalled !== null) {
+    // Its answer had come before, and was settled then.
+    turn.world.calls = withEntry(turn.world.calls, worker, { ...call, pages, stalled: null });
+  } else {
+    turn.world.calls = withEntry(turn.world.calls, worker, { ...call, pages });
+    settleOne(turn, worker, accepted);
+  }
+  tell(turn, worker, { type: 'call.page', sliceId, startRow, result });
+}
+
+/** A page has its answer. */
+function settleOne(turn: Turn, worker: string, accepted: number): void {
+  const call = turn.world.calls[worker];
+  if (call === undefined) return;
   turn.world.calls = withEntry(turn.world.calls, worker, {
     ...call,
-    pages,
     answered: true,
     unsettled: call.unsettled - 1,
   });
   turn.world.server = settleAtServer(turn.world.server, 1, WINDOW_MS);
   tell(turn, worker, { type: 'call.settled', tokens: 1, accepted, graceMs: 0 });
-  tell(turn, worker, { type: 'call.page', sliceId, startRow, result });
 }
 
-function endCall(turn: Turn, worker: string, how: CallEnd, landed: boolean): void {
+/** A page has its answer, or had it before, and the database does not take it. */
+function stall(turn: Turn, page: PageOfCall, landed: boolean): void {
+  const { worker } = page;
   const call = turn.world.calls[worker];
-  if (call === undefined) return;
-  const [page] = call.pages;
-  if (landed && page !== undefined && turn.world.database[page.sliceId]?.status !== 'failed') {
+  const waiting = findPage(call?.pages ?? [], page);
+  if (call === undefined || waiting === undefined) return;
+  if (landed && turn.world.database[page.sliceId]?.status !== 'failed') {
     turn.world.database = commit(turn.world.database, page, 'sealed').database;
   }
+  turn.world.calls = withEntry(turn.world.calls, worker, {
+    ...call,
+    stalled: { page: waiting, is: 'waiting' },
+  });
+  noteRead(turn, page);
+  if (call.stalled === null) settleOne(turn, worker, 1);
+  tell(turn, worker, { type: 'call.stalled', away: { reason: 'away' }, chance: CHANCE });
+}
+
+function endCall(turn: Turn, worker: string, how: CallEnd): void {
+  const call = turn.world.calls[worker];
+  if (call === undefined) return;
   const unsent = how === 'failedUnsent' || how === 'abortedUnsent' || how === 'databaseAwayUnsent';
   // Answered as a whole: then all its requests have arrived.
   const graceMs = how === 'unauthorized' || how === 'fatal' ? 0 : GRACE_MS;
   const tokens = call.unsettled;
-  turn.world.calls = withEntry(turn.world.calls, worker, { ...call, pages: [], unsettled: 0 });
+  turn.world.calls = withEntry(turn.world.calls, worker, {
+    ...call,
+    pages: [],
+    stalled: null,
+    unsettled: 0,
+  });
   if (!unsent) turn.world.server = settleAtServer(turn.world.server, tokens, WINDOW_MS + graceMs);
   if (tokens > 0) {
     tell(
@@ -310,7 +344,6 @@ function outcomeOf(how: CallEnd): CallOutcome {
     case 'failed':
     case 'failedUnsent':
       return { kind: 'failed', reason: 'no answer' };
-    case 'databaseAway':
     case 'databaseAwayUnsent':
       return AWAY;
     case 'aborted':

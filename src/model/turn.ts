@@ -174,7 +174,9 @@ export class Turn {
       return;
     }
     if (to.endsWith('/call')) {
-      this.abortCall(to.slice(0, to.indexOf('/')));
+      const workerId = to.slice(0, to.indexOf('/'));
+      if (event.type === 'call.retry') this.#retryCall(workerId);
+      else this.abortCall(workerId);
       return;
     }
     if (this.options.semantics === 'sync') {
@@ -192,6 +194,13 @@ export class Turn {
     const call = this.world.calls[workerId];
     if (call === undefined) return;
     this.world.calls = withEntry(this.world.calls, workerId, { ...call, aborted: true });
+  }
+
+  #retryCall(workerId: string): void {
+    const call = this.world.calls[workerId];
+    if (call === undefined || call.stalled === null) return;
+    const stalled = { ...call.stalled, is: 'trying' } as const;
+    this.world.calls = withEntry(this.world.calls, workerId, { ...call, stalled });
   }
 
   #schedule(owner: Address, { id, event, delayMs }: Extract<Effect, { kind: 'schedule' }>): void {

@@ -8,6 +8,7 @@ import type {
   CoordinatorSnapshot,
   RateLimiterSnapshot,
   ReapInput,
+  WorkerSlot,
 } from '../machines/index.ts';
 import type { AbstractCall, CallEnd } from './abstract-call.ts';
 import type { AbstractDatabase, SliceEnd } from './abstract-database.ts';
@@ -60,6 +61,8 @@ export interface History {
   readonly haltAsked: boolean;
   /** By page, `slice/startRow`. */
   readonly pages: Readonly<Record<string, PageFate>>;
+  /** Pages that have been read and were not taken: Google has given them, and need not be asked again. */
+  readonly read: readonly string[];
   /** What must never happen, and did. */
   readonly broken: readonly Broken[];
 }
@@ -94,8 +97,15 @@ export type WorldEvent =
       readonly startRow: number;
       readonly quota: 'qps' | 'load' | 'daily';
     }
-  /** `landed`: a COMMIT whose answer was lost got through. */
-  | { readonly type: 'call.ends'; readonly worker: string; readonly how: CallEnd; readonly landed: boolean }
+  /** The database does not take a page that has been read. `landed`: a COMMIT whose answer was lost got through. */
+  | {
+      readonly type: 'call.stalls';
+      readonly worker: string;
+      readonly sliceId: string;
+      readonly startRow: number;
+      readonly landed: boolean;
+    }
+  | { readonly type: 'call.ends'; readonly worker: string; readonly how: CallEnd }
   | { readonly type: 'plan.answers'; readonly how: 'supplied' | 'databaseAway' | 'fatal' }
   | { readonly type: 'probe.answers'; readonly how: 'back' | 'away' }
   | { readonly type: 'reaper.ends'; readonly worker: string; readonly how: 'done' | 'failed' }
@@ -103,6 +113,10 @@ export type WorldEvent =
   | { readonly type: 'concurrency'; readonly maxConcurrency: number }
   | { readonly type: 'worker.crashes'; readonly worker: string }
   | { readonly type: 'process.crashes' };
+
+/** Whether a slot's worker has work, or left some behind. */
+export const isAtWork = ({ status }: Pick<WorkerSlot, 'status'>): boolean =>
+  status === 'busy' || status === 'stalled' || status === 'retrying' || status === 'reaping';
 
 export const pageKey = ({ sliceId, startRow }: { sliceId: string; startRow: number }): string =>
   `${sliceId}/${startRow}`;

@@ -67,7 +67,12 @@ async function call(steps: readonly CallStep[], ports: Partial<FetchBatchPorts> 
     graceMs: 1_000,
     scope: new AbortController().signal,
     observer: {
-      callStarted: () => ({ sent: () => undefined, page: () => undefined, ended: () => undefined }),
+      callStarted: () => ({
+        sent: () => undefined,
+        page: () => undefined,
+        stalled: () => undefined,
+        ended: () => undefined,
+      }),
     },
     background: (work) => void work.catch(() => undefined),
     ...ports,

@@ -71,7 +71,7 @@ describe('the state key', () => {
     const once = [
       { type: 'plan.answers', how: 'supplied' },
       { type: 'call.pageFails', worker: 'w0', sliceId: 'a', startRow: 0 },
-      { type: 'call.ends', worker: 'w0', how: 'answered', landed: false },
+      { type: 'call.ends', worker: 'w0', how: 'answered' },
       { type: 'timer', owner: 'limiter', timer: 'lease.expired in 61000 ms' },
     ] as const;
     const world = walk(model, once);

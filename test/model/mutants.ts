@@ -54,13 +54,13 @@ const WORKER = of('batch-worker.ts', [
   ['a halt is ignored while idle', 'idle: {\n      on: {', "idle: {\n      on: { 'worker.halt': {},"],
   [
     'a halted call is left before it has ended',
-    "'worker.halt': { target: 'aborting', actions: 'abortCall' }",
+    "'worker.halt': { target: '.aborting', actions: 'abortCall' }",
     "'worker.halt': { target: '#batchWorker.halted', actions: 'abortCall' }",
   ],
   [
     'a halted call is not aborted',
-    "'worker.halt': { target: 'aborting', actions: 'abortCall' }",
-    "'worker.halt': { target: 'aborting' }",
+    "'worker.halt': { target: '.aborting', actions: 'abortCall' }",
+    "'worker.halt': { target: '.aborting' }",
   ],
   [
     'an aborted call leads back to work',
@@ -77,7 +77,7 @@ const WORKER = of('batch-worker.ts', [
   ['what came of a page is not passed on', "'call.page': { actions: 'reportPage' },\n", ''],
   ['a lease is settled without its grace', 'graceMs: event.graceMs,', 'graceMs: 0,'],
   ['one token too many is asked for', 'tokens: context.pages.length,', 'tokens: context.pages.length + 1,'],
-  ['a failed call does not back off', "target: '#batchWorker.backingOff',", "target: '#batchWorker.idle',"],
+  ['a failed call does not back off', "target: 'backingOff',", "target: 'idle',"],
   [
     'a failed call is not reported',
     "actions: ['noteFailedCall', 'returnPages', 'reportEnd'],",
@@ -126,7 +126,7 @@ const COORDINATOR = of('coordinator.ts', [
   ['a broken environment is ignored', "fail: { target: '.halting', actions: 'endFailed' },", ''],
   [
     'a pause does not wait for the calls under way',
-    "always: { guard: 'nobodyIsBusy', target: 'paused' },",
+    "always: { guard: 'nobodyMoves', target: 'paused' },",
     "always: { target: 'paused' },",
   ],
   ['a pause stops nobody', "pausing: {\n      entry: 'pauseWorkers',", 'pausing: {'],
@@ -216,7 +216,7 @@ const ACTIONS = of('coordinator-setup.ts', [
   ],
   [
     'a committed page stays with its worker',
-    'workers: withSlot(context.workers, { ...slot, pages: without(slot.pages, event) }),\n        queues: afterCommit',
+    'workers: withSlot(context.workers, { ...heardOf(slot), pages: without(slot.pages, event) }),\n        queues: afterCommit',
     'workers: context.workers,\n        queues: afterCommit',
   ],
   ['pages given out stay in line', 'enqueue.assign({ queues, workers });', 'enqueue.assign({ workers });'],
@@ -271,6 +271,31 @@ const ACTIONS = of('coordinator-setup.ts', [
     "event.outcome.kind === 'databaseAway',\n    noProbe",
   ],
   [
+    'a stalled call is not noticed: pages are given out while others wait',
+    'enqueue.assign({\n        away: event.away,',
+    'if (slot.serial >= 0) return;\n      enqueue.assign({\n        away: event.away,',
+  ],
+  [
+    'what waits for the database is never tried again',
+    "if (status === 'stalled') enqueue.sendTo(workerId, { type: 'worker.retry' });",
+    '',
+  ],
+  [
+    'a call that was told to try again is forgotten',
+    "slot.status === 'stalled' ? { ...slot, status: 'retrying' as const } : slot",
+    "slot.status === 'stalled' ? { ...slot, status: 'idle' as const } : slot",
+  ],
+  [
+    'that the database has taken something is not noticed',
+    "slot.status === 'retrying' ? { ...slot, status: 'busy' } : slot",
+    'slot',
+  ],
+  [
+    'a database that answers and takes nothing is asked without end',
+    'enqueue.assign({ probes: context.probes + 1 });',
+    '',
+  ],
+  [
     'one worker that has halted is enough',
     "context.workers.every(({ status }) => status === 'halted')",
     "context.workers.some(({ status }) => status === 'halted')",
@@ -305,8 +330,13 @@ const KNOWLEDGE = of('coordinator-context.ts', [
   ],
   [
     'a worker that is being reaped is thought free',
-    "workers.every(({ status }) => status !== 'busy' && status !== 'reaping')",
-    "workers.every(({ status }) => status !== 'busy')",
+    "!hasAssignment(slot) && slot.status !== 'reaping'",
+    '!hasAssignment(slot)',
+  ],
+  [
+    'a run whose pages wait for the database is thought to be at work, and never paused',
+    "status !== 'busy' && status !== 'retrying' && status !== 'reaping'",
+    "status !== 'busy' && status !== 'stalled' && status !== 'retrying' && status !== 'reaping'",
   ],
 ]);
 
@@ -323,7 +353,7 @@ const DISPATCH = of('dispatch.ts', [
   ],
   [
     'workers that are being reaped are not counted as busy',
-    "slot.status === 'busy' || slot.status === 'reaping').length",
+    "hasAssignment(slot) || slot.status === 'reaping').length",
     "slot.status === 'busy').length",
   ],
   [

@@ -2,8 +2,15 @@
  * The way to the simulated database: latency, connections lost before and after a COMMIT, lock waits, times when it is
  * away or its disk is full. What happens in it happens whether or not the process that asked still lives.
  */
-import type { Store } from '../../src/db/store.ts';
-import type { Answer, CommitResult, DatabaseFailure, PageCommit, RunIdentity } from '../../src/db/types.ts';
+import type { Store, WaitForDatabase } from '../../src/db/store.ts';
+import type {
+  Answer,
+  CommitResult,
+  DatabaseAway,
+  DatabaseFailure,
+  PageCommit,
+  RunIdentity,
+} from '../../src/db/types.ts';
 import { Chance, share } from './chance.ts';
 import { CommitMemory } from './commit-memory.ts';
 import type { Process } from './process.ts';
@@ -16,7 +23,7 @@ import { stamp, type World } from './world.ts';
 const LOCK_TIMEOUT_MS = 10_000;
 const MINUTE_MS = 60_000;
 
-const away = (reason: string): DatabaseFailure => ({ kind: 'databaseAway', reason });
+const away = (reason: string): DatabaseAway => ({ kind: 'databaseAway', reason });
 const DISK_FULL: DatabaseFailure = { kind: 'fatal', code: 'DATABASE_DISK_FULL', reason: 'the disk is full' };
 
 /** `lost`: whether it went through is not known. */
@@ -49,7 +56,7 @@ export class Database {
     const ask = <T>(work: () => T): Promise<Answer<T>> => this.ask(process, work);
     return {
       commitPage: (page) => this.#commitPage(process, run, page, memory),
-      openQueue: (signal) => this.#openQueue(process, run, memory, signal),
+      openQueue: (signal, wait) => this.#openQueue(process, run, memory, signal, wait),
       failSlice: (sliceId, reason, page) => {
         memory.forget(sliceId);
         return ask(() => tables.failSlice(run, sliceId, reason, page));
@@ -74,18 +81,27 @@ export class Database {
     return answer.kind === 'lost' ? away('the connection was lost') : answer;
   }
 
-  /** One page after the other, each in a transaction of its own; after a failure none. */
+  /**
+   * One page after the other, each in a transaction of its own. While the database is away the page waits, and all behind it;
+   * after a failure that no retry mends none is written.
+   */
   #openQueue(
     process: Process,
     run: RunIdentity,
     memory: CommitMemory,
     signal: AbortSignal,
+    wait?: WaitForDatabase,
   ): Pick<Store, 'commitPage'> {
     let before: Promise<CommitResult | undefined> = Promise.resolve(undefined);
     const commitNext = async (page: PlainPage, last: typeof before): Promise<CommitResult> => {
       const earlier = await last;
       if (earlier?.kind === 'databaseAway' || earlier?.kind === 'fatal') return earlier;
-      return signal.aborted ? { kind: 'dropped' } : await this.#writePage(process, run, page, memory);
+      for (;;) {
+        if (signal.aborted) return { kind: 'dropped' };
+        const result = await this.#writePage(process, run, page, memory);
+        if (result.kind !== 'databaseAway' || wait === undefined) return result;
+        if (!(await wait(result))) return { kind: 'dropped' };
+      }
     };
     return {
       commitPage: (commit) => {
@@ -161,7 +177,7 @@ export class Database {
   }
 
   /** Bad times are stretches of one to twenty minutes, drawn by the clock. */
-  #isBadTime(fault: 'databaseAway' | 'diskFull'): boolean {
+  #isBadTime(fault: 'databaseAway' | 'diskFull' | 'readOnly'): boolean {
     if (this.isHealed) return false;
     const stretch = Math.floor(this.#world.now / (fault === 'diskFull' ? 20 * MINUTE_MS : MINUTE_MS));
     return share(this.#scenario.seed, fault, stretch) < (this.#scenario.faults[fault] ?? 0);
@@ -187,6 +203,14 @@ export class Database {
         this.failures.away += 1;
         return away('a lock was not had in time');
       }
+    }
+    if (this.#is('statementTimeout')) {
+      this.failures.away += 1;
+      return { ...away('canceling statement due to statement timeout'), cause: 'timeout' };
+    }
+    if (this.#isBadTime('readOnly')) {
+      this.failures.away += 1;
+      return { ...away('cannot execute INSERT in a read-only transaction'), cause: 'readOnly' };
     }
     if (this.#is('lostBeforeCommit')) {
       this.failures.away += 1;

@@ -108,8 +108,8 @@ export const BUGS: Readonly<Record<string, Planted>> = {
     ...SOUND,
     store: (store) => ({
       ...store,
-      openQueue: (signal) => {
-        const queue = store.openQueue(signal);
+      openQueue: (signal, wait) => {
+        const queue = store.openQueue(signal, wait);
         return { commitPage: (page) => queue.commitPage({ ...page, rowLimit: page.rowLimit + 1 }) };
       },
     }),

@@ -48,10 +48,12 @@ export const FAULTS = [
   'lostAfterCommit',
   'lockWait',
   'slowDatabase',
+  'statementTimeout',
   'rejectedSlice',
   // database, periods: a share of the time
   'databaseAway',
   'diskFull',
+  'readOnly',
   // the process
   'workerCrash',
   'sloppyTimers',
@@ -132,6 +134,7 @@ function drawRate(fault: Fault, chance: Chance): number {
     case 'diskFull':
       return chance.scale(0.005, 0.05);
     case 'databaseAway':
+    case 'readOnly':
       return chance.scale(0.005, 0.2);
     case 'invalidSlice':
     case 'rejectedSlice':

@@ -39,6 +39,7 @@ const aboutPage = { type: 'call.page', sliceId: 'a', startRow: 0 } as const;
 export const CASES = {
   'batch.assign': { ...ASSIGN, assignmentId: 'run:w0.2' },
   'worker.pause': { type: 'worker.pause' },
+  'worker.retry': { type: 'worker.retry' },
   'worker.halt': { type: 'worker.halt' },
   'tokens.granted': granted('run:w0.1', 2),
   'tokens.granted: fewer': granted('run:w0.1', 1),
@@ -50,6 +51,7 @@ export const CASES = {
   'call.page: committed': { ...aboutPage, result: { kind: 'committed', rows: 1, next: { kind: 'sealed' } } },
   'call.page: failed': { ...aboutPage, result: { kind: 'failed', reason: 'truncated', final: false } },
   'call.page: refused': { ...aboutPage, result: { kind: 'refused', quota: 'qps', retryAfterMs: null } },
+  'call.stalled': { type: 'call.stalled', away: { reason: 'gone' }, chance: 0.5 },
   'call.ended: answered': ended('answered'),
   'call.ended: unauthorized': ended('unauthorized'),
   'call.ended: aborted': ended('aborted'),
@@ -82,6 +84,7 @@ export function fixture(input: BatchWorkerInput): Record<State, BatchWorkerSnaps
     idle,
     awaitingTokens,
     'calling.fetching': fetching,
+    'calling.stalled': send(fetching, CASES['call.stalled']),
     'calling.aborting': send(fetching, CASES['worker.halt']),
     backingOff: send(fetching, FAILED),
     halted: send(idle, CASES['worker.halt']),

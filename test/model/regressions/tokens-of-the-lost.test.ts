@@ -8,7 +8,7 @@ test('tokens of a worker that crashed are settled when its call has ended', () =
     [
       { type: 'plan.answers', how: 'supplied' },
       { type: 'worker.crashes', worker: 'w0' },
-      { type: 'call.ends', worker: 'w0', how: 'aborted', landed: false },
+      { type: 'call.ends', worker: 'w0', how: 'aborted' },
       { type: 'reaper.ends', worker: 'w0', how: 'done' },
     ],
     (at) => expect(findBroken(model, at)).toBeUndefined(),

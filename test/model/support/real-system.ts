@@ -23,6 +23,8 @@ interface RealCall {
   readonly input: FetchBatchInput;
   readonly tell: (event: AnyEventObject) => void;
   aborted: boolean;
+  /** How often it was told to try the database once more. */
+  tries: number;
 }
 
 interface Pending {
@@ -48,10 +50,11 @@ export function startRealSystem(options: ModelOptions) {
     });
   const fetchBatch = fromCallback<CallOrder, FetchBatchInput>(({ input, sendBack, receive }) => {
     // The model tells a call's worker nothing but events of a call.
-    const call: RealCall = { input, tell: (event) => sendBack(event as never), aborted: false };
+    const call: RealCall = { input, tell: (event) => sendBack(event as never), aborted: false, tries: 0 };
     calls.set(input.workerId, call);
-    receive(() => {
-      call.aborted = true;
+    receive(({ type }) => {
+      if (type === 'call.abort') call.aborted = true;
+      else call.tries += 1;
     });
     return () => {
       call.aborted = true;

@@ -68,6 +68,9 @@ export function checkEnding(ground: Ground, life: Life): void {
             return life.haltedMs !== undefined || life.isReplaced || database.failures.away > 0;
           case 'UNAUTHORIZED':
             return server.counts.unauthorized > 1;
+          case 'DATABASE_READ_ONLY':
+          case 'DATABASE_TIMEOUT':
+            return database.failures.away > 0;
           case 'DATABASE_DISK_FULL':
             return database.failures.diskFull > 0;
           case 'UNEXPECTED_ANSWER':
