@@ -135,6 +135,7 @@ export async function openResources(config: Config, options: SyncOptions, clock:
       maxSockets: MOST_CONCURRENCY,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       firstByteTimeoutMs: FIRST_BYTE_TIMEOUT_MS,
+      root: config.apiRoot,
     });
     closing.push(() => transport.close());
     const client = createClient({

@@ -6,6 +6,7 @@ import {
   type Identity,
   readCredentialsFile,
 } from './credentials-file.ts';
+import type { TokenWay } from './google-tokens.ts';
 import { oneLine } from './one-line.ts';
 import { secureUrl } from './root.ts';
 import type { TokenResult, TokenSource } from './token-source.ts';
@@ -73,26 +74,28 @@ async function openSource(options: AuthOptions, tokenUrl: string | undefined): P
     return callersToken(credentials.getAccessToken);
   }
   const path = credentials?.file;
-  if (path !== undefined) return fromFile(path, tokenUrl);
-  const found = defaultCredentialsPath(options.env ?? process.env, process.platform);
-  if (found.named) return fromFile(found.path, tokenUrl);
+  const env = options.env ?? process.env;
+  const way: TokenWay = { tokenUrl, env };
+  if (path !== undefined) return fromFile(path, way);
+  const found = defaultCredentialsPath(env, process.platform);
+  if (found.named) return fromFile(found.path, way);
   try {
-    return await fromFile(found.path, tokenUrl);
+    return await fromFile(found.path, way);
   } catch (error) {
     // gcloud was never signed in here: the machine may have credentials of its own.
     if (!(error instanceof LongtailError) || error.code !== 'NO_CREDENTIALS') throw error;
     const { tokensFromMachine } = await googleTokens();
-    return { ...(await tokensFromMachine(tokenUrl)), isFixed: false };
+    return { ...(await tokensFromMachine(way)), isFixed: false };
   }
 }
 
 /** Loaded where it is needed: Google's library is large, and who gives a token needs none of it. */
 const googleTokens = () => import('./google-tokens.ts');
 
-async function fromFile(path: string, tokenUrl: string | undefined): Promise<OpenedSource> {
+async function fromFile(path: string, way: TokenWay): Promise<OpenedSource> {
   const file = await readCredentialsFile(path);
   const { tokensFromFile } = await googleTokens();
-  return { source: tokensFromFile(file, tokenUrl), identity: file.identity, isFixed: false };
+  return { source: tokensFromFile(file, way), identity: file.identity, isFixed: false };
 }
 
 function fixedToken(token: string): OpenedSource {
