@@ -10,6 +10,7 @@ import { type Environment, proxyFor } from './proxy-settings.ts';
 import { ProxyTunnel } from './proxy-tunnel.ts';
 import { isSafeForSecrets } from './root.ts';
 import type { TokenResult, TokenSource } from './token-source.ts';
+import { adviceOnIssuer } from './unknown-issuer.ts';
 
 const GOOGLE_TOKEN_HOSTS = new Set(['oauth2.googleapis.com', 'www.googleapis.com', 'accounts.google.com']);
 const TOKEN_PATH = /\/(?:token|oauth2\/v\d\/token)$/;
@@ -154,7 +155,8 @@ export function explainTokenFailure(
   if (name === 'invalid_grant') return invalidGrant(said, file);
   const message = oneLine(error instanceof Error ? error.message : String(error), secrets);
   if (status === undefined && isNetworkError(error)) {
-    return { kind: 'unavailable', reason: `The token endpoint cannot be reached: ${message}` };
+    const advice = adviceOnIssuer(codeOf(error));
+    return { kind: 'unavailable', reason: `The token endpoint cannot be reached: ${message}${advice}` };
   }
   if (status !== undefined && (status >= 500 || status === 429 || status === 408)) {
     return { kind: 'unavailable', reason: oneLine(`The token endpoint answered ${status} ${said}`) };
@@ -209,6 +211,12 @@ function answerOf(error: unknown): { status: number | undefined; name: string; d
 /** A request that had no answer; a key that cannot be parsed is no such thing. */
 function isNetworkError(error: unknown): boolean {
   return property(error, 'config') !== undefined;
+}
+
+/** The code of the error, or of the one that the library wrapped. */
+function codeOf(error: unknown): string {
+  const code = property(error, 'code') ?? property(property(error, 'cause'), 'code');
+  return typeof code === 'string' ? code : '';
 }
 
 function property(value: unknown, name: string): unknown {

@@ -17,6 +17,7 @@ import {
   type TransportErrorKind,
   type TransportPhase,
 } from './transport.ts';
+import { adviceOnIssuer } from './unknown-issuer.ts';
 
 export interface GotTransportOptions {
   readonly clock?: Clock;
@@ -247,7 +248,7 @@ class GotExchange {
     const kind = this.#kind(code);
     const text = error instanceof Error ? error.message : String(error);
     const named = code === '' || text.includes(code) ? text : `${text} (${code})`;
-    const message = oneLine(kind === 'tls' && isUnknownIssuer(code) ? `${named}${OWN_AUTHORITY}` : named);
+    const message = oneLine(`${named}${adviceOnIssuer(code)}`);
     return new TransportError(kind, this.#phase, this.#phase !== 'connect', message);
   }
 
@@ -270,15 +271,6 @@ function flatHeaders(from: http.IncomingHttpHeaders): Record<string, string> {
   }
   return headers;
 }
-
-/** A proxy, or a guard of the network, that opens TLS and closes it again with certificates of its own. */
-const OWN_AUTHORITY =
-  ': if a proxy here opens TLS with a certificate authority of its own, name its file in NODE_EXTRA_CA_CERTS';
-
-const isUnknownIssuer = (code: string): boolean =>
-  /^(?:SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_(?:GET_ISSUER_CERT|VERIFY_LEAF))/.test(
-    code,
-  );
 
 /** The code of the error, or of what it was made from: got wraps. */
 function codeOf(error: unknown): string {

@@ -1,6 +1,6 @@
 import http from 'node:http';
 import https from 'node:https';
-import type { Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import tls from 'node:tls';
 import { Agent, type AgentConnectOpts } from 'agent-base';
 import type { Clock } from '../domain/clock.ts';
@@ -73,10 +73,13 @@ function authorityOf({ host, port }: tls.ConnectionOptions): string {
 function openTunnel(proxy: HttpProxy, authority: string, signal: AbortSignal): Promise<Socket> {
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const { request } = proxy.isTls ? https : http;
+  const hostname = proxy.hostname.replace(/^\[|\]$/g, '');
   const asked = request({
     method: 'CONNECT',
-    hostname: proxy.hostname.replace(/^\[|\]$/g, ''),
+    hostname,
     port: proxy.port,
+    // Or the proxy's certificate would have to be for the server behind it, which the Host header names.
+    servername: isIP(hostname) === 0 ? hostname : '',
     path: authority,
     headers: {
       host: authority,
