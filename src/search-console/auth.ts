@@ -78,7 +78,7 @@ async function openSource(options: AuthOptions, tokenUrl: string | undefined): P
   const way: TokenWay = { tokenUrl, env };
   if (path !== undefined) return fromFile(path, way);
   const found = defaultCredentialsPath(env, process.platform);
-  if (found.named) return fromFile(found.path, way);
+  if (found.named) return fromFile(found.path, way, 'GOOGLE_APPLICATION_CREDENTIALS');
   try {
     return await fromFile(found.path, way);
   } catch (error) {
@@ -92,8 +92,8 @@ async function openSource(options: AuthOptions, tokenUrl: string | undefined): P
 /** Loaded where it is needed: Google's library is large, and who gives a token needs none of it. */
 const googleTokens = () => import('./google-tokens.ts');
 
-async function fromFile(path: string, way: TokenWay): Promise<OpenedSource> {
-  const file = await readCredentialsFile(path);
+async function fromFile(path: string, way: TokenWay, source?: string): Promise<OpenedSource> {
+  const file = await readCredentialsFile(path, source);
   const { tokensFromFile } = await googleTokens();
   return { source: tokensFromFile(file, way), identity: file.identity, isFixed: false };
 }
