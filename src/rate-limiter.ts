@@ -16,11 +16,11 @@ export function googleBudgets(requestsPerMinute: number): readonly BudgetRule[] 
 
 export interface RateLimiterOptions {
   /** Requests a minute, a site and a user. Default 1,200, Google's documented limit. */
-  readonly requestsPerMinute?: number;
+  readonly requestsPerMinute?: number | undefined;
   /** Limits beside Google's. */
-  readonly extraBudgets?: readonly BudgetRule[];
-  readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void);
-  readonly clock?: Clock;
+  readonly extraBudgets?: readonly BudgetRule[] | undefined;
+  readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void) | undefined;
+  readonly clock?: Clock | undefined;
 }
 
 /** One limiter for several synchronisations: two properties under one account share its user's and project's quota. */

@@ -73,7 +73,7 @@ class PropertySync implements Sync {
     return this.#listeners.on(type, listener);
   }
 
-  async run({ signal }: { readonly signal?: AbortSignal } = {}): Promise<Outcome> {
+  async run({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<Outcome> {
     if (this.#phase.kind === 'closed') {
       throw new LongtailError(
         'CLOSED',

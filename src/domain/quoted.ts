@@ -3,6 +3,7 @@ import { mayBeSecret } from './secrets.ts';
 const MOST_CHARACTERS = 80;
 /** As long as paths may be on most systems. */
 const MOST_OF_A_PATH = 4_096;
+const MOST_OF_A_PATH_TOLD = 400;
 const NOT_SHOWN = '(not shown: it may be a secret)';
 
 /**
@@ -26,10 +27,11 @@ export function quoted(value: unknown): string {
   }
 }
 
-/** A path that somebody gave, in the same way, and long enough to be found by. */
-export function quotedPath(path: string): string {
+/** A path that somebody gave, in the same way, without quotes, and long enough to be found by. */
+export function shownPath(path: string): string {
   if (mayBeSecret(path) || path.length > MOST_OF_A_PATH) return NOT_SHOWN;
-  return `"${oneLineOf(path.length > 400 ? `${path.slice(0, 400)}…` : path)}"`;
+  if (path.trim() === '') return quoted(path);
+  return oneLineOf(path.length > MOST_OF_A_PATH_TOLD ? `${path.slice(0, MOST_OF_A_PATH_TOLD)}…` : path);
 }
 
 function shortened(text: string): string {

@@ -71,11 +71,12 @@ const patterns: readonly Pattern[] = [
 const RUNS = /[A-Za-z0-9+/_-]{20,}={0,2}/g;
 const SHORTEST_MIXED_RUN = 28;
 
-/** The text without what looks like a secret in it. */
-export function withoutSecrets(text: string): string {
+/** The text with `mark` in place of what looks like a secret in it. */
+export function withoutSecrets(text: string, mark = HIDDEN): string {
   let clean = text;
   for (const { find, replacement } of patterns) clean = clean.replace(find, replaceBy(replacement));
-  return clean.replace(RUNS, (run) => (isEncodedSecret(run) || isMixed(run) ? HIDDEN : run));
+  clean = clean.replace(RUNS, (run) => (isEncodedSecret(run) || isMixed(run) ? HIDDEN : run));
+  return mark === HIDDEN ? clean : clean.replaceAll(HIDDEN, mark);
 }
 
 /** `PGPASSWORD="$(cat file)"` names a file, and stays. */

@@ -3,7 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { quoted, quotedPath } from '../domain/quoted.ts';
+import { quoted, shownPath } from '../domain/quoted.ts';
 import { mayBeSecret } from '../domain/secrets.ts';
 import { LongtailError } from '../errors.ts';
 import { secureUrl } from './root.ts';
@@ -121,7 +121,7 @@ export function unreadableFile(path: string, source: string, problem: string): L
   }
   return new LongtailError(
     'NO_CREDENTIALS',
-    `${source} names the file ${quotedPath(path)}, and ${problem}.`,
+    `${source} names ${shownPath(path)}, and ${problem}.`,
     'Give the path of the JSON file that Google Cloud gave you for the service account or the sign-in.',
   );
 }

@@ -12,7 +12,7 @@ export function oneLine(text: string, secrets: readonly string[] = []): string {
   for (const secret of secrets) {
     if (secret.length > 0) line = line.replaceAll(secret, '[secret]');
   }
-  line = withoutSecrets(line)
+  line = withoutSecrets(line.replace(/\bBearer\s+[^\s"'<>]+/g, '[secret]'), '[secret]')
     // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out.
     .replace(/[\s\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')
     .trim();
