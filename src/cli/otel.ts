@@ -53,8 +53,8 @@ export async function startTelemetry({ env, output, clock, beforeExit }: Session
   };
   // The SDK reads it from the process alone, and this process is the command's own.
   process.env.OTEL_NODE_RESOURCE_DETECTORS = resourceDetectors(env);
-  const sdk = new module.NodeSDK(configuration);
   speakThrough(output, env);
+  const sdk = new module.NodeSDK(configuration);
   sdk.start();
   const shutdown = (): Promise<void> =>
     sdk.shutdown().catch((error: unknown) => {
@@ -102,6 +102,8 @@ function speakThrough(output: Output, env: NodeJS.ProcessEnv): void {
         ' ',
       ),
     );
+  // Or it would put a logger of its own in the place of this one.
+  delete process.env.OTEL_LOG_LEVEL;
   const logger: DiagLogger = { error: tell, warn: tell, info: tell, debug: tell, verbose: tell };
   diag.setLogger(logger, { logLevel: DiagLogLevel[logLevel], suppressOverrideMessage: true });
 }
