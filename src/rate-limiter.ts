@@ -1,6 +1,7 @@
 import { type ActorRefFrom, createActor, type InspectionEvent, type Observer } from 'xstate';
 import { readLimits } from './config.ts';
 import type { Clock } from './domain/clock.ts';
+import { harmlessInspector } from './inspection.ts';
 import type { BudgetRule } from './machines/quota-window.ts';
 import { rateLimiterMachine } from './machines/rate-limiter.ts';
 
@@ -56,7 +57,7 @@ export function createRateLimiter(options: RateLimiterOptions = {}): RateLimiter
       refusingMs: 15 * 60_000,
     },
     ...(clock === undefined ? {} : { clock: actorClock(clock) }),
-    ...(inspect === undefined ? {} : { inspect }),
+    ...(inspect === undefined ? {} : { inspect: harmlessInspector(inspect) }),
   });
   actor.start();
   return { actor, knownScopes: new Set(), holdUser: createUserHolds(), close: () => actor.stop() };

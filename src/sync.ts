@@ -15,6 +15,7 @@ import { pacificDay } from './domain/day.ts';
 import { peakRssBytes } from './domain/peak-memory.ts';
 import { LongtailError } from './errors.ts';
 import { explainFatal } from './failure-advice.ts';
+import { harmlessInspector } from './inspection.ts';
 import { createListeners } from './listeners.ts';
 import type { Ending } from './machines/coordinator-context.ts';
 import type { HaltReason } from './machines/messages.ts';
@@ -108,7 +109,7 @@ class PropertySync implements Sync {
         resources,
         this.#clock,
         this.#listeners,
-        this.#options.inspect,
+        this.#options.inspect === undefined ? undefined : harmlessInspector(this.#options.inspect),
       );
       this.#enterRunning(execution);
       void resources.lock.lost.then((reason) =>
