@@ -12,6 +12,7 @@ import {
   oldestDayKept,
 } from './domain/day.ts';
 import { quoted } from './domain/quoted.ts';
+import { mayBeSecret } from './domain/secrets.ts';
 import { type Dataset, type Day, parseDataset, SEARCH_TYPES, type SearchType } from './domain/slice.ts';
 import { LongtailError } from './errors.ts';
 import { checkLimiter } from './limiter-brand.ts';
@@ -148,7 +149,9 @@ export function checkSiteUrl(siteUrl: unknown): string {
     .replace(/^[a-z_-]+[:;]/, '')
     .replace(/^\/+/, '')
     .replace(/\/.*$/s, '');
-  const isDomain = DOMAIN.test(host) && host.length <= 253 && URL.canParse(`https://${host}/`);
+  // A token has dots in it, too, and is not repeated in the shape of a name.
+  const isDomain =
+    !mayBeSecret(siteUrl) && DOMAIN.test(host) && host.length <= 253 && URL.canParse(`https://${host}/`);
   throw wrong(
     `${quoted(siteUrl)} is not a property’s name.`,
     isDomain

@@ -3,7 +3,7 @@
  * wrong after a crash.
  */
 
-export type { Dataset, Day, SearchType } from './domain/slice.ts';
+export type { Dataset, DatasetName, Day, SearchType } from './domain/slice.ts';
 export { ERROR_CODES, type ErrorCode, LongtailError } from './errors.ts';
 export type { ConcurrencyReason } from './machines/concurrency-context.ts';
 export type { HaltReason, QuotaKind } from './machines/messages.ts';

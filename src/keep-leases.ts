@@ -18,6 +18,7 @@ import type { CallPermit } from './domain/call-permit.ts';
 import type { Clock } from './domain/clock.ts';
 import { createStopwatch } from './domain/stopwatch.ts';
 import { LongtailError } from './errors.ts';
+import { harmlessInspector } from './inspection.ts';
 import { leaseKeeperMachine } from './machines/lease-keeper.ts';
 import { actorClock, type RateLimiter } from './rate-limiter.ts';
 
@@ -166,7 +167,7 @@ class Keeping implements KeptLeases {
         giveUpMs: GIVE_UP_MS,
       },
       clock: actorClock(clock),
-      ...(inspect === undefined ? {} : { inspect }),
+      ...(inspect === undefined ? {} : { inspect: harmlessInspector(inspect) }),
     });
     this.lost = new Promise((resolve) => {
       this.#keeper.on('lease.lost', ({ reason }) => resolve(reason));

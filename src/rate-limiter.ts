@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type ActorRefFrom, createActor, type InspectionEvent, type Observer } from 'xstate';
 import { readLimits } from './config.ts';
 import { type Clock, systemClock } from './domain/clock.ts';
+import { harmlessInspector } from './inspection.ts';
 import { LeasesOfOthers } from './leases-of-others.ts';
 import { brandLimiter } from './limiter-brand.ts';
 import type { BudgetRule } from './machines/quota-window.ts';
@@ -19,11 +20,11 @@ export function googleBudgets(requestsPerMinute: number): readonly BudgetRule[] 
 
 export interface RateLimiterOptions {
   /** Requests a minute, a site and a user. Default 1,200, Google's documented limit. */
-  readonly requestsPerMinute?: number;
+  readonly requestsPerMinute?: number | undefined;
   /** Limits beside Google's. */
-  readonly extraBudgets?: readonly BudgetRule[];
-  readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void);
-  readonly clock?: Clock;
+  readonly extraBudgets?: readonly BudgetRule[] | undefined;
+  readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void) | undefined;
+  readonly clock?: Clock | undefined;
 }
 
 /** One limiter for several synchronisations: two properties under one account share its user's and project's quota. */
@@ -56,7 +57,7 @@ export function createRateLimiter(options: RateLimiterOptions = {}): RateLimiter
       refusingMs: 15 * 60_000,
     },
     clock: actorClock(clock === undefined || clock === systemClock ? idleClock : clock),
-    ...(inspect === undefined ? {} : { inspect }),
+    ...(inspect === undefined ? {} : { inspect: harmlessInspector(inspect) }),
   });
   keepAliveWhileAwaited(actor);
   actor.start();

@@ -145,6 +145,7 @@ export async function openResources(
       maxSockets: MOST_CONCURRENCY,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       firstByteTimeoutMs: FIRST_BYTE_TIMEOUT_MS,
+      root: config.apiRoot,
     });
     closing.push(() => transport.close());
     const client = createClient({

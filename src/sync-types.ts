@@ -1,6 +1,6 @@
 import type { Sql } from 'postgres';
 import type { InspectionEvent, Observer } from 'xstate';
-import type { Dataset, Day, SearchType } from './domain/slice.ts';
+import type { Dataset, DatasetName, Day, SearchType } from './domain/slice.ts';
 import type { ErrorCode } from './errors.ts';
 import type { ConcurrencyReason } from './machines/concurrency-context.ts';
 import type { HaltReason, QuotaKind } from './machines/messages.ts';
@@ -15,75 +15,75 @@ export interface SyncOptions {
    * A PostgreSQL URL, or an existing `postgres` connection (with room for `maxConcurrency` + 2 connections; with `'auto'`,
    * what it has room for is the most that is tried). Without it: the embedded server, its data under `.longtail/` of the working directory.
    */
-  readonly database?: string | Sql;
+  readonly database?: string | Sql | undefined;
   /** First and last day, both included, `YYYY-MM-DD`, Pacific time. Default: all that Google still has. */
-  readonly from?: Day;
-  readonly to?: Day;
+  readonly from?: Day | undefined;
+  readonly to?: Day | undefined;
   /** Instead of `from` and `to`: the newest N days that Google calls final. */
-  readonly days?: number;
-  /** Default `['page', 'page+query']`. Names as in `parseDataset`. */
-  readonly datasets?: readonly string[];
+  readonly days?: number | undefined;
+  /** Default `['page', 'page+query']`: `date`, `searchAppearance`, or `page`, `query`, `country`, `device` joined by `+`. */
+  readonly datasets?: readonly DatasetName[] | undefined;
   /** Default `['web']`. */
-  readonly searchTypes?: readonly SearchType[];
+  readonly searchTypes?: readonly SearchType[] | undefined;
   /**
    * Calls under way at once. Default 3. `'auto'` finds out: from 3 upwards while throughput grows and the quota is less than
    * 80 % used, down at once at a refusal or a failed call. Every decision is a `concurrency` event.
    */
-  readonly maxConcurrency?: number | 'auto';
+  readonly maxConcurrency?: number | 'auto' | undefined;
   /** For `maxConcurrency: 'auto'`. */
-  readonly autoConcurrency?: AutoConcurrencyOptions;
+  readonly autoConcurrency?: AutoConcurrencyOptions | undefined;
   /** Pages a call, 1 to 1,000; 1 sends plain requests. Default 50. */
-  readonly batchSize?: number;
+  readonly batchSize?: number | undefined;
   /** Rows a page, 1 to 25,000. Default 25,000. */
-  readonly rowsPerPage?: number;
+  readonly rowsPerPage?: number | undefined;
   /** Requests a minute, a site and a user. Default 1,200. */
-  readonly requestsPerMinute?: number;
+  readonly requestsPerMinute?: number | undefined;
   /** Limits beside Google's own, such as a burst limit: `{ scopeKind: 'site', limit: 20, windowMs: 1000 }`. */
-  readonly extraBudgets?: readonly BudgetRule[];
+  readonly extraBudgets?: readonly BudgetRule[] | undefined;
   /** Attempts a page has before its slice fails. Default 5. */
-  readonly maxAttempts?: number;
+  readonly maxAttempts?: number | undefined;
   /** Fetch again what is complete, too. */
-  readonly refresh?: boolean;
+  readonly refresh?: boolean | undefined;
   /** Let a refreshed slice replace one that had more than twice its rows. */
-  readonly acceptShrunk?: boolean;
+  readonly acceptShrunk?: boolean | undefined;
   /**
    * Wait for a property, or an account, that another synchronisation holds, instead of failing with `PROPERTY_BUSY` or
    * `USER_SCOPE_BUSY`. Default false.
    */
-  readonly wait?: boolean;
+  readonly wait?: boolean | undefined;
   /** Where access tokens come from; see {@link Credentials}. Default: Application Default Credentials. */
-  readonly credentials?: Credentials;
+  readonly credentials?: Credentials | undefined;
   /** Default `https://searchconsole.googleapis.com/`. */
-  readonly apiRoot?: string;
+  readonly apiRoot?: string | undefined;
   /** Default: Google's. Where refresh tokens and signed JWTs are exchanged. */
-  readonly tokenUrl?: string;
+  readonly tokenUrl?: string | undefined;
   /** Shared by several synchronisations under one account; made by `createRateLimiter()`. */
-  readonly rateLimiter?: RateLimiter;
+  readonly rateLimiter?: RateLimiter | undefined;
   /** Run the migrations at the start. Default true; with false, run the exported `migrate()` yourself. */
-  readonly migrate?: boolean;
+  readonly migrate?: boolean | undefined;
   /** Through a transaction pooler, set this: no prepared statements. */
-  readonly prepare?: boolean;
+  readonly prepare?: boolean | undefined;
   /** How long a halt may take. Default 5,000. */
-  readonly haltDeadlineMs?: number;
+  readonly haltDeadlineMs?: number | undefined;
   /** Goes straight to XState's `createActor`: Stately's inspector works. */
-  readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void);
+  readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void) | undefined;
 }
 
 export interface AutoConcurrencyOptions {
   /** Calls at once to begin with, 1 to 64. Default 3, or `most` if that is less. */
-  readonly start?: number;
+  readonly start?: number | undefined;
   /** Calls at once to go up to, 1 to 64. Default 16, or what a connection handed in has room for. */
-  readonly most?: number;
+  readonly most?: number | undefined;
   /**
    * How long at least, in milliseconds, a level is watched before one more is tried, and after trouble. Up to an hour.
    * Default 1,000. A level is judged when enough calls have ended, too: four of each worker, or more.
    */
-  readonly soakMs?: number;
+  readonly soakMs?: number | undefined;
   /**
    * Begin with one more for each call that ends well, as long as throughput grows. Default true; false raises by one a soak
    * from the beginning.
    */
-  readonly slowStart?: boolean;
+  readonly slowStart?: boolean | undefined;
 }
 
 export type Credentials =
@@ -238,7 +238,7 @@ export interface Sync extends AsyncDisposable {
    * Copies what is missing. Aborting `signal` asks for a halt.
    * @throws LongtailError for a broken environment, wrong credentials, or a second `run`.
    */
-  run(options?: { readonly signal?: AbortSignal }): Promise<Outcome>;
+  run(options?: { readonly signal?: AbortSignal | undefined }): Promise<Outcome>;
   /** What `run` would do; reads the database, calls nobody. */
   dryRun(): Promise<DryRun>;
   pause(): void;

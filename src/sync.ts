@@ -15,6 +15,7 @@ import { pacificDay } from './domain/day.ts';
 import { peakRssBytes } from './domain/peak-memory.ts';
 import { LongtailError } from './errors.ts';
 import { explainFatal } from './failure-advice.ts';
+import { harmlessInspector } from './inspection.ts';
 import { createListeners } from './listeners.ts';
 import type { Ending } from './machines/coordinator-context.ts';
 import type { HaltReason } from './machines/messages.ts';
@@ -73,7 +74,7 @@ class PropertySync implements Sync {
     return this.#listeners.on(type, listener);
   }
 
-  async run({ signal }: { readonly signal?: AbortSignal } = {}): Promise<Outcome> {
+  async run({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<Outcome> {
     if (this.#phase.kind === 'closed') {
       throw new LongtailError(
         'CLOSED',
@@ -113,7 +114,7 @@ class PropertySync implements Sync {
         resources,
         this.#clock,
         this.#listeners,
-        this.#options.inspect,
+        this.#options.inspect === undefined ? undefined : harmlessInspector(this.#options.inspect),
       );
       this.#enterRunning(execution);
       void resources.leases.lost.then((reason) => execution.fail('LOCK_LOST', `a lease is lost: ${reason}`));

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { quoted } from '../domain/quoted.ts';
+import { quoted, shownPath } from '../domain/quoted.ts';
 import {
   type Emulator,
   type EmulatorOptions,
@@ -96,7 +96,7 @@ async function readFaults(file: string): Promise<Faults> {
   } catch (error) {
     throw new LongtailError(
       'BAD_OPTION',
-      `--faults ${file} cannot be read.`,
+      `--faults ${shownPath(file)} cannot be read.`,
       'Give the path of a JSON file.',
       {
         cause: error,

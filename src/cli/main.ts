@@ -9,6 +9,7 @@ import { systemClock } from '../domain/clock.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
 import { variable } from './options.ts';
 import { createOutput } from './output.ts';
+import { hideSecretsInArguments, tellWarnings } from './own-process.ts';
 import { createRedactor } from './redact.ts';
 import { runCommand, tellError } from './run-command.ts';
 import { nameOfSelf } from './session.ts';
@@ -19,13 +20,23 @@ const EXIT_DEADLINE_MS = 5_000;
 /** When someone has asked twice to stop. */
 const FORCED_EXIT_DEADLINE_MS = 200;
 
+const URLS_WITH_PASSWORDS = [
+  'DATABASE_URL',
+  ...['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy', 'ALL_PROXY', 'all_proxy'],
+];
+const SECRET_VARIABLES = ['LONGTAIL_ACCESS_TOKEN', 'PGPASSWORD'];
+
 /** Runs one command line (as `process.argv`) and ends the process with its exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
   const { env, stdout, stderr } = process;
   const redactor = createRedactor();
-  redactor.hide(variable(env, 'LONGTAIL_ACCESS_TOKEN'));
-  redactor.hidePasswordOf(variable(env, 'DATABASE_URL'));
+  for (const name of URLS_WITH_PASSWORDS) redactor.hidePasswordOf(variable(env, name));
+  for (const name of SECRET_VARIABLES) redactor.hide(variable(env, name));
   const output = createOutput({ stdout, stderr, env, redactor });
+  tellWarnings(output.note);
+  const words = [...argv];
+  for (const word of words) redactor.hidePasswordOf(word.replace(/^--[\w-]+=/, ''));
+  hideSecretsInArguments(redactor);
   const beforeExit: ((deadlineMs: number) => Promise<void>)[] = [];
 
   // As values: what comes out of them is known only when the race below is over.
@@ -34,9 +45,9 @@ export async function main(argv: readonly string[]): Promise<void> {
   let isForced = false;
   process.on('uncaughtException', (error) => broken.resolve(tellError(error, output)));
 
-  const command = runCommand(argv, {
+  const command = runCommand(words, {
     env,
-    self: nameOfSelf(argv, env),
+    self: nameOfSelf(words, env),
     clock: systemClock,
     output,
     redactor,

@@ -4,7 +4,7 @@ import { checkSiteUrl, MOST_CONCURRENCY } from '../config.ts';
 import { addDays, FINAL_LAG_DAYS, isDay, oldestDayKept } from '../domain/day.ts';
 import { quoted } from '../domain/quoted.ts';
 import { type Day, parseDataset, SEARCH_TYPES, type SearchType } from '../domain/slice.ts';
-import { LongtailError } from '../errors.ts';
+import { unreadableFile } from '../search-console/credentials-file.ts';
 import { secureUrl } from '../search-console/root.ts';
 import type { Credentials } from '../sync-types.ts';
 import { usageError } from './errors.ts';
@@ -181,9 +181,6 @@ export function readAccess(flags: AccessFlags, env: NodeJS.ProcessEnv): Access {
   };
 }
 
-/** As long as paths may be, and longer than a message should. */
-const MOST_OF_A_PATH = 400;
-
 function readCredentials(
   file: string | undefined,
   account: string | undefined,
@@ -200,11 +197,7 @@ function readCredentials(
 function checkFile(path: string, source: string): string {
   const isThere = existsSync(path);
   if (isThere && statSync(path).isFile()) return path;
-  throw new LongtailError(
-    'NO_CREDENTIALS',
-    `${source} names ${path.trim() === '' ? quoted(path) : path.slice(0, MOST_OF_A_PATH)}, and ${isThere ? 'that is not a file' : 'there is no such file'}.`,
-    'Give the path of the JSON file that Google Cloud gave you for the service account or the sign-in.',
-  );
+  throw unreadableFile(path, source, isThere ? 'that is not a file' : 'there is no such file');
 }
 
 /** A variable's value; set but empty counts as not set. */

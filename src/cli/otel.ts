@@ -2,8 +2,11 @@
  * Sets up OpenTelemetry's SDK for one command, when the standard variables ask for it. The library itself speaks the API
  * alone; the SDK is an optional package.
  */
+import { inspect } from 'node:util';
+import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api';
 import type { NodeSDKConfiguration } from '@opentelemetry/sdk-node';
 import { variable } from './options.ts';
+import type { Output } from './output.ts';
 import type { Session } from './session.ts';
 
 export interface TelemetrySdk {
@@ -48,6 +51,9 @@ export async function startTelemetry({ env, output, clock, beforeExit }: Session
     ...(metrics ? {} : { metricReaders: [] }),
     logRecordProcessors: [],
   };
+  // The SDK reads it from the process alone, and this process is the command's own.
+  process.env.OTEL_NODE_RESOURCE_DETECTORS = resourceDetectors(env);
+  speakThrough(output, env);
   const sdk = new module.NodeSDK(configuration);
   sdk.start();
   const shutdown = (): Promise<void> =>
@@ -72,6 +78,37 @@ export async function startTelemetry({ env, output, clock, beforeExit }: Session
   beforeExit((deadlineMs) => telemetry.end(deadlineMs));
   return telemetry;
 }
+
+/**
+ * What the SDK finds out about where it runs. All that was asked for but the process: that is the command line, and a
+ * database's password may stand in it.
+ */
+export function resourceDetectors(env: NodeJS.ProcessEnv): string {
+  const asked = (variable(env, 'OTEL_NODE_RESOURCE_DETECTORS') ?? 'all')
+    .split(',')
+    .map((name) => name.trim());
+  const names = asked.includes('all') ? ['env', 'host', 'os', 'serviceinstance'] : asked;
+  return names.filter((name) => name !== 'process').join(',') || 'none';
+}
+
+/** With `OTEL_LOG_LEVEL` the SDK writes to the console: past the redactor, and between the lines of a result. */
+function speakThrough(output: Output, env: NodeJS.ProcessEnv): void {
+  const level = variable(env, 'OTEL_LOG_LEVEL')?.toUpperCase();
+  const logLevel = DIAG_LEVELS.find((name) => name === level);
+  if (logLevel === undefined) return;
+  const tell = (message: string, ...more: readonly unknown[]): void =>
+    output.note(
+      ['otel:', message, ...more.map((value) => (typeof value === 'string' ? value : inspect(value)))].join(
+        ' ',
+      ),
+    );
+  // Or it would put a logger of its own in the place of this one.
+  delete process.env.OTEL_LOG_LEVEL;
+  const logger: DiagLogger = { error: tell, warn: tell, info: tell, debug: tell, verbose: tell };
+  diag.setLogger(logger, { logLevel: DiagLogLevel[logLevel], suppressOverrideMessage: true });
+}
+
+const DIAG_LEVELS = ['NONE', 'ERROR', 'WARN', 'INFO', 'DEBUG', 'VERBOSE', 'ALL'] as const;
 
 function isNamed(env: NodeJS.ProcessEnv): boolean {
   return (

@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { mayBeSecret } from '../domain/secrets.ts';
 import { registerDatabase } from './database-command.ts';
 import { registerDemo } from './demo.ts';
 import { registerEmulator } from './emulator.ts';
 import { plain } from './render.ts';
 import type { Session } from './session.ts';
+import { refuseRepeatedOptions } from './single-options.ts';
 import { registerSites } from './sites.ts';
 import { registerStatus } from './status.ts';
 import { registerSync } from './sync.ts';
@@ -46,7 +48,11 @@ export function createProgram(session: Session): Command {
   registerEmulator(program);
   registerDatabase(program, session);
   registerHelp(program);
-  for (const command of program.commands) tellErrors(command, `${session.self} ${command.name()} --help`);
+  for (const command of program.commands) {
+    tellErrors(command, `${session.self} ${command.name()} --help`);
+    // The emulator serves as many properties as it is told.
+    refuseRepeatedOptions(command, session.self, command.name() === 'emulator' ? ['site'] : []);
+  }
   return program;
 }
 
@@ -71,12 +77,22 @@ function tellErrors(command: Command, help: string): void {
       // What was typed is in it as it stands, and may be of any length.
       const suggestion = /\n\((Did you mean [^\n]*)\)\s*$/.exec(text);
       const told = suggestion === null ? text : text.slice(0, suggestion.index);
-      const message = plain(told.trim())
+      const message = plain(withoutTypedSecrets(told.trim()))
         .replace(/^error: (.)/, (_, letter: string) => letter.toUpperCase())
         .replace(/\.$/, '');
       const short = message.length > MOST_TOLD ? `${message.slice(0, MOST_TOLD)}…` : message;
       write(`longtail: ${short}.\n${suggestion?.[1] ?? `See ${help}`}`);
     },
+  });
+}
+
+/** Words that somebody typed, in commander's quotes: an option's name is repeated, and what stands behind its `=` is not. */
+function withoutTypedSecrets(text: string): string {
+  const told = text.replace(/(but got \d+): .*$/s, '$1');
+  return told.replace(/'(.*)'/s, (whole, typed: string) => {
+    const [, name] = /^(--?[a-z][a-z-]*)(?:=.*)?$/is.exec(typed) ?? [];
+    if (name !== undefined) return `'${name}'`;
+    return mayBeSecret(typed) ? '(not shown: it may be a secret)' : whole;
   });
 }
 

@@ -1,32 +1,14 @@
 /**
  * The last line of defence for secrets: every text that leaves the command passes through here, error messages of
- * libraries included. What is known to be secret is replaced wherever it stands; what looks like one, too.
+ * libraries included. What is known to be secret is replaced wherever it stands, in whatever way it is written; what looks like one, too.
  */
+import { withoutSecrets } from '../domain/secrets.ts';
 
 const HIDDEN = '***';
 /** Shorter ones would blot out ordinary words; as part of a URL or a header the patterns find them all the same. */
 const SHORTEST_KNOWN_SECRET = 6;
 
-const PATTERNS: readonly (readonly [RegExp, string])[] = [
-  [/(\b[a-z][a-z0-9+.-]*:\/\/[^\s:/@"'<>]*):(?!password@)[^\s/"<>]*@/gi, `$1:${HIDDEN}@`],
-  // People paste passwords with an unescaped "/" or "@" into database URLs.
-  [/(\bpostgres(?:ql)?:\/\/[^\s:/@"'<>]*):(?!password@host)[^\s"<>]*@/gi, `$1:${HIDDEN}@`],
-  [
-    /\b(password|passwd|pwd|access_token|refresh_token|id_token|client_secret|api_key|assertion)=[^\s&"']+/gi,
-    `$1=${HIDDEN}`,
-  ],
-  [
-    /("(?:private_key|private_key_id|client_secret|access_token|refresh_token|id_token|password|assertion)"\s*:\s*")(?:[^"\\]|\\.)*"/gi,
-    `$1${HIDDEN}"`,
-  ],
-  [/\b(bearer|basic)\s+[a-z0-9._~+/=-]{6,}/gi, `$1 ${HIDDEN}`],
-  [/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g, HIDDEN],
-  // Google's access and refresh tokens, API keys, and JSON web tokens.
-  [/\bya29\.[\w-]+(\.[\w-]+)*/g, HIDDEN],
-  [/\b1\/\/0[\w-]{10,}/g, HIDDEN],
-  [/\bAIza[\w-]{20,}/g, HIDDEN],
-  [/\beyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]*/g, HIDDEN],
-];
+const SECRET_PARAMETERS = ['password', 'sslpassword'];
 
 export interface Redactor {
   /** From now on this text never appears. */
@@ -39,14 +21,21 @@ export interface Redactor {
 export function createRedactor(): Redactor {
   const secrets = new Set<string>();
   const hide = (secret: string | undefined): void => {
-    if (secret !== undefined && secret.trim().length >= SHORTEST_KNOWN_SECRET) secrets.add(secret.trim());
+    if (secret === undefined || secret.trim().length < SHORTEST_KNOWN_SECRET) return;
+    for (const form of formsOf(secret.trim())) secrets.add(form);
   };
   return {
     hide,
     hidePasswordOf(url) {
-      if (url === undefined || !URL.canParse(url)) return;
-      const { password, searchParams } = new URL(url);
-      for (const secret of [password, searchParams.get('password') ?? '']) {
+      if (url === undefined) return;
+      // As people paste it, with an unescaped "@" or "/" in it, a URL may not be one.
+      hide(/^[a-z][a-z0-9+.-]*:\/\/[^\s:/@]*:(.*)@/i.exec(url.trim())?.[1]);
+      const parsed = URL.parse(url);
+      if (parsed === null) return;
+      for (const secret of [
+        parsed.password,
+        ...SECRET_PARAMETERS.map((name) => parsed.searchParams.get(name) ?? ''),
+      ]) {
         hide(secret);
         hide(decoded(secret));
       }
@@ -54,10 +43,22 @@ export function createRedactor(): Redactor {
     redact(text) {
       let redacted = text;
       for (const secret of secrets) redacted = redacted.replaceAll(secret, HIDDEN);
-      for (const [pattern, replacement] of PATTERNS) redacted = redacted.replace(pattern, replacement);
-      return redacted;
+      return withoutSecrets(redacted);
     },
   };
+}
+
+/** A secret as it stands, in a URL, in JSON, and in base64. Longest first, or a shorter one would leave a rest of it. */
+function formsOf(secret: string): readonly string[] {
+  const bytes = Buffer.from(secret);
+  const forms = [
+    secret,
+    encodeURIComponent(secret.toWellFormed()),
+    JSON.stringify(secret).slice(1, -1),
+    bytes.toString('base64'),
+    bytes.toString('base64url'),
+  ];
+  return [...new Set(forms)].sort((a, b) => b.length - a.length);
 }
 
 function decoded(text: string): string {

@@ -32,6 +32,8 @@ export async function runSites(flags: SitesFlags, session: Session): Promise<voi
     maxSockets: 1,
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
     firstByteTimeoutMs: FIRST_BYTE_TIMEOUT_MS,
+    root: apiRoot,
+    env,
   });
   const ask = (accessToken: string): Promise<SitesResult> =>
     listSites({

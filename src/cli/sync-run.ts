@@ -4,6 +4,7 @@ import { pacificDay } from '../domain/day.ts';
 import { peakRssBytes } from '../domain/peak-memory.ts';
 import { keysOf } from '../machines/plan.ts';
 import { createAuth } from '../search-console/auth.ts';
+import { proxyFor } from '../search-console/proxy-settings.ts';
 import { createSync } from '../sync.ts';
 import type { Outcome, Sync, SyncOptions } from '../sync-types.ts';
 import { type CommandDatabase, namedDatabase, openDatabase } from './database.ts';
@@ -49,6 +50,7 @@ export async function runSync(flags: SyncFlags, session: Session): Promise<void>
   // Before anything is started: wrong use should not cost a database server's start.
   const config = readConfig(options, today);
   namedDatabase(flags.databaseUrl, env);
+  if (flags.dryRun !== true) proxyFor(new URL(config.apiRoot), env);
   if (note !== undefined) output.note(note);
   const log = createLog({ level: flags.logLevel, clock, write: output.note });
   try {

@@ -1,13 +1,19 @@
+import { mayBeSecret } from './secrets.ts';
+
 const MOST_CHARACTERS = 80;
+/** As long as paths may be on most systems. */
+const MOST_OF_A_PATH = 4_096;
+const MOST_OF_A_PATH_TOLD = 400;
+const NOT_SHOWN = '(not shown: it may be a secret)';
 
 /**
  * What somebody gave, as a message repeats it: text in quotes, on one line, cut where it is long; of all else its kind.
- * Nothing in it that a terminal would obey.
+ * Nothing in it that a terminal would obey, and nothing that may be a secret: people paste those into the wrong place.
  */
 export function quoted(value: unknown): string {
   switch (typeof value) {
     case 'string':
-      return `"${shortened(value)}"`;
+      return mayBeSecret(value) ? NOT_SHOWN : `"${shortened(value)}"`;
     case 'number':
     case 'boolean':
     case 'bigint':
@@ -21,7 +27,18 @@ export function quoted(value: unknown): string {
   }
 }
 
+/** A path that somebody gave, in the same way, without quotes, and long enough to be found by. */
+export function shownPath(path: string): string {
+  if (mayBeSecret(path) || path.length > MOST_OF_A_PATH) return NOT_SHOWN;
+  if (path.trim() === '') return quoted(path);
+  return oneLineOf(path.length > MOST_OF_A_PATH_TOLD ? `${path.slice(0, MOST_OF_A_PATH_TOLD)}…` : path);
+}
+
 function shortened(text: string): string {
   const short = text.length > MOST_CHARACTERS ? `${text.slice(0, MOST_CHARACTERS)}…` : text;
-  return short.toWellFormed().replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ');
+  return oneLineOf(short);
+}
+
+function oneLineOf(text: string): string {
+  return text.toWellFormed().replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ');
 }

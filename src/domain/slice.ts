@@ -19,6 +19,21 @@ export type Dimension = (typeof DIMENSIONS)[number];
  */
 export type Dataset = string;
 
+/** Dimensions that a dataset may join, each at most once, in any order. */
+type Joined<D extends string> = D extends string ? D | `${D}+${JoinedRest<D>}` : never;
+type JoinedRest<Used extends string> = {
+  [D in Exclude<Joinable, Used>]:
+    | D
+    | (JoinedRest<Used | D> extends never ? never : `${D}+${JoinedRest<Used | D>}`);
+}[Exclude<Joinable, Used>];
+type Joinable = Exclude<Dimension, 'searchAppearance'>;
+
+/**
+ * A dataset's name as somebody may write it: an editor offers the names there are, in any order of their dimensions, and a
+ * text that is known only at run time is taken, too. `parseDataset` checks it.
+ */
+export type DatasetName = 'date' | 'searchAppearance' | Joined<Joinable> | (string & {});
+
 /** A calendar day in Pacific time, `YYYY-MM-DD`. Never a JavaScript Date: a day has no time zone of its own here. */
 export type Day = string;
 

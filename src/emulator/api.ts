@@ -1,4 +1,5 @@
 import { daysBetween, pacificDay } from '../domain/day.ts';
+import { withDefaults } from '../domain/options.ts';
 import type { Day } from '../domain/slice.ts';
 import {
   type ApiError,
@@ -70,7 +71,7 @@ export class Api {
 
   constructor(options: EmulatorOptions) {
     this.#options = options;
-    this.meter = new QuotaMeter({ ...DEFAULT_LIMITS, ...options.quotas });
+    this.meter = new QuotaMeter(withDefaults(DEFAULT_LIMITS, options.quotas));
     const caches = datasetCaches();
     const sites = options.sites ?? ['sc-domain:example.com'];
     this.#properties = new Map(

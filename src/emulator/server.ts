@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Clock } from '../domain/clock.ts';
+import { withDefaults } from '../domain/options.ts';
 import { LongtailError } from '../errors.ts';
 import { pause } from './answer-writer.ts';
 import type { Api } from './api.ts';
@@ -71,7 +72,7 @@ export class EmulatorServer {
     if (answerCacheBytes > 0) this.#encoded = new EncodedAnswers(answerCacheBytes, gzipLevel);
     this.#host = options.host ?? '127.0.0.1';
     this.records = new Records(options.keepRequests ?? DEFAULT_KEPT_REQUESTS);
-    this.tokens = new TokenEndpoint({ ...DEFAULT_TOKEN_SETTINGS, ...options.tokens });
+    this.tokens = new TokenEndpoint(withDefaults(DEFAULT_TOKEN_SETTINGS, options.tokens));
     this.#faults = new FaultPlan(checkFaults(options.faults ?? NO_FAULTS));
     this.#faultsSinceMs = clock.now();
     this.#server = createServer((request, response) => {

@@ -2,7 +2,9 @@
  * The whole system as one actor logic: coordinator, workers and rate limiter, the machines that run in production, and
  * abstract stand-ins for what they talk to. Nothing runs; `transition` takes a world and an event and gives the next world.
  */
+
 import type { ActorLogic } from 'xstate';
+import { type Given, withDefaults } from '../domain/options.ts';
 import { AssignmentIds } from './assignment-ids.ts';
 import { possibleEvents, rareKindOf } from './events.ts';
 import { INVARIANTS, type Invariant } from './invariants.ts';
@@ -31,8 +33,8 @@ export interface SystemModel {
   readonly messages: (world: World, event: WorldEvent) => readonly Message[];
 }
 
-export function createSystemModel(given: Partial<ModelOptions> = {}): SystemModel {
-  const options: ModelOptions = { ...DEFAULT_OPTIONS, ...given };
+export function createSystemModel(given: Given<ModelOptions> = {}): SystemModel {
+  const options = withDefaults(DEFAULT_OPTIONS, given);
   const memory = new StepMemory();
   const ids = new AssignmentIds(memory);
   return {

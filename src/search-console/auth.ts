@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from '../domain/clock.ts';
 import { LongtailError } from '../errors.ts';
 import { defaultCredentialsPath, type Identity, readCredentialsFile } from './credentials-file.ts';
+import type { TokenWay } from './google-tokens.ts';
 import { oneLine } from './one-line.ts';
 import { secureUrl } from './root.ts';
 import { ownerOf, scopeOfAccount } from './token-info.ts';
@@ -73,16 +74,18 @@ async function openSource(options: AuthOptions, tokenUrl: string | undefined): P
     return callersToken(credentials.getAccessToken, credentials.account, options.tokenInfoUrl);
   }
   const path = credentials?.file;
-  if (path !== undefined) return fromFile(path, tokenUrl);
-  const found = defaultCredentialsPath(options.env ?? process.env, process.platform);
-  if (found.named) return fromFile(found.path, tokenUrl);
+  const env = options.env ?? process.env;
+  const way: TokenWay = { tokenUrl, env };
+  if (path !== undefined) return fromFile(path, way);
+  const found = defaultCredentialsPath(env, process.platform);
+  if (found.named) return fromFile(found.path, way, 'GOOGLE_APPLICATION_CREDENTIALS');
   try {
-    return await fromFile(found.path, tokenUrl);
+    return await fromFile(found.path, way);
   } catch (error) {
     // gcloud was never signed in here: the machine may have credentials of its own.
     if (!(error instanceof LongtailError) || error.code !== 'NO_CREDENTIALS') throw error;
     const { tokensFromMachine } = await googleTokens();
-    return { ...(await tokensFromMachine(tokenUrl)), isFixed: false };
+    return { ...(await tokensFromMachine(way)), isFixed: false };
   }
 }
 
@@ -99,10 +102,10 @@ function cannotLoad(error: unknown): never {
   );
 }
 
-async function fromFile(path: string, tokenUrl: string | undefined): Promise<OpenedSource> {
-  const file = await readCredentialsFile(path);
+async function fromFile(path: string, way: TokenWay, source?: string): Promise<OpenedSource> {
+  const file = await readCredentialsFile(path, source);
   const { tokensFromFile } = await googleTokens();
-  return { source: tokensFromFile(file, tokenUrl), identity: file.identity, isFixed: false };
+  return { source: tokensFromFile(file, way), identity: file.identity, isFixed: false };
 }
 
 async function fixedToken(

@@ -3,7 +3,8 @@ import { readFile, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { quoted } from '../domain/quoted.ts';
+import { quoted, shownPath } from '../domain/quoted.ts';
+import { mayBeSecret } from '../domain/secrets.ts';
 import { LongtailError } from '../errors.ts';
 import { secureUrl } from './root.ts';
 
@@ -54,9 +55,15 @@ export interface CredentialsFile {
   readonly identity: Identity;
 }
 
-/** @throws LongtailError `NO_CREDENTIALS` when there is no such file, `BAD_CREDENTIALS` or `INSECURE_ROOT` when it is of no use. */
-export async function readCredentialsFile(path: string): Promise<CredentialsFile> {
-  const content = await readText(path);
+/**
+ * `source` names what the path comes from.
+ * @throws LongtailError `NO_CREDENTIALS` when there is no such file, `BAD_CREDENTIALS` or `INSECURE_ROOT` when it is of no use.
+ */
+export async function readCredentialsFile(
+  path: string,
+  source = 'credentials.file',
+): Promise<CredentialsFile> {
+  const content = await readText(path, source);
   let json: unknown;
   try {
     // Editors of Windows begin a file with a byte order mark.
@@ -102,20 +109,36 @@ export async function readCredentialsFile(path: string): Promise<CredentialsFile
   return { type, json: holder.data, identity: identityOf(type, holder.data) };
 }
 
-async function readText(path: string): Promise<string> {
+/**
+ * The error for a path that cannot be read. Many people hand over the key itself where its path is asked for: nothing of
+ * a text that may be one is repeated.
+ */
+export function unreadableFile(path: string, source: string, problem: string): LongtailError {
+  if (mayBeSecret(path)) {
+    return new LongtailError(
+      'BAD_CREDENTIALS',
+      `${source} holds a key itself, or another secret, where the path of a file is asked for.`,
+      'Write the key to a file that nobody else can read, and give the path of that file.',
+    );
+  }
+  return new LongtailError(
+    'NO_CREDENTIALS',
+    `${source} names ${shownPath(path)}, and ${problem}.`,
+    'Give the path of the JSON file that Google Cloud gave you for the service account or the sign-in.',
+  );
+}
+
+async function readText(path: string, source: string): Promise<string> {
   let problem: string;
   try {
     const { size } = await stat(path);
     if (size <= MAX_FILE_BYTES) return await readFile(path, 'utf8');
     problem = `it has ${size} bytes, and no credentials file has that many`;
   } catch (error) {
-    problem = error instanceof Error && 'code' in error ? String(error.code) : 'no such path can be';
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'no such path can be';
+    problem = code === 'ENOENT' ? 'there is no such file' : `it cannot be read (${code})`;
   }
-  throw new LongtailError(
-    'NO_CREDENTIALS',
-    `The credentials file ${path} cannot be read (${problem}).`,
-    'Check the path and its permissions, or leave it out to use Application Default Credentials.',
-  );
+  throw unreadableFile(path, source, problem);
 }
 
 function isPrivateKey(pem: unknown): boolean {

@@ -13,7 +13,9 @@ import {
 type Json = Readonly<Record<string, unknown>>;
 
 export interface ClientSettings {
-  readonly transporterOptions: Required<Pick<gaxios.GaxiosOptions, 'adapter' | 'timeout' | 'retryConfig'>>;
+  readonly transporterOptions: Required<
+    Pick<gaxios.GaxiosOptions, 'adapter' | 'agent' | 'timeout' | 'retryConfig'>
+  >;
 }
 
 const CLOUD_SCOPE = 'https://www.googleapis.com/auth/cloud-platform';

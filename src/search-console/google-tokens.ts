@@ -1,32 +1,47 @@
+import http from 'node:http';
+import https from 'node:https';
 import { type AuthClient, GoogleAuth } from 'google-auth-library';
+import { systemClock } from '../domain/clock.ts';
 import { LongtailError } from '../errors.ts';
 import { type CredentialsFile, type Identity, READ_SCOPE } from './credentials-file.ts';
 import { type ClientSettings, makeGoogleClient } from './google-clients.ts';
 import { oneLine } from './one-line.ts';
+import { type Environment, proxyFor } from './proxy-settings.ts';
+import { ProxyTunnel } from './proxy-tunnel.ts';
 import { isSafeForSecrets } from './root.ts';
 import type { TokenResult, TokenSource } from './token-source.ts';
+import { adviceOnIssuer } from './unknown-issuer.ts';
 
 const GOOGLE_TOKEN_HOSTS = new Set(['oauth2.googleapis.com', 'www.googleapis.com', 'accounts.google.com']);
 const TOKEN_PATH = /\/(?:token|oauth2\/v\d\/token)$/;
 const REQUEST_TIMEOUT_MS = 30_000;
+const CONNECT_TIMEOUT_MS = 10_000;
 /** Fields of a credentials file that must never be shown. */
 const SECRET_FIELDS = ['client_secret', 'refresh_token', 'private_key', 'private_key_id'];
+
+/** How token requests travel. */
+export interface TokenWay {
+  /** Takes the place of Google's token endpoint. */
+  readonly tokenUrl: string | undefined;
+  /** Names the proxies. */
+  readonly env: Environment;
+}
 
 /**
  * Tokens from a credentials file. `tokenUrl` takes the place of Google's own token endpoint. google-auth-library makes
  * tokens and nothing else: it may send a request twice, and that would break the quota's window.
  */
-export function tokensFromFile(file: CredentialsFile, tokenUrl: string | undefined): TokenSource {
+export function tokensFromFile(file: CredentialsFile, way: TokenWay): TokenSource {
   const secrets = SECRET_FIELDS.map((name) => file.json[name]).filter((value) => typeof value === 'string');
-  const makeClient = async () => makeGoogleClient(file.json, [READ_SCOPE], clientSettings(tokenUrl));
+  const makeClient = async () => makeGoogleClient(file.json, [READ_SCOPE], clientSettings(way));
   return new GoogleTokens(makeClient, (error) => explainTokenFailure(error, file, secrets));
 }
 
 /** Tokens from the machine that this runs on (Compute Engine, Cloud Run and the like). */
 export async function tokensFromMachine(
-  tokenUrl: string | undefined,
+  way: TokenWay,
 ): Promise<{ readonly source: TokenSource; readonly identity: Identity }> {
-  const makeAuth = () => new GoogleAuth({ scopes: [READ_SCOPE], clientOptions: clientSettings(tokenUrl) });
+  const makeAuth = () => new GoogleAuth({ scopes: [READ_SCOPE], clientOptions: clientSettings(way) });
   try {
     const auth = makeAuth();
     await auth.getClient();
@@ -79,7 +94,7 @@ class GoogleTokens implements TokenSource {
   }
 }
 
-function clientSettings(tokenUrl: string | undefined): ClientSettings {
+function clientSettings({ tokenUrl, env }: TokenWay): ClientSettings {
   const adapter: ClientSettings['transporterOptions']['adapter'] = async (options, send) => {
     const asked = new URL(options.url);
     const url = tokenUrl !== undefined && isGoogleTokenUrl(asked) ? new URL(tokenUrl) : asked;
@@ -99,7 +114,23 @@ function clientSettings(tokenUrl: string | undefined): ClientSettings {
     return answer;
   };
   // Whoever asks for a token tries again, not the library.
-  return { transporterOptions: { adapter, timeout: REQUEST_TIMEOUT_MS, retryConfig: { retry: 0 } } };
+  return {
+    transporterOptions: {
+      adapter,
+      // The library has an agent for proxies, too: it leads this machine's own servers through the proxy, and takes what the proxy says for the server's answer.
+      agent: (url) => agentFor(url, env),
+      timeout: REQUEST_TIMEOUT_MS,
+      retryConfig: { retry: 0 },
+    },
+  };
+}
+
+/** @throws LongtailError `BAD_OPTION` when the proxy on the way cannot be used. */
+function agentFor(url: URL, env: Environment): http.Agent {
+  if (url.protocol !== 'https:') return http.globalAgent;
+  const proxy = proxyFor(url, env);
+  if (proxy === undefined) return https.globalAgent;
+  return new ProxyTunnel(proxy, { clock: systemClock, connectTimeoutMs: CONNECT_TIMEOUT_MS });
 }
 
 /** A service account's client ignores every setting of its token endpoint, so the request is turned on its way. */
@@ -124,7 +155,8 @@ export function explainTokenFailure(
   if (name === 'invalid_grant') return invalidGrant(said, file);
   const message = oneLine(error instanceof Error ? error.message : String(error), secrets);
   if (status === undefined && isNetworkError(error)) {
-    return { kind: 'unavailable', reason: `The token endpoint cannot be reached: ${message}` };
+    const advice = adviceOnIssuer(codeOf(error));
+    return { kind: 'unavailable', reason: `The token endpoint cannot be reached: ${message}${advice}` };
   }
   if (status !== undefined && (status >= 500 || status === 429 || status === 408)) {
     return { kind: 'unavailable', reason: oneLine(`The token endpoint answered ${status} ${said}`) };
@@ -179,6 +211,12 @@ function answerOf(error: unknown): { status: number | undefined; name: string; d
 /** A request that had no answer; a key that cannot be parsed is no such thing. */
 function isNetworkError(error: unknown): boolean {
   return property(error, 'config') !== undefined;
+}
+
+/** The code of the error, or of the one that the library wrapped. */
+function codeOf(error: unknown): string {
+  const code = property(error, 'code') ?? property(property(error, 'cause'), 'code');
+  return typeof code === 'string' ? code : '';
 }
 
 function property(value: unknown, name: string): unknown {

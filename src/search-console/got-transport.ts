@@ -3,8 +3,11 @@ import https from 'node:https';
 import type { Socket } from 'node:net';
 import got, { type Request } from 'got';
 import { type Clock, systemClock } from '../domain/clock.ts';
+import { LongtailError } from '../errors.ts';
 import { gunzip } from './gunzip.ts';
 import { oneLine } from './one-line.ts';
+import { type Environment, type HttpProxy, nameOf, proxyFor } from './proxy-settings.ts';
+import { ProxyTunnel } from './proxy-tunnel.ts';
 import {
   type HttpAnswer,
   type HttpRequest,
@@ -14,6 +17,7 @@ import {
   type TransportErrorKind,
   type TransportPhase,
 } from './transport.ts';
+import { adviceOnIssuer } from './unknown-issuer.ts';
 
 export interface GotTransportOptions {
   readonly clock?: Clock;
@@ -23,6 +27,10 @@ export interface GotTransportOptions {
   readonly firstByteTimeoutMs?: number;
   /** Connections to one host; further requests wait. Default 16. */
   readonly maxSockets?: number;
+  /** Names the proxies: `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`. Default: the process's own. */
+  readonly env?: Environment;
+  /** Where requests will go. The way there is looked up at once, so that a wrong proxy is found before the first one. */
+  readonly root?: string;
 }
 
 export interface GotTransport extends Transport {
@@ -37,6 +45,7 @@ const DEFAULT_MAX_SOCKETS = 16;
 /**
  * The transport over real sockets. got's retries, redirects and thrown statuses are off: all of that is the caller's.
  * So are its timeouts: `socket` and `read` run while nobody wants bytes, and the others do not know our clock.
+ * @throws LongtailError `BAD_OPTION` when the proxy on the way to `root` cannot be used.
  */
 export function createGotTransport(options: GotTransportOptions = {}): GotTransport {
   const pool = { keepAlive: true, maxSockets: options.maxSockets ?? DEFAULT_MAX_SOCKETS };
@@ -46,28 +55,66 @@ export function createGotTransport(options: GotTransportOptions = {}): GotTransp
     connectMs: options.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS,
     firstByteMs: options.firstByteTimeoutMs ?? DEFAULT_FIRST_BYTE_TIMEOUT_MS,
   };
+  const env = options.env ?? process.env;
+  const tunnels = new Map<string, ProxyTunnel>();
+  /** One agent a proxy: the environment of a process seldom changes, but it may. */
+  const tunnelThrough = (proxy: HttpProxy): ProxyTunnel => {
+    const key = JSON.stringify(proxy);
+    const tunnel =
+      tunnels.get(key) ??
+      new ProxyTunnel(proxy, { ...pool, clock: deadlines.clock, connectTimeoutMs: deadlines.connectMs });
+    tunnels.set(key, tunnel);
+    return tunnel;
+  };
+  const routeTo = (url: string): Route => {
+    const parsed = URL.parse(url);
+    const proxy = parsed === null ? undefined : proxyFor(parsed, env);
+    return proxy === undefined ? DIRECT : { via: ` through ${nameOf(proxy)}`, tunnel: tunnelThrough(proxy) };
+  };
+  if (options.root !== undefined) routeTo(options.root);
   return {
-    send: (request, sendOptions) => {
+    send: async (request, sendOptions) => {
       const { method, url, headers, body } = request;
+      const route = routeOrFailure(() => routeTo(url));
       const stream = got.stream(url, {
         method,
         headers: { ...headers },
         ...(body !== undefined && { body }),
-        agent: agents,
+        agent: { http: agents.http, https: route.tunnel ?? agents.https },
         retry: { limit: 0 },
         throwHttpErrors: false,
         followRedirect: false,
         // Undone here, in larger pieces, and with no stream between that reads ahead.
         decompress: false,
       });
-      return new GotExchange(stream, request, sendOptions, deadlines).answer();
+      return new GotExchange(stream, request, sendOptions, deadlines, route).answer();
     },
     close: () => {
       agents.http.destroy();
       agents.https.destroy();
+      for (const tunnel of tunnels.values()) tunnel.destroy();
     },
   };
 }
+
+/** How a request gets to its server. */
+interface Route {
+  /** For messages: empty, or ` through the proxy …`. */
+  readonly via: string;
+  readonly tunnel?: ProxyTunnel;
+}
+
+/** A `send` rejects with one kind of error alone. */
+function routeOrFailure(find: () => Route): Route {
+  try {
+    return find();
+  } catch (error) {
+    const reason = error instanceof LongtailError ? error.message : 'no way to the server was found';
+    throw new TransportError('connect', 'connect', false, reason);
+  }
+}
+
+const DIRECT: Route = { via: '' };
 
 interface Deadlines {
   readonly clock: Clock;
@@ -81,16 +128,25 @@ class GotExchange {
   readonly #isTls: boolean;
   readonly #options: SendOptions;
   readonly #deadlines: Deadlines;
+  readonly #route: Route;
+  #request: http.ClientRequest | undefined;
   #timer: unknown;
   #phase: TransportPhase = 'connect';
   /** What we ended it for ourselves; else the first error that got told of. */
   #failure: TransportError | undefined;
 
-  constructor(stream: Request, { url }: HttpRequest, options: SendOptions, deadlines: Deadlines) {
+  constructor(
+    stream: Request,
+    { url }: HttpRequest,
+    options: SendOptions,
+    deadlines: Deadlines,
+    route: Route,
+  ) {
     this.#stream = stream;
     this.#isTls = url.startsWith('https:');
     this.#options = options;
     this.#deadlines = deadlines;
+    this.#route = route;
   }
 
   answer(): Promise<HttpAnswer> {
@@ -134,6 +190,7 @@ class GotExchange {
 
   /** Notes the moment from which bytes of the request may be on the wire. */
   #watch(request: http.ClientRequest): void {
+    this.#request = request;
     const sent = () => {
       if (this.#phase !== 'connect' || this.#failure !== undefined) return;
       this.#phase = 'firstByte';
@@ -153,7 +210,7 @@ class GotExchange {
     if (this.#timer !== undefined) clock.clearTimeout(this.#timer);
     this.#timer = undefined;
     if (timeoutMs === undefined) return;
-    const waitedFor = this.#phase === 'connect' ? 'no connection' : 'no answer';
+    const waitedFor = this.#phase === 'connect' ? `no connection${this.#route.via}` : 'no answer';
     this.#timer = clock.setTimeout(
       () => this.#fail('timeout', `${waitedFor} within ${timeoutMs} ms`),
       timeoutMs,
@@ -164,6 +221,7 @@ class GotExchange {
   #fail(kind: TransportErrorKind, message: string): void {
     this.#failure ??= new TransportError(kind, this.#phase, this.#phase !== 'connect', message);
     this.#stream.destroy(this.#failure);
+    if (this.#request !== undefined) this.#route.tunnel?.abandon(this.#request);
   }
 
   /** Pulled piece by piece; leaving early, or failing, destroys the socket. No generator: it would cost as much a piece again. */
@@ -189,7 +247,8 @@ class GotExchange {
     const code = codeOf(error);
     const kind = this.#kind(code);
     const text = error instanceof Error ? error.message : String(error);
-    const message = oneLine(code === '' || text.includes(code) ? text : `${text} (${code})`);
+    const named = code === '' || text.includes(code) ? text : `${text} (${code})`;
+    const message = oneLine(`${named}${adviceOnIssuer(code)}`);
     return new TransportError(kind, this.#phase, this.#phase !== 'connect', message);
   }
 

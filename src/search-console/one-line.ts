@@ -1,8 +1,6 @@
-const MAX_LENGTH = 300;
+import { withoutSecrets } from '../domain/secrets.ts';
 
-/** What looks like a secret of Google's: access and refresh tokens, bearer headers, JWTs, client secrets. */
-const SECRETS =
-  /\bBearer\s+[^\s"'<>]+|\bya29\.[\w.-]+|\b1\/\/[\w-]{10,}|\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?|\bGOCSPX-[\w-]+/g;
+const MAX_LENGTH = 300;
 
 /**
  * Text of a server made fit for a message: one line, at most 300 characters, no control characters, no secret.
@@ -14,8 +12,7 @@ export function oneLine(text: string, secrets: readonly string[] = []): string {
   for (const secret of secrets) {
     if (secret.length > 0) line = line.replaceAll(secret, '[secret]');
   }
-  line = line
-    .replace(SECRETS, '[secret]')
+  line = withoutSecrets(line.replace(/\bBearer\s+[^\s"'<>]+/g, '[secret]'), '[secret]')
     // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out.
     .replace(/[\s\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ')
     .trim();

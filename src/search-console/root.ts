@@ -7,7 +7,11 @@ export const GOOGLE_API_ROOT = 'https://searchconsole.googleapis.com/';
 export function isSafeForSecrets(url: URL): boolean {
   if (url.protocol === 'https:') return true;
   if (url.protocol !== 'http:') return false;
-  const host = url.hostname;
+  return isLoopback(url.hostname);
+}
+
+/** Whether a URL's host is this very machine. */
+export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '[::1]' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
 }
 
