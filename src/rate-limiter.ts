@@ -1,6 +1,7 @@
 import { type ActorRefFrom, createActor, type InspectionEvent, type Observer } from 'xstate';
 import { readLimits } from './config.ts';
 import type { Clock } from './domain/clock.ts';
+import { guardInspect } from './guarded-inspect.ts';
 import type { BudgetRule } from './machines/quota-window.ts';
 import { rateLimiterMachine } from './machines/rate-limiter.ts';
 
@@ -43,7 +44,8 @@ export interface RateLimiter {
  * @throws LongtailError `BAD_OPTION`.
  */
 export function createRateLimiter(options: RateLimiterOptions = {}): RateLimiter {
-  const { clock, inspect } = options;
+  const { clock } = options;
+  const inspect = guardInspect(options.inspect);
   const { requestsPerMinute, extraBudgets } = readLimits(options);
   const actor = createActor(rateLimiterMachine, {
     input: {

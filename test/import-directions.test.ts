@@ -113,6 +113,8 @@ test('got and postgres appear in one adapter each; nobody but the emulator serve
       .map(areaOf)
       .filter((area) => !['machines', 'actors', 'model'].includes(area)),
   ).toEqual(
-    ['rate-limiter.ts', 'sync-concurrency.ts', 'sync-execution.ts'].filter((file) => files.includes(file)),
+    ['rate-limiter.ts', 'sync-concurrency.ts', 'sync-execution.ts', 'sync-life.ts'].filter((file) =>
+      files.includes(file),
+    ),
   );
 });
