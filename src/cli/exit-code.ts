@@ -27,6 +27,7 @@ const USAGE_ERRORS: readonly ErrorCode[] = [
 ];
 
 export function exitCodeOfError(code: ErrorCode): ExitCode {
+  if (code === 'HALTED') return EXIT.interrupted;
   return USAGE_ERRORS.includes(code) ? EXIT.usage : EXIT.failed;
 }
 
