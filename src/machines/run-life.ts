@@ -134,8 +134,8 @@ export const runLifeMachine = setup({
       enqueue.raise({ type: 'halt.due' }, { id: 'due', delay: haltDeadlineMs });
     }),
     endHalted: assign(({ context }) => {
-      // What went wrong stays what is told of it.
-      if (context.halt === undefined || context.ending?.status === 'failed') return {};
+      // A run that had failed, or halted by itself, stays what it is.
+      if (context.halt === undefined || (context.ending !== undefined && !endsWell(context))) return {};
       return { ending: { status: 'halted', reason: context.halt } as const };
     }),
     noteEnding: enqueueActions(({ context, event, enqueue }) => {
@@ -176,6 +176,8 @@ export const runLifeMachine = setup({
     pause: { actions: 'notePause' },
     resume: { actions: 'noteResume' },
     'concurrency.change': { actions: 'noteConcurrency' },
+    // Of what was given up: what it has to say comes too late.
+    'xstate.error.actor.*': {},
   },
   states: {
     ready: {
