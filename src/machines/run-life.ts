@@ -389,10 +389,7 @@ export const runLifeMachine = setup({
         id: 'count',
         src: 'ask',
         input: { question: 'count', ending: undefined },
-        onDone: [
-          { guard: 'isAnswered', target: 'closing' },
-          { target: 'closing', actions: 'noteUnanswered' },
-        ],
+        onDone: { target: 'closing', actions: 'noteUnanswered' },
         onError: { target: 'closing', actions: 'noteThrown' },
       },
       after: { count: { target: 'closing', actions: { type: 'noteLate', params: 'count' } } },

@@ -1,5 +1,5 @@
 // Holds invariants 5 of SPEC.md.
-import type { Sql } from 'postgres';
+import postgres, { type Sql } from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import type { Emulator } from '../../src/emulator/index.ts';
@@ -156,4 +156,187 @@ test('the database falls silent as the run closes: halt, close and abort end it 
     expect(outcome).toMatchObject({ status: 'complete', slices: { planned: 3, complete: 3 } });
     await gone();
   }
+});
+
+test('another session holds a table of ours: a halt while the run opens does not wait for it', async () => {
+  proxy.thaw();
+  for (const table of ['migrations', 'property', 'run']) {
+    await database.sql.begin(async (tx) => {
+      await tx.unsafe(`lock table longtail.${table} in access exclusive mode`);
+      for (const way of ALL) {
+        const before = await waiting();
+        const { outcome } = await endAt(way, settings(proxy.url), async () => (await waiting()) > before);
+        expect(outcome).toMatchObject({ status: 'halted', apiCalls: 0 });
+      }
+    });
+    await gone();
+  }
+});
+
+const waiting = async (): Promise<number> => {
+  const rows = await database.sql`
+    select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+  return rows.length;
+};
+
+test('a pool handed in is frozen: the halt is heard, and the pool stays the host’s', async () => {
+  proxy.thaw();
+  const pool = postgres(proxy.url, { max: 8, onnotice: () => undefined });
+  try {
+    for (const way of ALL) {
+      proxy.thaw();
+      proxy.freezeAt('insert into longtail.run');
+      const { outcome } = await endAt(way, settings(pool), () => proxy.isFrozen());
+      expect(outcome).toMatchObject({ status: 'halted' });
+    }
+    proxy.thaw();
+    // What was swallowed never comes, but the host's other connections are its own.
+    expect(await pool`select 1 as one`).toEqual([{ one: 1 }]);
+  } finally {
+    await pool.end({ timeout: 0 });
+  }
+  await gone();
+});
+
+describe('a dry run', () => {
+  test.each(ALL)(
+    '%s while the database says nothing: it rejects with HALTED, and nothing is left',
+    async (way) => {
+      await using silent = await startSilentServer();
+      const controller = new AbortController();
+      await using sync = createSync(settings(`postgres://me:secret@127.0.0.1:${silent.port}/db`));
+      const planning = sync.dryRun({ signal: controller.signal });
+      planning.catch(() => undefined);
+      await until(() => silent.connections() > 0, 'it connects');
+      const askedAtMs = performance.now();
+      await WAYS[way](sync, controller, planning);
+      await expect(planning).rejects.toMatchObject({ code: 'HALTED' });
+      expect(performance.now() - askedAtMs).toBeLessThan(BOUND_MS);
+      await until(() => silent.connections() === 0, 'the connection is closed');
+    },
+  );
+
+  test('halted while it counts, and counted when it is not', async () => {
+    proxy.thaw();
+    proxy.freezeAt('with this_run as');
+    await using sync = createSync(settings(proxy.url));
+    const other = createSync({ ...settings(proxy.url), siteUrl: sites[used] ?? '' });
+    // Without the property's row there is nothing to count.
+    proxy.thaw();
+    await other.run();
+    proxy.freezeAt('with this_run as');
+    const planning = other.dryRun();
+    planning.catch(() => undefined);
+    await until(() => proxy.isFrozen(), 'it counts');
+    await other.halt();
+    await expect(planning).rejects.toMatchObject({ code: 'HALTED' });
+    proxy.thaw();
+    expect(await sync.dryRun()).toMatchObject({ slicesPlanned: 3, slicesToFetch: 3 });
+    expect(await other.dryRun()).toMatchObject({ slicesPlanned: 3, slicesToFetch: 0 });
+    await other.close();
+    await expect(other.dryRun()).rejects.toMatchObject({ code: 'CLOSED' });
+  });
+});
+
+describe('the order of wishes', () => {
+  test('an abort before the run: nothing is opened, nobody is asked for a token', async () => {
+    let asked = 0;
+    const credentials = {
+      getAccessToken: () => {
+        asked += 1;
+        return 'a-token';
+      },
+    };
+    for (const [signal, reason] of [
+      [AbortSignal.abort('not now'), 'not now'],
+      [AbortSignal.abort(), 'the signal was aborted'],
+      [AbortSignal.abort(new Error('the shop\0 closes\n early')), 'the shop closes early'],
+      [
+        AbortSignal.abort({
+          toString: () => {
+            throw new Error('no words');
+          },
+        }),
+        'something that cannot be put into words',
+      ],
+    ] as const) {
+      await using sync = createSync(settings('postgres://nobody@127.0.0.1:1/none', { credentials }));
+      expect(await sync.run({ signal })).toMatchObject({
+        status: 'halted',
+        haltReason: { kind: 'asked', reason },
+      });
+    }
+    expect(asked).toBe(0);
+  });
+
+  test('a signal with a time limit halts a run that opens', async () => {
+    const credentials = { getAccessToken: () => new Promise<string>(() => undefined) };
+    await using sync = createSync(settings(database.url, { credentials }));
+    const outcome = await sync.run({ signal: AbortSignal.timeout(50) });
+    expect(outcome).toMatchObject({ status: 'halted' });
+    expect(outcome.haltReason).toMatchObject({ reason: expect.stringContaining('timeout') });
+  });
+
+  test('a reason that PostgreSQL’s text cannot hold is recorded all the same', async () => {
+    proxy.thaw();
+    const given = settings(proxy.url);
+    await using sync = createSync(given);
+    sync.pause();
+    const running = sync.run();
+    let state = '';
+    sync.on('progress', (progress) => {
+      state = progress.state;
+    });
+    await until(() => state === 'paused', 'a pause asked for before the run holds');
+    await sync.halt(`a\0b \ud800 ${'x'.repeat(5_000)}`);
+    expect(await running).toMatchObject({ status: 'halted' });
+    const [row] = await database.sql<{ status: string; reason: string }[]>`
+      select r.status, r.halt_reason as reason from longtail.run r join longtail.property p on p.id = r.property_id
+      where p.site_url = ${given.siteUrl}`;
+    expect(row?.status).toBe('halted');
+    expect(row?.reason).toMatch(/^a b \ufffd x+$/);
+    expect(row?.reason.length).toBeLessThanOrEqual(300);
+  });
+
+  test('close before a run, twice, and halt when all is over', async () => {
+    const sync = createSync(settings(database.url));
+    await sync.halt();
+    await Promise.all([sync.close(), sync.close()]);
+    await sync.close();
+    await expect(sync.run()).rejects.toMatchObject({ code: 'CLOSED' });
+    sync.pause();
+    sync.resume();
+    sync.setConcurrency(2);
+
+    const halted = createSync(settings(database.url));
+    // Nothing is under way: there is nothing to halt.
+    await halted.halt('too soon');
+    expect(await halted.run()).toMatchObject({ status: 'complete' });
+    await halted.halt('too late');
+    await expect(halted.run()).rejects.toMatchObject({ code: 'ALREADY_RUN' });
+    await halted.close();
+    await expect(halted.run()).rejects.toMatchObject({ code: 'CLOSED' });
+  });
+
+  test('the host’s code throws while a run opens: `await using` ends the run', async () => {
+    const credentials = { getAccessToken: () => new Promise<string>(() => undefined) };
+    let running: Promise<Outcome> | undefined;
+    const host = async (): Promise<void> => {
+      await using sync = createSync(settings(database.url, { credentials }));
+      running = sync.run();
+      throw new Error('the host’s own');
+    };
+    await expect(host()).rejects.toThrow('the host’s own');
+    expect(await running).toMatchObject({ status: 'halted', haltReason: { reason: 'closed' } });
+  });
+
+  test('a step that fails as before: the same error, and nothing is left open', async () => {
+    const credentials = { getAccessToken: () => Promise.reject(new Error('no network')) };
+    await using noToken = createSync(settings(database.url, { credentials }));
+    await expect(noToken.run()).rejects.toMatchObject({ code: 'NO_CREDENTIALS' });
+    await using noServer = createSync(settings('postgres://nobody@127.0.0.1:1/none'));
+    await expect(noServer.run()).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
+    await noServer.halt();
+    await gone();
+  });
 });

@@ -2,18 +2,27 @@
  * The life of a run: every state × every event, what it keeps in mind, every edge on the real machine, and whether a
  * transition that is left out would be noticed.
  */
-import { describe, expect, test } from 'vitest';
-import { type AnyStateMachine, createMachine, fromCallback, fromPromise, type MachineConfig } from 'xstate';
+import { expect, test } from 'vitest';
+import { fromCallback, fromPromise } from 'xstate';
 import { type RunLifeSnapshot, runLifeMachine } from '../../src/machines/run-life.ts';
-import { closeInput, haltShares, type RunLifeEvent } from '../../src/machines/run-life-context.ts';
+import {
+  closeInput,
+  haltShares,
+  type LifeResult,
+  type OpeningStep,
+  type Question,
+  type RunLifeEvent,
+} from '../../src/machines/run-life-context.ts';
 import { type World, walkEveryEdge } from './support/paths.ts';
+import { plain } from './support/refs.ts';
 import { createRig, Mailboxes } from './support/rig.ts';
 import * as life from './tables/run-life.ts';
 import { type Row, TABLE, VARIANTS } from './tables/run-life-table.ts';
 import { outcomeOf, stateOf } from './tables/table.ts';
 
 const keysOf = <K extends string>(record: Readonly<Record<K, unknown>>): K[] => Object.keys(record) as K[];
-const states: Readonly<Record<string, RunLifeSnapshot>> = { ...life.fixture(), ...life.variants() };
+const built = life.statesOf(runLifeMachine);
+const states: Readonly<Record<string, RunLifeSnapshot>> = { ...built.states, ...built.variants };
 const stateNamed = (name: string): RunLifeSnapshot => {
   const state = states[name];
   if (state === undefined) throw new Error(`there is no state ${name}`);
@@ -46,101 +55,202 @@ test.each(keysOf(states))('%s, with every event', (state) => {
   }
 });
 
-describe('what is told of it in the end', () => {
-  const { halt, close } = life.CASES;
-  const asked = halt.reason;
-  const at = (state: string, ...events: readonly RunLifeEvent[]) =>
-    closeInput(life.send(stateNamed(state), ...events).context);
+const ASKED = { status: 'halted', reason: life.CASES.halt.reason } as const;
+const BEFORE = { status: 'halted', reason: life.CASES['start: halted already'].halt } as const;
+const COMPLETE = { status: 'complete' } as const;
+const away = { kind: 'threw', error: new Error('reset') } as const;
+const refused = { kind: 'threw', error: new Error('read only') } as const;
+const late = (at: OpeningStep | Question) => ({ kind: 'late', at, afterMs: life.INPUT.limits[at] }) as const;
+const OWN = { figures: 'own', fault: undefined } as const;
+const { 'execution.ended: halted': quota, 'execution.ended: failed': failed } = life.CASES;
 
-  test('halted while it opens: halted, with what the run has done, which is nothing', () => {
-    for (const step of life.STEPS) {
-      const told = at(`opening.${step}`, halt);
-      expect(told).toMatchObject({
-        ending: { status: 'halted', reason: asked },
-        figures: 'own',
-        fault: undefined,
-      });
-    }
-    const told = at('ready', life.CASES['start: halted already']);
-    expect(told.ending).toEqual({ status: 'halted', reason: { kind: 'asked', reason: 'before' } });
-  });
+/** What is told in the end, by the state it was in and what came. */
+const TOLD: readonly (readonly [
+  what: string,
+  state: string,
+  came: readonly life.Case[],
+  told: LifeResult,
+])[] = [
+  ['halted before it began', 'ready', ['start: halted already'], { ...OWN, ending: BEFORE }],
+  ...life.STEPS.flatMap((step) => [
+    // What has begun is recorded first.
+    ...(step === 'budgets'
+      ? ([
+          [
+            'halted at its last step',
+            `opening.${step}`,
+            ['halt', 'xstate.done.actor: record answered', 'xstate.done.actor: read answered'],
+            { ending: ASKED, figures: 'range', fault: undefined },
+          ],
+        ] as const)
+      : ([
+          [
+            'halted while it opens: what it has done, nothing',
+            `opening.${step}`,
+            ['halt'],
+            { ...OWN, ending: ASKED },
+          ],
+        ] as const)),
+    [
+      'a step throws',
+      `opening.${step}`,
+      [`xstate.error.actor: ${step}`],
+      { ending: undefined, figures: 'own', fault: { kind: 'threw', error: new Error(`${step} broke`) } },
+    ] as const,
+    [
+      'a step takes too long',
+      `opening.${step}`,
+      [`after ${step}`],
+      { ending: undefined, figures: 'own', fault: late(step) },
+    ] as const,
+  ]),
+  ['its machines are not to be halted', 'running, halting', ['halt.near'], { ...OWN, ending: ASKED }],
+  [
+    'all is there',
+    'finishing.reading',
+    ['xstate.done.actor: read answered'],
+    { ending: COMPLETE, figures: 'range', fault: undefined },
+  ],
+  [
+    'all is there, a halt came last',
+    'finishing.reading',
+    ['halt', 'xstate.done.actor: read answered'],
+    { ending: COMPLETE, figures: 'range', fault: undefined },
+  ],
+  [
+    'all may be there, but a halt came and the database said nothing',
+    'finishing.reading',
+    ['halt', 'halt.near'],
+    { ...OWN, ending: ASKED },
+  ],
+  [
+    'nothing is recorded',
+    'finishing.recording',
+    ['after record'],
+    { ending: COMPLETE, figures: 'own', fault: late('record') },
+  ],
+  [
+    'recording is refused',
+    'finishing.recording',
+    ['xstate.done.actor: record refused'],
+    { ending: COMPLETE, figures: 'own', fault: refused },
+  ],
+  [
+    'recording is in vain',
+    'finishing.recording, the last attempt',
+    ['xstate.done.actor: record away'],
+    { ending: COMPLETE, figures: 'own', fault: away },
+  ],
+  [
+    'nothing is read',
+    'finishing.reading',
+    ['after read'],
+    { ending: COMPLETE, figures: 'own', fault: late('read') },
+  ],
+  [
+    'reading is refused',
+    'finishing.reading',
+    ['xstate.done.actor: read refused'],
+    { ending: COMPLETE, figures: 'own', fault: refused },
+  ],
+  [
+    'reading is in vain',
+    'finishing.reading, the last attempt',
+    ['xstate.done.actor: read away'],
+    { ending: COMPLETE, figures: 'own', fault: away },
+  ],
+  ...(['after record', 'xstate.done.actor: record refused', 'halt.near'] as const).flatMap((name) => [
+    [
+      'a failed run does without the table’s word',
+      'finishing.recording, failed',
+      [name],
+      { ...OWN, ending: failed.ending },
+    ] as const,
+    [
+      'so does one that halted by itself',
+      'finishing.recording, no quota is left',
+      [name],
+      { ...OWN, ending: quota.ending },
+    ] as const,
+  ]),
+  [
+    'a halt changes nothing about a failure',
+    'finishing.recording, failed',
+    ['halt', 'halt.near'],
+    { ...OWN, ending: failed.ending },
+  ],
+  [
+    'nor about a quota',
+    'finishing.recording, no quota is left',
+    ['halt', 'halt.near'],
+    { ...OWN, ending: quota.ending },
+  ],
+  [
+    'nothing is read of a run that halted by itself',
+    'finishing.reading, no quota is left',
+    ['after read'],
+    { ...OWN, ending: quota.ending },
+  ],
+  [
+    'reading is refused to it',
+    'finishing.reading, no quota is left',
+    ['xstate.done.actor: read refused'],
+    { ...OWN, ending: quota.ending },
+  ],
+  ['a dry run has counted', 'counting', ['xstate.done.actor: count answered'], { ...OWN, ending: undefined }],
+  [
+    'a dry run has not',
+    'counting',
+    ['xstate.done.actor: count away'],
+    { ending: undefined, figures: 'own', fault: away },
+  ],
+  [
+    'a dry run waits in vain',
+    'counting',
+    ['after count'],
+    { ending: undefined, figures: 'own', fault: late('count') },
+  ],
+];
 
-  test('a step that throws, or takes too long, is a fault', () => {
-    for (const step of life.STEPS) {
-      const { error } = life.CASES[`xstate.error.actor: ${step}`];
-      expect(at(`opening.${step}`, life.CASES[`xstate.error.actor: ${step}`]).fault).toEqual({
-        kind: 'threw',
-        error,
-      });
-      const late = { kind: 'late', at: step, afterMs: life.INPUT.limits[step] };
-      expect(at(`opening.${step}`, life.CASES[`after ${step}`]).fault).toEqual(late);
-    }
-  });
+/** What a machine tells instead. */
+function told(
+  machine: typeof runLifeMachine,
+  snapshot: RunLifeSnapshot,
+  came: readonly life.Case[],
+): LifeResult {
+  const events = came.map((name): RunLifeEvent => life.CASES[name]);
+  const { ending, figures, fault } = closeInput(life.sendTo(machine, snapshot, ...events).context);
+  return { ending, figures, fault };
+}
 
-  test('the first halt counts, and what has ended otherwise before stays so', () => {
-    const other = { type: 'halt', reason: { kind: 'asked', reason: 'another' } } as const;
-    expect(at('running', halt, other, life.CASES['halt.near']).ending).toEqual({
-      status: 'halted',
-      reason: asked,
-    });
-    const failed = at('finishing.recording, failed', halt, life.CASES['halt.near']);
-    expect(failed.ending).toMatchObject({ status: 'failed' });
-    const quota = at('finishing.recording, no quota is left', halt, life.CASES['halt.near']);
-    expect(quota.ending).toMatchObject({ status: 'halted', reason: { kind: 'quota' } });
-  });
+test.each(TOLD)('%s (%s)', (_, state, came, expectedToBeTold) => {
+  expect(told(runLifeMachine, stateNamed(state), came)).toEqual(expectedToBeTold);
+});
 
-  test('all is there, and the database has not said so: with a halt halted, without one a fault', () => {
-    expect(at('finishing.reading', halt, life.CASES['halt.near'])).toMatchObject({
-      ending: { status: 'halted', reason: asked },
-      figures: 'own',
-    });
-    expect(
-      at('finishing.reading, the last attempt', life.CASES['xstate.done.actor: read away']).fault,
-    ).toEqual({
-      kind: 'threw',
-      error: new Error('reset'),
-    });
-    expect(at('finishing.recording', life.CASES['after record']).fault).toMatchObject({ kind: 'late' });
-  });
+/** Wishes that are kept until there is somebody to ask. */
+const wishesAfter = (machine: typeof runLifeMachine, state: RunLifeSnapshot) =>
+  (['pause', 'concurrency.change', 'resume'] as const).map(
+    (_, index, all) =>
+      life.sendTo(machine, state, ...all.slice(0, index + 1).map((name) => life.CASES[name])).context.wishes,
+  );
+const WISHES = [
+  { isPaused: true, maxConcurrency: undefined },
+  { isPaused: true, maxConcurrency: 5 },
+  { isPaused: false, maxConcurrency: 5 },
+];
+test.each(['ready', 'opening.database', 'running'])('what is asked for is kept: %s', (state) => {
+  expect(wishesAfter(runLifeMachine, stateNamed(state))).toEqual(WISHES);
+});
 
-  test('a run that halted or failed by itself does without the table’s word', () => {
-    for (const state of ['finishing.recording, failed', 'finishing.recording, no quota is left'] as const) {
-      for (const name of ['xstate.done.actor: record refused', 'after record'] as const) {
-        expect(at(state, life.CASES[name])).toMatchObject({ fault: undefined, figures: 'own' });
-      }
-    }
-  });
+test('a closed life has ended for good', () => {
+  expect(life.send(stateNamed('ended'), life.CASES.close).status).toBe('done');
+});
 
-  test('the figures are the range’s once they are read', () => {
-    expect(at('finishing.reading', life.CASES['xstate.done.actor: read answered'])).toMatchObject({
-      ending: { status: 'complete' },
-      figures: 'range',
-      fault: undefined,
-    });
-  });
-
-  test('what was asked for before there was anybody to ask is kept', () => {
-    const { context } = life.send(
-      stateNamed('opening.database'),
-      life.CASES.pause,
-      life.CASES['concurrency.change'],
-    );
-    expect(context.wishes).toEqual({ isPaused: true, maxConcurrency: 5 });
-    expect(life.send(stateNamed('ready'), life.CASES.pause, life.CASES.resume).context.wishes.isPaused).toBe(
-      false,
-    );
-  });
-
-  test('a closed life has ended for good', () => {
-    expect(life.send(stateNamed('ended'), close).status).toBe('done');
-  });
-
-  test('a halt’s deadline is shared out: less is left for each next thing, and nothing is over', () => {
-    const { executionMs, nearMs, closingMs } = haltShares(5_000);
-    expect(executionMs).toBeLessThan(nearMs);
-    expect(nearMs + closingMs).toBe(5_000);
-    expect(at('closing, halting').withinMs).toBeLessThanOrEqual(closingMs);
-  });
+test('a halt’s deadline is shared out: less is left for each next thing, and nothing is over', () => {
+  const { executionMs, nearMs, closingMs } = haltShares(5_000);
+  expect(executionMs).toBeLessThan(nearMs);
+  expect(nearMs + closingMs).toBe(5_000);
+  expect(closeInput(stateNamed('closing, halting').context).withinMs).toBeLessThanOrEqual(closingMs);
 });
 
 const mailboxes = new Mailboxes();
@@ -167,32 +277,32 @@ const walked = runLifeMachine.provide({
   },
 });
 
-/** How often somebody may still wish something: each wish multiplies the states. */
+/** The other wishes are kept or passed on, wherever it is, and change nothing else. */
 interface Notes {
-  readonly wishes: number;
+  readonly halts: number;
 }
 
 test.each(['run', 'dryRun'] as const)('every edge of a %s, walked by the real machine', async (purpose) => {
   const input = { ...life.INPUT, purpose, retryDelaysMs: [250] };
-  // The other wishes are kept or passed on wherever it is, and change nothing else.
-  const wishes = ['start', 'start: halted already', 'halt', 'close'] as const;
   const walk = await walkEveryEdge({
     machine: walked,
     input,
-    notes: { wishes: 0 } as Notes,
+    notes: { halts: 0 } as Notes,
     events: ({ machine, notes }: World<RunLifeSnapshot, Notes>) => {
       const state = stateOf(machine);
+      const mayCome = (name: life.Case): boolean => {
+        if (name.startsWith('after ')) return false;
+        if (name.startsWith('start')) return state === 'ready';
+        if (name === 'close') return state === 'ready' || state === 'ended';
+        if (name === 'halt') return notes.halts === 0;
+        if (name.startsWith('execution.')) return state === 'running';
+        return isDue(machine, name);
+      };
       return keysOf(life.CASES)
-        .filter((name) => !name.startsWith('after ') && !name.startsWith('halt.'))
-        .filter((name) => name === 'start' || notes.wishes < 2 || !wishes.some((wish) => wish === name))
-        .filter((name) => !['pause', 'resume', 'concurrency.change'].includes(name))
-        .filter((name) => name in life.CONTROL || isDue(machine, name))
-        .filter((name) => !name.startsWith('execution.') || state === 'running')
-        .map((name) => life.CASES[name] as RunLifeEvent);
+        .filter(mayCome)
+        .map((name): RunLifeEvent => life.CASES[name]);
     },
-    note: (notes, event) => ({
-      wishes: notes.wishes + (wishes.some((wish) => life.CASES[wish].type === event?.type) ? 1 : 0),
-    }),
+    note: (notes, event) => ({ halts: notes.halts + (event?.type === 'halt' ? 1 : 0) }),
     check: ({ machine, timers }) => {
       const { halt, ending, fault } = machine.context;
       const isOver = machine.matches('ended') || machine.matches('closed');
@@ -208,7 +318,7 @@ test.each(['run', 'dryRun'] as const)('every edge of a %s, walked by the real ma
     createRig: () => createRig(walked, input, mailboxes),
   });
   console.info(`${purpose}: ${walk.states} states, ${walk.edges} edges`);
-  expect(walk.values.size).toBe(purpose === 'run' ? 18 : 8);
+  expect(walk.values.size).toBe(purpose === 'run' ? 17 : 8);
 });
 
 /** Whether what says so is under way. */
@@ -218,85 +328,79 @@ const isDue = (machine: RunLifeSnapshot, name: string): boolean => {
 };
 
 /** A chart as written, as far as it is read here. */
-interface Chart {
-  readonly on?: object;
-  readonly after?: object;
-  readonly invoke?: Chart;
-  readonly states?: Readonly<Record<string, Chart>>;
-  readonly onDone?: unknown;
-  readonly onError?: unknown;
-}
+type Chart = Readonly<Record<string, unknown>>;
+const chart = (given: unknown): Chart => ({ ...(given as Chart) });
 
-/** The same machine out of another chart: its names mean the same. */
-function rebuilt(config: Chart): typeof runLifeMachine {
-  const { StateMachine } = { StateMachine: runLifeMachine.constructor };
-  return Reflect.construct(StateMachine, [config, runLifeMachine.implementations]);
-}
-
-describe('a transition that is left out', () => {
-  /** The chart without its `skip`th way, and that way's name; undefined behind the last one. */
-  function without(skip: number): { readonly name: string; readonly machine: AnyStateMachine } | undefined {
-    let seen = 0;
-    let name: string | undefined;
-    const isSkipped = (what: string): boolean => {
-      seen += 1;
-      if (seen - 1 !== skip) return false;
-      name = what;
-      return true;
-    };
-    const ways = (given: unknown, what: string): unknown => {
-      if (Array.isArray(given)) return given.filter((_, index) => !isSkipped(`${what} ${index}`));
-      return given === undefined || isSkipped(what) ? undefined : given;
-    };
-    const each = (given: unknown, what: string): object =>
-      Object.fromEntries(
-        Object.entries(given ?? {})
-          .map(([key, way]) => [key, ways(way, `${what} ${key}`)] as const)
-          .filter(([, way]) => way !== undefined),
-      );
-    const node = (config: Chart, path: string): Chart => ({
-      ...config,
-      ...(config.on === undefined ? {} : { on: each(config.on, `${path} on`) }),
-      ...(config.after === undefined ? {} : { after: each(config.after, `${path} after`) }),
-      ...(config.invoke === undefined ? {} : { invoke: invoked(config.invoke, path) }),
-      ...(config.states === undefined
-        ? {}
-        : {
-            states: Object.fromEntries(
-              Object.entries(config.states).map(([key, child]) => [key, node(child, `${path}.${key}`)]),
-            ),
-          }),
+/** A machine without its `skip`th transition, and that one's name; undefined behind the last one. */
+function without(
+  skip: number,
+): { readonly name: string; readonly machine: typeof runLifeMachine } | undefined {
+  let seen = 0;
+  let name: string | undefined;
+  const isSkipped = (what: string): boolean => {
+    seen += 1;
+    if (seen - 1 === skip) name = what;
+    return seen - 1 === skip;
+  };
+  const ways = (given: unknown, what: string): unknown => {
+    if (Array.isArray(given)) return given.filter((_, index) => !isSkipped(`${what} ${index}`));
+    return isSkipped(what) ? [] : given;
+  };
+  const inEach = (given: unknown, change: (value: unknown, key: string) => unknown): Chart =>
+    Object.fromEntries(Object.entries(chart(given)).map(([key, value]) => [key, change(value, key)]));
+  const node = (given: unknown, path: string): Chart =>
+    inEach(given, (value, key) => {
+      if (key === 'on' || key === 'after') return inEach(value, (way, on) => ways(way, `${path} ${on}`));
+      if (key === 'states') return inEach(value, (child, state) => node(child, `${path}.${state}`));
+      if (key !== 'invoke') return value;
+      return inEach(value, (way, part) => (/^on/.test(part) ? ways(way, `${path} ${part}`) : way));
     });
-    const invoked = ({ onDone, onError, ...rest }: Chart, path: string): Chart => {
-      const done = ways(onDone, `${path} done`);
-      const error = ways(onError, `${path} error`);
-      return {
-        ...rest,
-        ...(done === undefined ? {} : { onDone: done }),
-        ...(error === undefined ? {} : { onError: error }),
-      };
-    };
-    const config = node(runLifeMachine.config, '');
-    if (name === undefined) return undefined;
-    const machine = createMachine(
-      config as MachineConfig<never, never>,
-      runLifeMachine.implementations as never,
-    );
-    return { name, machine };
-  }
+  const config = node(runLifeMachine.config, '');
+  if (name === undefined) return undefined;
+  const machine: typeof runLifeMachine = Reflect.construct(runLifeMachine.constructor, [
+    config,
+    runLifeMachine.implementations,
+  ]);
+  return { name, machine };
+}
 
-  test('each one is noticed by the table', () => {
-    const missed: string[] = [];
-    let count = 0;
-    for (let mutant = without(0); mutant !== undefined; mutant = without(count)) {
-      const { machine, name } = mutant;
-      count += 1;
-      // States of the whole chart are told to the one with a hole: they have the same names.
-      const found = keysOf(states).some((state) => differences(machine, state).length > 0);
-      if (!found) missed.push(name);
-    }
-    console.info(`${count} transitions`);
-    expect(count).toBeGreaterThan(80);
-    expect(missed).toEqual([]);
-  });
+/** Whether some state is not what it is called any more, or does something else than the table says. */
+function isNoticed(machine: typeof runLifeMachine): boolean {
+  const tampered = life.statesOf(machine);
+  return Object.entries({ ...tampered.states, ...tampered.variants }).some(
+    ([state, snapshot]) =>
+      stateOf(snapshot) !== state.replace(/, .*/, '') ||
+      keysOf(life.CASES).some(
+        (name) =>
+          JSON.stringify(outcomeOf(machine, snapshot, life.CASES[name])) !==
+          JSON.stringify(expected(state, name)),
+      ),
+  );
+}
+
+/** Whether something else is told of it, or asked for. */
+function isToldOtherwise(machine: typeof runLifeMachine): boolean {
+  const tampered = life.statesOf(machine);
+  const all: Readonly<Record<string, RunLifeSnapshot>> = { ...tampered.states, ...tampered.variants };
+  const differs = (value: unknown, other: unknown) =>
+    JSON.stringify(plain(value)) !== JSON.stringify(plain(other));
+  return (
+    TOLD.some(([, state, came, right]) => {
+      const snapshot = all[state];
+      return snapshot === undefined || differs(told(machine, snapshot, came), right);
+    }) || differs(wishesAfter(machine, tampered.states.ready), WISHES)
+  );
+}
+
+test('a transition that is left out is noticed, whichever it is', () => {
+  // The chart itself is as it should be.
+  expect([isNoticed(runLifeMachine), isToldOtherwise(runLifeMachine)]).toEqual([false, false]);
+  const missed: string[] = [];
+  let count = 0;
+  for (let mutant = without(0); mutant !== undefined; mutant = without(count)) {
+    count += 1;
+    if (!isToldOtherwise(mutant.machine) && !isNoticed(mutant.machine)) missed.push(mutant.name);
+  }
+  expect(count).toBeGreaterThan(80);
+  expect(missed).toEqual([]);
 });

@@ -11,6 +11,7 @@ import type {
 } from '../../../src/machines/run-life-context.ts';
 import type { StateOf, Whole } from './table.ts';
 
+type Machine = typeof runLifeMachine;
 type Reached = StateOf<typeof runLifeMachine>;
 /** Reached, and never left. */
 export type End = 'closed';
@@ -144,26 +145,39 @@ export type InvokedCase = keyof typeof INVOKED;
 /** Does not compile when an event type has no case. @public */
 export const WHOLE: Whole<RunLifeEvent, typeof CASES> = true;
 
+export const sendTo = (
+  machine: Machine,
+  snapshot: RunLifeSnapshot,
+  ...events: readonly RunLifeEvent[]
+): RunLifeSnapshot => events.reduce((before, event) => transition(machine, before, event)[0], snapshot);
+
 export const send = (snapshot: RunLifeSnapshot, ...events: readonly RunLifeEvent[]): RunLifeSnapshot =>
-  events.reduce((before, event) => transition(runLifeMachine, before, event)[0], snapshot);
+  sendTo(runLifeMachine, snapshot, ...events);
 
-const begin = (input: Partial<RunLifeInput> = {}): RunLifeSnapshot =>
-  initialTransition(runLifeMachine, { ...INPUT, ...input })[0];
+/** Ways to the states, for the machine, or for one that has been tampered with. */
+export function statesOf(machine: Machine): {
+  readonly states: Record<State, RunLifeSnapshot>;
+  readonly variants: Record<string, RunLifeSnapshot>;
+} {
+  const send = (snapshot: RunLifeSnapshot, ...events: readonly RunLifeEvent[]) =>
+    sendTo(machine, snapshot, ...events);
 
-/** A life whose steps have come to a certain one. */
-const openedTo = (step: OpeningStep): RunLifeSnapshot =>
-  send(begin(), CASES.start, ...STEPS.slice(0, STEPS.indexOf(step)).map((name) => done(name)));
+  const begin = (input: Partial<RunLifeInput> = {}): RunLifeSnapshot =>
+    initialTransition(machine, { ...INPUT, ...input })[0];
 
-const asked = (snapshot: RunLifeSnapshot, question: Question, answer: QuestionAnswer): RunLifeSnapshot =>
-  send(snapshot, done(question, answer));
+  /** A life whose steps have come to a certain one. */
+  const openedTo = (step: OpeningStep): RunLifeSnapshot =>
+    send(begin(), CASES.start, ...STEPS.slice(0, STEPS.indexOf(step)).map((name) => done(name)));
 
-export function fixture(): Record<State, RunLifeSnapshot> {
+  const asked = (snapshot: RunLifeSnapshot, question: Question, answer: QuestionAnswer): RunLifeSnapshot =>
+    send(snapshot, done(question, answer));
+
   const running = send(openedTo('budgets'), done('budgets'));
   const recording = send(running, CASES['execution.ended']);
   const tidying = asked(recording, 'record', answered);
   const reading = asked(tidying, 'tidy', answered);
   const closing = asked(reading, 'read', answered);
-  return {
+  const states = {
     ready: begin(),
     'opening.credentials': openedTo('credentials'),
     'opening.server': openedTo('server'),
@@ -188,12 +202,8 @@ export function fixture(): Record<State, RunLifeSnapshot> {
     closing,
     ended: send(closing, done('closeAll')),
   };
-}
 
-/** What the same states do when something else is known: a halt was asked for, the run has not ended well, attempts are used up. */
-export function variants(): Record<string, RunLifeSnapshot> {
-  const states = fixture();
-  const { running } = states;
+  // What the same states do when something else is known: a halt was asked for, attempts are used up.
   const halted = send(running, CASES.halt);
   const recordingHalted = send(halted, CASES['execution.ended: halted']);
   const recordingQuota = send(running, CASES['execution.ended: halted']);
@@ -207,7 +217,7 @@ export function variants(): Record<string, RunLifeSnapshot> {
     'read',
     away,
   );
-  return {
+  const variants = {
     'ready, of a dry run': begin({ purpose: 'dryRun' }),
     'opening.schema, of a dry run': send(
       begin({ purpose: 'dryRun' }),
@@ -226,4 +236,5 @@ export function variants(): Record<string, RunLifeSnapshot> {
     'finishing.reading, the last attempt': send(lastRead, timer('retry', 'finishing.readingLater')),
     'closing, halting': send(states['opening.database'], CASES.halt),
   };
+  return { states, variants };
 }
