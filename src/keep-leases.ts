@@ -18,7 +18,7 @@ import type { CallPermit } from './domain/call-permit.ts';
 import type { Clock } from './domain/clock.ts';
 import { createStopwatch } from './domain/stopwatch.ts';
 import { LongtailError } from './errors.ts';
-import { harmlessInspector } from './inspection.ts';
+import { guardInspect } from './guarded-inspect.ts';
 import { leaseKeeperMachine } from './machines/lease-keeper.ts';
 import { actorClock, type RateLimiter } from './rate-limiter.ts';
 
@@ -130,7 +130,8 @@ class Keeping implements KeptLeases {
 
   constructor(table: LeaseTable, options: LeaseOptions, presence: Presence, start: Start) {
     const { grant, holder, askedAt, stopwatch } = start;
-    const { clock, siteUrl, inspect } = options;
+    const { clock, siteUrl } = options;
+    const inspect = guardInspect(options.inspect);
     this.#table = table;
     this.#options = options;
     this.#presence = presence;
@@ -167,7 +168,7 @@ class Keeping implements KeptLeases {
         giveUpMs: GIVE_UP_MS,
       },
       clock: actorClock(clock),
-      ...(inspect === undefined ? {} : { inspect: harmlessInspector(inspect) }),
+      ...(inspect === undefined ? {} : { inspect }),
     });
     this.lost = new Promise((resolve) => {
       this.#keeper.on('lease.lost', ({ reason }) => resolve(reason));

@@ -1,4 +1,6 @@
-/** Typed listeners; one that throws harms nothing and is told of. */
+import { watch, wordsOf } from './guarded-inspect.ts';
+
+/** Typed listeners; one that throws, or is async and rejects, harms nothing and is told of. */
 export interface Listeners<Events extends object> {
   on<K extends keyof Events>(type: K, listener: (event: Events[K]) => void): () => void;
   emit<K extends keyof Events>(type: K, event: Events[K]): void;
@@ -17,15 +19,17 @@ export function createListeners<Events extends object>(): Listeners<Events> {
       return () => void listeners.delete(entry);
     },
     emit(type, event) {
+      // Thrown in here it would stop an actor; swallowed, nobody would find it.
+      const warn = (error: unknown): void =>
+        process.emitWarning(
+          `A listener for "${String(type)}" threw: ${wordsOf(error)}`,
+          'LongtailListenerWarning',
+        );
       for (const listener of [...(byType[type] ?? [])]) {
         try {
-          listener(event);
+          watch(listener(event), warn);
         } catch (error) {
-          // Thrown in here it would stop an actor; swallowed, nobody would find it.
-          process.emitWarning(
-            `A listener for "${String(type)}" threw: ${error instanceof Error ? error.message : String(error)}`,
-            'LongtailListenerWarning',
-          );
+          warn(error);
         }
       }
     },

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type ActorRefFrom, createActor, type InspectionEvent, type Observer } from 'xstate';
 import { readLimits } from './config.ts';
 import { type Clock, systemClock } from './domain/clock.ts';
-import { harmlessInspector } from './inspection.ts';
+import { guardInspect } from './guarded-inspect.ts';
 import { LeasesOfOthers } from './leases-of-others.ts';
 import { brandLimiter } from './limiter-brand.ts';
 import type { BudgetRule } from './machines/quota-window.ts';
@@ -44,7 +44,8 @@ export interface RateLimiter {
  * @throws LongtailError `BAD_OPTION`.
  */
 export function createRateLimiter(options: RateLimiterOptions = {}): RateLimiter {
-  const { clock, inspect } = options;
+  const { clock } = options;
+  const inspect = guardInspect(options.inspect);
   const { requestsPerMinute, extraBudgets } = readLimits(options);
   const actor = createActor(rateLimiterMachine, {
     input: {
@@ -57,7 +58,7 @@ export function createRateLimiter(options: RateLimiterOptions = {}): RateLimiter
       refusingMs: 15 * 60_000,
     },
     clock: actorClock(clock === undefined || clock === systemClock ? idleClock : clock),
-    ...(inspect === undefined ? {} : { inspect: harmlessInspector(inspect) }),
+    ...(inspect === undefined ? {} : { inspect }),
   });
   keepAliveWhileAwaited(actor);
   actor.start();

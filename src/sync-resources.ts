@@ -1,20 +1,22 @@
 /**
- * What a run holds open, in the order in which it is opened; closed in the opposite order. A step that fails closes what
- * the steps before it opened.
+ * What a run holds open: opened step by step, as its life (`machines/run-life.ts`) asks for it, closed in the opposite
+ * order. Whatever a step gets after it was given up, it closes at once.
  */
 import { randomUUID } from 'node:crypto';
 import { type Config, MOST_CONCURRENCY, mostConcurrency, SPARE_CONNECTIONS } from './config.ts';
 import { connect, type Database } from './db/connect.ts';
-import { type EmbeddedServer, startEmbedded } from './db/embedded.ts';
+import { startEmbedded } from './db/embedded.ts';
 import { migrate } from './db/migrate.ts';
-import { startRun } from './db/run.ts';
+import { finishRun, startRun } from './db/run.ts';
 import { requireSchema } from './db/schema-state.ts';
 import { createStore, type Store } from './db/store.ts';
 import type { RunIdentity } from './db/types.ts';
 import type { Clock } from './domain/clock.ts';
 import { LongtailError } from './errors.ts';
+import { wordsOf } from './guarded-inspect.ts';
 import { type KeptLeases, takeLeases } from './keep-leases.ts';
 import { checkLimiter } from './limiter-brand.ts';
+import type { OpeningStep } from './machines/run-life-context.ts';
 import { createRateLimiter, type RateLimiter } from './rate-limiter.ts';
 import { type Auth, createAuth } from './search-console/auth.ts';
 import type { Client } from './search-console/call.ts';
@@ -35,6 +37,7 @@ const GRACE_MS = CONNECT_TIMEOUT_MS;
 /** Leases older than this no longer count in any window that ends token by token. */
 const LEASE_MEMORY_MS = 3_600_000;
 
+/** What a run needs open. */
 export interface Resources {
   readonly database: Database;
   readonly leases: KeptLeases;
@@ -48,131 +51,229 @@ export interface Resources {
   readonly scopes: readonly string[];
   readonly telemetry: Telemetry;
   readonly graceMs: number;
-  /** Where the embedded server keeps its data, when it is that. */
-  close(): Promise<void>;
 }
 
-/** The database alone, for questions that need no lock. */
-export interface OpenDatabase {
-  readonly database: Database;
-  close(): Promise<void>;
-}
+type Opened = { -readonly [Name in keyof Resources]?: Resources[Name] };
 
-export async function openDatabase(config: Config, clock: Clock): Promise<OpenDatabase> {
-  const closing: (() => Promise<void>)[] = [];
-  const close = async (): Promise<void> => {
-    for (const step of closing.splice(0).reverse()) await step();
-  };
-  try {
-    let target = config.database;
-    if (target === undefined) {
-      const server: EmbeddedServer = await startEmbedded({ clock });
-      closing.push(() => server.close({ waitMs: 0 }));
-      target = server.url;
-    }
-    const database = await connect(target, {
-      max: mostConcurrency(config) + SPARE_CONNECTIONS,
-      applicationName: 'longtail',
-      ...(config.prepare === undefined ? {} : { prepare: config.prepare }),
-    });
-    closing.push(() => database.close({ timeoutMs: 1_000 }));
-    if (config.migrate) await migrate(database.sql);
-    else await requireSchema(database.sql);
-    return { database, close };
-  } catch (error) {
-    await close();
-    throw error;
+/** Closes one thing, within so many milliseconds where it has to wait for somebody. */
+type Closer = (withinMs: number) => Promise<unknown> | unknown;
+
+/** What is open of a run, or of a dry run. */
+export class Holdings {
+  readonly #config: Config;
+  readonly #options: SyncOptions;
+  readonly #clock: Clock;
+  readonly #opened: Opened = {};
+  readonly #closers: Closer[] = [];
+  /** The database to connect to. */
+  #target: Config['database'];
+
+  constructor(config: Config, options: SyncOptions, clock: Clock) {
+    this.#config = config;
+    this.#options = options;
+    this.#clock = clock;
+    this.#target = config.database;
   }
-}
 
-export async function openResources(
-  config: Config,
-  options: SyncOptions,
-  clock: Clock,
-  signal: AbortSignal,
-): Promise<Resources> {
-  if (options.rateLimiter !== undefined) checkLimiter(options.rateLimiter);
-  // Credentials first: they are what is most often wrong, and cost nothing to look at.
-  const auth = await createAuth({
-    credentials: config.credentials,
-    tokenUrl: config.tokenUrl,
-    tokenInfoUrl: tokenInfoUrl(config.apiRoot, config.tokenUrl),
-    clock,
-  });
-  const opened = await openDatabase(config, clock);
-  const closing: (() => Promise<void> | void)[] = [opened.close];
-  const close = async (): Promise<void> => {
-    for (const step of closing.splice(0).reverse()) await step();
-  };
-  try {
-    const { sql } = opened.database;
-    const leases = await takeLeases(opened.database, {
-      siteUrl: config.siteUrl,
-      clock,
-      newId: randomUUID,
-      wait: config.wait,
+  /** What is open so far. */
+  get opened(): Readonly<Opened> {
+    return this.#opened;
+  }
+
+  /** @throws Error where the steps before have not opened it: a bug. */
+  need<Name extends keyof Resources>(name: Name): Resources[Name] {
+    const value = this.#opened[name];
+    if (value === undefined) throw new Error(`${name} is not open`);
+    return value;
+  }
+
+  /** All of it. @throws Error before the last step. */
+  all(): Resources {
+    return {
+      database: this.need('database'),
+      leases: this.need('leases'),
+      run: this.need('run'),
+      runName: this.need('runName'),
+      store: this.need('store'),
+      auth: this.need('auth'),
+      client: this.need('client'),
+      limiter: this.need('limiter'),
+      scopes: this.need('scopes'),
+      telemetry: this.need('telemetry'),
+      graceMs: this.need('graceMs'),
+    };
+  }
+
+  /** Opens one thing more. Given up by `signal`, it closes what it gets all the same. */
+  open(step: OpeningStep, signal: AbortSignal): Promise<void> {
+    switch (step) {
+      case 'credentials':
+        return this.#openCredentials();
+      case 'server':
+        return this.#openServer(signal);
+      case 'database':
+        return this.#openDatabase(signal);
+      case 'schema':
+        return this.#openSchema();
+      case 'property':
+        return this.#openProperty(signal);
+      case 'run':
+        return this.#openRun(signal);
+      case 'budgets':
+        return this.#openBudgets(signal);
+    }
+  }
+
+  /**
+   * Closes all, the last one first, each within so many milliseconds. Aborted, it begins with all that is left at once, and
+   * waits for none of it. Never rejects: one thing that cannot be closed keeps none of the others open.
+   */
+  async close(withinMs: number, signal: AbortSignal): Promise<void> {
+    const inHaste = new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      else signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    for (let step = this.#closers.pop(); step !== undefined; step = this.#closers.pop()) {
+      await Promise.race([closeOne(step, signal.aborted ? 0 : withinMs), inHaste]);
+    }
+  }
+
+  /** Keeps what was opened, and how to close it. */
+  async #keep<T>(signal: AbortSignal, opening: Promise<T>, close: (value: T) => Closer): Promise<T> {
+    const value = await opening;
+    if (signal.aborted) {
+      await closeOne(close(value), LATE_CLOSE_MS);
+      signal.throwIfAborted();
+    }
+    this.#closers.push(close(value));
+    return value;
+  }
+
+  /** First: they are what is most often wrong, and cost nothing to look at. */
+  async #openCredentials(): Promise<void> {
+    const { credentials, tokenUrl, apiRoot } = this.#config;
+    const { rateLimiter } = this.#options;
+    if (rateLimiter !== undefined) checkLimiter(rateLimiter);
+    this.#opened.auth = await createAuth({
+      credentials,
+      tokenUrl,
+      tokenInfoUrl: tokenInfoUrl(apiRoot, tokenUrl),
+      clock: this.#clock,
+    });
+  }
+
+  async #openServer(signal: AbortSignal): Promise<void> {
+    if (this.#target !== undefined) return;
+    const starting = startEmbedded({ clock: this.#clock });
+    const server = await this.#keep(
       signal,
-      inspect: options.inspect,
-    });
-    closing.push(() => leases.release());
+      starting,
+      ({ close }) =>
+        () =>
+          close({ waitMs: 0 }),
+    );
+    this.#target = server.url;
+  }
 
-    const { userScope, projectScope } = auth.identity;
+  async #openDatabase(signal: AbortSignal): Promise<void> {
+    const { prepare } = this.#config;
+    if (this.#target === undefined) throw new Error('no database is named');
+    const connecting = connect(this.#target, {
+      max: mostConcurrency(this.#config) + SPARE_CONNECTIONS,
+      applicationName: 'longtail',
+      signal,
+      ...(prepare === undefined ? {} : { prepare }),
+    });
+    this.#opened.database = await this.#keep(
+      signal,
+      connecting,
+      ({ close }) =>
+        (timeoutMs) =>
+          close({ timeoutMs }),
+    );
+  }
+
+  async #openSchema(): Promise<void> {
+    const { sql } = this.need('database');
+    if (this.#config.migrate) await migrate(sql);
+    else await requireSchema(sql);
+  }
+
+  async #openProperty(signal: AbortSignal): Promise<void> {
+    const { siteUrl, requestsPerMinute, extraBudgets, wait } = this.#config;
+    const taking = takeLeases(this.need('database'), {
+      siteUrl,
+      clock: this.#clock,
+      newId: randomUUID,
+      wait,
+      signal,
+      inspect: this.#options.inspect,
+    });
+    const leases = await this.#keep(signal, taking, (taken) => () => taken.release());
+    this.#opened.leases = leases;
+
+    const { rateLimiter, inspect } = this.#options;
     const limiter =
-      options.rateLimiter ??
+      rateLimiter ??
       createRateLimiter({
-        requestsPerMinute: config.requestsPerMinute,
-        extraBudgets: config.extraBudgets,
-        clock,
-        ...(options.inspect === undefined ? {} : { inspect: options.inspect }),
+        requestsPerMinute,
+        extraBudgets,
+        clock: this.#clock,
+        ...(inspect === undefined ? {} : { inspect }),
       });
-    if (options.rateLimiter === undefined) closing.push(() => limiter.close());
-    await leases.takeAccount(userScope, limiter);
+    if (rateLimiter === undefined) this.#closers.push(() => limiter.close());
+    this.#opened.limiter = limiter;
+    this.#opened.runName = limiter.nameRun();
+    await leases.takeAccount(this.need('auth').identity.userScope, limiter);
+  }
 
-    const { run } = await startRun(sql, leases, {
-      from: config.from,
-      to: config.to,
-      searchTypes: config.searchTypes,
-      datasets: config.datasets,
-      refresh: config.refresh,
-      force: config.acceptShrunk,
-    });
-    const store = createStore(opened.database, run);
-    const scopes = scopesOf(config, userScope, projectScope);
-    await recoverLeases(store, limiter, scopes, GRACE_MS);
+  async #openRun(signal: AbortSignal): Promise<void> {
+    const { sql } = this.need('database');
+    const { from, to, searchTypes, datasets, refresh, acceptShrunk } = this.#config;
+    const parameters = { from, to, searchTypes, datasets, refresh, force: acceptShrunk };
+    const { run } = await startRun(sql, this.need('leases'), parameters);
+    if (signal.aborted) {
+      // Whoever takes the property next would find it under way, and write down that it crashed.
+      await finishRun(sql, run, { status: 'halted', reason: 'halted while it began' });
+      signal.throwIfAborted();
+    }
+    this.#opened.run = run;
+    this.#opened.store = createStore(this.need('database'), run);
+  }
 
+  async #openBudgets(signal: AbortSignal): Promise<void> {
+    const clock = this.#clock;
+    const { siteUrl, apiRoot } = this.#config;
+    const { userScope, projectScope, quotaProjectId } = this.need('auth').identity;
+    const scopes = scopesOf(this.#config, userScope, projectScope);
+    await recoverLeases(this.need('store'), this.need('limiter'), scopes, GRACE_MS);
+    signal.throwIfAborted();
     const transport = createGotTransport({
       clock,
       maxSockets: MOST_CONCURRENCY,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       firstByteTimeoutMs: FIRST_BYTE_TIMEOUT_MS,
-      root: config.apiRoot,
     });
-    closing.push(() => transport.close());
-    const client = createClient({
-      transport,
-      clock,
-      apiRoot: config.apiRoot,
-      quotaProjectId: auth.identity.quotaProjectId,
-    });
-    const telemetry = createTelemetry(config.siteUrl, clock);
-    closing.push(() => telemetry.close());
-    return {
-      database: opened.database,
-      leases,
-      run,
-      runName: limiter.nameRun(),
-      store,
-      auth,
-      client,
-      limiter,
+    const telemetry = createTelemetry(siteUrl, clock);
+    this.#closers.push(() => transport.close());
+    this.#closers.push(() => telemetry.close());
+    Object.assign(this.#opened, {
       scopes,
+      client: createClient({ transport, clock, apiRoot, quotaProjectId }),
       telemetry,
       graceMs: GRACE_MS,
-      close,
-    };
+    } satisfies Opened);
+  }
+}
+
+/** What comes when nobody waits for it any more: how long closing it may take. */
+const LATE_CLOSE_MS = 1_000;
+
+async function closeOne(close: Closer, withinMs: number): Promise<void> {
+  try {
+    await close(withinMs);
   } catch (error) {
-    await close();
-    throw error;
+    process.emitWarning(`Something could not be closed: ${wordsOf(error)}`, 'LongtailClosingWarning');
   }
 }
 

@@ -63,7 +63,7 @@ export interface SyncOptions {
   readonly migrate?: boolean | undefined;
   /** Through a transaction pooler, set this: no prepared statements. */
   readonly prepare?: boolean | undefined;
-  /** How long a halt may take. Default 5,000. */
+  /** How long a halt may take, all in all. Default 5,000. */
   readonly haltDeadlineMs?: number | undefined;
   /** Goes straight to XState's `createActor`: Stately's inspector works. */
   readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void) | undefined;
@@ -239,11 +239,18 @@ export interface Sync extends AsyncDisposable {
    * @throws LongtailError for a broken environment, wrong credentials, or a second `run`.
    */
   run(options?: { readonly signal?: AbortSignal | undefined }): Promise<Outcome>;
-  /** What `run` would do; reads the database, calls nobody. */
-  dryRun(): Promise<DryRun>;
+  /**
+   * What `run` would do; reads the database, calls nobody. Aborting `signal`, `halt` and `close` end it.
+   * @throws LongtailError for a broken environment; `HALTED` when it was ended before it knew.
+   */
+  dryRun(options?: { readonly signal?: AbortSignal | undefined }): Promise<DryRun>;
+  /** Before a run has begun, or while it opens, the wish is kept until there is somebody to ask. So it is with the others. */
   pause(): void;
   resume(): void;
-  /** Resolves when nothing is under way any more. The run's outcome is `halted`. */
+  /**
+   * Resolves when nothing is under way any more, within `haltDeadlineMs`, whatever the run was at: opening, running or
+   * closing. Its outcome is `halted`. Without anything under way, nothing happens.
+   */
   halt(reason?: string): Promise<void>;
   /** Calls at once from now on, 1 to 64. Ends `'auto'`. */
   setConcurrency(maxConcurrency: number): void;

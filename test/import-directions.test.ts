@@ -113,8 +113,8 @@ test('got and postgres appear in one adapter each; nobody but the emulator serve
       .map(areaOf)
       .filter((area) => !['machines', 'actors', 'model'].includes(area)),
   ).toEqual(
-    ['keep-leases.ts', 'rate-limiter.ts', 'sync-concurrency.ts', 'sync-execution.ts'].filter((file) =>
-      files.includes(file),
+    ['keep-leases.ts', 'rate-limiter.ts', 'sync-concurrency.ts', 'sync-execution.ts', 'sync-life.ts'].filter(
+      (file) => files.includes(file),
     ),
   );
 });

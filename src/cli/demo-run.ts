@@ -44,7 +44,8 @@ export async function runDemo(flags: DemoFlags, session: Session): Promise<void>
   const [emulator, server] = opened;
   redactor.hidePasswordOf(server.url);
   try {
-    const url = await freshDatabase(server.url, session);
+    const url = await Promise.race([freshDatabase(server.url, session), asked]);
+    if (url === undefined) return session.endWith(EXIT.interrupted);
     await using sync = createSync({
       siteUrl: SITE,
       database: url,
@@ -60,7 +61,8 @@ export async function runDemo(flags: DemoFlags, session: Session): Promise<void>
       tellWhyNot(outcome, output);
       return;
     }
-    await tellWhatCame(outcome, url, output);
+    await Promise.race([tellWhatCame(outcome, url, output), asked]);
+    if (signal.aborted) return session.endWith(EXIT.interrupted);
     output.print(howToGoOn(connectLine(url, server.directory), session));
   } finally {
     await Promise.all([

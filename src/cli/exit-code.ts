@@ -31,6 +31,8 @@ const BUSY_ERRORS: readonly ErrorCode[] = ['PROPERTY_BUSY', 'USER_SCOPE_BUSY'];
 
 export function exitCodeOfError(code: ErrorCode): ExitCode {
   if (BUSY_ERRORS.includes(code)) return EXIT.quota;
+
+  if (code === 'HALTED') return EXIT.interrupted;
   return USAGE_ERRORS.includes(code) ? EXIT.usage : EXIT.failed;
 }
 

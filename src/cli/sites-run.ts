@@ -27,7 +27,9 @@ export async function runSites(flags: SitesFlags, session: Session): Promise<voi
   const { env, output, clock } = session;
   const { credentials, tokenUrl, apiRoot = GOOGLE_API_ROOT } = readAccess(flags, env);
   const interrupt = session.catchSignals('Stopping.');
-  const auth = await createAuth({ credentials, tokenUrl, clock, env });
+  // Where there are no credentials, the machine itself is asked for some, and that may take its time.
+  const auth = await Promise.race([createAuth({ credentials, tokenUrl, clock, env }), interrupt.asked]);
+  if (auth === undefined) return session.endWith(EXIT.interrupted);
   const transport = createGotTransport({
     maxSockets: 1,
     connectTimeoutMs: CONNECT_TIMEOUT_MS,

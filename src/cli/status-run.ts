@@ -1,15 +1,18 @@
 /** `longtail status`: what the database has, by property, dataset and month. */
 import { existsSync } from 'node:fs';
-import { connect, place } from '../db/connect.ts';
+import { connect, type Database, place } from '../db/connect.ts';
 import { readFacts, readState, refuse } from '../db/schema-state.ts';
 import { type MonthStatus, readStatus } from '../db/status.ts';
 import { namedDatabase, openDatabase } from './database.ts';
+import { EXIT } from './exit-code.ts';
 import type { Output } from './output.ts';
 import { count, plain, table } from './render.ts';
 import type { Session } from './session.ts';
 import type { StatusFlags } from './status.ts';
 
 const EMBEDDED_DIRECTORY = '.longtail';
+/** After a signal, the way out is short. */
+const INTERRUPTED_CLOSE_MS = 250;
 
 /** @throws LongtailError where the database cannot be read. */
 export async function runStatus(flags: StatusFlags, session: Session): Promise<void> {
@@ -17,6 +20,7 @@ export async function runStatus(flags: StatusFlags, session: Session): Promise<v
   const isNamed = namedDatabase(flags.databaseUrl, env) !== undefined;
   // Looking should not make a database server where there is none.
   const months = isNamed || existsSync(EMBEDDED_DIRECTORY) ? await readMonths(flags, session) : [];
+  if (months === undefined) return session.endWith(EXIT.interrupted);
   if (flags.json === true) output.print(JSON.stringify({ months }));
   else
     output.print(
@@ -26,20 +30,30 @@ export async function runStatus(flags: StatusFlags, session: Session): Promise<v
     );
 }
 
-async function readMonths(flags: StatusFlags, session: Session): Promise<readonly MonthStatus[]> {
-  const opened = await openDatabase(flags.databaseUrl, session);
+/** Undefined: it was told to stop, and the database had not answered. */
+async function readMonths(flags: StatusFlags, session: Session): Promise<readonly MonthStatus[] | undefined> {
+  const { signal, asked } = session.catchSignals('Stopping.');
+  const opened = await Promise.race([openDatabase(flags.databaseUrl, session), asked]);
+  // The server that is still starting ends with this process.
+  if (opened === undefined) return undefined;
   try {
-    const database = await connect(opened.url, { max: 1, applicationName: 'longtail status' });
+    const connecting = connect(opened.url, { max: 1, applicationName: 'longtail status', signal });
+    const database = await Promise.race([connecting, asked]);
+    if (database === undefined) return undefined;
     try {
-      const state = await readState(database.sql, await readFacts(database.sql));
-      refuse(state, place(database.sql));
-      return state.kind === 'empty' ? [] : await readStatus(database.sql, flags.site);
+      return await Promise.race([readFrom(database.sql, flags.site), asked]);
     } finally {
-      await database.close();
+      await database.close(signal.aborted ? { timeoutMs: 0 } : {});
     }
   } finally {
-    await opened.close();
+    await opened.close(signal.aborted ? { waitMs: INTERRUPTED_CLOSE_MS } : {});
   }
+}
+
+async function readFrom(sql: Database['sql'], site: string | undefined): Promise<readonly MonthStatus[]> {
+  const state = await readState(sql, await readFacts(sql));
+  refuse(state, place(sql));
+  return state.kind === 'empty' ? [] : await readStatus(sql, site);
 }
 
 function nothing({ site }: StatusFlags, isNamed: boolean, self: string): string {

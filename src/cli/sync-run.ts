@@ -2,6 +2,7 @@
 import { readConfig } from '../config.ts';
 import { pacificDay } from '../domain/day.ts';
 import { peakRssBytes } from '../domain/peak-memory.ts';
+import { LongtailError } from '../errors.ts';
 import { keysOf } from '../machines/plan.ts';
 import { createAuth } from '../search-console/auth.ts';
 import { proxyFor } from '../search-console/proxy-settings.ts';
@@ -90,7 +91,7 @@ async function openAndRun(flags: SyncFlags, options: SyncOptions, session: Sessi
   try {
     tell =
       flags.dryRun === true
-        ? await planOf(sync, flags, session.output)
+        ? await planOf(sync, flags, session, signal)
         : await outcomeOf(sync, flags, database, session, log, signal);
   } finally {
     // The gauges are read for the last time before they are gone.
@@ -102,10 +103,21 @@ async function openAndRun(flags: SyncFlags, options: SyncOptions, session: Sessi
   tell();
 }
 
-async function planOf(sync: Sync, { json, qpm }: SyncFlags, output: Output): Promise<() => void> {
-  const plan = await sync.dryRun();
-  return () =>
-    tellResult(describeDryRun(plan, qpm), json === true ? JSON.stringify(plan) : undefined, output);
+async function planOf(
+  sync: Sync,
+  { json, qpm }: SyncFlags,
+  session: Session,
+  signal: AbortSignal,
+): Promise<() => void> {
+  try {
+    const plan = await sync.dryRun({ signal });
+    return () =>
+      tellResult(describeDryRun(plan, qpm), json === true ? JSON.stringify(plan) : undefined, session.output);
+  } catch (error) {
+    if (!(error instanceof LongtailError) || error.code !== 'HALTED') throw error;
+    session.endWith(EXIT.interrupted);
+    return () => undefined;
+  }
 }
 
 async function outcomeOf(

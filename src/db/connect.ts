@@ -23,6 +23,8 @@ export interface ConnectOptions {
   readonly applicationName: string;
   /** Prepared statements. Without an answer: not through a pooler, which may give each transaction another session. */
   readonly prepare?: boolean;
+  /** Who asked has given up: what is being opened is closed. */
+  readonly signal?: AbortSignal;
 }
 
 /** Below, every connection is needed for work. */
@@ -50,9 +52,12 @@ export async function connect(target: string | Sql, options: ConnectOptions): Pr
   // Without prepared statements until it is known whether a pooler is in the way.
   const first = open(url.href, { ...options, max: 1, prepare: false });
   let pooled: boolean;
+  const giveUp = (): void => void first.end({ timeout: 0 });
+  options.signal?.addEventListener('abort', giveUp, { once: true });
   try {
     pooled = await checkServer(first);
   } finally {
+    options.signal?.removeEventListener('abort', giveUp);
     await first.end({ timeout: 1 });
   }
   const sql = open(url.href, { ...options, prepare: asked ?? !pooled });

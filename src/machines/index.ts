@@ -1,6 +1,7 @@
 /**
  * The statecharts that run in production, for those who want to watch them, draw them, or walk them in tests.
- * Provide their actors with `machine.provide({ actors })`: `fetchBatch`, `loadPlan`, `probeDatabase`, `reapWorker`.
+ * Provide their actors with `machine.provide({ actors })`: `fetchBatch`, `loadPlan`, `probeDatabase`, `reapWorker`; `open`,
+ * `execute`, `ask`, `closeAll`.
  */
 export { type BackoffRule, backoffMs } from './backoff.ts';
 export {
@@ -52,3 +53,19 @@ export {
   type RecoveredEvent,
   rateLimiterMachine,
 } from './rate-limiter.ts';
+export { type RunLifeActor, type RunLifeSnapshot, runLifeMachine } from './run-life.ts';
+export {
+  type CloseInput,
+  type ExecutionOrder,
+  haltShares,
+  type LifeFault,
+  type LifeResult,
+  type OpeningStep,
+  type Question,
+  type QuestionAnswer,
+  type QuestionInput,
+  type RunLifeContext,
+  type RunLifeEvent,
+  type RunLifeInput,
+  type Wishes,
+} from './run-life-context.ts';

@@ -9,6 +9,7 @@ import { batchWorkerMachine } from '../../src/machines/batch-worker.ts';
 import { concurrencyControllerMachine } from '../../src/machines/concurrency-controller.ts';
 import { coordinatorMachine } from '../../src/machines/coordinator.ts';
 import { rateLimiterMachine } from '../../src/machines/rate-limiter.ts';
+import { runLifeMachine } from '../../src/machines/run-life.ts';
 import { importsOf } from '../support/imports.ts';
 
 const MACHINES: readonly (readonly [string, AnyStateMachine])[] = [
@@ -16,6 +17,7 @@ const MACHINES: readonly (readonly [string, AnyStateMachine])[] = [
   ['batch worker', batchWorkerMachine],
   ['rate limiter', rateLimiterMachine],
   ['concurrency controller', concurrencyControllerMachine],
+  ['run life', runLifeMachine],
 ];
 
 interface Names {
