@@ -114,6 +114,9 @@ class PropertySync implements Sync {
       void resources.lock.lost.then((reason) =>
         execution.fail('LOCK_LOST', `the property's lock is lost: ${reason}`),
       );
+      void resources.database.hostEnded.then(() =>
+        execution.halt({ kind: 'asked', reason: 'the pool that was handed in has been closed' }),
+      );
       const ownSlices = countOwnSlices(this.#listeners);
       try {
         const ending = await execution.ended;

@@ -98,7 +98,8 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
     return leaving;
   };
   return {
-    url: `postgres://${SERVER_USER}:${password}@127.0.0.1:${port}/${SERVER_DATABASE}`,
+    // Said here, so that no variable of libpq's says otherwise.
+    url: `postgres://${SERVER_USER}:${password}@127.0.0.1:${port}/${SERVER_DATABASE}?sslmode=disable&target_session_attrs=read-write`,
     directory: files.directory,
     close,
     [Symbol.asyncDispose]: () => close(),
