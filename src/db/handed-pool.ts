@@ -5,6 +5,7 @@
 import type { Sql } from 'postgres';
 import { LongtailError } from '../errors.ts';
 import { type Endpoint, SESSION_ATTRS, type SessionAttrs } from './database-url.ts';
+import { isReliedOn } from './session.ts';
 import type { Encryption } from './socket.ts';
 import type { Attempt } from './ways.ts';
 
@@ -16,7 +17,7 @@ export interface HandedAddress {
   readonly password: () => string | Promise<string>;
   readonly database: string;
   readonly sessionAttrs: SessionAttrs;
-  /** The host's own startup parameters: some services are told by them which database is meant. */
+  /** The host's own startup parameters, but for what our sessions set: some services are told by them which database is meant. */
   readonly startup: Readonly<Record<string, string>>;
   readonly prepare: boolean;
 }
@@ -80,7 +81,10 @@ function encryptionOf(ssl: unknown, negotiation: unknown): Encryption | undefine
 function startupOf(connection: object): Readonly<Record<string, string>> {
   return Object.fromEntries(
     Object.entries(connection)
-      .filter(([name, value]) => value !== undefined && value !== null && name !== 'replication')
+      .filter(
+        ([name, value]) =>
+          value !== undefined && value !== null && name !== 'replication' && !isReliedOn(name),
+      )
       .map(([name, value]) => [name, String(value)]),
   );
 }

@@ -33,6 +33,11 @@ const OF_A_SESSION: readonly (readonly [name: string, value: string])[] = [
   ['tcp_user_timeout', '60000'],
 ];
 
+/** Whether a session's own value of a setting would be ours anyway. */
+export function isReliedOn(name: string): boolean {
+  return [...RELIED_ON, ...OF_A_SESSION].some(([known]) => known.toLowerCase() === name.toLowerCase());
+}
+
 /** Each transaction begins with it: the others are not ours to set, and cannot be set later. */
 export const BEGIN_OPTIONS = 'isolation level read committed';
 
