@@ -137,5 +137,6 @@ function executeLent(pool: Pool<Line>, line: Line, query: InsideQuery): void {
     });
   query.resolve = onAnswer;
   query.reject = onFailure;
-  line.execute(query);
+  // What the driver executes goes out a microtask later, and this has to come after.
+  queueMicrotask(() => line.execute(query));
 }

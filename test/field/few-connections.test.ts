@@ -49,8 +49,7 @@ test.each([2, 4])(
         datasets: ['page', 'page+query'],
         maxConcurrency: 6,
         batchSize: 4,
-        siteUrl: `https://limit-${limit}.example.com/`,
-      }),
+        }),
     );
     const outcome = await sync.run();
     expect(outcome).toMatchObject({ status: 'complete', slices: { complete: 40, failed: 0 } });
