@@ -37,28 +37,35 @@ async function migrateOn(sql: Sql): Promise<MigrationOutcome> {
   try {
     // Most runs find nothing to do, and need no right to make anything.
     if (pending(migrations, await readApplied(sql)).length === 0) return { applied: 0 };
-    return await transaction(sql, async (tx) => {
-      await tx`select pg_advisory_xact_lock(hashtextextended('longtail:migrate', 0))`.simple();
-      const missing = pending(migrations, await readApplied(tx));
-      await tx`
+    return await transaction(
+      sql,
+      async (tx) => {
+        await tx`select pg_advisory_xact_lock(hashtextextended('longtail:migrate', 0))`.simple();
+        const missing = pending(migrations, await readApplied(tx));
+        await tx`
         do $$ begin
           if not exists (select from pg_namespace where nspname = 'longtail') then create schema longtail; end if;
           if not exists (select from pg_tables where schemaname = 'longtail' and tablename = 'migrations') then
             create table longtail.migrations (id serial primary key, hash text not null, created_at bigint);
           end if;
         end $$`.simple();
-      for (const migration of missing) {
-        for (const statement of migration.sql) await tx.unsafe(statement);
-        await tx`
+        for (const migration of missing) {
+          for (const statement of migration.sql) await tx.unsafe(statement);
+          await tx`
           insert into longtail.migrations (hash, created_at)
           values (${migration.hash}::text, ${String(migration.folderMillis)}::text::bigint)`;
-      }
-      return { applied: missing.length };
-    });
+        }
+        return { applied: missing.length };
+      },
+      { silenceMs: MIGRATION_SILENCE_MS },
+    );
   } catch (error) {
     throw migrationError(sql, error);
   }
 }
+
+/** An index on a large table takes its time without a word, and another process may be at it before us. */
+const MIGRATION_SILENCE_MS = 3_600_000;
 
 /** `drizzle/` of this package, whether this runs from `src/db` or `dist/db`. */
 function migrationsFolder(): string {

@@ -49,7 +49,7 @@ test.each([2, 4])(
         datasets: ['page', 'page+query'],
         maxConcurrency: 6,
         batchSize: 4,
-        }),
+      }),
     );
     const outcome = await sync.run();
     expect(outcome).toMatchObject({ status: 'complete', slices: { complete: 40, failed: 0 } });
@@ -109,7 +109,8 @@ test('transactions that are more than the connections take turns', async () => {
   const results = await Promise.all(
     Array.from({ length: 20 }, (_, place) =>
       transaction(connected.sql, async (tx) => {
-        most = Math.max(most, (now += 1));
+        now += 1;
+        most = Math.max(most, now);
         await tx`select pg_sleep(0.01)`;
         now -= 1;
         return place;

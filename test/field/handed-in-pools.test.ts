@@ -75,7 +75,9 @@ test('all who are handed the same pool share what is made of it, and the last on
   const name = { applicationName: 'shared' };
   const first = await connect(pool, { ...name, max: 2 });
   const others = await Promise.all([1, 2, 3].map(() => connect(pool, { ...name, max: 2 })));
-  await Promise.all([first, ...others].flatMap(({ sql }) => [sql`select pg_sleep(0.1)`, sql`select pg_sleep(0.1)`]));
+  await Promise.all(
+    [first, ...others].flatMap(({ sql }) => [sql`select pg_sleep(0.1)`, sql`select pg_sleep(0.1)`]),
+  );
   expect(await connectionsOf(database.sql, 'shared')).toBe(3);
   for (const user of others) await user.close();
   expect(await first.sql`select 1 as one`).toEqual([{ one: 1 }]);
