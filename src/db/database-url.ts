@@ -1,6 +1,6 @@
 /**
- * Reads a database's address as people have it: a URL or a `key=value` line, as libpq takes them, with the variables of
- * the environment (`PGHOST`, …) for what they leave out. Pure: files that it names are read where the connection is made.
+ * Reads a database's address as people have it: a URL as libpq takes it, with the variables of the environment (`PGHOST`,
+ * …) for what it leaves out. Pure: files that it names are read where the connection is made.
  *
  * Where libpq is stricter than the addresses that are handed out, this is kinder: a percent sign that stands for itself,
  * `@` and `/` in a password, parameters of other clients. No error repeats a piece of what was given: it may be a secret.
@@ -142,23 +142,33 @@ function readTarget(target: string): Values {
         'Take the direct connection’s URL; it begins with postgres://.',
       );
     }
-    // `postgresql+psycopg2:` is SQLAlchemy's way to name a driver.
-    if (!/^(?:postgres|postgresql)(?:\+[a-z0-9_]+)?$/.test(scheme)) {
-      throw wrong('it does not begin with postgres:// or postgresql://');
+    if (/^postgres(?:ql)?\+/.test(scheme)) {
+      throw wrong('it names a driver of another language', 'Leave out what follows the + up to the colon.');
     }
+    if (scheme !== 'postgres' && scheme !== 'postgresql') throw wrong(NO_URL);
     return readUrl(text.slice(scheme.length + '://'.length));
   }
-  if (/^[a-z_]+\s*=/i.test(text)) return readPairs(text);
-  throw wrong('it does not begin with postgres:// or postgresql://');
+  if (/^jdbc:/i.test(text)) {
+    throw wrong(
+      'it is the form that Java has for it',
+      'Leave out jdbc:, and put user and password before the host: postgres://user:password@host:5432/database.',
+    );
+  }
+  if (/^[a-z_]+\s*=/i.test(text)) {
+    throw wrong('it is a line of name=value pairs, not a URL', EXAMPLE);
+  }
+  throw wrong(NO_URL);
 }
 
-/** Without what is copied along: quotes, white space, the command or the variable's name before it, Java's prefix. */
+const NO_URL = 'it does not begin with postgres:// or postgresql://';
+
+/** Without what is copied along: quotes, white space, the command or the variable's name before it. */
 function bare(target: string): string {
   let text = target.trim();
   text = text.replace(/^(?:export\s+)?[A-Z][A-Z0-9_]*URL\s*=\s*/, '').replace(/^psql\s+/, '');
   const quoted = /^(["'`])(.*)\1$/s.exec(text);
   if (quoted?.[2] !== undefined) text = quoted[2].trim();
-  return text.replace(/^jdbc:/i, '');
+  return text;
 }
 
 /** Everything behind `postgres://`. */
@@ -246,26 +256,6 @@ function decoded(text: string): string {
       return run;
     }
   });
-}
-
-/** `host=localhost password='a b'`. */
-function readPairs(text: string): Values {
-  const values = new Map<string, string>();
-  const pair = /\s*([a-z_]+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)*))(?=\s|$)/isy;
-  while (pair.lastIndex < text.length) {
-    const match = pair.exec(text);
-    const name = match?.[1]?.toLowerCase();
-    if (match === null || name === undefined) {
-      throw wrong(
-        'one of its name=value pairs is broken',
-        "Put a value with spaces into single quotes: 'a b'.",
-      );
-    }
-    const value = (match[2] ?? match[3] ?? '').replace(/\\(.)/gs, '$1');
-    if (value !== '') values.set(ALIASES.get(name) ?? name, value);
-    if (/^\s*$/.test(text.slice(pair.lastIndex))) break;
-  }
-  return values;
 }
 
 const DEFAULT_PORT = 5432;

@@ -42,7 +42,8 @@ test.each([2, 4])(
   'a role with %i connections, at concurrency 6: every slice is asked for once',
   async (limit) => {
     const url = await asRole(limit);
-    const days = settledDays(20);
+    // Days of its own: the database is the same.
+    const days = settledDays(20 * limit).slice(-20);
     await using emulator = await emulate({ rowsPerDay: 30, latencyMs: 5 });
     await using sync = createSync(
       options(url, emulator, days, {
