@@ -4,7 +4,7 @@ import type { Sql } from 'postgres';
 import { z } from 'zod';
 import { isPool, whyNoDatabase } from './db/database-option.ts';
 import { parseDatabaseUrl } from './db/database-url.ts';
-import { surroundings } from './db/surroundings.ts';
+import { surroundingsOf } from './db/surroundings.ts';
 import {
   addDays,
   daysBetween,
@@ -255,7 +255,7 @@ export function readLimits(options: unknown): Pick<Config, 'requestsPerMinute' |
 /** What has no default and no number in it: of the right kind, or the run would fail somewhere inside. */
 function checkKinds(options: SyncOptions): void {
   const { database, credentials, rateLimiter, inspect, apiRoot, tokenUrl } = options;
-  if (typeof database === 'string') parseDatabaseUrl(database, surroundings());
+  if (typeof database === 'string') parseDatabaseUrl(database, surroundingsOf(database));
   else if (database !== undefined && !isPool(database)) throw whyNoDatabase(database);
   if (credentials !== undefined && !isCredentials(credentials)) {
     throw wrong(

@@ -60,16 +60,12 @@ export async function openDatabase(config: Config, clock: Clock): Promise<OpenDa
   };
   try {
     let target = config.database;
-    let environment: NodeJS.ProcessEnv = process.env;
     if (target === undefined) {
       const server: EmbeddedServer = await startEmbedded({ clock });
       closing.push(() => server.close({ waitMs: 0 }));
       target = server.url;
-      // It is ours: what the environment says about databases is about others.
-      environment = {};
     }
     const database = await connect(target, {
-      environment,
       max: mostConcurrency(config) + SPARE_CONNECTIONS,
       applicationName: 'longtail',
       ...(config.prepare === undefined ? {} : { prepare: config.prepare }),

@@ -12,7 +12,7 @@ import { type OwnPool, ownPool } from './own-pool.ts';
 import { passwordFromFile } from './pass-file.ts';
 import { Pool, type PoolTimes } from './pool.ts';
 import { SETTINGS_OF_SESSION } from './session.ts';
-import { surroundings } from './surroundings.ts';
+import { surroundingsOf } from './surroundings.ts';
 import { type Attempt, waysTo } from './ways.ts';
 
 /** A checked way to a PostgreSQL that Longtail can work with. */
@@ -161,7 +161,7 @@ interface Plan {
 }
 
 async function planOfUrl(target: string, options: ConnectOptions): Promise<Plan> {
-  const address = parseDatabaseUrl(target, surroundings(options.environment));
+  const address = parseDatabaseUrl(target, surroundingsOf(target, options.environment));
   const [endpoint] = address.endpoints;
   if (endpoint === undefined) throw new Error('an address without a place');
   const password = address.password === '' ? await passwordFromFile(address) : address.password;

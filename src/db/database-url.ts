@@ -94,6 +94,10 @@ const VARIABLES: Readonly<Record<string, string>> = {
   target_session_attrs: 'PGTARGETSESSIONATTRS',
 };
 
+/** What is another thing altogether. */
+const noUrl = (what: string, nextStep = EXAMPLE): LongtailError =>
+  new LongtailError('BAD_OPTION', `The database URL is not a PostgreSQL URL: ${what}.`, nextStep);
+
 type Values = ReadonlyMap<string, string>;
 
 /** @throws LongtailError BAD_OPTION, in a line that says what is wrong without repeating it. */
@@ -137,27 +141,27 @@ function readTarget(target: string): Values {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase();
   if (scheme !== undefined) {
     if (/^prisma(?:\+postgres)?$/.test(scheme)) {
-      throw wrong(
+      throw noUrl(
         'it leads to Prisma’s own service, which is no PostgreSQL',
         'Take the direct connection’s URL; it begins with postgres://.',
       );
     }
     if (/^postgres(?:ql)?\+/.test(scheme)) {
-      throw wrong('it names a driver of another language', 'Leave out what follows the + up to the colon.');
+      throw noUrl('it names a driver of another language', 'Leave out what follows the + up to the colon.');
     }
-    if (scheme !== 'postgres' && scheme !== 'postgresql') throw wrong(NO_URL);
+    if (scheme !== 'postgres' && scheme !== 'postgresql') throw noUrl(NO_URL);
     return readUrl(text.slice(scheme.length + '://'.length));
   }
   if (/^jdbc:/i.test(text)) {
-    throw wrong(
+    throw noUrl(
       'it is the form that Java has for it',
       'Leave out jdbc:, and put user and password before the host: postgres://user:password@host:5432/database.',
     );
   }
   if (/^[a-z_]+\s*=/i.test(text)) {
-    throw wrong('it is a line of name=value pairs, not a URL', EXAMPLE);
+    throw noUrl('it is a line of name=value pairs, not a URL', EXAMPLE);
   }
-  throw wrong(NO_URL);
+  throw noUrl(NO_URL);
 }
 
 const NO_URL = 'it does not begin with postgres:// or postgresql://';

@@ -20,6 +20,7 @@ import {
 import { openLog } from './embedded-log.ts';
 import type { SupervisorOptions } from './embedded-supervisor.ts';
 import { pause, within } from './embedded-wait.ts';
+import { noteOurServer } from './surroundings.ts';
 
 export interface EmbeddedOptions {
   /** Where the server keeps everything; made when missing. Default: `.longtail` in the working directory. */
@@ -97,9 +98,10 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
     leaving ??= leave(waitMs);
     return leaving;
   };
+  const url = `postgres://${SERVER_USER}:${password}@127.0.0.1:${port}/${SERVER_DATABASE}`;
+  noteOurServer(url);
   return {
-    // Said here, so that no variable of libpq's says otherwise.
-    url: `postgres://${SERVER_USER}:${password}@127.0.0.1:${port}/${SERVER_DATABASE}?sslmode=disable&target_session_attrs=read-write`,
+    url,
     directory: files.directory,
     close,
     [Symbol.asyncDispose]: () => close(),

@@ -7,9 +7,10 @@ import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connect } from '../../src/db/connect.ts';
 import { POOL_TIMES } from '../../src/db/pool.ts';
+import { noteOurServer } from '../../src/db/surroundings.ts';
 import { transaction } from '../../src/db/transaction.ts';
 import { createSync } from '../../src/sync.ts';
-import { type TestDatabase, testDatabase } from '../support/postgres.ts';
+import { startTestServer, type TestDatabase, testDatabase } from '../support/postgres.ts';
 import { emulate, options, settledDays, until } from '../support/property.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { hasOpenssl, startTlsServer } from '../support/tls-server.ts';
@@ -136,6 +137,22 @@ test('variables of the environment are read as libpq reads them, one that the dr
     if (saved === undefined) delete process.env.PGTARGETSESSIONATTRS;
     else process.env.PGTARGETSESSIONATTRS = saved;
   }
+});
+
+test('the embedded server is reached whatever the environment says about other databases', async () => {
+  await using server = await startTestServer();
+  const environment = {
+    PGHOST: 'elsewhere',
+    PGSSLMODE: 'verify-full',
+    PGTARGETSESSIONATTRS: 'standby',
+    PGOPTIONS: '-c nonsense=1 -c statement_timeout=1',
+    PGCONNECT_TIMEOUT: 'soon',
+  };
+  await expect(connect(server.url, { ...name, environment })).rejects.toMatchObject({ code: 'BAD_OPTION' });
+  noteOurServer(server.url);
+  const connected = await connect(server.url, { ...name, environment });
+  expect(await connected.sql`select 1 as one`).toEqual([{ one: 1 }]);
+  await connected.close();
 });
 
 test('a database with a name of its own, and parameters of other clients, which the server never sees', async () => {
