@@ -2,6 +2,9 @@
 
 import type { Sql } from 'postgres';
 import { z } from 'zod';
+import { isPool, whyNoDatabase } from './db/database-option.ts';
+import { parseDatabaseUrl } from './db/database-url.ts';
+import { surroundingsOf } from './db/surroundings.ts';
 import {
   addDays,
   daysBetween,
@@ -23,8 +26,8 @@ import { GOOGLE_API_ROOT, secureApiRoot, secureUrl } from './search-console/root
 import type { Credentials, SyncOptions } from './sync-types.ts';
 
 export const MOST_CONCURRENCY = 64;
-/** Connections beside one for each worker: the lock's, and one for reading. */
-export const SPARE_CONNECTIONS = 2;
+/** Connections beside one for each worker, for all that is not rows. */
+export const SPARE_CONNECTIONS = 1;
 /** What `'auto'` goes up to by itself: small databases have some twenty connections, and each call holds pages in memory. */
 const MOST_AUTO_CONCURRENCY = 16;
 const START_CONCURRENCY = 3;
@@ -258,14 +261,8 @@ export function readLimits(options: unknown): Pick<Config, 'requestsPerMinute' |
 /** What has no default and no number in it: of the right kind, or the run would fail somewhere inside. */
 function checkKinds(options: SyncOptions): void {
   const { database, credentials, rateLimiter, inspect, apiRoot, tokenUrl } = options;
-  const isUrl =
-    typeof database === 'string' && /^postgres(?:ql)?:$/.test(URL.parse(database)?.protocol ?? '');
-  if (database !== undefined && !isUrl && typeof database !== 'function') {
-    throw wrong(
-      'database is neither a PostgreSQL URL nor a connection.',
-      'Give postgres://user:password@host:5432/database, or what postgres() of postgres.js returned.',
-    );
-  }
+  if (typeof database === 'string') parseDatabaseUrl(database, surroundingsOf(database));
+  else if (database !== undefined && !isPool(database)) throw whyNoDatabase(database);
   if (credentials !== undefined && !isCredentials(credentials)) {
     throw wrong(
       'credentials are of no known form.',
@@ -323,7 +320,7 @@ function readConcurrency(
     throw wrong("autoConcurrency goes with maxConcurrency: 'auto'.", 'Give both, or leave it out.');
   }
   const { soakMs, slowStart, ...given } = autoConcurrency ?? numbers.shape.autoConcurrency.unwrap().parse({});
-  // A pool that is too small for what was asked for is refused where all pools are; for the default it is a bound.
+  // As many connections as the pool has are made of it, one of them for all else: more workers would wait for each other.
   const room = typeof database === 'function' ? database.options.max - SPARE_CONNECTIONS : MOST_CONCURRENCY;
   const most = given.most ?? Math.max(1, given.start ?? 1, Math.min(MOST_AUTO_CONCURRENCY, room));
   const start = given.start ?? Math.min(START_CONCURRENCY, most);

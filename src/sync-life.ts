@@ -111,6 +111,9 @@ export function createLife({ purpose, config, options, clock, listeners, conclud
     if (input.isPaused) started.pause();
     receive((order) => carryOut(order, started));
     void resources.leases.lost.then((reason) => started.fail('LOCK_LOST', `a lease is lost: ${reason}`));
+    void resources.database.hostEnded.then(() =>
+      started.halt({ kind: 'asked', reason: 'the pool that was handed in has been closed' }),
+    );
     started.ended.then(
       async (ending) => {
         const isQuiet = await started.quiesce();

@@ -12,8 +12,10 @@ export interface SyncOptions {
   /** The property as Search Console names it: `sc-domain:example.com` or `https://www.example.com/`. */
   readonly siteUrl: string;
   /**
-   * A PostgreSQL URL, or an existing `postgres` connection (with room for `maxConcurrency` + 2 connections; with `'auto'`,
-   * what it has room for is the most that is tried). Without it: the embedded server, its data under `.longtail/` of the working directory.
+   * A PostgreSQL URL, or a pool of postgres.js. Of a pool only where it leads is used: Longtail opens connections of its
+   * own there, at most as many as the pool's `max`, shared by all who are handed the same pool, closed with the last of
+   * them; with `'auto'`, that bounds the calls that are tried. To a URL it opens at most `maxConcurrency` + 1. When the
+   * host ends the pool, the run halts. Without it: the embedded server, its data under `.longtail/` of the working directory.
    */
   readonly database?: string | Sql | undefined;
   /** First and last day, both included, `YYYY-MM-DD`, Pacific time. Default: all that Google still has. */

@@ -1,5 +1,7 @@
 import { join } from 'node:path';
+import { parseDatabaseUrl } from '../db/database-url.ts';
 import { startEmbedded } from '../db/embedded.ts';
+import { surroundings } from '../db/surroundings.ts';
 import { readDatabaseUrl, variable } from './options.ts';
 import type { Session } from './session.ts';
 
@@ -17,6 +19,7 @@ export async function openDatabase(option: string | undefined, session: Session)
   const { env, redactor } = session;
   redactor.hidePasswordOf(option);
   const named = namedDatabase(option, env);
+  if (named !== undefined) redactor.hide(parseDatabaseUrl(named, surroundings(env)).password);
   if (named !== undefined) return { url: named, close: () => Promise.resolve() };
   const server = await startEmbedded({ log: (line) => session.output.note(line) });
   redactor.hidePasswordOf(server.url);

@@ -1,9 +1,13 @@
 /** Reads what stands behind the options, each with one line that says what is wrong and what would be right. */
+
 import { existsSync, statSync } from 'node:fs';
 import { checkSiteUrl, MOST_CONCURRENCY } from '../config.ts';
+import { parseDatabaseUrl } from '../db/database-url.ts';
+import { surroundings } from '../db/surroundings.ts';
 import { addDays, FINAL_LAG_DAYS, isDay, oldestDayKept } from '../domain/day.ts';
 import { quoted } from '../domain/quoted.ts';
 import { type Day, parseDataset, SEARCH_TYPES, type SearchType } from '../domain/slice.ts';
+import { LongtailError } from '../errors.ts';
 import { unreadableFile } from '../search-console/credentials-file.ts';
 import { secureUrl } from '../search-console/root.ts';
 import type { Credentials } from '../sync-types.ts';
@@ -95,12 +99,14 @@ export function readRoot(option: string) {
 }
 
 export function readDatabaseUrl(text: string, source: string): string {
-  if (URL.canParse(text) && /^postgres(ql)?:$/.test(new URL(text).protocol)) return text;
-  // The text itself is not repeated: it may well hold a password.
-  throw usageError(
-    `${source} is not a PostgreSQL URL.`,
-    'Write it as postgres://user:password@host:5432/database (with %40 for an @ in the password).',
-  );
+  try {
+    parseDatabaseUrl(text, surroundings());
+    return text;
+  } catch (error) {
+    if (!(error instanceof LongtailError)) throw error;
+    // The text itself is not repeated: it may well hold a password.
+    throw usageError(error.message.replace('The database URL', source), error.nextStep);
+  }
 }
 
 export interface RangeFlags {

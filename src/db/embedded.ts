@@ -21,6 +21,7 @@ import {
 import { currentUser, type Folder, openToAppend, readTail } from './embedded-folder.ts';
 import type { SupervisorOptions } from './embedded-supervisor.ts';
 import { pause, within } from './embedded-wait.ts';
+import { noteOurServer } from './surroundings.ts';
 
 export interface EmbeddedOptions {
   /** Where the server keeps everything; made when missing. Default: `.longtail` in the working directory. */
@@ -119,6 +120,7 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
     leaving ??= leave(waitMs);
     return leaving;
   };
+  noteOurServer(url);
   return { url, directory: folder.path, close, [Symbol.asyncDispose]: () => close() };
 }
 

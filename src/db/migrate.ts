@@ -43,6 +43,9 @@ export async function migrate(target: string | Sql): Promise<MigrationOutcome> {
   }
 }
 
+/** An index on a large table takes its time, and says nothing meanwhile. */
+const MIGRATION_SILENCE_MS = 3_600_000;
+
 async function migrateOn(sql: Sql, clock: Clock): Promise<MigrationOutcome> {
   const where = place(sql);
   try {
@@ -57,7 +60,7 @@ async function migrateOn(sql: Sql, clock: Clock): Promise<MigrationOutcome> {
   }
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await transaction(sql, (tx) => migrateIn(tx, where));
+      return await transaction(sql, (tx) => migrateIn(tx, where), { silenceMs: MIGRATION_SILENCE_MS });
     } catch (error) {
       if (!isLockTimeout(error) || attempt === LOCK_ATTEMPTS) throw migrationError(sql, error);
     }

@@ -1,5 +1,6 @@
 import type { Sql, TransactionSql } from 'postgres';
 import { isConnectionLoss } from './failure.ts';
+import { ownPoolOf, type Patience } from './own-pool.ts';
 
 /**
  * `sql.begin`, safe when the connection dies.
@@ -8,21 +9,30 @@ import { isConnectionLoss } from './failure.ts';
  * uncaught TypeError, which kills the host (porsager/postgres#1154, #1208), or, worse, a statement in whatever
  * transaction the driver's next use of the connection has open. So after a loss the callback never settles: `begin`
  * itself rejects. For the same reason nothing may be sent on `tx` after `work` has failed or been abandoned.
+ *
+ * On a pool of ours a transaction on which no byte moves is ended after {@link Patience.silenceMs}, 75 s where nothing
+ * else is said.
  */
-export async function transaction<T>(sql: Sql, work: (tx: TransactionSql) => Promise<T>): Promise<T> {
+export async function transaction<T>(
+  sql: Sql,
+  work: (tx: TransactionSql) => Promise<T>,
+  patience: Patience = {},
+): Promise<T> {
   let isLost = false;
   let cause: unknown;
+  const guarded = async (tx: TransactionSql): Promise<{ value: T }> => {
+    try {
+      const value = await work(tx);
+      return isLost ? await never() : { value };
+    } catch (error) {
+      if (!isLost && !isConnectionLoss(error)) throw error;
+      cause = error;
+      return await never();
+    }
+  };
   try {
-    const result = await sql.begin(async (tx) => {
-      try {
-        const value = await work(tx);
-        return isLost ? await never() : { value };
-      } catch (error) {
-        if (!isLost && !isConnectionLoss(error)) throw error;
-        cause = error;
-        return await never();
-      }
-    });
+    const pool = ownPoolOf(sql);
+    const result = await (pool === undefined ? sql.begin(guarded) : pool.begin(guarded, patience));
     // The driver's type unwraps arrays of promises; ours is an object, and stays as it is.
     return (result as { value: T }).value;
   } catch (error) {

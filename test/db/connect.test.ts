@@ -1,4 +1,4 @@
-import postgres from 'postgres';
+import type postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { connect } from '../../src/db/connect.ts';
 import { LongtailError } from '../../src/errors.ts';
@@ -28,7 +28,7 @@ async function refusal(target: string | postgres.Sql): Promise<LongtailError> {
 
 test('opens a pool of its own, and closes it', async () => {
   const connected = await connect(database.url, options);
-  expect(connected).toMatchObject({ ownsConnection: true, pooled: false });
+  expect(connected).toMatchObject({ pooled: false, maySpareConnection: true });
   expect(connected.sql.options).toMatchObject({ max: 3, prepare: true });
   const rows = await connected.sql`select current_setting('application_name') as name`;
   expect(rows[0]?.name).toBe('test');
@@ -36,32 +36,12 @@ test('opens a pool of its own, and closes it', async () => {
   await expect(connected.sql`select 1`).rejects.toMatchObject({ code: 'CONNECTION_ENDED' });
 });
 
-test('takes a connection handed in, and leaves it open', async () => {
+test('makes connections of its own of a pool handed in, and leaves that as it is', async () => {
   const connected = await connect(database.sql, options);
-  expect(connected.ownsConnection).toBe(false);
+  expect(await connected.sql`select current_setting('application_name') as name`).toEqual([{ name: 'test' }]);
   await connected.close();
+  await expect(connected.sql`select 1`).rejects.toMatchObject({ code: 'CONNECTION_ENDED' });
   expect(await database.sql`select 1`).toHaveLength(1);
-});
-
-test('a pool that is too small is refused with the number needed', async () => {
-  const small = postgres(database.url, { max: 2 });
-  expect(await refusal(small)).toMatchObject({
-    code: 'POOL_TOO_SMALL',
-    message: expect.stringContaining('3 are needed'),
-  });
-  await small.end();
-});
-
-test('camelCase transforms do no harm; others are refused', async () => {
-  const camel = postgres(database.url, { max: 3, transform: postgres.camel });
-  await (await connect(camel, options)).close();
-  await camel.end();
-  const pascal = postgres(database.url, { max: 3, transform: postgres.pascal });
-  expect(await refusal(pascal)).toMatchObject({
-    code: 'DATABASE_REFUSED',
-    message: expect.stringContaining('transform'),
-  });
-  await pascal.end();
 });
 
 test('a database that is not UTF-8 is refused', async () => {

@@ -121,8 +121,8 @@ describe('whose hand is on it', () => {
       await using sync = createSync(options(sql, emulator, days, auto));
       const decisions = decisionsOf(sync);
       expect(await sync.run()).toMatchObject({ status: 'complete' });
-      expect(decisions.filter(({ to }) => to > 2)).toEqual([]);
-      expect(emulator.counters.maxConcurrentCalls).toBeLessThanOrEqual(2);
+      expect(decisions.filter(({ to }) => to > 3)).toEqual([]);
+      expect(emulator.counters.maxConcurrentCalls).toBeLessThanOrEqual(3);
     } finally {
       await sql.end();
     }

@@ -10,6 +10,8 @@ export interface TcpProxy extends AsyncDisposable {
 export interface ProxiedConnection {
   /** Ends both sides at once, without a word. */
   destroy(): void;
+  /** Sends bytes to the client, as if the server had just answered with them. */
+  answer(bytes: Buffer): void;
 }
 
 export interface ProxyHooks {
@@ -30,6 +32,9 @@ export async function startTcpProxy(targetUrl: string, hooks: ProxyHooks): Promi
       destroy: (): void => {
         client.destroy();
         upstream.destroy();
+      },
+      answer: (bytes: Buffer): void => {
+        if (!client.destroyed) client.write(bytes);
       },
     };
     for (const socket of [client, upstream]) {
