@@ -401,6 +401,6 @@ test('a transition that is left out is noticed, whichever it is', () => {
     count += 1;
     if (!isToldOtherwise(mutant.machine) && !isNoticed(mutant.machine)) missed.push(mutant.name);
   }
-  expect(count).toBeGreaterThan(80);
+  expect(count).toBeGreaterThanOrEqual(80);
   expect(missed).toEqual([]);
 });
