@@ -126,10 +126,10 @@ function keyOf(
   ].join('|');
 }
 
-function processKey({ standing, begun, session, run }: LeaseProcess, memory: StepMemory): string {
-  const rest = `${standing}${begun}${session}`;
+function processKey({ standing, begun, session, hampered, run }: LeaseProcess, memory: StepMemory): string {
+  const rest = `${standing}${begun}${session}${hampered}`;
   if (run.kind !== 'keeping') return `${rest}${memory.numberOf(run)}`;
-  const { keeper, timers, orders, validity, call, sent, told, hampered, misjudged } = run;
+  const { keeper, timers, orders, validity, call, sent, told, misjudged } = run;
   return [
     rest,
     memory.numberOf(keeper),
@@ -140,7 +140,7 @@ function processKey({ standing, begun, session, run }: LeaseProcess, memory: Ste
     orders.map(({ serial, answerIn }) => `${serial}:${answerIn}`).join(),
     `${validity.untilMs} ${validity.asked?.serial} ${validity.asked?.atMs}`,
     call === undefined ? '' : `${call.stage}${call.tokens}`,
-    `${sent}${told}${hampered}${misjudged}`,
+    `${sent}${told}${misjudged}`,
   ].join(';');
 }
 

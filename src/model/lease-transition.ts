@@ -41,6 +41,7 @@ const newProcess = (hasPresence: boolean): LeaseProcess => ({
   standing: 'running',
   begun: 0,
   session: hasPresence ? 'shown' : 'none',
+  hampered: false,
   run: { kind: 'none' },
 });
 
@@ -302,9 +303,13 @@ class LeaseTurn {
   /** The database has given away what this process had. */
   #overtake(process: ProcessId, holder: string, wasJudged: boolean): void {
     const entry = this.world.processes[process];
+    if (wasJudged) {
+      this.world.messages = this.world.messages.map((message) =>
+        message.kind === 'take' && message.holder === holder ? { ...message, misjudged: true } : message,
+      );
+    }
     if (entry.run.kind !== 'keeping' || holderOf(process, entry) !== holder) return;
-    const { hampered } = entry.run;
-    if (!hampered && entry.standing === 'running') {
+    if (!entry.hampered && entry.standing === 'running') {
       this.#breaks(`${process} lives and reaches the database, and has lost its lease`);
     }
     this.#keep(process, { misjudged: entry.run.misjudged || wasJudged });
@@ -338,7 +343,7 @@ class LeaseTurn {
     this.#endSession(id, this.#options.presence ? 'shown' : 'none');
     const run = { kind: 'looking', looks: NO_LOOK, next: 'now', askedAgo: 0, shown: null } as const;
     const begun = this.world.processes[id].begun + 1;
-    this.#put(id, { standing: 'running', begun, run: { ...run, holderWasDead: false } });
+    this.#put(id, { standing: 'running', hampered: false, begun, run: { ...run, deadHolder: null } });
   }
 
   #stand(id: ProcessId, standing: 'running' | 'stopped'): void {
@@ -392,8 +397,11 @@ class LeaseTurn {
     const other = this.world.processes[otherProcess(id)];
     const isFirst = run.looks.first === undefined;
     const isQuiet = !this.world.messages.some(({ process }) => process !== id);
-    const holderWasDead = isFirst ? other.standing === 'dead' && isQuiet : run.holderWasDead;
-    this.#put(id, { run: { ...run, next: 'answer', askedAgo: 0, shown: presence, holderWasDead } });
+    const isDead = other.standing === 'dead' && isQuiet;
+    const held = this.world.rows.find(({ holder }) => holder.startsWith(otherProcess(id)));
+    const found = isDead ? (held?.holder ?? null) : null;
+    const deadHolder = isFirst ? found : run.deadHolder;
+    this.#put(id, { run: { ...run, next: 'answer', askedAgo: 0, shown: presence, deadHolder } });
     this.#send({
       kind: 'take',
       process: id,
@@ -409,12 +417,13 @@ class LeaseTurn {
     const { answer } = message;
     if (answer === undefined) return;
     if (answer === 'taken') {
-      this.#beginKeeping(id, run);
+      this.#beginKeeping(id, run, message.misjudged === true);
       return;
     }
     const { looks, isAlive } = lookAgain(run.looks, answer);
     if (isAlive && !this.#options.wait) {
-      if (run.holderWasDead) this.#breaks('a dead holder is said to be alive');
+      const [row] = this.world.rows;
+      if (row?.holder === run.deadHolder) this.#breaks('a dead holder is said to be alive');
       this.#leave(id);
       return;
     }
@@ -428,7 +437,7 @@ class LeaseTurn {
 
   // Runs that have it.
 
-  #beginKeeping(id: ProcessId, { askedAgo, shown }: Looking): void {
+  #beginKeeping(id: ProcessId, { askedAgo, shown }: Looking, misjudged: boolean): void {
     const { leaseTicks, keeper } = this.#options;
     const input = { ...keeper, leaseMs: leaseTicks, ageMs: askedAgo };
     const { snapshot, effects } = this.#memory.begin(leaseKeeperMachine, KEEPER, input);
@@ -443,10 +452,10 @@ class LeaseTurn {
         call: undefined,
         sent: 0,
         told: 'nothing',
-        hampered: askedAgo > 0 || this.world.processes[id].standing !== 'running',
-        misjudged: false,
+        misjudged,
       },
     });
+    if (askedAgo > 0) this.#hamper(id);
     this.#carryOutAll(id, effects);
     if (this.#presenceOf(id) !== shown) this.#tellOfChange(id);
   }
@@ -474,10 +483,11 @@ class LeaseTurn {
         if (isAnswerInTime) {
           const { leaseTicks } = this.#options;
           const validity = shortened(renewalKept(run.validity, serial, leaseTicks));
-          const isLateYet = this.#hasLateMessage(id);
-          // Asked for and answered within a moment, and nothing that was said before can still arrive.
-          const isAtRest = validity.untilMs === leaseTicks && !isLateYet;
-          this.#keep(id, { validity, hampered: run.hampered && !isAtRest });
+          // Asked for and answered within a moment, and nothing that was said or seen before matters any more.
+          const isAtRest =
+            validity.untilMs === leaseTicks && !this.#hasLateMessage(id) && !this.#looksDead(id);
+          this.#keep(id, { validity });
+          if (isAtRest) this.#put(id, { hampered: false });
         }
         this.#step(id, { type: 'lease.kept', serial });
         break;
@@ -491,6 +501,13 @@ class LeaseTurn {
 
   #hasLateMessage(id: ProcessId): boolean {
     return this.world.messages.some(({ process, isLate }) => process === id && isLate);
+  }
+
+  /** Somebody has found this process gone, and is about to look again; or is about to find it so. */
+  #looksDead(id: ProcessId): boolean {
+    const { run } = this.world.processes[otherProcess(id)];
+    const isSuspected = run.kind === 'looking' && run.looks.goneSince !== null;
+    return isSuspected || this.#presenceOf(id) === `${id} old`;
   }
 
   #missAnswer(id: ProcessId, serial: number): void {
@@ -540,7 +557,7 @@ class LeaseTurn {
         this.#keep(id, { timers: run.timers.filter((timer) => timer.id !== effect.id) });
         break;
       case 'emit':
-        if (effect.event.type === 'lease.lost') this.#hearLoss(id, run);
+        if (effect.event.type === 'lease.lost') this.#hearLoss(id);
         break;
       case 'spawn':
       case 'stop':
@@ -575,11 +592,11 @@ class LeaseTurn {
     });
   }
 
-  #hearLoss(id: ProcessId, run: Keeping): void {
-    const { standing } = this.world.processes[id];
-    const holder = holderOf(id, this.world.processes[id]);
+  #hearLoss(id: ProcessId): void {
+    const entry = this.world.processes[id];
+    const holder = holderOf(id, entry);
     const isItsOwn = this.world.rows.some((row) => row.holder === holder);
-    if (isItsOwn && !run.hampered && standing === 'running') {
+    if (isItsOwn && !entry.hampered && entry.standing === 'running') {
       this.#breaks(`${id} lives and reaches the database, and gives its lease up`);
     }
     this.#keep(id, { told: 'lost' });
@@ -642,7 +659,7 @@ class LeaseTurn {
   }
 
   #hamper(id: ProcessId): void {
-    this.#keep(id, { hampered: true });
+    this.#put(id, { hampered: true });
   }
 
   #breaks(what: string): void {

@@ -103,8 +103,8 @@ export type LeaseRun =
       /** Since the look under way was asked for, and what was said of the asker. */
       readonly askedAgo: number;
       readonly shown: string | null;
-      /** Whether the holder was dead at the first look, with nothing of its own on the way. */
-      readonly holderWasDead: boolean;
+      /** Who held the lease at the first look, if it was dead by then, with nothing of its own on the way. */
+      readonly deadHolder: string | null;
     }
   | {
       readonly kind: 'keeping';
@@ -118,8 +118,6 @@ export type LeaseRun =
       readonly sent: 0 | 1;
       /** Whether it has been told that it must end, and why. */
       readonly told: 'nothing' | 'lost' | 'refused';
-      /** Something came between it and the database: it may lose its lease. */
-      readonly hampered: boolean;
       /** Its lease was taken since it looked dead. */
       readonly misjudged: boolean;
     };
@@ -130,6 +128,8 @@ export interface LeaseProcess {
   /** Runs that have begun; the present one's number is this minus one. */
   readonly begun: number;
   readonly session: PresenceSession;
+  /** Something came between its run and the database: that may lose its lease. */
+  readonly hampered: boolean;
   readonly run: LeaseRun;
 }
 
@@ -149,6 +149,8 @@ export type LeaseMessage = MessageBase &
         readonly goneSince: string | null;
         /** Of the database's. */
         readonly answer?: 'taken' | BusyLease;
+        /** Another has taken the lease since, which looked like a dead holder's. */
+        readonly misjudged?: true;
       }
     | {
         readonly kind: 'renew';
