@@ -83,12 +83,16 @@ export function possibleLeaseEvents(world: LeaseWorld, options: LeaseModelOption
     if (entry.to === 'database' || world.processes[entry.process].standing === 'running') {
       events.push({ type: 'message.arrives', message });
     }
+    if (!options.victims.includes(entry.process)) continue;
     if (!entry.isLate && may('slow')) events.push({ type: 'message.slows', message });
     if (may('lost')) events.push({ type: 'message.isLost', message });
     if (isUnansweredRenewal(entry) && may('refused')) events.push({ type: 'renewal.isRefused', message });
   }
   for (const request of world.flying.keys()) events.push({ type: 'request.arrives', request });
-  for (const id of PROCESSES) events.push(...processEvents(world, options, id, may));
+  for (const id of PROCESSES) {
+    const isVictim = options.victims.includes(id);
+    events.push(...processEvents(world, options, id, (kind) => isVictim && may(kind)));
+  }
   // What is done within a moment is done before time passes.
   if (!PROCESSES.some((id) => isAboutToAct(world, id))) events.push({ type: 'time.passes' });
   return events;
@@ -128,11 +132,12 @@ function* processEvents(
   if (may('stopped')) yield { type: 'process.stops', process };
   if (session === 'ended' || session === 'cutOff') yield { type: 'session.isMissed', process };
   if (session === 'reopening' || session === 'away') yield { type: 'session.opens', process };
-  yield* runEvents(world, process, entry);
+  yield* runEvents(world, options, process, entry);
 }
 
 function* runEvents(
   world: LeaseWorld,
+  options: LeaseModelOptions,
   process: ProcessId,
   { run }: LeaseProcess,
 ): Generator<LeaseWorldEvent> {
@@ -149,8 +154,8 @@ function* runEvents(
     if (answerIn === 0) yield { type: 'answer.isMissed', process, serial };
   }
   const isFree = run.told === 'nothing';
-  if (isFree && run.call === undefined && run.sent === 0 && mayCall(run))
-    yield { type: 'run.records', process };
+  const isDue = run.sent < options.requests[process];
+  if (isFree && run.call === undefined && isDue && mayCall(run)) yield { type: 'run.records', process };
   if (run.call?.stage === 'recorded' && mayCall(run)) yield { type: 'run.sends', process };
-  if (!isFree || (run.sent === 1 && run.call === undefined)) yield { type: 'run.ends', process };
+  if (!isFree || (!isDue && run.call === undefined)) yield { type: 'run.ends', process };
 }

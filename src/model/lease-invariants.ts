@@ -1,4 +1,6 @@
 /** What always holds of leases, as questions to a single state. */
+import { isValid } from '../domain/lease-rules.ts';
+import { isKept } from '../machines/index.ts';
 import type { InvariantOf } from './explore.ts';
 import { mayCall } from './lease-events.ts';
 import { mayRecord } from './lease-table.ts';
@@ -19,6 +21,10 @@ function keepers(world: LeaseWorld): { id: ProcessId; entry: LeaseProcess; run: 
     return entry.run.kind === 'keeping' ? [{ id, entry, run: entry.run }] : [];
   });
 }
+
+/** Whatever was due has fired. */
+const isPunctual = ({ run }: { readonly run: Keeping }): boolean =>
+  run.timers.every(({ dueIn }) => dueIn > 0);
 
 export type LeaseInvariant = InvariantOf<LeaseWorld, LeaseModelOptions>;
 
@@ -49,6 +55,26 @@ export const LEASE_INVARIANTS: readonly LeaseInvariant[] = [
         return mayCall(run) && !run.misjudged && (row === undefined || row.expiresIn === 0);
       });
       return wrong && `${wrong.id} may send, and its lease is over`;
+    },
+  },
+  {
+    number: 11,
+    name: 'who is in doubt, has lost its lease or has given it up may not send',
+    applies: (world) => keepers(world).some(({ run }) => !run.keeper.matches('kept')),
+    check: (world) => {
+      const wrong = keepers(world).find(({ run }) => !run.keeper.matches('kept') && mayCall(run));
+      return wrong && `${wrong.id} may send while it is ${JSON.stringify(wrong.run.keeper.value)}`;
+    },
+  },
+  {
+    number: 11,
+    name: 'where timers are punctual, they alone stop the calls in time',
+    applies: (world) => keepers(world).some(isPunctual),
+    check: (world) => {
+      const wrong = keepers(world).find(
+        (keeper) => isPunctual(keeper) && isKept(keeper.run.keeper) && !isValid(keeper.run.validity, 0),
+      );
+      return wrong && `the keeper of ${wrong.id} thinks that it has a lease that is over`;
     },
   },
   {

@@ -39,10 +39,14 @@ export interface LeaseModelOptions {
   readonly answerWithin: number;
   /** Runs that each process makes, one after the other. */
   readonly runs: Readonly<Record<ProcessId, number>>;
+  /** Requests that a run of each process sends before it ends. */
+  readonly requests: Readonly<Record<ProcessId, 0 | 1>>;
   /** Whether a run waits for a property that a living one holds. */
   readonly wait: boolean;
   /** Whether processes show their presence. */
   readonly presence: boolean;
+  /** What happens seldom happens to these. */
+  readonly victims: readonly ProcessId[];
   readonly rare: Readonly<Partial<Record<RareLeaseKind, number>>>;
   /** How many rare things may happen on a path altogether. */
   readonly maxRare: number;
@@ -53,8 +57,10 @@ export const DEFAULT_LEASE_OPTIONS: LeaseModelOptions = {
   keeper: { renewEveryMs: 1, retryMs: 1, giveUpMs: 4 },
   answerWithin: 2,
   runs: { a: 1, b: 1 },
+  requests: { a: 1, b: 1 },
   wait: true,
   presence: true,
+  victims: PROCESSES,
   rare: {},
   maxRare: 0,
 };
@@ -147,6 +153,8 @@ export type LeaseMessage = MessageBase &
         readonly kind: 'take';
         readonly presence: string | null;
         readonly goneSince: string | null;
+        /** The look before has found the holder gone, and it has not renewed since. */
+        readonly isSecondLook: boolean;
         /** Of the database's. */
         readonly answer?: 'taken' | BusyLease;
         /** Another has taken the lease since, which looked like a dead holder's. */

@@ -88,7 +88,7 @@ async function makePlace(index: number): Promise<string> {
 
 /** Without a fault everything must pass, or what notices faults notices nothing. */
 async function checkUnharmed(place: string): Promise<void> {
-  const { detail, killedBy } = await notice(place);
+  const { detail, killedBy } = await notice(place, []);
   if (killedBy !== undefined) throw new Error(`the machines as they are fail: ${killedBy}: ${detail}`);
   console.log('✓  without a fault everything passes');
 }
@@ -101,14 +101,14 @@ async function judge(place: string, mutant: Mutant): Promise<Outcome> {
     source.replace(mutant.from, () => mutant.to),
   );
   try {
-    return { mutant, ...(await notice(place)) };
+    return { mutant, ...(await notice(place, [mutant.model])) };
   } finally {
     await writeFile(file, source);
   }
 }
 
-async function notice(place: string): Promise<Omit<Outcome, 'mutant'>> {
-  const walk = await run(place, [MEMORY_LIMIT, 'test/model/judge.ts']);
+async function notice(place: string, models: readonly string[]): Promise<Omit<Outcome, 'mutant'>> {
+  const walk = await run(place, [MEMORY_LIMIT, 'test/model/judge.ts', ...models]);
   if (walk.timedOut) return { killedBy: 'exploration', detail: 'it never comes to rest' };
   if (walk.code !== 0) return { killedBy: 'exploration', detail: lastError(walk.output) };
   const verdict: Verdict | null = JSON.parse(walk.output);

@@ -1,5 +1,10 @@
-/** Walks the small sizes, one after the other, up to the first that breaks an invariant. Prints what broke, as JSON. */
-import { createSystemModel, explore } from '../../src/model/index.ts';
+/**
+ * Walks the small sizes, one after the other, up to the first that breaks an invariant. Prints what broke, as JSON.
+ *
+ *   node test/model/judge.ts [system | leases]
+ */
+import { createLeaseModel, createSystemModel, type Exploration, explore } from '../../src/model/index.ts';
+import { SMALL_LEASE_SIZES } from './lease-sizes.ts';
 import { SMALL_SIZES } from './sizes.ts';
 
 export interface Verdict {
@@ -10,9 +15,9 @@ export interface Verdict {
 }
 
 /** A machine that throws while it is born, or that loops for ever, never gets as far as a verdict. */
-function judge(): Verdict | null {
-  for (const { name, options } of SMALL_SIZES) {
-    const { violation, finished } = explore(createSystemModel(options), { maxStates: 400_000 });
+function judge(which: string | undefined): Verdict | null {
+  for (const [name, walk] of walksOf(which)) {
+    const { violation, finished } = walk();
     if (violation !== undefined) {
       const { invariant, what, path } = violation;
       return { size: name, invariant, what, steps: path.length };
@@ -22,4 +27,17 @@ function judge(): Verdict | null {
   return null;
 }
 
-console.log(JSON.stringify(judge()));
+type Walk = () => Pick<Exploration<object>, 'violation' | 'finished'>;
+
+function walksOf(which: string | undefined): readonly (readonly [name: string, walk: Walk])[] {
+  const limits = { maxStates: 400_000 };
+  const system = SMALL_SIZES.map(
+    ({ name, options }) => [name, () => explore(createSystemModel(options), limits)] as const,
+  );
+  const leases = SMALL_LEASE_SIZES.map(
+    ({ name, leases: options }) => [name, () => explore(createLeaseModel(options), limits)] as const,
+  );
+  return [...(which === 'leases' ? [] : system), ...(which === 'system' ? [] : leases)];
+}
+
+console.log(JSON.stringify(judge(process.argv[2])));

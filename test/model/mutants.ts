@@ -1,18 +1,20 @@
 /**
- * Faults that somebody could make in the machines: each is one edit of the source, and each must be noticed. The text that
- * an edit replaces must occur exactly once in its file; `check-mutants.ts` says when it no longer does.
+ * Faults that somebody could make in the machines, and in the rules that they follow: each is one edit of the source, and
+ * each must be noticed. Files are named from `src/machines`. The text that an edit replaces must occur exactly once in its file; `check-mutants.ts` says when it no longer does.
  */
 export interface Mutant {
   readonly name: string;
   readonly file: string;
   readonly from: string;
   readonly to: string;
+  /** Whose states are walked to notice it. */
+  readonly model: 'system' | 'leases';
 }
 
 type Edit = readonly [name: string, from: string, to: string];
 
-const of = (file: string, edits: readonly Edit[]): readonly Mutant[] =>
-  edits.map(([name, from, to]) => ({ name, file, from, to }));
+const of = (file: string, edits: readonly Edit[], model: Mutant['model'] = 'system'): readonly Mutant[] =>
+  edits.map(([name, from, to]) => ({ name, file, from, to, model }));
 
 const WORKER = of('batch-worker.ts', [
   [
@@ -511,6 +513,177 @@ const WINDOW = of('quota-window.ts', [
   ],
 ]);
 
+const KEEPER = of(
+  'lease-keeper.ts',
+  [
+    [
+      'a lease counts from the answer, not from before the question',
+      "enqueue.raise({ type: 'lease.expired', serial }, { id: other(context.timer), delay: leaseMs });",
+      "enqueue.raise({ type: 'lease.expired', serial }, { id: other(context.timer), delay: leaseMs + 1 });",
+    ],
+    [
+      'the age of a lease that has just been taken does not count',
+      'Math.max(0, leaseMs - ageMs)',
+      'Math.max(0, leaseMs)',
+    ],
+    [
+      'an answer for an earlier renewal is believed',
+      "isAnswer: ({ context, event }) => 'serial' in event && event.serial === context.asked",
+      'isAnswer: () => true',
+    ],
+    [
+      'an answer that came too late is believed',
+      'context.expired >= event.serial',
+      'context.expired > event.serial',
+    ],
+    [
+      'that it is taken is ignored while it is kept',
+      "kept: {\n      initial: 'resting',\n      on: {\n        'lease.taken': { target: 'lost', actions: 'noteTaken' },",
+      "kept: {\n      initial: 'resting',\n      on: {",
+    ],
+    [
+      'that it is taken is ignored in doubt',
+      "doubtful: {\n      initial: 'asking',\n      on: {\n        'lease.taken': { target: 'lost', actions: 'noteTaken' },",
+      "doubtful: {\n      initial: 'asking',\n      on: {",
+    ],
+    ['who doubts may call', "snapshot.matches('kept')", "!snapshot.matches('released')"],
+    [
+      'who has lost it may call',
+      "snapshot.status === 'active' && snapshot.matches('kept')",
+      "snapshot.value !== 'released'",
+    ],
+    [
+      'an answer does not stop the timer of the one before',
+      'noteKept: enqueueActions(({ context, enqueue }) => {\n      enqueue.cancel(context.timer);',
+      'noteKept: enqueueActions(({ context, enqueue }) => {',
+    ],
+    [
+      'an answer stops the timer of its own renewal',
+      "enqueue.cancel(context.timer);\n      enqueue.assign({ kept: context.asked, timer: other(context.timer), reason: '' });",
+      "enqueue.cancel(other(context.timer));\n      enqueue.assign({ kept: context.asked, timer: context.timer, reason: '' });",
+    ],
+    [
+      'a renewal that fails leaves its timer running',
+      'enqueue.cancel(other(context.timer));\n      enqueue.assign({ reason: event.reason });',
+      'enqueue.assign({ reason: event.reason });',
+    ],
+    [
+      'a lease expires unnoticed while it rests',
+      "'lease.expired': {\n              guard: 'isOfLastAnswer',\n              target: '#leaseKeeper.doubtful',\n              actions: ['noteExpired', 'tellDoubt', 'askToRenew'],\n            },\n",
+      '',
+    ],
+    [
+      'a lease expires unnoticed while it is renewed',
+      "'lease.expired': { target: '#leaseKeeper.doubtful', actions: ['noteExpired', 'tellDoubt'] },",
+      '',
+    ],
+    ['it is never renewed', "after: { renewal: { target: 'renewing', actions: 'askToRenew' } },", ''],
+    ['doubt is never cleared', "after: { retry: { target: 'asking', actions: 'askToRenew' } },", ''],
+    ['doubt has no end', "after: { giveUp: 'lost' },", ''],
+    [
+      'who is in doubt at rest waits for the next renewal and asks nobody',
+      "actions: ['noteExpired', 'tellDoubt', 'askToRenew'],",
+      "actions: ['noteExpired', 'tellDoubt'],",
+    ],
+    ['that it is lost is not told', "entry: ['stopExpiry', 'tellLost']", "entry: 'stopExpiry'"],
+    [
+      'a release leaves the keeper renewing',
+      "'lease.taken': { target: 'lost', actions: 'noteTaken' },\n        release: 'released',\n      },\n      states: {\n        resting: {\n          on: {\n            'lease.changed': { target: 'renewing'",
+      "'lease.taken': { target: 'lost', actions: 'noteTaken' },\n      },\n      states: {\n        resting: {\n          on: {\n            'lease.changed': { target: 'renewing'",
+    ],
+    [
+      'a release in doubt leaves the keeper asking',
+      "'lease.expired': { actions: 'noteExpired' },\n        release: 'released',",
+      "'lease.expired': { actions: 'noteExpired' },",
+    ],
+    [
+      'a changed presence is told with the next renewal only',
+      "'lease.changed': { target: 'renewing', actions: 'askToRenew' },",
+      '',
+    ],
+    [
+      'a presence that changes during a renewal is forgotten',
+      'noteChange: assign(({ context }) => ({ outdated: context.asked })),',
+      'noteChange: assign({}),',
+    ],
+    [
+      'a serial is used twice',
+      'const serial = context.asked + 1;',
+      'const serial = Math.max(1, context.asked);',
+    ],
+  ],
+  'leases',
+);
+
+const LEASE_RULES = of(
+  '../domain/lease-rules.ts',
+  [
+    [
+      'a presence that is gone is enough at the first look',
+      "state !== 'gone' || goneSince === null || isNewer(renewedAt, goneSince),",
+      "state !== 'gone' || (goneSince !== null && isNewer(renewedAt, goneSince)),",
+    ],
+    [
+      'a holder that is gone is never taken for dead',
+      "goneSince: holder === 'gone' ? renewedAt : null",
+      'goneSince: null',
+    ],
+    [
+      'who has renewed since is taken for dead all the same',
+      'isNewer(renewedAt, goneSince),',
+      "goneSince === '',",
+    ],
+    [
+      'a dead holder is said to be alive',
+      "isAlive: holder === 'alive' || isNewer(renewedAt, first)",
+      "isAlive: holder !== 'unknown' || isNewer(renewedAt, first)",
+    ],
+    [
+      'a clock counts a renewal from its answer',
+      'Math.max(untilMs, asked.atMs + leaseMs)',
+      'Math.max(untilMs, leaseMs)',
+    ],
+    [
+      'a renewal that nobody waits for counts',
+      'if (asked?.serial !== serial) return validity;',
+      'if (asked === undefined) return validity;',
+    ],
+    ['only timers tell when a lease is over', 'nowMs < untilMs', 'nowMs <= untilMs + 1e9'],
+    [
+      'a lease that has just been taken counts from its answer',
+      'untilMs: askedAtMs + leaseMs,\n  asked: undefined',
+      'untilMs: askedAtMs * 0 + leaseMs,\n  asked: undefined',
+    ],
+  ],
+  'leases',
+);
+
+const LEASE_TABLE = of(
+  '../model/lease-table.ts',
+  [
+    ['who looks takes what has not expired', 'expiresIn > 0', 'expiresIn > 1'],
+    ['what has expired is never given', 'expiresIn > 0', 'expiresIn >= 0'],
+    [
+      'tokens are recorded without the row',
+      'rows.some((row) => row.holder === holder);',
+      'rows.length >= 0 || holder === "";',
+    ],
+    [
+      'a renewal makes the row again',
+      'if (!rows.some((row) => row.holder === holder)) return undefined;',
+      'if (!rows.some((row) => row.holder === holder)) return [...rows, { holder, presence, ...renewed }];',
+    ],
+    ['a renewal does not last', '{ ...row, presence, ...renewed }', '{ ...row, presence }'],
+    ['a renewal does not tell the presence', '{ ...row, presence, ...renewed }', '{ ...row, ...renewed }'],
+    [
+      'who takes leaves the row of whoever had it',
+      'return { rows: [{ holder, presence, ...renewed }], busy };',
+      'return { rows: [...rows, { holder, presence, ...renewed }], busy };',
+    ],
+  ],
+  'leases',
+);
+
 export const MUTANTS: readonly Mutant[] = [
   ...WORKER,
   ...COORDINATOR,
@@ -520,4 +693,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...LIMITER,
   ...SCOPE_CONDITION,
   ...WINDOW,
+  ...KEEPER,
+  ...LEASE_RULES,
+  ...LEASE_TABLE,
 ];
