@@ -41,16 +41,6 @@ export const SMALL_LEASE_SIZES: readonly LeaseSize[] = [
     name: 'leases: a message comes late, or never',
     leases: { ...SHORT, rare: once('slow', 'lost', 'refused'), maxRare: 1 },
   },
-  {
-    name: 'leases: a process stands still, its session is ended, another sends nothing',
-    leases: {
-      ...SHORT,
-      requests: { a: 1, b: 0 },
-      victims: ['a'],
-      rare: once('stopped', 'sessionEnded'),
-      maxRare: 2,
-    },
-  },
 ];
 
 /** In minutes: `npm run check:model`. */
@@ -64,8 +54,14 @@ export const LARGE_LEASE_SIZES: readonly LeaseSize[] = [
     leases: { ...SHORT, rare: { slow: 2, lost: 1, refused: 1 }, maxRare: 2 },
   },
   {
-    name: 'leases: a process stands still, and its session is ended',
-    leases: { ...SHORT, rare: once('stopped', 'sessionEnded'), maxRare: 2 },
+    name: 'leases: a process stands still, its session is ended, another sends nothing',
+    leases: {
+      ...SHORT,
+      requests: { a: 1, b: 0 },
+      victims: ['a'],
+      rare: once('stopped', 'sessionEnded'),
+      maxRare: 2,
+    },
   },
   {
     name: 'leases: without presence, a process stands still or is killed',
