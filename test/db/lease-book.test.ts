@@ -1,3 +1,4 @@
+// Holds invariants 11 of SPEC.md.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createLeaseTable, type LeaseTable } from '../../src/db/lease-book.ts';
 import { enterPresence, type Presence } from '../../src/db/presence.ts';

@@ -1,3 +1,4 @@
+// Holds invariants 11 of SPEC.md.
 /** The model's table of leases does what PostgreSQL's does, whatever is asked of both. */
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';

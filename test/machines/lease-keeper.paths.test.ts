@@ -1,3 +1,4 @@
+// Holds invariants 11 of SPEC.md.
 /** Every path of the lease keeper, walked by the real one, with a book that says anything at any time. */
 import { expect, test } from 'vitest';
 import { createActor, fromCallback } from 'xstate';

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { peakRssBytes } from '../../src/domain/peak-memory.ts';
 import {
+  createLeaseModel,
   createSystemModel,
   describePath,
   type Exploration,
@@ -17,9 +18,15 @@ import {
   pathOf,
   walk,
 } from '../../src/model/index.ts';
-import { LARGE_SIZES, type Size, SMALL_SIZES } from './sizes.ts';
+import { LARGE_LEASE_SIZES, type LeaseSize, SMALL_LEASE_SIZES } from './lease-sizes.ts';
+import { LARGE_SIZES, SMALL_SIZES, type Size as SystemSize } from './sizes.ts';
 
-interface Result extends Exploration {
+type Size = SystemSize | LeaseSize;
+const LARGE: readonly Size[] = [...LARGE_SIZES, ...LARGE_LEASE_SIZES];
+const SMALL: readonly Size[] = [...SMALL_SIZES, ...SMALL_LEASE_SIZES];
+const sizeNamed = (name: string): Size | undefined => [...LARGE, ...SMALL].find((size) => size.name === name);
+
+interface Result extends Exploration<object> {
   readonly name: string;
   readonly seconds: number;
   /** Of a processor: what a machine with nothing else to do would take. */
@@ -36,10 +43,12 @@ const { values } = parseArgs({
   },
 });
 const here = fileURLToPath(import.meta.url);
+/** The worlds' logic needs no actor around it. */
+const NO_SCOPE = undefined as never;
 
-if (values.size === undefined) await checkAll(values.small === true ? SMALL_SIZES : LARGE_SIZES);
+if (values.size === undefined) await checkAll(values.small === true ? SMALL : LARGE);
 else {
-  const size = [...LARGE_SIZES, ...SMALL_SIZES].find(({ name }) => name === values.size);
+  const size = sizeNamed(values.size);
   if (size === undefined) throw new Error(`there is no size "${values.size}"`);
   if (values.replay !== undefined) replay(size, values.replay);
   else {
@@ -49,12 +58,13 @@ else {
   }
 }
 
-function check({ name, options }: Size): Result {
+function check(size: Size): Result {
   const startedAt = performance.now();
-  const exploration = explore(createSystemModel(options));
+  const exploration: Exploration<object> =
+    'leases' in size ? explore(createLeaseModel(size.leases)) : explore(createSystemModel(size.options));
   return {
     ...exploration,
-    name,
+    name: size.name,
     seconds: (performance.now() - startedAt) / 1_000,
     cpuSeconds: process.cpuUsage().user / 1_000_000,
     megabytes: peakRssBytes() / 2 ** 20,
@@ -102,10 +112,14 @@ function report(results: readonly Result[]): void {
     `${format(sum(({ states }) => states))} states, ${format(sum(({ edges }) => edges))} edges, ${format(Math.round(sum(({ cpuSeconds }) => cpuSeconds)))} s of processor`,
   );
   console.log('\ninvariants, and in how many states each was asked:');
-  const vacuous: string[] = [];
-  for (const [index, { number, name }] of (results[0]?.evaluations ?? []).entries()) {
-    const states = sum(({ evaluations }) => evaluations[index]?.states ?? 0);
-    if (states === 0) vacuous.push(name);
+  const asked = new Map<string, { number: number; states: number }>();
+  for (const { evaluations } of results) {
+    for (const { number, name, states } of evaluations) {
+      asked.set(name, { number, states: (asked.get(name)?.states ?? 0) + states });
+    }
+  }
+  const vacuous = [...asked].filter(([, { states }]) => states === 0).map(([name]) => name);
+  for (const [name, { number, states }] of asked) {
     console.log(`  ${String(number).padStart(2)}  ${name}: ${format(states)}`);
   }
   console.log(`   6  from every state an end is reachable: ${format(sum(({ states }) => states))}`);
@@ -145,24 +159,54 @@ function lineOf({
 
 function explain({ name, violation }: Result): void {
   if (violation === undefined) return;
-  const size = [...LARGE_SIZES, ...SMALL_SIZES].find((one) => one.name === name);
+  const size = sizeNamed(name);
   if (size === undefined) return;
   console.log(`\n✗ ${name}: invariant ${violation.invariant} does not hold: ${violation.name}`);
-  console.log(describePath(createSystemModel(size.options), violation.path));
+  console.log(describe(size, violation.choices));
   console.log(`  ✗ ${violation.what}`);
   console.log(
     `\n  npm run check:model -- --size ${JSON.stringify(name)} --replay ${violation.choices.join('.')}`,
   );
 }
 
-function replay({ options }: Size, choices: string): void {
-  const model = createSystemModel(options);
-  const path = pathOf(model, choices === '' ? [] : choices.split('.').map(Number));
-  console.log(describePath(model, path));
-  let broken: string | undefined;
-  walk(model, path, (world) => {
-    broken ??= findBroken(model, world);
-  });
+/** A path in lines that a person can read. */
+function describe(size: Size, choices: readonly number[]): string {
+  if ('leases' in size) {
+    const path = pathOf(createLeaseModel(size.leases), choices);
+    return path
+      .map((event, index) => `${String(index + 1).padStart(3)}. ${JSON.stringify(event)}`)
+      .join('\n');
+  }
+  const model = createSystemModel(size.options);
+  return describePath(model, pathOf(model, choices));
+}
+
+function replay(size: Size, given: string): void {
+  const choices = given === '' ? [] : given.split('.').map(Number);
+  console.log(describe(size, choices));
+  const broken = 'leases' in size ? brokenInLeases(size, choices) : brokenInSystem(size, choices);
   console.log(broken === undefined ? '  every invariant holds in its states' : `  ✗ ${broken}`);
   if (broken !== undefined) process.exitCode = 1;
+}
+
+function brokenInSystem({ options }: SystemSize, choices: readonly number[]): string | undefined {
+  const model = createSystemModel(options);
+  let broken: string | undefined;
+  walk(model, pathOf(model, choices), (world) => {
+    broken ??= findBroken(model, world);
+  });
+  return broken;
+}
+
+function brokenInLeases({ leases }: LeaseSize, choices: readonly number[]): string | undefined {
+  const model = createLeaseModel(leases);
+  let world = model.logic.getInitialSnapshot(NO_SCOPE, undefined);
+  for (const event of pathOf(model, choices)) {
+    world = model.logic.transition(world, event, NO_SCOPE);
+    for (const { check } of model.invariants) {
+      const what = check(world, model.options);
+      if (what !== undefined) return what;
+    }
+  }
+  return undefined;
 }

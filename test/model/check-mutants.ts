@@ -24,6 +24,8 @@ const TESTS = [
   ['paths', '.paths.test.ts'],
   ['shared limiter', 'test/field/shared-limiter.test.ts'],
   ['conformance', 'test/model/conformance.test.ts'],
+  ['rules and fence of leases', 'test/model/lease-fence.test.ts'],
+  ['rules and fence of leases', 'test/domain/lease-rules.test.ts'],
   ['other tests', 'test/machines/'],
 ] as const;
 
