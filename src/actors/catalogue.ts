@@ -34,7 +34,15 @@ export interface CalendarEntry {
   readonly onSettled: () => void;
 }
 
-export type CatalogueEntry = SliceEntry | CalendarEntry;
+/** What shows whether Google is well: the totals of one day, asked for and thrown away. */
+export interface ProbeEntry {
+  readonly kind: 'probe';
+  readonly searchType: SearchType;
+  readonly siteUrl: string;
+  readonly date: Day;
+}
+
+export type CatalogueEntry = SliceEntry | CalendarEntry | ProbeEntry;
 
 export interface Catalogue {
   add(id: string, entry: CatalogueEntry): void;

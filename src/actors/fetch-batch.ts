@@ -10,6 +10,7 @@ import type { CommittedPage, DatabaseFailure } from '../db/types.ts';
 import type { Clock } from '../domain/clock.ts';
 import type { FetchBatchInput } from '../machines/batch-worker.ts';
 import type { CallEvent, CallOrder, CallOutcome, Page, PageResult } from '../machines/messages.ts';
+import { isTroubleOfTheCall } from '../machines/trouble.ts';
 import type { Auth } from '../search-console/auth.ts';
 import type { CallEnd, Client, PageOutcome } from '../search-console/call.ts';
 import type { QueryAnswer } from '../search-console/decode-rows.ts';
@@ -109,6 +110,9 @@ class BatchCall {
   /** What ends the call before its answer does. */
   #stop: CallOutcome | undefined;
   #sent = false;
+  /** Pages whose answer was none. Whether that is their own fault is known when the call has ended. */
+  readonly #troubled: { readonly pending: PendingPage; readonly reason: string }[] = [];
+  #good = 0;
 
   constructor(
     ports: FetchBatchPorts,
@@ -148,7 +152,9 @@ class BatchCall {
     const end = await this.#fetch(token.token);
     await this.#committed(0);
     this.#settleRest(end);
-    return this.#stop ?? (await this.#outcomeOf(end, token.token));
+    if (this.#stop !== undefined) return this.#stop;
+    const trouble = await this.#judgeTroubled(end);
+    return this.#stop ?? trouble ?? (await this.#outcomeOf(end, token.token));
   }
 
   /** A bug: nothing of the call may go on, and no token stays out. */
@@ -161,6 +167,30 @@ class BatchCall {
     }
     const reason = error instanceof Error ? error.message : String(error);
     return { kind: 'fatal', fatal: { code: 'INTERNAL', reason } };
+  }
+
+  /**
+   * Single pages that failed among others cost an attempt. Where most of a call fails, or all of it, the server is in
+   * trouble: its pages go back as they came, unless this one went alone to find out whether it has itself to blame.
+   */
+  async #judgeTroubled(end: CallEnd | undefined): Promise<CallOutcome | undefined> {
+    const { blame, pages } = this.#input;
+    const [first] = this.#troubled;
+    const alone = pages.length === 1 && blame === 'page' ? this.#pages[0] : undefined;
+    if (alone !== undefined && end?.kind === 'failed' && end.mayHaveArrived && this.#good === 0) {
+      await this.#failPage(alone, end.reason, this.#isLastAttempt(alone.page));
+      return { kind: 'answered' };
+    }
+    if (first === undefined || end?.kind === 'aborted') return undefined;
+    const isProbe = first.pending.entry.kind === 'probe';
+    const answers = { good: this.#good, bad: this.#troubled.length };
+    if (alone === undefined && (isProbe || isTroubleOfTheCall(answers))) {
+      return { kind: 'failed', reason: first.reason };
+    }
+    for (const { pending, reason } of this.#troubled) {
+      if (this.#stop === undefined) await this.#failPage(pending, reason, this.#isLastAttempt(pending.page));
+    }
+    return undefined;
   }
 
   async #fetch(accessToken: string): Promise<CallEnd | undefined> {
@@ -192,9 +222,14 @@ class BatchCall {
   }
 
   #requestOf({ startRow }: Page, entry: CatalogueEntry) {
-    return entry.kind === 'slice'
-      ? sliceQuery(entry.slice, { startRow, rowLimit: this.#ports.rowsPerPage })
-      : calendarQuery(entry);
+    switch (entry.kind) {
+      case 'slice':
+        return sliceQuery(entry.slice, { startRow, rowLimit: this.#ports.rowsPerPage });
+      case 'calendar':
+        return calendarQuery(entry);
+      case 'probe':
+        return calendarQuery({ ...entry, from: entry.date, to: entry.date });
+    }
   }
 
   async #takeAnswer(pending: PendingPage | undefined, outcome: PageOutcome, token: string): Promise<void> {
@@ -202,6 +237,7 @@ class BatchCall {
     switch (outcome.kind) {
       case 'ok':
         this.#ports.auth.succeeded(token);
+        this.#good += 1;
         // A large page waits where it was read, unencoded: one is committed while one is read.
         await this.#committed(MAX_WAITING_BYTES);
         if (this.#stop === undefined) {
@@ -212,8 +248,11 @@ class BatchCall {
         this.#tell(pending, { kind: 'refused', quota: outcome.quota, retryAfterMs: outcome.retryAfterMs });
         return;
       case 'retryable':
-        return this.#failPage(pending, outcome.reason, this.#isLastAttempt(pending.page));
+        this.#troubled.push({ pending, reason: outcome.reason });
+        return;
       case 'invalid':
+        // The server has read it, and has said what it thinks.
+        this.#good += 1;
         return this.#failPage(pending, outcome.reason, true);
       case 'unauthorized':
         this.#stop ??= await this.#refused(token, outcome.reason);
@@ -247,6 +286,10 @@ class BatchCall {
     const { page, entry } = pending;
     const { store, clock, rowsPerPage } = this.#ports;
     const startedAt = clock.now();
+    if (entry.kind === 'probe') {
+      this.#tell(pending, { kind: 'committed', rows: 0, next: { kind: 'sealed' } });
+      return;
+    }
     if (entry.kind === 'calendar') {
       const read = readCalendar(entry, answer);
       if ('problem' in read) return this.#failPage(pending, read.problem, this.#isLastAttempt(page));

@@ -19,6 +19,7 @@
 import { assign, enqueueActions, fromCallback, type SnapshotFrom, setup } from 'xstate';
 import { type BackoffRule, backoffMs } from './backoff.ts';
 import type {
+  Blame,
   CallEvent,
   CallOrder,
   GrantEvent,
@@ -38,6 +39,7 @@ export interface FetchBatchInput {
   readonly scopes: readonly string[];
   readonly pages: readonly Page[];
   readonly maxAttempts: number;
+  readonly blame: Blame;
 }
 
 export interface BatchWorkerInput {
@@ -55,9 +57,10 @@ export interface BatchWorkerContext {
   readonly input: BatchWorkerInput;
   readonly assignmentId: string;
   readonly maxAttempts: number;
+  readonly blame: Blame;
   /** Pages of the assignment of which no result is known yet. */
   readonly pages: readonly Page[];
-  /** Calls in a row that failed as a whole. */
+  /** Calls in a row that failed and brought no page. */
   readonly failures: number;
   readonly backoffMs: number;
 }
@@ -92,7 +95,12 @@ export const batchWorkerMachine = setup({
   actions: {
     acceptBatch: assign(({ event }) =>
       event.type === 'batch.assign'
-        ? { assignmentId: event.assignmentId, pages: event.pages, maxAttempts: event.maxAttempts }
+        ? {
+            assignmentId: event.assignmentId,
+            pages: event.pages,
+            maxAttempts: event.maxAttempts,
+            blame: event.blame,
+          }
         : {},
     ),
     requestTokens: enqueueActions(({ context, enqueue, self }) => {
@@ -182,6 +190,7 @@ export const batchWorkerMachine = setup({
             rows: result.rows,
             next: result.next,
           });
+          enqueue.assign({ failures: 0 });
           break;
         case 'failed':
           enqueue.sendTo(coordinator, {
@@ -252,6 +261,7 @@ export const batchWorkerMachine = setup({
     input,
     assignmentId: input.assignmentId,
     maxAttempts: 1,
+    blame: 'call',
     pages: [],
     failures: 0,
     backoffMs: 0,
@@ -289,6 +299,7 @@ export const batchWorkerMachine = setup({
           scopes: context.input.scopes,
           pages: context.pages,
           maxAttempts: context.maxAttempts,
+          blame: context.blame,
         }),
       },
       on: {

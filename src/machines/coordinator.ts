@@ -6,13 +6,16 @@
  *   │ │ planning ─► dispatching ⇄ waitingForRetry      │ ───────────────►  waitingForDatabase
  *   │ │                  ⇅             ⇅               │ ◄───────────────  { sleeping ⇄ probing }
  *   │ │               draining                         │  it answers       │
- *   │ └────────────────────────────────────────────────┘                  │
+ *   │ └──────┬───────────────▲─────────────────────────┘                  │
+ *   │        │ Google fails    │ a probe, or any other call, is answered   │
+ *   │        ▼ call after call │                                           │
+ *   │   waitingForGoogle { sleeping ─► choosing ─► probing ─► sleeping }   │
  *   └───────────┬───────────────▲─────────────────────────────────────────┘
  *         pause │        resume │
  *               ▼               │
  *            pausing ───────► paused          (pages not sent come back, calls under way finish)
  *
- *   from every state above:  nothing is left to do · halt · fail · a quota that will not come back · too many failed calls
+ *   from every state above:  nothing is left to do · halt · fail · a quota that will not come back · nobody comes back
  *                                                   │
  *                                                   ▼
  *                                                halting ──► complete · completeWithFailures · halted · failed
@@ -86,6 +89,11 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
                 target: 'waitingForDatabase',
                 actions: ['closeAssignment', 'beginProbing'],
               },
+              {
+                guard: 'googleIsAway',
+                target: 'waitingForGoogle',
+                actions: ['closeAssignment', 'beginGoogleProbing'],
+              },
               { actions: 'closeAssignment' },
             ],
             'plan.failed': [
@@ -112,6 +120,43 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
                 { guard: 'hasWork', target: 'dispatching' },
               ],
             },
+          },
+        },
+        /** Nobody is given pages; one worker is given a probe now and then. */
+        waitingForGoogle: {
+          initial: 'sleeping',
+          on: {
+            'batch.ended': [
+              {
+                guard: 'endsTheRun',
+                target: '#coordinator.halting',
+                actions: ['endByOutcome', 'closeAssignment'],
+              },
+              {
+                guard: 'databaseIsAway',
+                target: 'waitingForDatabase',
+                actions: ['closeAssignment', 'beginProbing'],
+              },
+              { guard: 'googleIsBack', target: 'working', actions: ['closeAssignment', 'noteGoogleBack'] },
+              // One good answer may be chance.
+              { guard: 'googleProbeAnswered', target: '.choosing', actions: 'closeAssignment' },
+              {
+                guard: 'noGoogleProbeIsLeft',
+                target: '#coordinator.halting',
+                actions: ['endByOutcome', 'closeAssignment'],
+              },
+              {
+                guard: 'googleProbeEnded',
+                target: '.sleeping',
+                actions: ['countGoogleProbe', 'closeAssignment'],
+              },
+              { actions: 'closeAssignment' },
+            ],
+          },
+          states: {
+            sleeping: { after: { googleProbe: 'choosing' } },
+            choosing: { always: { guard: 'canProbeGoogle', target: 'probing', actions: 'probeGoogle' } },
+            probing: { always: { guard: 'googleProbeIsLost', target: 'sleeping' } },
           },
         },
         waitingForDatabase: {

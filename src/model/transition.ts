@@ -9,6 +9,7 @@ import {
   type Page,
   type PageResult,
   type PlanReport,
+  PROBE,
   type RateLimiterInput,
   type ReapOutput,
   rateLimiterMachine,
@@ -59,12 +60,16 @@ export function coordinatorInput(options: ModelOptions): CoordinatorInput {
     batchSize: options.batchSize,
     maxAttempts: options.maxAttempts,
     maxConsecutiveCallFailures: options.maxConsecutiveCallFailures,
+    callFailuresOfOutage: options.callFailuresOfOutage,
+    soundAnswers: options.soundAnswers,
+    maxGoogleProbes: options.maxGoogleProbes,
     maxWorkerRestarts: options.maxWorkerRestarts,
     maxDatabaseProbes: options.maxDatabaseProbes,
     haltDeadlineMs: 5_000,
     retryBackoff: backoff,
     callBackoff: backoff,
     probeBackoff: backoff,
+    googleBackoff: backoff,
   };
 }
 
@@ -235,6 +240,10 @@ interface PageOfCall {
 }
 
 function commitPage(turn: Turn, page: PageOfCall, end: SliceEnd): void {
+  if (page.sliceId === PROBE) {
+    answerPage(turn, page, 1, { kind: 'committed', rows: 0, next: { kind: 'sealed' } });
+    return;
+  }
   if (turn.world.database[page.sliceId]?.status === 'failed' && !isCommitted(turn.world.database, page)) {
     // Its slice has failed unseen, and takes no more.
     answerPage(turn, page, 1, { kind: 'failed', reason: 'its slice has ended', final: true });
@@ -280,7 +289,8 @@ function endCall(turn: Turn, worker: string, how: CallEnd, landed: boolean): voi
   const call = turn.world.calls[worker];
   if (call === undefined) return;
   const [page] = call.pages;
-  if (landed && page !== undefined && turn.world.database[page.sliceId]?.status !== 'failed') {
+  const isLanded = landed && page !== undefined && page.sliceId !== PROBE;
+  if (isLanded && turn.world.database[page.sliceId]?.status !== 'failed') {
     turn.world.database = commit(turn.world.database, page, 'sealed').database;
   }
   const unsent = how === 'failedUnsent' || how === 'abortedUnsent' || how === 'databaseAwayUnsent';

@@ -78,6 +78,7 @@ async function call(steps: readonly CallStep[], ports: Partial<FetchBatchPorts> 
     scopes: ['site:x'],
     pages: ['1', '2'].map((sliceId) => ({ sliceId, startRow: 0, attempts: 0, callFailures: 0 })),
     maxAttempts: 3,
+    blame: 'call',
   };
   return await new Promise((resolve) => {
     const told: CallEvent[] = [];
