@@ -9,11 +9,12 @@ import type { Store } from '../db/store.ts';
 import type { CommittedPage, DatabaseFailure } from '../db/types.ts';
 import type { Clock } from '../domain/clock.ts';
 import type { FetchBatchInput } from '../machines/batch-worker.ts';
-import type { CallEvent, CallOrder, CallOutcome, Page, PageResult } from '../machines/messages.ts';
+import type { CallEvent, CallOrder, CallOutcome, Fatal, Page, PageResult } from '../machines/messages.ts';
 import { isTroubleOfTheCall } from '../machines/trouble.ts';
 import type { Auth } from '../search-console/auth.ts';
 import type { CallEnd, Client, PageOutcome } from '../search-console/call.ts';
 import type { QueryAnswer } from '../search-console/decode-rows.ts';
+import type { Refusal } from '../search-console/outcome.ts';
 import { calendarQuery, sliceQuery } from '../search-console/query.ts';
 import type { CallRegistry } from './call-registry.ts';
 import type { Catalogue, CatalogueEntry, SliceEntry } from './catalogue.ts';
@@ -259,7 +260,7 @@ class BatchCall {
         return;
       case 'forbidden':
       case 'fatal':
-        this.#stop ??= { kind: 'fatal', fatal: { code: outcome.code, reason: outcome.reason } };
+        this.#stop ??= { kind: 'fatal', fatal: fatalOf(outcome) };
         return;
     }
   }
@@ -416,7 +417,7 @@ class BatchCall {
         return this.#refused(token, end.reason);
       case 'forbidden':
       case 'fatal':
-        return { kind: 'fatal', fatal: { code: end.code, reason: end.reason } };
+        return { kind: 'fatal', fatal: fatalOf(end) };
       case 'quota':
         for (const pending of this.#pages) {
           this.#tell(pending, { kind: 'refused', quota: end.quota, retryAfterMs: end.retryAfterMs });
@@ -432,6 +433,12 @@ class BatchCall {
       ? { kind: 'unauthorized' }
       : { kind: 'fatal', fatal: { code: 'UNAUTHORIZED', reason } };
   }
+}
+
+function fatalOf(refusal: Extract<Refusal, { kind: 'forbidden' | 'fatal' }>): Fatal {
+  const { code, reason } = refusal;
+  const nextStep = refusal.kind === 'fatal' ? refusal.nextStep : undefined;
+  return nextStep === undefined ? { code, reason } : { code, reason, nextStep };
 }
 
 function wasAnsweredAsAWhole(end: CallEnd | undefined): boolean {
