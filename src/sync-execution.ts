@@ -64,7 +64,8 @@ export interface Execution {
 export type ExecutionResources = Pick<
   Resources,
   'store' | 'client' | 'auth' | 'limiter' | 'run' | 'scopes' | 'telemetry' | 'graceMs'
->;
+> &
+  Partial<Pick<Resources, 'listedName'>>;
 
 /** The statecharts that a run is made of. */
 export interface Machines {
@@ -110,6 +111,7 @@ export function startExecution(
             store,
             clock,
             catalogue,
+            listedName: resources.listedName,
             calls,
             rowsPerPage: config.rowsPerPage,
             graceMs: resources.graceMs,

@@ -18,6 +18,7 @@ import { type Auth, createAuth } from './search-console/auth.ts';
 import type { Client } from './search-console/call.ts';
 import { createClient } from './search-console/client.ts';
 import { createGotTransport } from './search-console/got-transport.ts';
+import { createListedName } from './search-console/listed-name.ts';
 import type { SyncOptions } from './sync-types.ts';
 import { createTelemetry, type Telemetry } from './telemetry.ts';
 
@@ -39,6 +40,8 @@ export interface Resources {
   readonly store: Store;
   readonly auth: Auth;
   readonly client: Client;
+  /** What Search Console calls the property. */
+  readonly listedName: ReturnType<typeof createListedName>;
   readonly limiter: RateLimiter;
   readonly scopes: readonly string[];
   readonly telemetry: Telemetry;
@@ -137,12 +140,13 @@ export async function openResources(config: Config, options: SyncOptions, clock:
       firstByteTimeoutMs: FIRST_BYTE_TIMEOUT_MS,
     });
     closing.push(() => transport.close());
-    const client = createClient({
+    const access = {
       transport,
       clock,
       apiRoot: config.apiRoot,
       quotaProjectId: auth.identity.quotaProjectId,
-    });
+    };
+    const client = createClient(access);
     const telemetry = createTelemetry(config.siteUrl, clock);
     closing.push(() => telemetry.close());
     return {
@@ -152,6 +156,7 @@ export async function openResources(config: Config, options: SyncOptions, clock:
       store,
       auth,
       client,
+      listedName: createListedName(config.siteUrl, access),
       limiter,
       scopes,
       telemetry,

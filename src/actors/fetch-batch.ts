@@ -6,10 +6,12 @@
  */
 import { fromCallback } from 'xstate';
 import type { Store } from '../db/store.ts';
-import type { CommittedPage, DatabaseFailure } from '../db/types.ts';
+import type { Calendar, CommittedPage, DatabaseFailure, DayTotal } from '../db/types.ts';
 import type { Clock } from '../domain/clock.ts';
+import type { Day } from '../domain/slice.ts';
 import type { FetchBatchInput } from '../machines/batch-worker.ts';
 import type { CallEvent, CallOrder, CallOutcome, Fatal, Page, PageResult } from '../machines/messages.ts';
+import { mustHaveRows } from '../machines/plan.ts';
 import { isTroubleOfTheCall } from '../machines/trouble.ts';
 import type { Auth } from '../search-console/auth.ts';
 import type { CallEnd, Client, PageOutcome } from '../search-console/call.ts';
@@ -26,6 +28,8 @@ export interface FetchBatchPorts {
   readonly store: Pick<Store, 'openQueue' | 'commitCalendar' | 'failSlice' | 'recordLease' | 'settleLease'>;
   readonly clock: Clock;
   readonly catalogue: Catalogue;
+  /** What Google calls the property; without it, what we do. */
+  readonly listedName?: ((access: ListedNameAccess) => Promise<string>) | undefined;
   readonly calls: CallRegistry;
   readonly rowsPerPage: number;
   /** The longest time that a request without an answer may still be on its way. */
@@ -37,6 +41,11 @@ export interface FetchBatchPorts {
   readonly background: (work: Promise<unknown>) => void;
 }
 
+export interface ListedNameAccess {
+  readonly accessToken: string;
+  readonly signal: AbortSignal;
+}
+
 /** Where figures and spans come from. Must not throw. */
 export interface CallObserver {
   callStarted(input: FetchBatchInput): CallObservation;
@@ -46,6 +55,14 @@ export interface CallObservation {
   sent(pages: number): void;
   page(sliceId: string, startRow: number, result: PageResult, commitMs: number): void;
   ended(outcome: CallOutcome): void;
+}
+
+/** A calendar is asked for again when it leaves out what is known, so often in all. */
+const MOST_CONTRADICTIONS = 3;
+
+function newest({ lastPublished }: Calendar, [first]: readonly DayTotal[]): Day | null {
+  const other = first?.date ?? null;
+  return lastPublished === null || (other !== null && other > lastPublished) ? other : lastPublished;
 }
 
 type Report = (event: CallEvent) => void;
@@ -195,7 +212,8 @@ class BatchCall {
   }
 
   async #fetch(accessToken: string): Promise<CallEnd | undefined> {
-    const requests = this.#pages.map(({ page, entry }) => this.#requestOf(page, entry));
+    const listedName = await this.#ports.listedName?.({ accessToken, signal: this.#signal });
+    const requests = this.#pages.map(({ page, entry }) => this.#requestOf(page, entry, listedName));
     const steps = this.#ports.client.call(requests, {
       accessToken,
       signal: this.#signal,
@@ -222,14 +240,15 @@ class BatchCall {
     return undefined;
   }
 
-  #requestOf({ startRow }: Page, entry: CatalogueEntry) {
+  #requestOf({ startRow }: Page, entry: CatalogueEntry, listedName: string | undefined) {
+    const named = listedName === undefined ? {} : { siteUrl: listedName };
     switch (entry.kind) {
       case 'slice':
-        return sliceQuery(entry.slice, { startRow, rowLimit: this.#ports.rowsPerPage });
+        return sliceQuery({ ...entry.slice, ...named }, { startRow, rowLimit: this.#ports.rowsPerPage });
       case 'calendar':
-        return calendarQuery(entry);
+        return calendarQuery({ ...entry, ...named });
       case 'probe':
-        return calendarQuery({ ...entry, from: entry.date, to: entry.date });
+        return calendarQuery({ ...entry, ...named, from: entry.date, to: entry.date });
     }
   }
 
@@ -300,12 +319,33 @@ class BatchCall {
         this.#stop ??= databaseOutcome(written);
         return;
       }
-      entry.calendar = calendar;
+      const leftOut = written.value;
+      entry.contradictions = (entry.contradictions ?? 0) + (leftOut.length > 0 ? 1 : 0);
+      if (leftOut.length > 0 && entry.contradictions < MOST_CONTRADICTIONS) {
+        const reason = `Google leaves out ${leftOut.length} days of "${entry.searchType}" that had clicks, ${leftOut[0]?.date} among them`;
+        // What contradicts itself is no answer.
+        this.#good -= 1;
+        this.#troubled.push({ pending, reason });
+        return;
+      }
+      // Said again and again, it is still not taken for "no data": those days are asked for, and fail if nothing comes.
+      entry.calendar = {
+        ...calendar,
+        days: [...calendar.days, ...leftOut],
+        lastPublished: newest(calendar, leftOut),
+      };
       entry.onSettled();
       this.#tell(pending, { kind: 'committed', rows: 0, next: { kind: 'sealed' } }, clock.now() - startedAt);
       return;
     }
     const { slice, day } = entry;
+    if (answer.rows.count === 0 && page.startRow === 0 && mustHaveRows(slice.dataset, day.clicks)) {
+      const reason = `Google gives no rows for ${slice.date}, and says that the day has ${day.clicks} clicks`;
+      // What contradicts itself is no answer.
+      this.#good -= 1;
+      this.#troubled.push({ pending, reason });
+      return;
+    }
     const result = await this.#queue.commitPage({
       slice,
       startRow: page.startRow,

@@ -141,6 +141,7 @@ function syncOptions(siteUrl: string, flags: SyncFlags, env: NodeJS.ProcessEnv):
     batchSize: flags.batchSize,
     requestsPerMinute: flags.qpm,
     refresh: flags.refresh === true,
+    acceptShrunk: flags.acceptShrunk === true,
     ...(from === undefined ? {} : { from }),
     ...(to === undefined ? {} : { to }),
     ...(days === undefined ? {} : { days }),

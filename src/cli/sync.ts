@@ -27,6 +27,7 @@ export interface SyncFlags extends RangeFlags, AccessFlags {
   readonly qpm: number;
   readonly databaseUrl?: string;
   readonly refresh?: boolean;
+  readonly acceptShrunk?: boolean;
   readonly dryRun?: boolean;
   readonly json?: boolean;
   readonly logLevel?: LogLevel;
@@ -78,6 +79,7 @@ export function registerSync(program: Command, session: Session): void {
         .default(['web'], 'web'),
     )
     .option('--refresh', 'fetch again what is complete, too')
+    .option('--accept-shrunk', 'take a day that has less than half of the rows it had')
     .optionsGroup('From and to:')
     .option('--database-url <url>', 'postgres://user:password@host:5432/database')
     .option('--credentials <file>', 'a service account’s or a sign-in’s JSON file')

@@ -228,14 +228,17 @@ async function seal(
 }
 
 function judgeSlice(page: ReadPage, entry: LedgerEntry, duplicateRows: number): Verdict {
-  const { previousId, previousRows, previousDuplicates } = entry;
+  const { previousId, previousRows, previousDuplicates, previousFinal } = entry;
   return judge({
     rows: entry.rows,
     duplicateRows,
     isSecondLook: entry.isSecondLook,
     mayBeEmpty: page.day.mayBeEmpty,
     force: entry.force,
-    previous: previousId === null ? null : { rows: previousRows, duplicateRows: previousDuplicates },
+    previous:
+      previousId === null
+        ? null
+        : { rows: previousRows, duplicateRows: previousDuplicates, final: previousFinal },
   });
 }
 

@@ -34,7 +34,7 @@ async function call(steps: readonly CallStep[], ports: Partial<FetchBatchPorts> 
     catalogue.add(id, {
       kind: 'slice',
       slice: { id, siteUrl: 'sc-domain:x.y', searchType: 'web', dataset: 'page', date: '2026-01-01' },
-      day: { final: true, mayBeEmpty: true },
+      day: { final: true, mayBeEmpty: true, clicks: 0 },
       rows: 0,
     });
   }
@@ -54,7 +54,7 @@ async function call(steps: readonly CallStep[], ports: Partial<FetchBatchPorts> 
       openQueue: () => ({
         commitPage: async () => ({ kind: 'committed', rows: 1, next: { kind: 'sealed' } }),
       }),
-      commitCalendar: async () => ok,
+      commitCalendar: async () => ({ kind: 'ok', value: [] }),
       failSlice: async () => ok,
       recordLease: async () => ok,
       settleLease: async () => ok,
@@ -143,7 +143,7 @@ describe('a call', () => {
     const events = await call([{ kind: 'sent' }, head(0), answer(0), head(1), answer(1), END], {
       store: {
         openQueue: () => ({ commitPage: async () => ({ kind: 'databaseAway', reason: 'gone' }) }),
-        commitCalendar: async () => ok,
+        commitCalendar: async () => ({ kind: 'ok', value: [] }),
         failSlice: async () => ok,
         recordLease: async () => ok,
         settleLease: async () => ok,
@@ -163,7 +163,7 @@ describe('a call', () => {
         openQueue: () => ({
           commitPage: async () => ({ kind: 'committed', rows: 1, next: { kind: 'sealed' } }),
         }),
-        commitCalendar: async () => ok,
+        commitCalendar: async () => ({ kind: 'ok', value: [] }),
         failSlice: async () => ok,
         recordLease: async () => ok,
         settleLease: async () => ok,

@@ -9,6 +9,7 @@ import type {
   CommittedPage,
   Coverage,
   CoverageRange,
+  DayTotal,
   OpenedSlice,
   RunIdentity,
   SettledKey,
@@ -52,6 +53,7 @@ export class Tables {
   readonly leases: LeaseTable;
   readonly runs: RunTable;
   readonly calendars = new Map<SearchType, Calendar>();
+  readonly dayTotals = new Map<SearchType, Map<string, DayTotal>>();
   /** Told when readers see another version of a key. */
   onSealed: (before: SliceRow | undefined, after: SliceRow) => void = () => undefined;
   #ids = 0;
@@ -283,10 +285,18 @@ export class Tables {
 
   // ── calendar, cleaning ──────────────────────────────────────────────────────────────────────────────────────────
 
-  commitCalendar(identity: RunIdentity, searchType: SearchType, calendar: Calendar): null {
+  commitCalendar(identity: RunIdentity, searchType: SearchType, calendar: Calendar): readonly DayTotal[] {
     this.runs.hold(identity);
     this.calendars.set(searchType, calendar);
-    return null;
+    const totals = this.dayTotals.get(searchType) ?? new Map<string, DayTotal>();
+    this.dayTotals.set(searchType, totals);
+    for (const day of calendar.days) totals.set(day.date, day);
+    const named = new Set(calendar.days.map(({ date }) => date));
+    return [...totals.values()]
+      .filter(
+        ({ date, clicks }) => clicks > 0 && date >= calendar.from && date <= calendar.to && !named.has(date),
+      )
+      .sort((a, b) => (a.date < b.date ? 1 : -1));
   }
 
   cleanUp(): void {
