@@ -5,13 +5,13 @@
  * While pages are being committed the next ones are read and parsed, up to a bound in bytes; then the socket waits.
  */
 import { fromCallback } from 'xstate';
+import { noRows } from '../db/seal.ts';
 import type { Store } from '../db/store.ts';
 import type { Calendar, CommittedPage, DatabaseFailure, DayTotal } from '../db/types.ts';
 import type { Clock } from '../domain/clock.ts';
-import type { Day } from '../domain/slice.ts';
+import { type Day, mustHaveRows } from '../domain/slice.ts';
 import type { FetchBatchInput } from '../machines/batch-worker.ts';
 import type { CallEvent, CallOrder, CallOutcome, Fatal, Page, PageResult } from '../machines/messages.ts';
-import { mustHaveRows } from '../machines/plan.ts';
 import { isTroubleOfTheCall } from '../machines/trouble.ts';
 import type { Auth } from '../search-console/auth.ts';
 import type { CallEnd, Client, PageOutcome } from '../search-console/call.ts';
@@ -340,10 +340,9 @@ class BatchCall {
     }
     const { slice, day } = entry;
     if (answer.rows.count === 0 && page.startRow === 0 && mustHaveRows(slice.dataset, day.clicks)) {
-      const reason = `Google gives no rows for ${slice.date}, and says that the day has ${day.clicks} clicks`;
       // What contradicts itself is no answer.
       this.#good -= 1;
-      this.#troubled.push({ pending, reason });
+      this.#troubled.push({ pending, reason: noRows(day.clicks) });
       return;
     }
     const result = await this.#queue.commitPage({

@@ -42,8 +42,8 @@ export async function settleTrustedSlices(
   for (const { key, day } of trusted) {
     const calendar = calendars.get(key.searchType);
     day.final = isFinal(key.date, calendar, today);
-    day.mayBeEmpty = mayBeEmpty(key.date, calendar);
     day.clicks = calendar?.days.get(key.date) ?? 0;
+    day.mayBeEmpty = mayBeEmpty(key.date, calendar);
   }
   const settled = await store.settleTrusted(trusted.map(({ key, day }) => ({ ...key, final: day.final })));
   if (settled.kind !== 'ok') return settled;

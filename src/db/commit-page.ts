@@ -1,5 +1,6 @@
 import type { Buffer } from 'node:buffer';
 import type { Sql, TransactionSql } from 'postgres';
+import { mustHaveRows } from '../domain/slice.ts';
 import { FENCED_OFF, Refusal } from './answer.ts';
 import { type EncodedRows, encodeRows, FACT_COLUMNS } from './copy-block.ts';
 import { SourceError, startCopy } from './copy-in.ts';
@@ -234,6 +235,7 @@ function judgeSlice(page: ReadPage, entry: LedgerEntry, duplicateRows: number): 
     duplicateRows,
     isSecondLook: entry.isSecondLook,
     mayBeEmpty: page.day.mayBeEmpty,
+    clicks: mustHaveRows(page.slice.dataset, page.day.clicks ?? 0) ? (page.day.clicks ?? 0) : 0,
     force: entry.force,
     previous:
       previousId === null

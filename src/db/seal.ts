@@ -1,6 +1,10 @@
 /** Google gives no more rows than this for a day and a search type. */
 export const ROWS_GIVEN_AT_MOST = 50_000;
 
+/** A day that contradicts its calendar. */
+export const noRows = (clicks: number): string =>
+  `Google gives no rows, and says that the day has ${clicks} clicks`;
+
 /** Of fewer rows Google leaves out half, or brings them back, from one day to the next: it hides what few people have searched. */
 export const ROWS_THAT_MEAN_SOMETHING = 100;
 
@@ -18,6 +22,8 @@ export interface SealFacts {
   readonly isSecondLook: boolean;
   /** False for a day that may yet be published. */
   readonly mayBeEmpty: boolean;
+  /** Clicks that the day has by the calendar, where this dataset would have to show them. */
+  readonly clicks?: number;
   /** The run was told that less may replace more. */
   readonly force: boolean;
   /** The version that readers see now. */
@@ -48,6 +54,9 @@ export function judge(facts: SealFacts): Verdict {
     return complete(rows, false);
   }
   if (rows === 0 && !facts.mayBeEmpty) return { kind: 'abandoned', reason: NOT_PUBLISHED };
+  if (rows === 0 && facts.clicks !== undefined && facts.clicks > 0) {
+    return { kind: 'failed', reason: noRows(facts.clicks) };
+  }
   if (previous !== null && rows === 0 && previous.rows > 0) {
     return { kind: 'failed', reason: `shrunk: Google gives no rows now, and gave ${previous.rows} before` };
   }

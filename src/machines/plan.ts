@@ -2,7 +2,7 @@
  * What is to be fetched: pure decisions over the range asked for, what the table has, and Google's calendar.
  */
 import { addDays, daysNewestFirst, FINAL_LAG_DAYS } from '../domain/day.ts';
-import { type Dataset, type Day, dimensionsOf, type SearchType, whyNotServed } from '../domain/slice.ts';
+import { type Dataset, type Day, type SearchType, whyNotServed } from '../domain/slice.ts';
 
 export interface PlanRange {
   readonly from: Day;
@@ -126,15 +126,6 @@ export function isFinal(date: Day, calendar: Calendar | undefined, today: Day): 
   if (date > addDays(today, -FINAL_LAG_DAYS)) return false;
   const firstIncomplete = calendar?.firstIncomplete ?? null;
   return firstIncomplete === null || date < firstIncomplete;
-}
-
-/**
- * Whether a day with clicks has rows in this dataset, too. Queries that few people have asked are hidden, and most days have no
- * search appearances: there nothing is meant by an empty answer.
- */
-export function mustHaveRows(dataset: Dataset, clicks: number): boolean {
-  const dimensions = dimensionsOf(dataset);
-  return clicks > 0 && !dimensions.includes('query') && !dimensions.includes('searchAppearance');
 }
 
 /** Whether an empty answer completes the day: only before the last published one. */

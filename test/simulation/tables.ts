@@ -16,7 +16,7 @@ import type {
   SliceKey,
 } from '../../src/db/types.ts';
 import type { PlainRow } from '../../src/domain/row-block.ts';
-import type { SearchType, Slice } from '../../src/domain/slice.ts';
+import { mustHaveRows, type SearchType, type Slice } from '../../src/domain/slice.ts';
 import { LeaseTable } from './lease-table.ts';
 import { type RunRow, RunTable } from './run-table.ts';
 import {
@@ -116,6 +116,7 @@ export class Tables {
       duplicateRows,
       isSecondLook: slice.secondLook,
       mayBeEmpty: page.day.mayBeEmpty,
+      clicks: mustHaveRows(slice.dataset, page.day.clicks ?? 0) ? (page.day.clicks ?? 0) : 0,
       force: run.parameters.force,
       previous: previous ?? null,
     });

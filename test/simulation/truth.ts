@@ -3,8 +3,7 @@
  * Days are published in order, change until they are final, and may lose rows afterwards.
  */
 import { addDays, pacificDay } from '../../src/domain/day.ts';
-import { type Day, dimensionsOf, type SearchType } from '../../src/domain/slice.ts';
-import { mustHaveRows } from '../../src/machines/plan.ts';
+import { type Day, dimensionsOf, mustHaveRows, type SearchType } from '../../src/domain/slice.ts';
 import { share } from './chance.ts';
 import type { Scenario } from './scenario.ts';
 

@@ -172,6 +172,9 @@ export function checkLeftOvers(ground: Ground, life: Life, asked: readonly Asked
   };
   const missing = keysOf(life.config).filter(isMissing);
   const names = new Set(missing.flatMap((key) => [keyName(key), calendarKey(key.searchType)]));
+  // A probe of Google asks for totals of the first type, whatever is missing.
+  for (const searchType of missing.length > 0 ? life.config.searchTypes.slice(0, 1) : [])
+    names.add(calendarKey(searchType));
   const before = asked.find(({ key }) => !names.has(key));
   // What this run itself made final was missing when it began.
   const madeFinal =
