@@ -30,7 +30,11 @@ export async function measureMachines(pages: number, maxConcurrency: number): Pr
       finishDeadlineMs: 180_000,
       retryBackoff: BACKOFF,
       callBackoff: BACKOFF,
-      probeBackoff: BACKOFF,
+      callFailuresOfOutage: 3,
+    soundAnswers: 3,
+    maxGoogleProbes: 20,
+    googleBackoff: { baseMs: 1_000, maxMs: 60_000 },
+    probeBackoff: BACKOFF,
     },
   });
   const ended = new Promise<Ending | undefined>((resolve, reject) => {

@@ -227,7 +227,7 @@ class PlanLoader {
       }
       const { days, lastPublished, firstIncomplete } = calendar;
       calendars.set(searchType, {
-        days: new Set(days.map(({ date }) => date)),
+        days: new Map(days.map(({ date, clicks }) => [date, clicks])),
         lastPublished,
         firstIncomplete,
       });
@@ -322,6 +322,7 @@ class PlanLoader {
         day: {
           final: isFinal(slice.date, calendar, today),
           mayBeEmpty: mayBeEmpty(slice.date, calendar),
+          clicks: calendar?.days.get(slice.date) ?? 0,
         },
         rows: 0,
       });

@@ -27,7 +27,8 @@ export interface Held extends PlanKey {
 
 /** What Google says it has for one search type: published days with data, and from where on they still change. */
 export interface Calendar {
-  readonly days: ReadonlySet<Day>;
+  /** Their clicks. */
+  readonly days: ReadonlyMap<Day, number>;
   readonly lastPublished: Day | null;
   readonly firstIncomplete: Day | null;
 }

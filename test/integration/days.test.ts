@@ -149,7 +149,10 @@ test('an answer that is empty or less than half never replaces rows, unless that
     slices: { complete: 2, failed: 2 },
   });
   expect(outcome.failures.map(({ date, reason }) => [date, reason])).toEqual([
-    [shrunk, 'shrunk: Google gives 90 rows now, and gave 200 before'],
+    [
+      shrunk,
+      'shrunk: Google gives 90 rows now, and gave 200 before; acceptShrunk (--accept-shrunk) takes them',
+    ],
     [hollow, 'shrunk: Google gives no rows now, and gave 200 before'],
   ]);
   expect(await tableDigests(database.sql, SITE)).toEqual(held);

@@ -36,6 +36,17 @@ export const SMALL_SIZES: readonly Size[] = [
       maxConsecutiveCallFailures: 3,
     },
   },
+  // Two calls that bring nothing are an outage: asked again, found back, or given up.
+  {
+    name: 'sync 2×2, an outage of Google’s',
+    options: {
+      workers: 2,
+      slices: [1, 1],
+      maxAttempts: 1,
+      rare: { callFailed: 4, ...once('halt', 'pause', 'workerCrash') },
+      maxRare: 4,
+    },
+  },
   { name: 'interleaved 2×2', options: { semantics: 'interleaved', workers: 2, slices: [2] } },
   {
     name: 'interleaved 1×1, paused twice',
