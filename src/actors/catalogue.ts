@@ -38,6 +38,8 @@ export interface CalendarEntry {
   calendar?: Calendar;
   /** How often one has come that leaves out days which had clicks before. */
   contradictions?: number;
+  /** Those days, where it has come too often: named by `calendar` all the same. */
+  leftOut?: readonly Day[];
   /** Why it cannot be had, once that is sure. */
   problem?: string;
   /** Told when either of them is there. */

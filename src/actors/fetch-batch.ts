@@ -393,7 +393,8 @@ class BatchCall {
         this.#troubled.push({ pending, reason });
         return;
       }
-      // Said again and again, it is still not taken for "no data": those days are asked for, and fail if nothing comes.
+      // Said again and again, it is still not taken for "no data": those days are asked for where nothing is held, and fail if nothing comes.
+      entry.leftOut = leftOut.map(({ date }) => date);
       entry.calendar = {
         ...calendar,
         days: [...calendar.days, ...leftOut],

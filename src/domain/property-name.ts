@@ -45,6 +45,8 @@ export function hasSpellings(name: string): boolean {
 }
 
 function readableHost(hostAndPort: string): string {
+  // What cannot be a host is shown as it was given.
+  if (/[\s/\\?#@%[\]]/.test(hostAndPort)) return hostAndPort;
   const [host = '', ...port] = hostAndPort.split(':');
   const readable = domainToUnicode(host.toLowerCase());
   return [readable === '' ? host.toLowerCase() : readable, ...port].join(':');

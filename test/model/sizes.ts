@@ -38,13 +38,12 @@ export const SMALL_SIZES: readonly Size[] = [
   },
   // Two calls that bring nothing are an outage: asked again, found back, or given up.
   {
-    name: 'sync 2×2, an outage of Google’s',
+    name: 'sync 1×1, an outage of Google’s',
     options: {
-      workers: 2,
-      slices: [1, 1],
-      maxAttempts: 1,
-      rare: { callFailed: 4, ...once('halt', 'pause', 'workerCrash') },
-      maxRare: 4,
+      workers: 1,
+      slices: [1],
+      rare: { callFailed: 5, ...once('halt', 'workerCrash') },
+      maxRare: 5,
     },
   },
   { name: 'interleaved 2×2', options: { semantics: 'interleaved', workers: 2, slices: [2] } },
