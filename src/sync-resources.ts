@@ -253,6 +253,7 @@ export class Holdings {
     await recoverLeases(this.need('store'), this.need('limiter'), scopes, GRACE_MS);
     signal.throwIfAborted();
     const transport = createGotTransport({
+      root: apiRoot,
       clock,
       maxSockets: MOST_CONCURRENCY,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
