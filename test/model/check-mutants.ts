@@ -23,6 +23,7 @@ const TESTS = [
   ['state table', 'test/machines/state-event-table.test.ts'],
   ['paths', '.paths.test.ts'],
   ['conformance', 'test/model/conformance.test.ts'],
+  ['outages', 'test/field/google-outage-machines.test.ts'],
   ['other tests', 'test/machines/'],
 ] as const;
 
