@@ -24,6 +24,7 @@ const TESTS = [
   ['paths', '.paths.test.ts'],
   ['shared limiter', 'test/field/shared-limiter.test.ts'],
   ['conformance', 'test/model/conformance.test.ts'],
+  ['outages', 'test/field/google-outage-machines.test.ts'],
   ['other tests', 'test/machines/'],
 ] as const;
 
