@@ -106,5 +106,31 @@ test('a page is blamed only if it fails alone, again, and while Google is well',
     }
   }
   expect(blamed).toEqual(['s0', 's0']);
+  // Once it is known that Google is well it is not asked again for each failure.
+  expect(system.emitted.filter(({ type }) => type === 'google.away')).toHaveLength(1);
   expect(system.snapshot.output).toEqual({ status: 'completeWithFailures' });
+});
+
+test('failures that others come between are no outage', () => {
+  const system = start({ slices: 40, maxConcurrency: 1, batchSize: 1 });
+  for (let calls = 0; system.snapshot.status === 'active' && calls < 1_000; calls += 1) {
+    const [call] = system.open;
+    if (call === undefined) system.clock.runUntil(() => system.open.length > 0, 10_000);
+    else if (calls % 3 === 0 && call.input.blame === 'call') call.fail();
+    else call.answer();
+  }
+  expect(system.snapshot.output).toEqual({ status: 'complete' });
+  expect(system.emitted.filter(({ type }) => type === 'google.away')).toEqual([]);
+});
+
+test('a good past proves nothing once calls fail: no page is blamed as an outage begins', () => {
+  const system = start({ slices: 12, maxConcurrency: 2, batchSize: 1 });
+  for (let calls = 0; calls < 6; calls += 1) system.open[0]?.answer();
+  const blames: string[] = [];
+  outage(system, 3 * MINUTE_MS, (call) => {
+    blames.push(call.input.blame);
+    call.fail();
+  });
+  expect(new Set(blames)).toEqual(new Set(['call']));
+  expect(system.snapshot.output).toEqual({ status: 'complete' });
 });

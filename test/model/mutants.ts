@@ -191,11 +191,6 @@ const COORDINATOR = of('coordinator.ts', [
     "target: 'waitingForGoogle',\n                actions: ['closeAssignment', 'beginGoogleProbing'],",
     "actions: ['closeAssignment', 'beginGoogleProbing'],",
   ],
-  [
-    'a probe of Google that fails is not asked again',
-    "target: '.sleeping',\n                actions: ['countGoogleProbe', 'closeAssignment'],",
-    "actions: ['countGoogleProbe', 'closeAssignment'],",
-  ],
 ]);
 
 const ACTIONS = of('coordinator-setup.ts', [
