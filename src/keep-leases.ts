@@ -16,16 +16,28 @@ import {
 import { enterPresence, NO_PRESENCE, type Presence } from './db/presence.ts';
 import type { CallPermit } from './domain/call-permit.ts';
 import type { Clock } from './domain/clock.ts';
+import {
+  isValid,
+  type LeaseValidity,
+  leaseJoined,
+  lookAgain,
+  NO_LOOK,
+  renewalAsked,
+  renewalKept,
+  validSince,
+} from './domain/lease-rules.ts';
 import { createStopwatch } from './domain/stopwatch.ts';
 import { LongtailError } from './errors.ts';
 import { guardInspect } from './guarded-inspect.ts';
-import { leaseKeeperMachine } from './machines/lease-keeper.ts';
+import { isKept, leaseKeeperMachine } from './machines/lease-keeper.ts';
 import { actorClock, type RateLimiter } from './rate-limiter.ts';
 
 const RENEW_EVERY_MS = 10_000;
 const RETRY_MS = 1_000;
 /** Two clocks may go apart by so much in a minute, and a timer may fire so late. */
 const CLOCK_MARGIN_MS = 5_000;
+/** How long a lease lasts here. */
+const OWN_LEASE_MS = LEASE_MS - CLOCK_MARGIN_MS;
 const ANSWER_WITHIN_MS = 20_000;
 /** A server that was restarted is back by then. */
 const GIVE_UP_MS = 300_000;
@@ -84,11 +96,13 @@ export async function takeLeasesIn(
   try {
     const holder = newId();
     let askedAt = 0;
+    let shown: string | null = null;
     const grant = await patiently(
       (goneSince) => {
         askedAt = stopwatch();
+        shown = presence.name();
         const asker = { id: holder, party: holder };
-        return table.takeProperty(siteUrl, asker, { presence: presence.name(), goneSince });
+        return table.takeProperty(siteUrl, asker, { presence: shown, goneSince });
       },
       () =>
         new LongtailError(
@@ -98,7 +112,7 @@ export async function takeLeasesIn(
         ),
       options,
     );
-    return new Keeping(table, options, presence, { grant, holder, askedAt, stopwatch });
+    return new Keeping(table, options, presence, { grant, holder, askedAt, shown, stopwatch });
   } catch (error) {
     await presence.leave();
     throw error;
@@ -109,6 +123,8 @@ interface Start {
   readonly grant: PropertyGrant;
   readonly holder: string;
   readonly askedAt: number;
+  /** The presence that the property was taken with. */
+  readonly shown: string | null;
   readonly stopwatch: () => number;
 }
 
@@ -122,15 +138,13 @@ class Keeping implements KeptLeases {
   readonly #presence: Presence;
   readonly #stopwatch: () => number;
   readonly #resources: string[];
-  readonly #askedAt = new Map<number, number>();
   readonly #keeper;
   readonly #stopListening: () => void;
-  /** Until when the last answer holds, by our own clocks: timers may be late, this is not. */
-  #validUntil: number;
+  #validity: LeaseValidity;
   #releasing: Promise<void> | undefined;
 
   constructor(table: LeaseTable, options: LeaseOptions, presence: Presence, start: Start) {
-    const { grant, holder, askedAt, stopwatch } = start;
+    const { grant, holder, askedAt, shown, stopwatch } = start;
     const { clock, siteUrl } = options;
     const inspect = guardInspect(options.inspect);
     this.#table = table;
@@ -141,8 +155,7 @@ class Keeping implements KeptLeases {
     this.epoch = grant.epoch;
     this.holder = holder;
     this.#resources = [propertyResource(siteUrl)];
-    const leaseMs = LEASE_MS - CLOCK_MARGIN_MS;
-    this.#validUntil = askedAt + leaseMs;
+    this.#validity = validSince(askedAt, OWN_LEASE_MS);
     const machine = leaseKeeperMachine.provide({
       actors: {
         leaseBook: createLeaseBook({
@@ -150,19 +163,17 @@ class Keeping implements KeptLeases {
           answerWithinMs: ANSWER_WITHIN_MS,
           renew: () => table.renew(holder, [...this.#resources], presence.name()),
           onAsked: (serial) => {
-            this.#askedAt.clear();
-            this.#askedAt.set(serial, stopwatch());
+            this.#validity = renewalAsked(this.#validity, serial, stopwatch());
           },
           onKept: (serial) => {
-            const sentAt = this.#askedAt.get(serial);
-            if (sentAt !== undefined) this.#validUntil = Math.max(this.#validUntil, sentAt + leaseMs);
+            this.#validity = renewalKept(this.#validity, serial, OWN_LEASE_MS);
           },
         }),
       },
     });
     this.#keeper = createActor(machine, {
       input: {
-        leaseMs,
+        leaseMs: OWN_LEASE_MS,
         ageMs: stopwatch() - askedAt,
         renewEveryMs: RENEW_EVERY_MS,
         retryMs: RETRY_MS,
@@ -182,11 +193,16 @@ class Keeping implements KeptLeases {
       if (this.#isActive()) this.#keeper.send({ type: 'lease.changed' });
     });
     this.#keeper.start();
+    this.#tellChange(shown);
+  }
+
+  /** A lease that was taken with another presence than the present one would look like a dead process's. */
+  #tellChange(shown: string | null): void {
+    if (this.#presence.name() !== shown && this.#isActive()) this.#keeper.send({ type: 'lease.changed' });
   }
 
   mayCall(): boolean {
-    const snapshot = this.#keeper.getSnapshot();
-    return snapshot.status === 'active' && snapshot.matches('kept') && this.#stopwatch() < this.#validUntil;
+    return isKept(this.#keeper.getSnapshot()) && isValid(this.#validity, this.#stopwatch());
   }
 
   async whenKept(signal: AbortSignal): Promise<boolean> {
@@ -218,13 +234,14 @@ class Keeping implements KeptLeases {
     const party = partyOf(limiter, newId);
     const giveUp = new AbortController();
     void this.lost.then((reason) => giveUp.abort(new LongtailError('LOCK_LOST', reason, 'Run again.')));
+    let askedAt = 0;
+    let shown: string | null = null;
     await patiently(
-      (goneSince) =>
-        this.#table.takeScope(
-          scope,
-          { id: this.holder, party },
-          { presence: this.#presence.name(), goneSince },
-        ),
+      (goneSince) => {
+        askedAt = this.#stopwatch();
+        shown = this.#presence.name();
+        return this.#table.takeScope(scope, { id: this.holder, party }, { presence: shown, goneSince });
+      },
       () =>
         new LongtailError(
           'USER_SCOPE_BUSY',
@@ -234,6 +251,8 @@ class Keeping implements KeptLeases {
       { clock, wait, signal: AbortSignal.any([this.#options.signal, giveUp.signal]) },
     );
     this.#resources.push(scope);
+    this.#validity = leaseJoined(this.#validity, askedAt, OWN_LEASE_MS);
+    this.#tellChange(shown);
   }
 
   release(): Promise<void> {
@@ -283,20 +302,17 @@ async function patiently<T>(
   busy: () => LongtailError,
   { clock, wait, signal }: Pick<LeaseOptions, 'clock' | 'wait' | 'signal'>,
 ): Promise<T> {
-  let first: string | undefined;
-  let goneSince: string | null = null;
+  let looks = NO_LOOK;
   let lookMs = LOOK_EVERY_MS.first;
   for (;;) {
     signal.throwIfAborted();
-    const taking = await take(goneSince);
+    const taking = await take(looks.goneSince);
     if (taking.kind === 'taken') return taking.value;
-    const { holder, renewedAt } = taking;
-    first ??= renewedAt;
-    const isAlive = holder === 'alive' || renewedAt !== first;
-    if (isAlive && !wait) throw busy();
-    goneSince = holder === 'gone' ? renewedAt : null;
-    await pause(clock, signal, holder === 'gone' ? GONE_AFTER_MS : lookMs);
-    if (isAlive) lookMs = Math.min(1.5 * lookMs, LOOK_EVERY_MS.most);
+    const looked = lookAgain(looks, taking);
+    looks = looked.looks;
+    if (looked.isAlive && !wait) throw busy();
+    await pause(clock, signal, taking.holder === 'gone' ? GONE_AFTER_MS : lookMs);
+    if (looked.isAlive) lookMs = Math.min(1.5 * lookMs, LOOK_EVERY_MS.most);
   }
 }
 

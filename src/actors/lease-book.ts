@@ -18,6 +18,7 @@ export interface LeaseBookPorts {
 export function createLeaseBook(ports: LeaseBookPorts) {
   return fromCallback<RenewalOrder>(({ sendBack, receive }) => {
     let isListening = true;
+    const timers = new Set<unknown>();
     receive(({ serial }) => {
       ports.onAsked(serial);
       let isAnswered = false;
@@ -25,12 +26,14 @@ export function createLeaseBook(ports: LeaseBookPorts) {
         if (isAnswered) return;
         isAnswered = true;
         ports.clock.clearTimeout(timer);
+        timers.delete(timer);
         if (isListening) sendBack(event);
       };
       const timer = ports.clock.setTimeout(
         () => answer({ type: 'lease.unanswered', serial, reason: 'the database does not answer' }),
         ports.answerWithinMs,
       );
+      timers.add(timer);
       ports.renew().then(
         (renewed) => {
           if (renewed.kind !== 'ok') answer({ type: 'lease.unanswered', serial, reason: renewed.reason });
@@ -49,6 +52,8 @@ export function createLeaseBook(ports: LeaseBookPorts) {
     });
     return () => {
       isListening = false;
+      // Nobody waits for an answer any more, and a timer would keep the process alive.
+      for (const timer of timers) ports.clock.clearTimeout(timer);
     };
   });
 }

@@ -1,5 +1,6 @@
 import type { Sql, TransactionSql } from 'postgres';
 import type { Clock } from '../domain/clock.ts';
+import { type BusyLease, judgeHolders, type OtherLease } from '../domain/lease-rules.ts';
 import { answer, one } from './answer.ts';
 import { asLongtailError } from './connect.ts';
 import { transaction } from './transaction.ts';
@@ -21,22 +22,14 @@ export interface Holder {
   readonly party: string;
 }
 
-export type Taking<T> =
-  | { readonly kind: 'taken'; readonly value: T }
-  /**
-   * Somebody holds it. `alive`: his process shows its presence. `unknown`: it shows none, so only time tells. `gone`: it has
-   * shown one and does no more, since it has ended, or since its session has: then it shows another at once. `renewedAt`
-   * changes with every renewal.
-   */
-  | { readonly kind: 'busy'; readonly holder: HolderState; readonly renewedAt: string };
-
-export type HolderState = 'alive' | 'unknown' | 'gone';
+/** Taken, or somebody holds it. */
+export type Taking<T> = { readonly kind: 'taken'; readonly value: T } | BusyLease;
 
 /** What is known of who asks, and of who holds. */
 export interface TakingOptions {
   /** The lock that shows the presence of who asks; null: none does. */
   readonly presence: string | null;
-  /** A holder that is gone, and has not renewed its lease since this, is gone for good. */
+  /** A holder that is gone, and has not renewed its lease since then, is gone for good. */
   readonly goneSince: string | null;
 }
 
@@ -165,26 +158,20 @@ async function take(
   resource: string,
   { id, party }: Holder,
   { presence, goneSince }: TakingOptions,
-): Promise<Extract<Taking<never>, { kind: 'busy' }> | undefined> {
+): Promise<BusyLease | undefined> {
   await tx`set local lock_timeout = '10s'`.simple();
   // One at a time: two that find it free would both have it.
   await tx`select pg_advisory_xact_lock(hashtextextended('longtail:lease:' || ${resource}::text, 0))`;
   // A presence that can be had is nobody's any more.
-  const others = await tx<{ state: HolderState; renewedAt: string }[]>`
+  const others = await tx<OtherLease[]>`
     select case when presence is null then 'unknown'
         when pg_try_advisory_xact_lock(hashtextextended(presence, 0)) then 'gone'
         else 'alive' end as "state",
       (extract(epoch from renewed_at) * 1000000)::bigint::text as "renewedAt"
     from longtail.lease
-    where resource = ${resource}::text and party <> ${party}::text and expires_at > clock_timestamp()
-    order by renewed_at desc`;
-  const living = others.filter(({ state, renewedAt }) => state !== 'gone' || renewedAt !== goneSince);
-  const [newest] = living;
-  if (newest !== undefined) {
-    const states = living.map(({ state }) => state);
-    const holder = (['alive', 'unknown'] as const).find((state) => states.includes(state)) ?? 'gone';
-    return { kind: 'busy', holder, renewedAt: newest.renewedAt };
-  }
+    where resource = ${resource}::text and party <> ${party}::text and expires_at > clock_timestamp()`;
+  const busy = judgeHolders(others, goneSince);
+  if (busy !== undefined) return busy;
   // Waits for whoever is recording tokens in the name of one of them: those are counted by what is read after this.
   await tx`delete from longtail.lease where resource = ${resource}::text and party <> ${party}::text`;
   await tx`

@@ -1,6 +1,6 @@
 /**
  * The statecharts that run in production, for those who want to watch them, draw them, or walk them in tests.
- * Provide their actors with `machine.provide({ actors })`: `fetchBatch`, `loadPlan`, `probeDatabase`, `reapWorker`; `open`,
+ * Provide their actors with `machine.provide({ actors })`: `fetchBatch`, `loadPlan`, `probeDatabase`, `reapWorker`, `leaseBook`; `open`,
  * `execute`, `ask`, `closeAll`.
  */
 export { type BackoffRule, backoffMs } from './backoff.ts';
@@ -35,6 +35,16 @@ export {
   type ReapOutput,
 } from './coordinator-context.ts';
 export type { Assignment, DelayedGroup, Queues, WorkerSlot, WorkerStatus } from './dispatch.ts';
+export {
+  isKept,
+  type LeaseKeeperContext,
+  type LeaseKeeperEmitted,
+  type LeaseKeeperEvent,
+  type LeaseKeeperInput,
+  type LeaseKeeperSnapshot,
+  leaseKeeperMachine,
+  type RenewalOrder,
+} from './lease-keeper.ts';
 export type { Lookup } from './lookup.ts';
 export type * from './messages.ts';
 export {

@@ -10,7 +10,8 @@
  *                  │ lease.taken                                           │ lease.taken · too long
  *                  └───────────────────────────► lost ◄────────────────────┘
  *
- *   release leads to `released` from `kept` and `doubtful`.
+ *   release leads to `released` from `kept` and `doubtful`. lease.changed renews at once, also in `doubtful`: what the
+ *   renewal under way has told the database is no longer so, and it is followed by another.
  *
  * The database counts a lease from the moment it renews it; this machine counts from the moment before it asks. So a lease
  * expires here first, however long the answer took: who lost a lease has stopped before another may start. In `doubtful`
@@ -31,7 +32,7 @@ export type LeaseKeeperEvent =
   | { readonly type: 'lease.unanswered'; readonly serial: number; readonly reason: string }
   /** At least one lease is somebody else's by now. */
   | { readonly type: 'lease.taken'; readonly reason: string }
-  /** What the database knows of the holder has changed: renew at once. */
+  /** What the database should know of the holder has changed: renew at once. */
   | { readonly type: 'lease.changed' }
   | { readonly type: 'release' }
   /** Internal: so long after the renewal of this serial was sent, the lease may be another's. */
@@ -64,6 +65,8 @@ export interface LeaseKeeperContext {
   readonly kept: number;
   /** The last one after which the lease has expired; -1 before any has. */
   readonly expired: number;
+  /** The last renewal that was under way when what it tells had changed; -1 before any was. */
+  readonly outdated: number;
   /** Which timer is that of the last answer; the other is the renewal's. */
   readonly timer: Timer;
   /** Why the last renewal came to nothing; empty when it did not. */
@@ -97,6 +100,9 @@ export const leaseKeeperMachine = setup({
     /** The answer took so long that the lease may have expired again. */
     isLateAnswer: ({ context, event }) =>
       'serial' in event && event.serial === context.asked && context.expired >= event.serial,
+    /** Of the renewal under way, which has told what is no longer so. */
+    isOutdatedAnswer: ({ context, event }) =>
+      'serial' in event && event.serial === context.asked && context.outdated >= event.serial,
     isOfLastAnswer: ({ context, event }) => 'serial' in event && event.serial === context.kept,
   },
   actions: {
@@ -125,6 +131,7 @@ export const leaseKeeperMachine = setup({
     noteExpired: assign(({ context, event }) =>
       event.type === 'lease.expired' ? { expired: Math.max(context.expired, event.serial) } : {},
     ),
+    noteChange: assign(({ context }) => ({ outdated: context.asked })),
     noteTaken: assign(({ event }) => (event.type === 'lease.taken' ? { reason: event.reason } : {})),
     stopExpiry: enqueueActions(({ context, enqueue }) => {
       enqueue.cancel(context.timer);
@@ -142,7 +149,15 @@ export const leaseKeeperMachine = setup({
   },
 }).createMachine({
   id: 'leaseKeeper',
-  context: ({ input }) => ({ input, asked: 0, kept: 0, expired: -1, timer: 'expiry a', reason: '' }),
+  context: ({ input }) => ({
+    input,
+    asked: 0,
+    kept: 0,
+    expired: -1,
+    outdated: -1,
+    timer: 'expiry a',
+    reason: '',
+  }),
   entry: 'startExpiry',
   invoke: { id: 'book', src: 'leaseBook' },
   initial: 'kept',
@@ -167,13 +182,21 @@ export const leaseKeeperMachine = setup({
         },
         renewing: {
           on: {
-            'lease.kept': { guard: 'isAnswer', target: 'resting', actions: 'noteKept' },
+            'lease.changed': { actions: 'noteChange' },
+            'lease.kept': [
+              { guard: 'isOutdatedAnswer', actions: ['noteKept', 'askToRenew'] },
+              { guard: 'isAnswer', target: 'resting', actions: 'noteKept' },
+            ],
             'lease.unanswered': { guard: 'isAnswer', target: 'resting', actions: 'noteUnanswered' },
-            'lease.expired': {
-              guard: 'isOfLastAnswer',
-              target: '#leaseKeeper.doubtful',
-              actions: ['noteExpired', 'tellDoubt'],
-            },
+            'lease.expired': [
+              {
+                guard: 'isOfLastAnswer',
+                target: '#leaseKeeper.doubtful',
+                actions: ['noteExpired', 'tellDoubt'],
+              },
+              // The timers of a process that stood still fire in any order.
+              { actions: 'noteExpired' },
+            ],
           },
         },
       },
@@ -189,8 +212,14 @@ export const leaseKeeperMachine = setup({
       states: {
         asking: {
           on: {
+            'lease.changed': { actions: 'noteChange' },
             'lease.kept': [
               { guard: 'isLateAnswer', actions: ['noteKept', 'askToRenew'] },
+              {
+                guard: 'isOutdatedAnswer',
+                target: '#leaseKeeper.kept.renewing',
+                actions: ['noteKept', 'tellRegained', 'askToRenew'],
+              },
               { guard: 'isAnswer', target: '#leaseKeeper.kept', actions: ['noteKept', 'tellRegained'] },
             ],
             'lease.unanswered': { guard: 'isAnswer', target: 'resting', actions: 'noteUnanswered' },
@@ -208,3 +237,7 @@ export const leaseKeeperMachine = setup({
 });
 
 export type LeaseKeeperSnapshot = SnapshotFrom<typeof leaseKeeperMachine>;
+
+/** Whether the leases are kept, as far as the timers tell: they may be late. */
+export const isKept = (snapshot: LeaseKeeperSnapshot): boolean =>
+  snapshot.status === 'active' && snapshot.matches('kept');

@@ -3,9 +3,35 @@
  * end must be reachable without help from anything rare. The first state that breaks an invariant ends the search, so its
  * path is a shortest one.
  */
+import type { ActorLogic, EventObject, Snapshot } from 'xstate';
 import { StateStore } from './state-store.ts';
-import type { SystemModel } from './system-model.ts';
-import { isEnd, type World, type WorldEvent } from './world.ts';
+import type { WorldEvent } from './world.ts';
+
+/** What always holds, as a question to a single state. */
+export interface InvariantOf<W, O> {
+  /** In the specification. */
+  readonly number: number;
+  readonly name: string;
+  /** Whether it says anything of this state. Absent: of every state. */
+  readonly applies?: (world: W, options: O) => boolean;
+  /** @returns what is wrong, or undefined. */
+  readonly check: (world: W, options: O) => string | undefined;
+}
+
+/** A model that can be explored: its states, what may happen in each, and what must hold. */
+export interface Explorable<W extends Snapshot<unknown>, E extends EventObject, O> {
+  readonly options: O;
+  /** Hand it to `@xstate/graph`: `new TestModel(model.logic, model)`, `getShortestPaths(model.logic, model)`. */
+  readonly logic: ActorLogic<W, E, undefined>;
+  /** What may happen next; empty in an end state. */
+  readonly events: (world: W) => E[];
+  /** Equal for worlds that are the same, within one model. */
+  readonly serializeState: (world: W) => string;
+  readonly invariants: readonly InvariantOf<W, O>[];
+  /** Whether one may count on this to come to an end. */
+  readonly isEveryday: (event: E) => boolean;
+  readonly isEnd: (world: W) => boolean;
+}
 
 export interface ExploreOptions {
   /** More states than this end the search unfinished. */
@@ -14,7 +40,7 @@ export interface ExploreOptions {
   readonly onProgress?: (progress: { readonly states: number; readonly depth: number }) => void;
 }
 
-export interface Exploration {
+export interface Exploration<E = WorldEvent> {
   readonly states: number;
   readonly edges: number;
   readonly ends: number;
@@ -29,29 +55,29 @@ export interface Exploration {
     readonly states: number;
   }[];
   /** What is wrong, with a shortest path to it. */
-  readonly violation: Violation | undefined;
+  readonly violation: Violation<E> | undefined;
 }
 
-export interface Violation {
+export interface Violation<E = WorldEvent> {
   readonly invariant: number;
   readonly name: string;
   readonly what: string;
-  readonly path: readonly WorldEvent[];
+  readonly path: readonly E[];
   /** The same path, as which of each state's events it takes: short enough to hand on, see `pathOf`. */
   readonly choices: readonly number[];
 }
 
 const PROGRESS_EVERY = 100_000;
 
-export function explore(
-  model: SystemModel,
+export function explore<W extends Snapshot<unknown>, E extends EventObject, O>(
+  model: Explorable<W, E, O>,
   { maxStates = 50_000_000, onProgress }: ExploreOptions = {},
-): Exploration {
+): Exploration<E> {
   const search = new Search(model);
   let level = search.start();
   let depth = 0;
   while (level.length > 0 && search.violation === undefined && search.size < maxStates) {
-    const next: Frontier[] = [];
+    const next: Frontier<W>[] = [];
     for (const entry of level) {
       search.expand(entry, next);
       if (search.violation !== undefined || search.size >= maxStates) break;
@@ -65,13 +91,13 @@ export function explore(
   return { ...search.result(), depth, finished };
 }
 
-interface Frontier {
+interface Frontier<W> {
   readonly state: number;
-  readonly world: World;
+  readonly world: W;
 }
 
-class Search {
-  readonly #model: SystemModel;
+class Search<W extends Snapshot<unknown>, E extends EventObject, O> {
+  readonly #model: Explorable<W, E, O>;
   readonly #store = new StateStore();
   readonly #evaluated: number[];
   readonly #ends: number[] = [];
@@ -79,9 +105,9 @@ class Search {
   readonly #from = new NumberList();
   readonly #to = new NumberList();
   #edges = 0;
-  violation: Violation | undefined;
+  violation: Violation<E> | undefined;
 
-  constructor(model: SystemModel) {
+  constructor(model: Explorable<W, E, O>) {
     this.#model = model;
     this.#evaluated = model.invariants.map(() => 0);
   }
@@ -90,14 +116,14 @@ class Search {
     return this.#store.size;
   }
 
-  start(): Frontier[] {
+  start(): Frontier<W>[] {
     const world = this.#model.logic.getInitialSnapshot(NO_SCOPE, undefined);
     const { state } = this.#store.add(this.#model.serializeState(world), -1, 0);
     this.#judge(state, world);
     return [{ state, world }];
   }
 
-  expand({ state, world }: Frontier, next: Frontier[]): void {
+  expand({ state, world }: Frontier<W>, next: Frontier<W>[]): void {
     for (const [index, event] of this.#model.events(world).entries()) {
       const following = this.#model.logic.transition(world, event, NO_SCOPE);
       const added = this.#store.add(this.#model.serializeState(following), state, index);
@@ -126,7 +152,7 @@ class Search {
     );
   }
 
-  result(): Omit<Exploration, 'depth' | 'finished'> {
+  result(): Omit<Exploration<E>, 'depth' | 'finished'> {
     return {
       states: this.#store.size,
       edges: this.#edges,
@@ -140,8 +166,8 @@ class Search {
     };
   }
 
-  #judge(state: number, world: World): void {
-    if (isEnd(world)) this.#ends.push(state);
+  #judge(state: number, world: W): void {
+    if (this.#model.isEnd(world)) this.#ends.push(state);
     const { options, invariants } = this.#model;
     for (const [index, { number, name, applies, check }] of invariants.entries()) {
       if (applies?.(world, options) === false) continue;
@@ -153,15 +179,18 @@ class Search {
     }
   }
 
-  #violationAt(state: number, invariant: number, name: string, what: string): Violation {
+  #violationAt(state: number, invariant: number, name: string, what: string): Violation<E> {
     const choices = this.#store.pathTo(state);
     return { invariant, name, what, path: pathOf(this.#model, choices), choices };
   }
 }
 
 /** The events of a path that is given as which event of each state it takes. */
-export function pathOf(model: SystemModel, choices: readonly number[]): readonly WorldEvent[] {
-  const path: WorldEvent[] = [];
+export function pathOf<W extends Snapshot<unknown>, E extends EventObject, O>(
+  model: Explorable<W, E, O>,
+  choices: readonly number[],
+): readonly E[] {
+  const path: E[] = [];
   let world = model.logic.getInitialSnapshot(NO_SCOPE, undefined);
   for (const choice of choices) {
     const event = model.events(world)[choice];

@@ -10,8 +10,26 @@ export type { AbstractCall, CallEnd } from './abstract-call.ts';
 export type { AbstractDatabase, AbstractSlice, SliceEnd, SliceStatus } from './abstract-database.ts';
 export type { AbstractPlan } from './abstract-plan.ts';
 export type { ServerWindow, SettledTokens } from './abstract-server.ts';
-export { type Exploration, type ExploreOptions, explore, pathOf, type Violation } from './explore.ts';
+export {
+  type Explorable,
+  type Exploration,
+  type ExploreOptions,
+  explore,
+  type InvariantOf,
+  pathOf,
+  type Violation,
+} from './explore.ts';
 export { INVARIANTS, type Invariant } from './invariants.ts';
+export { LEASE_INVARIANTS, type LeaseInvariant } from './lease-invariants.ts';
+export { createLeaseModel, type LeaseModel } from './lease-model.ts';
+export {
+  DEFAULT_LEASE_OPTIONS,
+  type LeaseModelOptions,
+  type LeaseWorld,
+  type LeaseWorldEvent,
+  RARE_LEASE_KINDS,
+  type RareLeaseKind,
+} from './lease-world.ts';
 export { DEFAULT_OPTIONS, type ModelOptions, RARE_KINDS, type RareKind, type Semantics } from './options.ts';
 export { createSystemModel, type SystemModel } from './system-model.ts';
 export { edgeTours } from './tours.ts';

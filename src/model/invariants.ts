@@ -5,18 +5,11 @@
 import { PROBE } from '../machines/index.ts';
 import { isCommitted } from './abstract-database.ts';
 import { countTokens } from './abstract-server.ts';
+import type { InvariantOf } from './explore.ts';
 import { GRACE_MS, type ModelOptions } from './options.ts';
 import { channelName, isAtWork, isEnd, pageKey, type World } from './world.ts';
 
-export interface Invariant {
-  /** In the specification. */
-  readonly number: number;
-  readonly name: string;
-  /** Whether it says anything of this state. Absent: of every state. */
-  readonly applies?: (world: World, options: ModelOptions) => boolean;
-  /** @returns what is wrong, or undefined. */
-  readonly check: (world: World, options: ModelOptions) => string | undefined;
-}
+export type Invariant = InvariantOf<World, ModelOptions>;
 
 const brokenOnTheWay = (number: number, name: string): Invariant => ({
   number,

@@ -3,30 +3,22 @@
  * abstract stand-ins for what they talk to. Nothing runs; `transition` takes a world and an event and gives the next world.
  */
 
-import type { ActorLogic } from 'xstate';
 import { type Given, withDefaults } from '../domain/options.ts';
 import { AssignmentIds } from './assignment-ids.ts';
 import { possibleEvents, rareKindOf } from './events.ts';
-import { INVARIANTS, type Invariant } from './invariants.ts';
+import type { Explorable } from './explore.ts';
+import { INVARIANTS } from './invariants.ts';
 import { DEFAULT_OPTIONS, type ModelOptions } from './options.ts';
 import { stateKey } from './state-key.ts';
 import { StepMemory } from './step-memory.ts';
 import { initialWorld, nextWorld } from './transition.ts';
 import type { Message } from './turn.ts';
-import type { World, WorldEvent } from './world.ts';
+import { isEnd, type World, type WorldEvent } from './world.ts';
 
-export interface SystemModel {
-  readonly options: ModelOptions;
-  /** Hand it to `@xstate/graph`: `new TestModel(model.logic, model)`, `getShortestPaths(model.logic, model)`. */
-  readonly logic: ActorLogic<World, WorldEvent, undefined>;
-  /** What may happen next; empty in an end state. */
-  readonly events: (world: World) => WorldEvent[];
-  /** Equal for worlds that are the same, within one model. */
-  readonly serializeState: (world: World) => string;
-  readonly invariants: readonly Invariant[];
+export interface SystemModel extends Explorable<World, WorldEvent, ModelOptions> {
   /**
-   * Whether a run may count on this to come to its end: nothing rare, and no deadline, which would hide a worker that
-   * never says it has halted, or finished.
+   * Whether a run may count on this to come to its end: nothing rare, and not the deadline of a halt, which would hide a
+   * worker that never says it has halted.
    */
   readonly isEveryday: (event: WorldEvent) => boolean;
   /** What is said while this event is carried out, in that order. */
@@ -48,6 +40,7 @@ export function createSystemModel(given: Given<ModelOptions> = {}): SystemModel 
     serializeState: (world) => stateKey(world, options, memory),
     invariants: INVARIANTS,
     isEveryday: (event) => rareKindOf(event) === undefined && !isDeadline(event),
+    isEnd,
     messages: (world, event) => {
       const messages: Message[] = [];
       nextWorld(world, event, options, memory, (message) => messages.push(message));

@@ -6,7 +6,7 @@
  */
 import type { AnyActorRef, AnyEventObject, AnyMachineSnapshot, AnyStateMachine } from 'xstate';
 
-/** Where an actor lives: `coordinator`, `limiter`, `w0`, `w0/call`, `plan`, `probe`, `reap:w0`. */
+/** Where an actor lives: `coordinator`, `limiter`, `keeper`, `w0`, `w0/call`, `plan`, `probe`, `reap:w0`. */
 export type Address = string;
 
 /** What a step asks for, in the order in which XState carries it out. */
@@ -63,9 +63,9 @@ const system = {
   start: () => {},
 };
 
-const ROOTS: readonly Address[] = ['coordinator', 'limiter'];
+const ROOTS: readonly Address[] = ['coordinator', 'limiter', 'keeper'];
 
-/** The actor whose child this is; undefined for the two roots. */
+/** The actor whose child this is; undefined for a root. */
 export function parentOf(address: Address): Address | undefined {
   if (ROOTS.includes(address)) return undefined;
   const slash = address.lastIndexOf('/');

@@ -8,6 +8,7 @@ import type { AnyStateMachine, AnyStateNode } from 'xstate';
 import { batchWorkerMachine } from '../../src/machines/batch-worker.ts';
 import { concurrencyControllerMachine } from '../../src/machines/concurrency-controller.ts';
 import { coordinatorMachine } from '../../src/machines/coordinator.ts';
+import { leaseKeeperMachine } from '../../src/machines/lease-keeper.ts';
 import { rateLimiterMachine } from '../../src/machines/rate-limiter.ts';
 import { runLifeMachine } from '../../src/machines/run-life.ts';
 import { importsOf } from '../support/imports.ts';
@@ -16,6 +17,7 @@ const MACHINES: readonly (readonly [string, AnyStateMachine])[] = [
   ['coordinator', coordinatorMachine],
   ['batch worker', batchWorkerMachine],
   ['rate limiter', rateLimiterMachine],
+  ['lease keeper', leaseKeeperMachine],
   ['concurrency controller', concurrencyControllerMachine],
   ['run life', runLifeMachine],
 ];

@@ -6,6 +6,7 @@ import { afterAll, describe, expect, test, vi } from 'vitest';
 import { batchWorkerMachine } from '../../src/machines/batch-worker.ts';
 import { concurrencyControllerMachine } from '../../src/machines/concurrency-controller.ts';
 import { coordinatorMachine } from '../../src/machines/coordinator.ts';
+import { leaseKeeperMachine } from '../../src/machines/lease-keeper.ts';
 import type { ControlEvent, GrantEvent, LimiterEvent, WorkerReport } from '../../src/machines/messages.ts';
 import { rateLimiterMachine } from '../../src/machines/rate-limiter.ts';
 import { stateText } from './support/paths.ts';
@@ -17,6 +18,8 @@ import * as controller from './tables/concurrency-controller.ts';
 import { TABLE as CONTROLLER_TABLE } from './tables/concurrency-controller-table.ts';
 import * as coordinator from './tables/coordinator.ts';
 import { TABLE as COORDINATOR_TABLE } from './tables/coordinator-table.ts';
+import * as keeper from './tables/lease-keeper.ts';
+import { TABLE as KEEPER_TABLE } from './tables/lease-keeper-table.ts';
 import * as limiter from './tables/rate-limiter.ts';
 import { TABLE as LIMITER_TABLE } from './tables/rate-limiter-table.ts';
 import { outcomeOf, stateOf } from './tables/table.ts';
@@ -33,7 +36,13 @@ afterAll(() => {
 const keysOf = <K extends string>(record: Readonly<Record<K, unknown>>): K[] => Object.keys(record) as K[];
 
 test('every case is an event of the type that it is named after', () => {
-  for (const cases of [worker.CASES, limiter.casesFor(toClient.ref), controller.CASES, coordinator.CASES]) {
+  for (const cases of [
+    worker.CASES,
+    limiter.casesFor(toClient.ref),
+    controller.CASES,
+    keeper.CASES,
+    coordinator.CASES,
+  ]) {
     for (const [name, { type }] of Object.entries(cases)) {
       const named = name.replace(/: .*$/, '').replace(/^after /, 'xstate.after.');
       expect(`${type}.`.startsWith(`${named}.`)).toBe(true);
@@ -77,6 +86,17 @@ describe('concurrency controller', () => {
     test.each(keysOf(controller.CASES))('%s', (name) => {
       const outcome = outcomeOf(concurrencyControllerMachine, states[state], controller.CASES[name]);
       expect(outcome).toEqual(CONTROLLER_TABLE[state][name]);
+    });
+  });
+});
+
+describe('lease keeper', () => {
+  const states = keeper.fixture();
+  describe.each(keysOf(KEEPER_TABLE))('%s', (state) => {
+    test('is the state it is called', () => expect(stateOf(states[state])).toBe(state));
+    test.each(keysOf(keeper.CASES))('%s', (name) => {
+      const outcome = outcomeOf(leaseKeeperMachine, states[state], keeper.CASES[name]);
+      expect(outcome).toEqual(KEEPER_TABLE[state][name]);
     });
   });
 });

@@ -1,14 +1,8 @@
-import type {
-  Holder,
-  HolderState,
-  LeaseTable,
-  PropertyGrant,
-  Taking,
-  TakingOptions,
-} from '../../src/db/lease-book.ts';
+import type { Holder, LeaseTable, PropertyGrant, Taking, TakingOptions } from '../../src/db/lease-book.ts';
 import { LEASE_MS } from '../../src/db/lease-book.ts';
 import type { Presence } from '../../src/db/presence.ts';
 import type { Answer, RunIdentity } from '../../src/db/types.ts';
+import { type BusyLease, type HolderState, judgeHolders } from '../../src/domain/lease-rules.ts';
 import { LongtailError } from '../../src/errors.ts';
 import type { Database } from './database.ts';
 import type { Process } from './process.ts';
@@ -38,22 +32,18 @@ export class LeaseRows {
     { id, party }: Holder,
     { presence, goneSince }: TakingOptions,
     isThere: (presence: string) => boolean,
-  ): Extract<Taking<never>, { kind: 'busy' }> | undefined {
+  ): BusyLease | undefined {
     const others = this.#rows.filter((row) => row.resource === resource && row.party !== party);
-    const stateOf = (row: LeaseRow): HolderState => {
-      if (row.presence === null) return 'unknown';
-      return isThere(row.presence) ? 'alive' : 'gone';
+    const stateOf = ({ presence: shown }: LeaseRow): HolderState => {
+      if (shown === null) return 'unknown';
+      return isThere(shown) ? 'alive' : 'gone';
     };
-    const living = others
-      .filter((row) => row.expiresAt > this.#now())
-      .filter((row) => stateOf(row) !== 'gone' || String(row.renewedAt) !== goneSince)
-      .sort((one, other) => other.renewedAt - one.renewedAt);
-    const [newest] = living;
-    if (newest !== undefined) {
-      const states = living.map(stateOf);
-      const holder = (['alive', 'unknown'] as const).find((state) => states.includes(state)) ?? 'gone';
-      return { kind: 'busy', holder, renewedAt: String(newest.renewedAt) };
-    }
+    const unexpired = others.filter((row) => row.expiresAt > this.#now());
+    const busy = judgeHolders(
+      unexpired.map((row) => ({ state: stateOf(row), renewedAt: String(row.renewedAt) })),
+      goneSince,
+    );
+    if (busy !== undefined) return busy;
     this.#rows = this.#rows.filter((row) => !others.includes(row));
     this.#rows = this.#rows.filter((row) => row.resource !== resource || row.holder !== id);
     const now = this.#now();

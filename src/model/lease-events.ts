@@ -1,0 +1,156 @@
+/** What may happen next in a world of leases. */
+import { isValid } from '../domain/lease-rules.ts';
+import { isKept } from '../machines/index.ts';
+import {
+  type Keeping,
+  type LeaseMessage,
+  type LeaseModelOptions,
+  type LeaseProcess,
+  type LeaseWorld,
+  type LeaseWorldEvent,
+  otherProcess,
+  PROCESSES,
+  type ProcessId,
+  type RareLeaseKind,
+} from './lease-world.ts';
+
+/** The rare kind an event is of; undefined for what happens every day. */
+export function rareLeaseKindOf(event: LeaseWorldEvent): RareLeaseKind | undefined {
+  switch (event.type) {
+    case 'message.slows':
+      return 'slow';
+    case 'message.isLost':
+      return 'lost';
+    case 'renewal.isRefused':
+      return 'refused';
+    case 'process.stops':
+      return 'stopped';
+    case 'process.isKilled':
+      return 'killed';
+    case 'host.vanishes':
+      return 'vanished';
+    case 'session.ends':
+      return event.staysAway ? 'sessionStaysAway' : 'sessionEnded';
+    default:
+      return undefined;
+  }
+}
+
+export function rareLeasesLeft(
+  { rare }: LeaseWorld,
+  options: LeaseModelOptions,
+  kind: RareLeaseKind,
+): number {
+  const happened = Object.values(rare).reduce((sum, count) => sum + count, 0);
+  const left = (options.rare[kind] ?? 0) - (rare[kind] ?? 0);
+  return Math.max(0, Math.min(left, options.maxRare - happened));
+}
+
+/** Whether a run may send a request: by its keeper, and by its clock. */
+export const mayCall = ({ keeper, validity }: Keeping): boolean => isKept(keeper) && isValid(validity, 0);
+
+/** Every run has been made, and nothing is on its way. */
+export const isLeaseEnd = (world: LeaseWorld, options: LeaseModelOptions): boolean =>
+  PROCESSES.every((id) => {
+    const { run, begun } = world.processes[id];
+    return run.kind === 'none' && begun === options.runs[id];
+  }) &&
+  world.messages.length === 0 &&
+  world.flying.length === 0;
+
+/** What a process that runs, or the network where it is quick, does within a moment. */
+export function isAboutToAct(world: LeaseWorld, id: ProcessId): boolean {
+  const { standing, run, session } = world.processes[id];
+  const isRunning = standing === 'running';
+  const hasMail = world.messages.some(
+    ({ process, to, isLate }) => process === id && !isLate && (to === 'database' || isRunning),
+  );
+  if (hasMail) return true;
+  if (!isRunning) return false;
+  if (session === 'ended' || session === 'cutOff' || session === 'reopening') return true;
+  if (run.kind === 'looking') return run.next === 'now';
+  if (run.kind !== 'keeping') return false;
+  if (run.told !== 'nothing') return true;
+  return run.timers.some(({ dueIn }) => dueIn === 0) || run.orders.some(({ answerIn }) => answerIn === 0);
+}
+
+/** Every event that is possible now, in an order that depends on the world alone. */
+export function possibleLeaseEvents(world: LeaseWorld, options: LeaseModelOptions): LeaseWorldEvent[] {
+  const may = (kind: RareLeaseKind): boolean => rareLeasesLeft(world, options, kind) > 0;
+  const events: LeaseWorldEvent[] = [];
+  if (isLeaseEnd(world, options)) return events;
+  for (const [message, entry] of world.messages.entries()) {
+    if (entry.to === 'database' || world.processes[entry.process].standing === 'running') {
+      events.push({ type: 'message.arrives', message });
+    }
+    if (!entry.isLate && may('slow')) events.push({ type: 'message.slows', message });
+    if (may('lost')) events.push({ type: 'message.isLost', message });
+    if (isUnansweredRenewal(entry) && may('refused')) events.push({ type: 'renewal.isRefused', message });
+  }
+  for (const request of world.flying.keys()) events.push({ type: 'request.arrives', request });
+  for (const id of PROCESSES) events.push(...processEvents(world, options, id, may));
+  // What is done within a moment is done before time passes.
+  if (!PROCESSES.some((id) => isAboutToAct(world, id))) events.push({ type: 'time.passes' });
+  return events;
+}
+
+const isUnansweredRenewal = (message: LeaseMessage): boolean =>
+  message.kind === 'renew' && message.to === 'database';
+
+function* processEvents(
+  world: LeaseWorld,
+  options: LeaseModelOptions,
+  process: ProcessId,
+  may: (kind: RareLeaseKind) => boolean,
+): Generator<LeaseWorldEvent> {
+  const entry = world.processes[process];
+  const { standing, run, session, begun } = entry;
+  if (standing === 'dead') {
+    if (begun < options.runs[process]) yield { type: 'process.starts', process };
+    return;
+  }
+  if (run.kind !== 'none') {
+    if (may('killed')) yield { type: 'process.isKilled', process };
+    if (may('vanished')) yield { type: 'host.vanishes', process };
+  }
+  if (session === 'shown') {
+    if (may('sessionEnded')) yield { type: 'session.ends', process, staysAway: false };
+    if (may('sessionStaysAway')) yield { type: 'session.ends', process, staysAway: true };
+  }
+  if (standing === 'stopped') {
+    yield { type: 'process.wakes', process };
+    return;
+  }
+  if (run.kind === 'none') {
+    if (begun < options.runs[process]) yield { type: 'process.starts', process };
+    return;
+  }
+  if (may('stopped')) yield { type: 'process.stops', process };
+  if (session === 'ended' || session === 'cutOff') yield { type: 'session.isMissed', process };
+  if (session === 'reopening' || session === 'away') yield { type: 'session.opens', process };
+  yield* runEvents(world, process, entry);
+}
+
+function* runEvents(
+  world: LeaseWorld,
+  process: ProcessId,
+  { run }: LeaseProcess,
+): Generator<LeaseWorldEvent> {
+  if (run.kind === 'looking') {
+    const momentIsOver = !isAboutToAct(world, otherProcess(process));
+    if (run.next === 'now' || (run.next === 'moment' && momentIsOver)) yield { type: 'run.looks', process };
+    return;
+  }
+  if (run.kind !== 'keeping') return;
+  for (const { id, dueIn } of run.timers) {
+    if (dueIn === 0) yield { type: 'timer.fires', process, timer: id };
+  }
+  for (const { serial, answerIn } of run.orders) {
+    if (answerIn === 0) yield { type: 'answer.isMissed', process, serial };
+  }
+  const isFree = run.told === 'nothing';
+  if (isFree && run.call === undefined && run.sent === 0 && mayCall(run))
+    yield { type: 'run.records', process };
+  if (run.call?.stage === 'recorded' && mayCall(run)) yield { type: 'run.sends', process };
+  if (!isFree || (run.sent === 1 && run.call === undefined)) yield { type: 'run.ends', process };
+}
