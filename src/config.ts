@@ -14,6 +14,7 @@ import {
   laterDay,
   oldestDayKept,
 } from './domain/day.ts';
+import { normalName } from './domain/property-name.ts';
 import { quoted } from './domain/quoted.ts';
 import { mayBeSecret } from './domain/secrets.ts';
 import { type Dataset, type Day, parseDataset, SEARCH_TYPES, type SearchType } from './domain/slice.ts';
@@ -131,12 +132,13 @@ const numbers = z.object({
 const PROPERTY_FORMS =
   'Give it as Search Console does: "sc-domain:example.com" or "https://www.example.com/".';
 
-/** Checks the form of a property's name. @throws LongtailError BAD_OPTION with what was probably meant. */
-export function checkSiteUrl(siteUrl: unknown): string {
-  if (typeof siteUrl !== 'string' || siteUrl.trim() === '')
-    throw wrong('No property is given.', PROPERTY_FORMS);
-  if (siteUrl.length > 2_048)
+/** A property's name in its one spelling. @throws LongtailError BAD_OPTION with what was probably meant. */
+export function checkSiteUrl(given: unknown): string {
+  if (typeof given !== 'string') throw wrong('No property is given.', PROPERTY_FORMS);
+  if (given.length > 2_048)
     throw wrong('The property’s name is longer than 2,048 characters.', PROPERTY_FORMS);
+  const siteUrl = normalName(given);
+  if (siteUrl === '') throw wrong('No property is given.', PROPERTY_FORMS);
   if (siteUrl.startsWith('sc-domain:')) {
     const domain = siteUrl.slice('sc-domain:'.length);
     if (DOMAIN.test(domain)) return siteUrl;

@@ -33,6 +33,8 @@ function nextStepFor(code: ErrorCode, { siteUrl, serviceAccountEmail }: AdviceCo
       return 'The sign-in has expired or was revoked: sign in again and replace the credentials file.';
     case 'API_NOT_ENABLED':
       return 'Enable the “Google Search Console API” for the project in the Google Cloud console, then run again.';
+    case 'PROJECT_REFUSED':
+      return 'Look at the Google Cloud project of these credentials: its state, its billing, its policies, and who may use it.';
     case 'DATABASE_DISK_FULL':
       return 'Free space on the database’s disk, then run again: it goes on where it stopped.';
     case 'DATABASE_READ_ONLY':

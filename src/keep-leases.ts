@@ -46,6 +46,7 @@ const LOOK_EVERY_MS = { first: 1_000, most: 15_000 };
 /** A process that lives and has lost its session shows another presence, or renews its lease without one, sooner. */
 const GONE_AFTER_MS = 500;
 const RELEASE_WITHIN_MS = 1_000;
+const RELEASE_AGAIN_MS = 100;
 
 export interface KeptLeases extends PropertyGrant, CallPermit {
   /** Unique to this run. */
@@ -263,13 +264,19 @@ class Keeping implements KeptLeases {
     this.#stopListening();
     if (this.#isActive()) this.#keeper.send({ type: 'release' });
     const { clock } = this.#options;
-    const late = Promise.withResolvers<void>();
+    const over = new AbortController();
     // A database that has stopped answering gives them up when they expire.
-    const timer = clock.setTimeout(late.resolve, RELEASE_WITHIN_MS);
-    const released = this.#table.release(this.holder);
-    await Promise.race([released, late.promise]);
+    const timer = clock.setTimeout(() => over.abort(), RELEASE_WITHIN_MS);
+    await Promise.race([this.#giveUp(over.signal), aborted(over.signal)]);
     clock.clearTimeout(timer);
     await this.#presence.leave();
+  }
+
+  /** A session that is ended in that very moment must not keep the next run waiting until the leases expire. */
+  async #giveUp(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && !(await this.#table.release(this.holder))) {
+      await pause(this.#options.clock, signal, RELEASE_AGAIN_MS);
+    }
   }
 
   #isActive(): boolean {
@@ -307,6 +314,10 @@ async function patiently<T>(
     await pause(clock, signal, taking.holder === 'gone' ? GONE_AFTER_MS : lookMs);
     if (looked.isAlive) lookMs = Math.min(1.5 * lookMs, LOOK_EVERY_MS.most);
   }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
 
 function pause(clock: Clock, signal: AbortSignal, delayMs: number): Promise<void> {

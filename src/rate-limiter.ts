@@ -44,6 +44,11 @@ export interface RateLimiter {
  * @throws LongtailError `BAD_OPTION`.
  */
 export function createRateLimiter(options: RateLimiterOptions = {}): RateLimiter {
+  return rateLimiterCalled(randomUUID(), options);
+}
+
+/** As {@link createRateLimiter}, by a name that no other has: where chance has to come from outside. */
+export function rateLimiterCalled(id: string, options: RateLimiterOptions): RateLimiter {
   const { clock } = options;
   const inspect = guardInspect(options.inspect);
   const { requestsPerMinute, extraBudgets } = readLimits(options);
@@ -62,7 +67,6 @@ export function createRateLimiter(options: RateLimiterOptions = {}): RateLimiter
   });
   keepAliveWhileAwaited(actor);
   actor.start();
-  const id = randomUUID();
   let runs = 0;
   const limiter: RateLimiter = {
     actor,

@@ -14,7 +14,7 @@ import type { Day } from './domain/slice.ts';
 import type { Listeners } from './listeners.ts';
 import { batchWorkerMachine } from './machines/batch-worker.ts';
 import { coordinatorMachine } from './machines/coordinator.ts';
-import type { Ending } from './machines/coordinator-context.ts';
+import { type Ending, PROBE } from './machines/coordinator-context.ts';
 import { countWaiting } from './machines/dispatch.ts';
 import type { ControlEvent, Fatal, HaltReason } from './machines/messages.ts';
 import { keysOf } from './machines/plan.ts';
@@ -37,7 +37,12 @@ const RETRY_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
 const CALL_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
 const PROBE_BACKOFF = { baseMs: 500, maxMs: 10_000 };
 const MAX_DATABASE_PROBES = 30;
-/** Ten in a row for one worker; of several, each is granted six: an outage of a second fails the calls of all at once. */
+/** An outage of Google's is sat out for a quarter of an hour: these come to 63 seconds in six steps, then a minute each. */
+const GOOGLE_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
+const MAX_GOOGLE_PROBES = 21;
+const CALL_FAILURES_OF_OUTAGE = 3;
+const SOUND_ANSWERS = 3;
+/** Ten in a row for one worker; of several, each is granted six: a token that has run out is refused to all at once. */
 const LEAST_CALL_FAILURES = 10;
 const CALL_FAILURES_A_WORKER = 6;
 const MAX_WORKER_RESTARTS = 5;
@@ -68,7 +73,8 @@ export interface Execution {
 export type ExecutionResources = Pick<
   Resources,
   'store' | 'client' | 'auth' | 'limiter' | 'leases' | 'run' | 'runName' | 'scopes' | 'telemetry' | 'graceMs'
->;
+> &
+  Partial<Pick<Resources, 'listedName'>>;
 
 /** The statecharts that a run is made of. */
 export interface Machines {
@@ -88,6 +94,9 @@ export function startExecution(
 ): Execution {
   const { store, client, auth, limiter, run, scopes, telemetry } = resources;
   const catalogue = createCatalogue();
+  for (const searchType of config.searchTypes.slice(0, 1)) {
+    catalogue.add(PROBE, { kind: 'probe', siteUrl: config.siteUrl, searchType, date: config.to });
+  }
   const calls = createCallRegistry();
   const figures = createProgress(clock);
   const scope = new AbortController();
@@ -111,6 +120,7 @@ export function startExecution(
             store,
             clock,
             catalogue,
+            listedName: resources.listedName,
             calls,
             leases: resources.leases,
             rowsPerPage: config.rowsPerPage,
@@ -149,6 +159,9 @@ export function startExecution(
         LEAST_CALL_FAILURES,
         CALL_FAILURES_A_WORKER * mostConcurrency(config),
       ),
+      callFailuresOfOutage: CALL_FAILURES_OF_OUTAGE,
+      soundAnswers: SOUND_ANSWERS,
+      maxGoogleProbes: MAX_GOOGLE_PROBES,
       maxWorkerRestarts: MAX_WORKER_RESTARTS,
       maxDatabaseProbes: MAX_DATABASE_PROBES,
       haltDeadlineMs: config.haltDeadlineMs,
@@ -156,6 +169,7 @@ export function startExecution(
       retryBackoff: RETRY_BACKOFF,
       callBackoff: CALL_BACKOFF,
       probeBackoff: PROBE_BACKOFF,
+      googleBackoff: GOOGLE_BACKOFF,
     },
     clock: actorClock(clock),
     ...(inspect === undefined ? {} : { inspect }),

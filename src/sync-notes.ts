@@ -73,6 +73,10 @@ export function noteCoordinator(event: CoordinatorEmitted, catalogue: Catalogue,
     case 'database.away':
       retry({ kind: 'database', reason: event.reason });
       return;
+    case 'google.away':
+      retry({ kind: 'google', reason: event.reason });
+      return;
+    case 'google.back':
     case 'database.back':
     case 'concurrency.changed':
       return;

@@ -22,6 +22,7 @@ import { type Auth, createAuth } from './search-console/auth.ts';
 import type { Client } from './search-console/call.ts';
 import { createClient } from './search-console/client.ts';
 import { createGotTransport } from './search-console/got-transport.ts';
+import { createListedName } from './search-console/listed-name.ts';
 import { tokenInfoUrl } from './search-console/token-info.ts';
 import type { SyncOptions } from './sync-types.ts';
 import { createTelemetry, type Telemetry } from './telemetry.ts';
@@ -47,6 +48,8 @@ export interface Resources {
   readonly store: Store;
   readonly auth: Auth;
   readonly client: Client;
+  /** What Search Console calls the property. */
+  readonly listedName: ReturnType<typeof createListedName>;
   readonly limiter: RateLimiter;
   readonly scopes: readonly string[];
   readonly telemetry: Telemetry;
@@ -94,6 +97,7 @@ export class Holdings {
       leases: this.need('leases'),
       run: this.need('run'),
       runName: this.need('runName'),
+      listedName: this.need('listedName'),
       store: this.need('store'),
       auth: this.need('auth'),
       client: this.need('client'),
@@ -249,6 +253,7 @@ export class Holdings {
     await recoverLeases(this.need('store'), this.need('limiter'), scopes, GRACE_MS);
     signal.throwIfAborted();
     const transport = createGotTransport({
+      root: apiRoot,
       clock,
       maxSockets: MOST_CONCURRENCY,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
@@ -257,9 +262,11 @@ export class Holdings {
     const telemetry = createTelemetry(siteUrl, clock);
     this.#closers.push(() => transport.close());
     this.#closers.push(() => telemetry.close());
+    const access = { transport, clock, apiRoot, quotaProjectId };
     Object.assign(this.#opened, {
       scopes,
-      client: createClient({ transport, clock, apiRoot, quotaProjectId }),
+      client: createClient(access),
+      listedName: createListedName(siteUrl, access),
       telemetry,
       graceMs: GRACE_MS,
     } satisfies Opened);

@@ -200,6 +200,8 @@ export type RetryEvent =
   | { readonly kind: 'pages'; readonly pages: number; readonly delayMs: number }
   | { readonly kind: 'call'; readonly reason: string; readonly inARow: number }
   | { readonly kind: 'database'; readonly reason: string }
+  /** Call after call has failed: the run waits, and asks now and then. */
+  | { readonly kind: 'google'; readonly reason: string }
   | { readonly kind: 'worker'; readonly workerId: string };
 
 /** `asked`: by `setConcurrency`. With `'auto'`, `from` and `to` are the same when the decision is to stay. */

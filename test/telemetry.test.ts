@@ -12,7 +12,15 @@ describe('without an SDK', () => {
     maxConcurrency: 3,
     batchSize: 50,
   };
-  const CALL = { workerId: 'w', assignmentId: 'a', leaseId: 'l', scopes: [], pages: [], maxAttempts: 5 };
+  const CALL = {
+    workerId: 'w',
+    assignmentId: 'a',
+    leaseId: 'l',
+    scopes: [],
+    pages: [],
+    maxAttempts: 5,
+    blame: 'call',
+  } as const;
 
   it('everything may be told, in any order, and nothing is read', () => {
     const telemetry = createTelemetry('sc-domain:example.com');

@@ -30,6 +30,10 @@ export async function measureMachines(pages: number, maxConcurrency: number): Pr
       finishDeadlineMs: 180_000,
       retryBackoff: BACKOFF,
       callBackoff: BACKOFF,
+      callFailuresOfOutage: 3,
+      soundAnswers: 3,
+      maxGoogleProbes: 20,
+      googleBackoff: { baseMs: 1_000, maxMs: 60_000 },
       probeBackoff: BACKOFF,
     },
   });

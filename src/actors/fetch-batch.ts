@@ -8,16 +8,19 @@
  * again when it is told to. Google is not asked for it a second time.
  */
 import { fromCallback } from 'xstate';
+import { noRows } from '../db/seal.ts';
 import type { Store } from '../db/store.ts';
-import type { Answer, CommittedPage, DatabaseAway } from '../db/types.ts';
+import type { Answer, Calendar, CommittedPage, DatabaseAway, DayTotal } from '../db/types.ts';
 import type { CallPermit } from '../domain/call-permit.ts';
 import type { Clock } from '../domain/clock.ts';
+import { type Day, mustHaveRows } from '../domain/slice.ts';
 import type { FetchBatchInput } from '../machines/batch-worker.ts';
-import type { CallEvent, CallOrder, CallOutcome, Page, PageResult } from '../machines/messages.ts';
+import type { CallEvent, CallOrder, CallOutcome, Fatal, Page, PageResult } from '../machines/messages.ts';
+import { isTroubleOfTheCall } from '../machines/trouble.ts';
 import type { Auth } from '../search-console/auth.ts';
 import type { CallEnd, Client, PageOutcome } from '../search-console/call.ts';
 import type { QueryAnswer } from '../search-console/decode-rows.ts';
-import type { QuotaRefusal } from '../search-console/outcome.ts';
+import type { QuotaRefusal, Refusal } from '../search-console/outcome.ts';
 import { calendarQuery, sliceQuery } from '../search-console/query.ts';
 import { awayOf, outcomeOf } from './away.ts';
 import type { CallRegistry } from './call-registry.ts';
@@ -30,6 +33,8 @@ export interface FetchBatchPorts {
   readonly store: Pick<Store, 'openQueue' | 'commitCalendar' | 'failSlice' | 'recordLease' | 'settleLease'>;
   readonly clock: Clock;
   readonly catalogue: Catalogue;
+  /** What Google calls the property; without it, what we do. */
+  readonly listedName?: ((access: ListedNameAccess) => Promise<string>) | undefined;
   readonly calls: CallRegistry;
   /** Whether requests may be sent in the name of this run. */
   readonly leases: CallPermit;
@@ -43,6 +48,11 @@ export interface FetchBatchPorts {
   readonly background: (work: Promise<unknown>) => void;
 }
 
+export interface ListedNameAccess {
+  readonly accessToken: string;
+  readonly signal: AbortSignal;
+}
+
 /** Where figures and spans come from. Must not throw. */
 export interface CallObserver {
   callStarted(input: FetchBatchInput): CallObservation;
@@ -54,6 +64,14 @@ export interface CallObservation {
   /** What has been read waits for the database. */
   stalled(reason: string): void;
   ended(outcome: CallOutcome): void;
+}
+
+/** A calendar is asked for again when it leaves out what is known, so often in all. */
+const MOST_CONTRADICTIONS = 3;
+
+function newest({ lastPublished }: Calendar, [first]: readonly DayTotal[]): Day | null {
+  const other = first?.date ?? null;
+  return lastPublished === null || (other !== null && other > lastPublished) ? other : lastPublished;
 }
 
 type Report = (event: CallEvent) => void;
@@ -150,6 +168,9 @@ class BatchCall {
   /** What ends the call before its answer does. */
   #stop: CallOutcome | undefined;
   #sent = false;
+  /** Pages whose answer was none. Whether that is their own fault is known when the call has ended. */
+  readonly #troubled: { readonly pending: PendingPage; readonly reason: string }[] = [];
+  #good = 0;
 
   constructor(
     ports: FetchBatchPorts,
@@ -196,7 +217,9 @@ class BatchCall {
     const end = await this.#fetch(token.token);
     await this.#committed(0);
     this.#settleRest(end);
-    return this.#stop ?? (await this.#outcomeOf(end, token.token));
+    if (this.#stop !== undefined) return this.#stop;
+    const trouble = await this.#judgeTroubled(end);
+    return this.#stop ?? trouble ?? (await this.#outcomeOf(end, token.token));
   }
 
   /** A bug: nothing of the call may go on, and no token stays out. */
@@ -211,8 +234,33 @@ class BatchCall {
     return { kind: 'fatal', fatal: { code: 'INTERNAL', reason } };
   }
 
+  /**
+   * Single pages that failed among others cost an attempt. Where most of a call fails, or all of it, the server is in
+   * trouble: its pages go back as they came, unless this one went alone to find out whether it has itself to blame.
+   */
+  async #judgeTroubled(end: CallEnd | undefined): Promise<CallOutcome | undefined> {
+    const { blame, pages } = this.#input;
+    const [first] = this.#troubled;
+    const alone = pages.length === 1 && blame === 'page' ? this.#pages[0] : undefined;
+    if (alone !== undefined && end?.kind === 'failed' && end.mayHaveArrived && this.#good === 0) {
+      await this.#failPage(alone, end.reason, this.#isLastAttempt(alone.page));
+      return { kind: 'answered' };
+    }
+    if (first === undefined || end?.kind === 'aborted') return undefined;
+    const isProbe = first.pending.entry.kind === 'probe';
+    const answers = { good: this.#good, bad: this.#troubled.length };
+    if (alone === undefined && (isProbe || isTroubleOfTheCall(answers))) {
+      return { kind: 'failed', reason: first.reason };
+    }
+    for (const { pending, reason } of this.#troubled) {
+      if (this.#stop === undefined) await this.#failPage(pending, reason, this.#isLastAttempt(pending.page));
+    }
+    return undefined;
+  }
+
   async #fetch(accessToken: string): Promise<CallEnd | undefined> {
-    const requests = this.#pages.map(({ page, entry }) => this.#requestOf(page, entry));
+    const listedName = await this.#ports.listedName?.({ accessToken, signal: this.#signal });
+    const requests = this.#pages.map(({ page, entry }) => this.#requestOf(page, entry, listedName));
     const steps = this.#ports.client.call(requests, {
       accessToken,
       signal: this.#signal,
@@ -239,10 +287,16 @@ class BatchCall {
     return undefined;
   }
 
-  #requestOf({ startRow }: Page, entry: CatalogueEntry) {
-    return entry.kind === 'slice'
-      ? sliceQuery(entry.slice, { startRow, rowLimit: this.#ports.rowsPerPage })
-      : calendarQuery(entry);
+  #requestOf({ startRow }: Page, entry: CatalogueEntry, listedName: string | undefined) {
+    const named = listedName === undefined ? {} : { siteUrl: listedName };
+    switch (entry.kind) {
+      case 'slice':
+        return sliceQuery({ ...entry.slice, ...named }, { startRow, rowLimit: this.#ports.rowsPerPage });
+      case 'calendar':
+        return calendarQuery({ ...entry, ...named });
+      case 'probe':
+        return calendarQuery({ ...entry, ...named, from: entry.date, to: entry.date });
+    }
   }
 
   async #takeAnswer(pending: PendingPage | undefined, outcome: PageOutcome, token: string): Promise<void> {
@@ -250,6 +304,7 @@ class BatchCall {
     switch (outcome.kind) {
       case 'ok':
         this.#ports.auth.succeeded(token);
+        this.#good += 1;
         // A large page waits where it was read, unencoded: one is committed while one is read.
         await this.#committed(MAX_WAITING_BYTES);
         if (this.#stop === undefined) {
@@ -260,15 +315,18 @@ class BatchCall {
         this.#tell(pending, refusal(outcome));
         return;
       case 'retryable':
-        return this.#failPage(pending, outcome.reason, this.#isLastAttempt(pending.page));
+        this.#troubled.push({ pending, reason: outcome.reason });
+        return;
       case 'invalid':
+        // The server has read it, and has said what it thinks.
+        this.#good += 1;
         return this.#failPage(pending, outcome.reason, true);
       case 'unauthorized':
         this.#stop ??= await this.#refused(token, outcome.reason);
         return;
       case 'forbidden':
       case 'fatal':
-        this.#stop ??= { kind: 'fatal', fatal: { code: outcome.code, reason: outcome.reason } };
+        this.#stop ??= { kind: 'fatal', fatal: fatalOf(outcome) };
         return;
     }
   }
@@ -313,6 +371,10 @@ class BatchCall {
     const { page, entry } = pending;
     const { store, clock, rowsPerPage } = this.#ports;
     const startedAt = clock.now();
+    if (entry.kind === 'probe') {
+      this.#tell(pending, { kind: 'committed', rows: 0, next: { kind: 'sealed' } });
+      return;
+    }
     if (entry.kind === 'calendar') {
       const read = readCalendar(entry, answer);
       if ('problem' in read) return this.#failPage(pending, read.problem, this.#isLastAttempt(page));
@@ -322,12 +384,33 @@ class BatchCall {
         this.#stop ??= outcomeOf(written);
         return;
       }
-      entry.calendar = calendar;
+      const leftOut = written.value;
+      entry.contradictions = (entry.contradictions ?? 0) + (leftOut.length > 0 ? 1 : 0);
+      if (leftOut.length > 0 && entry.contradictions < MOST_CONTRADICTIONS) {
+        const reason = `Google leaves out ${leftOut.length} days of "${entry.searchType}" that had clicks, ${leftOut[0]?.date} among them`;
+        // What contradicts itself is no answer.
+        this.#good -= 1;
+        this.#troubled.push({ pending, reason });
+        return;
+      }
+      // Said again and again, it is still not taken for "no data": those days are asked for where nothing is held, and fail if nothing comes.
+      entry.leftOut = leftOut.map(({ date }) => date);
+      entry.calendar = {
+        ...calendar,
+        days: [...calendar.days, ...leftOut],
+        lastPublished: newest(calendar, leftOut),
+      };
       entry.onSettled();
       this.#tell(pending, { kind: 'committed', rows: 0, next: { kind: 'sealed' } }, clock.now() - startedAt);
       return;
     }
     const { slice, day } = entry;
+    if (answer.rows.count === 0 && page.startRow === 0 && mustHaveRows(slice.dataset, day.clicks)) {
+      // What contradicts itself is no answer.
+      this.#good -= 1;
+      this.#troubled.push({ pending, reason: noRows(day.clicks) });
+      return;
+    }
     const result = await this.#queue.commitPage({
       slice,
       startRow: page.startRow,
@@ -439,7 +522,7 @@ class BatchCall {
         return this.#refused(token, end.reason);
       case 'forbidden':
       case 'fatal':
-        return { kind: 'fatal', fatal: { code: end.code, reason: end.reason } };
+        return { kind: 'fatal', fatal: fatalOf(end) };
       case 'quota':
         for (const pending of this.#pages) {
           this.#tell(pending, refusal(end));
@@ -459,6 +542,12 @@ class BatchCall {
 
 function refusal({ quota, retryAfterMs, scopeKind }: QuotaRefusal): PageResult {
   return { kind: 'refused', quota, retryAfterMs, ...(scopeKind !== undefined && { scopeKind }) };
+}
+
+function fatalOf(refusal: Extract<Refusal, { kind: 'forbidden' | 'fatal' }>): Fatal {
+  const { code, reason } = refusal;
+  const nextStep = refusal.kind === 'fatal' ? refusal.nextStep : undefined;
+  return nextStep === undefined ? { code, reason } : { code, reason, nextStep };
 }
 
 function wasAnsweredAsAWhole(end: CallEnd | undefined): boolean {

@@ -137,6 +137,8 @@ class PlanLoader {
   #stage: Stage = { kind: 'start' };
   /** One for each search type in which anything is missing. */
   #entries: readonly CalendarEntry[] = [];
+  /** Keys that have a complete version, however old. */
+  #held: ReadonlySet<string> = new Set();
   /** Wakes whoever waits for the calendars. */
   #wake: () => void = () => undefined;
 
@@ -164,6 +166,7 @@ class PlanLoader {
     const { store, range, catalogue, siteUrl, today, pool, onPlanned } = this.#ports;
     const held = await store.readCoverage(range);
     if (held.kind !== 'ok') return { kind: 'failed', failure: held };
+    this.#held = new Set(held.value.filter(({ status }) => status === 'complete').map(keyOf));
     const missing = missingKeys(range, held.value);
     if (missing.length === 0) {
       onPlanned({ toFetch: [], notPublished: [] });
@@ -214,7 +217,7 @@ class PlanLoader {
     if (trusted.length > 0) await this.#calendarsAreIn();
     if (scope.aborted) return supply([], 'none');
     const calendars = new Map<SearchType, Calendar>();
-    for (const { searchType, calendar, problem = 'Google gave no calendar' } of this.#entries) {
+    for (const { searchType, calendar, leftOut, problem = 'Google gave no calendar' } of this.#entries) {
       if (calendar === undefined) {
         return {
           kind: 'failed',
@@ -227,16 +230,18 @@ class PlanLoader {
       }
       const { days, lastPublished, firstIncomplete } = calendar;
       calendars.set(searchType, {
-        days: new Set(days.map(({ date }) => date)),
+        days: new Map(days.map(({ date, clicks }) => [date, clicks])),
         lastPublished,
         firstIncomplete,
+        leftOut: new Set(leftOut),
       });
     }
     const onTrust = trusted.map(({ key }) => key);
     const isTrusted = new Set(onTrust.map(keyOf));
     const untouched = missing.filter((key) => !isTrusted.has(keyOf(key)));
     // Needed whatever comes of what was begun on trust: workers wait for these slices, so they are opened meanwhile.
-    const ahead = trusted.length === 0 ? [] : planByCalendar(untouched, calendars).fetch.slice(0, count);
+    const ahead =
+      trusted.length === 0 ? [] : planByCalendar(untouched, calendars, this.#held).fetch.slice(0, count);
     const [settled, opened] = await Promise.all([
       settleTrustedSlices(trusted, calendars, today, store),
       ahead.length === 0 ? undefined : this.#open(ahead),
@@ -247,6 +252,7 @@ class PlanLoader {
     const plan = planByCalendar(
       [...untouched, ...onTrust.filter((key) => !begun.has(keyOf(key)))],
       calendars,
+      this.#held,
     );
     this.#stage = { kind: 'planned', plan, begun: settled.value, calendars };
     if (opened !== undefined && opened.kind !== 'ok') return { kind: 'failed', failure: opened };
@@ -322,6 +328,7 @@ class PlanLoader {
         day: {
           final: isFinal(slice.date, calendar, today),
           mayBeEmpty: mayBeEmpty(slice.date, calendar),
+          clicks: calendar?.days.get(slice.date) ?? 0,
         },
         rows: 0,
       });

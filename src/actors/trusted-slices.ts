@@ -7,17 +7,17 @@ import type { Store } from '../db/store.ts';
 import type { Answer, OpenedSlice } from '../db/types.ts';
 import type { Day, SearchType } from '../domain/slice.ts';
 import { type Calendar, isFinal, keyOf, mayBeEmpty, type PlanKey } from '../machines/plan.ts';
-import type { Catalogue } from './catalogue.ts';
+import type { Catalogue, DayKnowledge } from './catalogue.ts';
 
 export interface TrustedSlice {
   readonly key: PlanKey;
-  readonly day: { final: boolean; mayBeEmpty: boolean };
+  readonly day: DayKnowledge;
   readonly tellWhetherPlannedAgain: (isPlannedAgain: boolean) => void;
 }
 
 export function addTrusted(opened: readonly OpenedSlice[], catalogue: Catalogue): readonly TrustedSlice[] {
   return opened.map(({ slice }) => {
-    const day = { final: false, mayBeEmpty: false };
+    const day: DayKnowledge = { final: false, mayBeEmpty: false, clicks: 0 };
     const { promise, resolve } = Promise.withResolvers<boolean>();
     catalogue.add(slice.id, { kind: 'slice', slice, day, isPlannedAgain: promise, rows: 0 });
     const { searchType, dataset, date } = slice;
@@ -42,6 +42,7 @@ export async function settleTrustedSlices(
   for (const { key, day } of trusted) {
     const calendar = calendars.get(key.searchType);
     day.final = isFinal(key.date, calendar, today);
+    day.clicks = calendar?.days.get(key.date) ?? 0;
     day.mayBeEmpty = mayBeEmpty(key.date, calendar);
   }
   const settled = await store.settleTrusted(trusted.map(({ key, day }) => ({ ...key, final: day.final })));

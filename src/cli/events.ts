@@ -62,15 +62,15 @@ export function retryEntry(event: RetryEvent): LogEntry {
     case 'pages':
       return { level: 'debug', name, fields };
     case 'call':
-      // One is nothing: networks lose calls. Several in a row is news.
-      return event.inARow === 3
-        ? {
-            level: 'warn',
-            name,
-            fields,
-            text: `${counted(3, 'call')} in a row failed (${event.reason}); still trying.`,
-          }
-        : { level: 'warn', name, fields };
+      // One is nothing: networks lose calls. Several in a row is news, and told as "google".
+      return { level: 'warn', name, fields };
+    case 'google':
+      return {
+        level: 'warn',
+        name,
+        fields,
+        text: `Search Console does not answer as it should (${event.reason}): waiting for it.`,
+      };
     case 'database':
       return { level: 'warn', name, fields, text: `The database is away (${event.reason}): waiting for it.` };
     case 'worker':

@@ -85,14 +85,16 @@ function readable(result: Exclude<SitesResult, { kind: 'aborted' }>, auth: Auth)
     case 'unauthorized':
       throw advised('UNAUTHORIZED', result.reason);
     case 'forbidden':
-    case 'fatal':
       throw advised(result.code, result.reason);
+    case 'fatal':
+      throw advised(result.code, result.reason, result.nextStep);
     case 'invalid':
       throw advised('UNEXPECTED_ANSWER', result.reason);
   }
 
-  function advised(code: string, reason: string): LongtailError {
-    const advice = explainFatal({ code, reason }, { siteUrl: 'the property', serviceAccountEmail });
+  function advised(code: string, reason: string, nextStep?: string): LongtailError {
+    const fatal = nextStep === undefined ? { code, reason } : { code, reason, nextStep };
+    const advice = explainFatal(fatal, { siteUrl: 'the property', serviceAccountEmail });
     return new LongtailError(advice.code, advice.message, advice.nextStep);
   }
 }

@@ -156,6 +156,7 @@ function syncOptions(siteUrl: string, flags: SyncFlags, env: NodeJS.ProcessEnv):
     requestsPerMinute: flags.qpm,
     refresh: flags.refresh === true,
     wait: flags.wait === true,
+    acceptShrunk: flags.acceptShrunk === true,
     ...(from === undefined ? {} : { from }),
     ...(to === undefined ? {} : { to }),
     ...(days === undefined ? {} : { days }),

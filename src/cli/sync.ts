@@ -28,6 +28,7 @@ export interface SyncFlags extends RangeFlags, AccessFlags {
   readonly databaseUrl?: string;
   readonly refresh?: boolean;
   readonly wait?: boolean;
+  readonly acceptShrunk?: boolean;
   readonly dryRun?: boolean;
   readonly json?: boolean;
   readonly logLevel?: LogLevel;
@@ -81,6 +82,7 @@ export function registerSync(program: Command, session: Session): void {
     )
     .option('--refresh', 'fetch again what is complete, too')
     .option('--wait', 'wait for a property or an account that another run holds, instead of ending with 75')
+    .option('--accept-shrunk', 'take a day that has less than half of the rows it had')
     .optionsGroup('From and to:')
     .option('--database-url <url>', 'postgres://user:password@host:5432/database')
     .option('--credentials <file>', 'a service account’s or a sign-in’s JSON file')

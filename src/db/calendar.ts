@@ -16,7 +16,7 @@ export async function commitCalendar(
   run: RunIdentity,
   searchType: SearchType,
   calendar: Calendar,
-): Promise<null> {
+): Promise<readonly DayTotal[]> {
   return await transaction(sql, async (tx) => {
     await holdRun(tx, run);
     const kept = tx`
@@ -35,8 +35,15 @@ export async function commitCalendar(
         as d(date date, clicks bigint, impressions bigint)
       on conflict (property_id, search_type, date) do update set
         clicks = excluded.clicks, impressions = excluded.impressions, fetched_at = excluded.fetched_at`.execute();
-    await Promise.all([kept, days]);
-    return null;
+    const leftOut = tx<DayTotal[]>`
+      select date::text as "date", clicks::float8 as "clicks", impressions::float8 as "impressions"
+      from longtail.day_total
+      where property_id = ${run.propertyId}::text::bigint and search_type = ${searchType}::text and clicks > 0
+        and date between ${calendar.from}::text::date and ${calendar.to}::text::date
+        and not jsonb_exists(${JSON.stringify(calendar.days.map(({ date }) => date))}::text::jsonb, date::text)
+      order by date desc`.execute();
+    const [, , rows] = await Promise.all([kept, days, leftOut]);
+    return [...rows];
   });
 }
 

@@ -1,5 +1,6 @@
 import type { Buffer } from 'node:buffer';
 import type { Sql, TransactionSql } from 'postgres';
+import { mustHaveRows } from '../domain/slice.ts';
 import { FENCED_OFF, Refusal } from './answer.ts';
 import { type EncodedRows, encodeRows, FACT_COLUMNS } from './copy-block.ts';
 import { SourceError, startCopy } from './copy-in.ts';
@@ -229,14 +230,18 @@ async function seal(
 }
 
 function judgeSlice(page: ReadPage, entry: LedgerEntry, duplicateRows: number): Verdict {
-  const { previousId, previousRows, previousDuplicates } = entry;
+  const { previousId, previousRows, previousDuplicates, previousFinal } = entry;
   return judge({
     rows: entry.rows,
     duplicateRows,
     isSecondLook: entry.isSecondLook,
     mayBeEmpty: page.day.mayBeEmpty,
+    clicks: mustHaveRows(page.slice.dataset, page.day.clicks ?? 0) ? (page.day.clicks ?? 0) : 0,
     force: entry.force,
-    previous: previousId === null ? null : { rows: previousRows, duplicateRows: previousDuplicates },
+    previous:
+      previousId === null
+        ? null
+        : { rows: previousRows, duplicateRows: previousDuplicates, final: previousFinal },
   });
 }
 

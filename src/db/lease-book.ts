@@ -48,8 +48,8 @@ export interface LeaseTable {
   takeScope(scope: string, holder: Holder, options: TakingOptions): Promise<Taking<null>>;
   /** Renews all of these; false: at least one is another's by now. */
   renew(holderId: string, resources: readonly string[], presence: string | null): Promise<Answer<boolean>>;
-  /** Gives up all that the holder has. Never rejects. */
-  release(holderId: string): Promise<void>;
+  /** Gives up all that the holder has; false: the database did not take it. Never rejects. */
+  release(holderId: string): Promise<boolean>;
 }
 
 export function createLeaseTable(sql: Sql, clock: Clock): LeaseTable {
@@ -62,7 +62,11 @@ export function createLeaseTable(sql: Sql, clock: Clock): LeaseTable {
     takeScope: (scope, holder, options) => takeScope(sql, scope, holder, options).catch(orLongtailError),
     renew: (holderId, resources, presence) =>
       answer(async () => (await renewLeases(sql, holderId, resources, presence)) === resources.length),
-    release: (holderId) => releaseLeases(sql, holderId).catch(() => undefined),
+    release: (holderId) =>
+      releaseLeases(sql, holderId).then(
+        () => true,
+        () => false,
+      ),
   };
 }
 

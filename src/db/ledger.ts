@@ -24,6 +24,7 @@ export interface LedgerEntry {
   readonly previousId: string | null;
   readonly previousRows: number;
   readonly previousDuplicates: number;
+  readonly previousFinal: boolean;
 }
 
 /**
@@ -121,13 +122,14 @@ export function insertPages(
       coalesce(sums.has_last, false) as "hasLast",
       previous.id::text as "previousId",
       coalesce(previous.rows, 0)::float8 as "previousRows",
-      coalesce(previous.duplicate_rows, 0)::float8 as "previousDuplicates"
+      coalesce(previous.duplicate_rows, 0)::float8 as "previousDuplicates",
+      coalesce(previous.final, false) as "previousFinal"
     from input i
     left join target t on t.id = i.id
     left join entry e on e.slice_id = i.id
     left join sums on sums.slice_id = i.id
     left join lateral (
-      select c.id, c.rows, c.duplicate_rows from longtail.slice c
+      select c.id, c.rows, c.duplicate_rows, c.final from longtail.slice c
       where c.property_id = t.property_id and c.search_type = t.search_type
         and c.dataset = t.dataset and c.date = t.date and c.filter_key = t.filter_key
         and c.aggregation_type = t.aggregation_type and c.status = 'complete'

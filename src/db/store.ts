@@ -19,6 +19,7 @@ import type {
   Coverage,
   CoverageRange,
   DatabaseAway,
+  DayTotal,
   LeaseGrant,
   LeaseRecord,
   LeaseSettlement,
@@ -82,8 +83,11 @@ export interface Store {
   /** What the table has of these keys. Keys without an entry are missing. */
   readCoverage(range: CoverageRange): Promise<Answer<readonly Coverage[]>>;
 
-  /** Keeps what Google said about the days of one search type. Days that it no longer names keep their totals. */
-  commitCalendar(searchType: SearchType, calendar: Calendar): Promise<Answer<null>>;
+  /**
+   * Keeps what Google said about the days of one search type. Days that it no longer names keep their totals; the value is those
+   * of the range that had clicks, newest first.
+   */
+  commitCalendar(searchType: SearchType, calendar: Calendar): Promise<Answer<readonly DayTotal[]>>;
 
   /** Writes the lease down before its first request is sent. */
   recordLease(grant: LeaseGrant): Promise<Answer<null>>;

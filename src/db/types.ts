@@ -57,6 +57,8 @@ export interface DayKnowledge {
   readonly final: boolean;
   /** False for a day at or after the last published one: an empty answer does not complete it. */
   readonly mayBeEmpty: boolean;
+  /** Its clicks by the calendar. Absent or 0 while nothing is known. */
+  readonly clicks?: number;
 }
 
 /** What came to be known of a key after its slice was begun. */

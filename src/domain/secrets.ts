@@ -44,7 +44,7 @@ const patterns: readonly Pattern[] = [
   },
   { find: /\b(bearer|basic)(\s+|%20)[a-z0-9._~+/=-]{6,}/gi, replacement: `$1$2${HIDDEN}` },
   // A parameter of a URL: quotes are a part of it.
-  { find: new RegExp(`([?&](?:${NAMES})=)[^\\s&"<>]+`, 'gi'), replacement: `$1${HIDDEN}` },
+  { find: new RegExp(`([?&][\\w.-]{0,40}(?:${NAMES})=)[^\\s&"<>]+`, 'gi'), replacement: `$1${HIDDEN}` },
   // By name, quoted: up to the same quotes, with those inside them escaped once more.
   { find: new RegExp(`${NAMED}"(?:[^"\\\\]|\\\\[\\s\\S])*"?`, 'gi'), replacement: `$1"${HIDDEN}"` },
   { find: new RegExp(`${NAMED}'(?:[^'\\\\]|\\\\[\\s\\S]|'')*'?`, 'gi'), replacement: `$1'${HIDDEN}'` },

@@ -86,3 +86,12 @@ export function whyNotServed(searchType: SearchType, dataset: Dataset): string |
   }
   return undefined;
 }
+
+/**
+ * Whether a day with clicks has rows in this dataset, too. Queries that few people have asked are hidden, and most days have no
+ * search appearances: there nothing is meant by an empty answer.
+ */
+export function mustHaveRows(dataset: Dataset, clicks: number): boolean {
+  const dimensions = dimensionsOf(dataset);
+  return clicks > 0 && !dimensions.includes('query') && !dimensions.includes('searchAppearance');
+}

@@ -134,6 +134,7 @@ async function writeBody(
   const { fault } = call;
   if (fault?.kind === 'emptyPart') return writer.write('');
   if (fault?.kind === 'garblePart') return writer.write('<html>502. That\u2019s an error.</html>');
+  if (fault?.kind === 'noRows') return writer.write('{"responseAggregationType":"byPage"}');
   if (fault?.kind === 'cutPart') return writeCut(context, writer, call, fault.afterBytes);
   const error = errorOf(call);
   if (error !== undefined) return writer.write(jsonText(error.body, call.pretty));

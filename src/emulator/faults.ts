@@ -27,6 +27,7 @@ const partAction = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('garblePart') }),
   z.strictObject({ kind: z.literal('emptyPart') }),
   z.strictObject({ kind: z.literal('cutPart'), afterBytes: atLeastZero }),
+  z.strictObject({ kind: z.literal('noRows') }),
   z.strictObject({ kind: z.literal('dropPart') }),
   z.strictObject({ kind: z.literal('doublePart') }),
   z.strictObject({ kind: z.literal('unknownId') }),
@@ -110,6 +111,7 @@ const faultsSchema = z.strictObject({ seed: z.int().optional(), rules: z.array(r
  * | `error` | `error`: a name (see below), or `{status, message, reason, domain?}`; `retryAfterS?` |
  * | `garblePart` | 200 with a body that is not JSON |
  * | `emptyPart` | 200 with an empty body |
+ * | `noRows` | 200 with no rows, as on a day without data |
  * | `cutPart` | 200 with JSON that ends after `afterBytes` |
  * | `dropPart`, `doublePart` | in a batch: no answer for this call, or the same twice |
  * | `unknownId` | in a batch: the answer bears an id that nobody sent |
@@ -271,6 +273,7 @@ function asPartAction(action: FaultRule['action']): PartAction | undefined {
     case 'garblePart':
     case 'emptyPart':
     case 'cutPart':
+    case 'noRows':
     case 'dropPart':
     case 'doublePart':
     case 'unknownId':

@@ -20,6 +20,7 @@
 import { assign, enqueueActions, fromCallback, type SnapshotFrom, setup } from 'xstate';
 import { type BackoffRule, backoffMs } from './backoff.ts';
 import type {
+  Blame,
   CallEvent,
   CallOrder,
   GrantEvent,
@@ -39,6 +40,7 @@ export interface FetchBatchInput {
   readonly scopes: readonly string[];
   readonly pages: readonly Page[];
   readonly maxAttempts: number;
+  readonly blame: Blame;
 }
 
 export interface BatchWorkerInput {
@@ -56,9 +58,10 @@ export interface BatchWorkerContext {
   readonly input: BatchWorkerInput;
   readonly assignmentId: string;
   readonly maxAttempts: number;
+  readonly blame: Blame;
   /** Pages of the assignment of which no result is known yet. */
   readonly pages: readonly Page[];
-  /** Calls in a row that failed as a whole. */
+  /** Calls in a row that failed and brought no page. */
   readonly failures: number;
   readonly backoffMs: number;
 }
@@ -93,7 +96,12 @@ export const batchWorkerMachine = setup({
   actions: {
     acceptBatch: assign(({ event }) =>
       event.type === 'batch.assign'
-        ? { assignmentId: event.assignmentId, pages: event.pages, maxAttempts: event.maxAttempts }
+        ? {
+            assignmentId: event.assignmentId,
+            pages: event.pages,
+            maxAttempts: event.maxAttempts,
+            blame: event.blame,
+          }
         : {},
     ),
     requestTokens: enqueueActions(({ context, enqueue, self }) => {
@@ -183,6 +191,7 @@ export const batchWorkerMachine = setup({
             rows: result.rows,
             next: result.next,
           });
+          enqueue.assign({ failures: 0 });
           break;
         case 'failed':
           enqueue.sendTo(coordinator, {
@@ -264,6 +273,7 @@ export const batchWorkerMachine = setup({
     input,
     assignmentId: input.assignmentId,
     maxAttempts: 1,
+    blame: 'call',
     pages: [],
     failures: 0,
     backoffMs: 0,
@@ -301,6 +311,7 @@ export const batchWorkerMachine = setup({
           scopes: context.input.scopes,
           pages: context.pages,
           maxAttempts: context.maxAttempts,
+          blame: context.blame,
         }),
       },
       on: {

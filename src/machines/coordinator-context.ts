@@ -18,6 +18,7 @@ import {
 import type {
   AfterPage,
   Away,
+  Blame,
   ControlEvent,
   Fatal,
   HaltReason,
@@ -38,8 +39,13 @@ export interface CoordinatorInput {
   readonly batchSize: number;
   /** Attempts a page has; after the last its slice fails. */
   readonly maxAttempts: number;
-  /** Calls in a row, over all workers, that may fail as a whole before the run halts. */
+  /** Calls in a row, over all workers, whose token may be refused before the run halts. */
   readonly maxConsecutiveCallFailures: number;
+  /** Calls in a row, over all workers, that fail and bring nothing, after which Google is taken to be away. */
+  readonly callFailuresOfOutage: number;
+  /** Good answers that show that Google is well: then a page that fails alone has itself to blame. A probe asks for as many. */
+  readonly soundAnswers: number;
+  readonly maxGoogleProbes: number;
   /** Crashes of workers that are mended before the run fails. */
   readonly maxWorkerRestarts: number;
   readonly maxDatabaseProbes: number;
@@ -49,6 +55,7 @@ export interface CoordinatorInput {
   readonly retryBackoff: BackoffRule;
   readonly callBackoff: BackoffRule;
   readonly probeBackoff: BackoffRule;
+  readonly googleBackoff: BackoffRule;
 }
 
 /** How the run is to end, once everything is quiet. */
@@ -65,7 +72,16 @@ export interface CoordinatorContext {
   readonly workers: readonly WorkerSlot[];
   /** `asked`: the plan's actor owes an answer. */
   readonly plan: MorePlan | 'asked';
+  /** Calls in a row that failed and brought nothing. */
   readonly callFailures: number;
+  /** Calls whose token was refused since a page came last. */
+  readonly tokenRefusals: number;
+  /** Good answers since the last such call, as far as they are counted. */
+  readonly sound: number;
+  readonly googleProbes: number;
+  readonly googleDelayMs: number;
+  /** Who has the probe of Google. */
+  readonly prober: string | null;
   readonly restarts: number;
   /** How often the database was tried, or answered, in vain since it last took anything. */
   readonly probes: number;
@@ -130,7 +146,26 @@ export type CoordinatorEmitted =
   | { readonly type: 'worker.restarted'; readonly workerId: string }
   | { readonly type: 'database.away'; readonly reason: string }
   | { readonly type: 'database.back' }
+  | { readonly type: 'google.away'; readonly reason: string }
+  | { readonly type: 'google.back' }
   | { readonly type: 'concurrency.changed'; readonly maxConcurrency: number };
+
+/** What a probe of Google asks for: a few rows of one day, wanted by nobody. The answers are thrown away. */
+export const PROBE = 'probe';
+export const probePages = ({ batchSize, soundAnswers }: CoordinatorInput): readonly Page[] =>
+  Array.from({ length: Math.min(batchSize, soundAnswers) }, (_, startRow) => ({
+    sliceId: PROBE,
+    startRow,
+    attempts: 0,
+    callFailures: 0,
+  }));
+
+/** Who is to blame if all of these fail: a page that has failed before, goes alone, and while Google is well. */
+export function blameFor({ input, sound }: CoordinatorContext, pages: readonly Page[]): Blame {
+  const [page] = pages;
+  const isSuspect = page !== undefined && pages.length === 1 && page.attempts + page.callFailures > 0;
+  return isSuspect && sound >= input.soundAnswers ? 'page' : 'call';
+}
 
 const REAPER = 'reap:';
 export const reaperId = (workerId: string): string => `${REAPER}${workerId}`;
@@ -207,6 +242,11 @@ export function initialContext(input: CoordinatorInput): CoordinatorContext {
     workers: Array.from({ length: input.maxConcurrency }, (_, index) => createSlot(`w${index}`)),
     plan: 'whenLow',
     callFailures: 0,
+    tokenRefusals: 0,
+    sound: 0,
+    googleProbes: 0,
+    googleDelayMs: 0,
+    prober: null,
     restarts: 0,
     probes: 0,
     probeDelayMs: 0,

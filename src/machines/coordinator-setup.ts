@@ -6,6 +6,7 @@ import {
   abandonedTokens,
   afterCommit,
   assignmentIdOf,
+  blameFor,
   type CoordinatorContext,
   type CoordinatorEmitted,
   type CoordinatorEvent,
@@ -22,6 +23,8 @@ import {
   mostProbes,
   nobodyMoves,
   onlyRetriesAreLeft,
+  PROBE,
+  probePages,
   type ReapInput,
   type ReapOutput,
   reapedSlot,
@@ -51,6 +54,10 @@ import type { Page, PlanOrder } from './messages.ts';
 const heardOf = (slot: WorkerSlot): WorkerSlot =>
   slot.status === 'retrying' ? { ...slot, status: 'busy' } : slot;
 
+/** Whether this is the end of the probe of Google. */
+const isProbe = (context: CoordinatorContext, event: CoordinatorEvent): boolean =>
+  event.type === 'batch.ended' && event.assignmentId === context.prober;
+
 export const coordinatorSetup = setup({
   types: {
     context: {} as CoordinatorContext,
@@ -77,6 +84,7 @@ export const coordinatorSetup = setup({
     haltDeadline: ({ context }) => context.input.haltDeadlineMs,
     finishDeadline: ({ context }) => context.input.finishDeadlineMs,
     probe: ({ context }) => context.probeDelayMs,
+    googleProbe: ({ context }) => context.googleDelayMs,
   },
   guards: {
     canDispatch: ({ context }) => canDispatch(context),
@@ -100,15 +108,14 @@ export const coordinatorSetup = setup({
       event.type === 'batch.ended' &&
       event.outcome.kind === 'fatal' &&
       endedSlot(context, event) !== undefined,
-    /** The batch's end is the run's: no retry mends it, or it was one failed call too many. */
+    /** The batch's end is the run's: no retry mends it, or tokens are refused again and again. */
     endsTheRun: ({ context, event }) => {
       if (event.type !== 'batch.ended' || endedSlot(context, event) === undefined) return false;
       switch (event.outcome.kind) {
         case 'fatal':
           return true;
-        case 'failed':
         case 'unauthorized':
-          return context.callFailures + 1 >= context.input.maxConsecutiveCallFailures;
+          return context.tokenRefusals + 1 >= context.input.maxConsecutiveCallFailures;
         default:
           return false;
       }
@@ -117,6 +124,33 @@ export const coordinatorSetup = setup({
       event.type === 'batch.ended' &&
       event.outcome.kind === 'databaseAway' &&
       endedSlot(context, event) !== undefined,
+    /** Nothing has come of a number of calls, this one the last of them. */
+    googleIsAway: ({ context, event }) => {
+      if (event.type !== 'batch.ended' || endedSlot(context, event) === undefined) return false;
+      const { kind } = event.outcome;
+      const failures = context.callFailures + (kind === 'failed' ? 1 : 0);
+      return (kind === 'failed' || kind === 'answered') && failures >= context.input.callFailuresOfOutage;
+    },
+    /** A page has come, or as many answers to probes as it takes. */
+    googleIsBack: ({ context, event }) =>
+      event.type === 'batch.ended' &&
+      event.outcome.kind === 'answered' &&
+      (context.callFailures === 0 || context.sound >= context.input.soundAnswers) &&
+      endedSlot(context, event) !== undefined,
+    googleProbeAnswered: ({ context, event }) =>
+      isProbe(context, event) && event.type === 'batch.ended' && event.outcome.kind === 'answered',
+    canProbeGoogle: ({ context }) => availableSlots(context.workers, context.maxConcurrency).length > 0,
+    /** Whoever had the probe crashed, or will end no more. */
+    googleProbeIsLost: ({ context }) =>
+      !context.workers.some(
+        (slot) => slot.status === 'busy' && assignmentIdOf(context, slot) === context.prober,
+      ),
+    googleProbeEnded: ({ context, event }) => isProbe(context, event),
+    noGoogleProbeIsLeft: ({ context, event }) =>
+      isProbe(context, event) &&
+      event.type === 'batch.ended' &&
+      event.outcome.kind === 'failed' &&
+      context.googleProbes + 1 >= context.input.maxGoogleProbes,
     planFailedFatally: ({ event }) => event.type === 'plan.failed' && event.outcome.kind === 'fatal',
     noProbeIsLeft: ({ context }) => context.probes + 1 >= mostProbes(context),
     /** It says each time that it is there, and takes nothing. */
@@ -139,13 +173,22 @@ export const coordinatorSetup = setup({
       const { assignments, queues } = assignPages(context.queues, available, dispatchRules(context));
       let workers = context.workers;
       for (const { slot, pages } of assignments) {
-        const busy: WorkerSlot = { ...slot, status: 'busy', serial: slot.serial + 1, pages, retry: [] };
+        const blame = blameFor(context, pages);
+        const busy: WorkerSlot = {
+          ...slot,
+          status: 'busy',
+          serial: slot.serial + 1,
+          pages,
+          blame,
+          retry: [],
+        };
         workers = withSlot(workers, busy);
         enqueue.sendTo(slot.workerId, {
           type: 'batch.assign',
           assignmentId: assignmentIdOf(context, busy),
           pages,
           maxAttempts: context.input.maxAttempts,
+          blame,
         });
       }
       enqueue.assign({ queues, workers });
@@ -171,12 +214,20 @@ export const coordinatorSetup = setup({
     }),
     noteCommitted: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'page.committed') return;
+      const sound = Math.min(context.input.soundAnswers, context.sound + 1);
+      if (event.sliceId === PROBE) {
+        enqueue.assign({ sound });
+        return;
+      }
       const slot = slotOf(context, event);
       if (slot === undefined || !holds(slot, event)) return;
       enqueue.assign({
         probes: 0,
         workers: withSlot(context.workers, { ...heardOf(slot), pages: without(slot.pages, event) }),
         queues: afterCommit(context.queues, event.sliceId, event.next),
+        callFailures: 0,
+        tokenRefusals: 0,
+        sound,
         ending: event.next.kind === 'failed' ? worse(context.ending) : context.ending,
       });
       const { sliceId, startRow, rows, next } = event;
@@ -190,6 +241,8 @@ export const coordinatorSetup = setup({
       );
       if (slot === undefined || page === undefined) return;
       const attempt = page.attempts + 1;
+      // Alone, and Google was well: but if nothing else comes either, that is to be asked again.
+      const callFailures = context.callFailures + (slot.blame === 'page' ? 1 : 0);
       const retry = event.final
         ? slot.retry
         : [...slot.retry, { ...page, attempts: attempt, callFailures: 0 }];
@@ -200,6 +253,7 @@ export const coordinatorSetup = setup({
           pages: without(slot.pages, event),
           retry,
         }),
+        callFailures,
         ending: event.final ? worse(context.ending) : context.ending,
       });
       const { sliceId, startRow, reason, final } = event;
@@ -223,15 +277,14 @@ export const coordinatorSetup = setup({
       if (slot === undefined) return;
       const groupId = assignmentIdOf(context, slot);
       const { outcome } = event;
-      const failed = outcome.kind === 'failed' || outcome.kind === 'unauthorized';
-      const callFailures = failed
-        ? context.callFailures + 1
-        : outcome.kind === 'answered'
-          ? 0
-          : context.callFailures;
+      // What came in between has set it back.
+      const callFailures = context.callFailures + (outcome.kind === 'failed' ? 1 : 0);
       const queues = putBack(context.queues, slot.pages);
       enqueue.assign({
         callFailures,
+        tokenRefusals: context.tokenRefusals + (outcome.kind === 'unauthorized' ? 1 : 0),
+        sound: outcome.kind === 'failed' ? 0 : context.sound,
+        prober: context.prober === groupId ? null : context.prober,
         workers: withSlot(context.workers, {
           ...slot,
           status: outcome.kind === 'failed' ? 'backingOff' : 'idle',
@@ -405,6 +458,52 @@ export const coordinatorSetup = setup({
       enqueue.assign({ away, probes, probeDelayMs: backoffMs(context.input.probeBackoff, probes + 1, 1) });
       // Each time: what is in the way may be something else by now.
       enqueue.emit({ type: 'database.away', reason: away.reason });
+    }),
+    beginGoogleProbing: enqueueActions(({ context, event, enqueue }) => {
+      enqueue.assign({
+        sound: 0,
+        googleProbes: 0,
+        googleDelayMs: backoffMs(context.input.googleBackoff, 1, 1),
+      });
+      const reason =
+        event.type === 'batch.ended' && event.outcome.kind === 'failed'
+          ? event.outcome.reason
+          : 'page after page fails';
+      enqueue.emit({ type: 'google.away', reason });
+    }),
+    /** To one worker, as everything else: it takes its tokens. The slot holds no page, for there is none to lose. */
+    probeGoogle: enqueueActions(({ context, enqueue }) => {
+      const [slot] = availableSlots(context.workers, context.maxConcurrency);
+      if (slot === undefined) return;
+      const busy: WorkerSlot = {
+        ...slot,
+        status: 'busy',
+        serial: slot.serial + 1,
+        pages: [],
+        blame: 'call',
+        retry: [],
+      };
+      const assignmentId = assignmentIdOf(context, busy);
+      enqueue.sendTo(slot.workerId, {
+        type: 'batch.assign',
+        assignmentId,
+        pages: probePages(context.input),
+        maxAttempts: context.input.maxAttempts,
+        blame: 'call',
+      });
+      enqueue.assign({ prober: assignmentId, workers: withSlot(context.workers, busy) });
+    }),
+    countGoogleProbe: enqueueActions(({ context, event, enqueue }) => {
+      const failed = event.type === 'batch.ended' && event.outcome.kind === 'failed';
+      const googleProbes = context.googleProbes + (failed ? 1 : 0);
+      enqueue.assign({
+        googleProbes,
+        googleDelayMs: backoffMs(context.input.googleBackoff, googleProbes + 1, 1),
+      });
+    }),
+    noteGoogleBack: enqueueActions(({ enqueue }) => {
+      enqueue.assign({ callFailures: 0 });
+      enqueue.emit({ type: 'google.back' });
     }),
     endHalted: enqueueActions(({ event, enqueue }) => {
       if (event.type === 'halt') enqueue.assign({ ending: { status: 'halted', reason: event.reason } });

@@ -6,8 +6,10 @@
  *   │ │ planning ─► dispatching ⇄ waitingForRetry      │  a call stalls    │
  *   │ │                  ⇅             ⇅               │ ───────────────►  waitingForDatabase
  *   │ │               draining                         │ ◄───────────────  { sleeping ⇄ probing, sleeping ⇄ retrying }
- *   │ │                                                │  it takes pages   │
- *   │ └────────────────────────────────────────────────┘                  │
+ *   │ └──────┬───────────────▲─────────────────────────┘                  │
+ *   │        │ Google fails    │ a probe, or any other call, is answered   │
+ *   │        ▼ call after call │                                           │
+ *   │   waitingForGoogle { sleeping ─► choosing ─► probing ─► sleeping }   │
  *   └───────────┬───────────────▲─────────────────────────────────────────┘
  *         pause │        resume │
  *               ▼               │
@@ -16,7 +18,7 @@
  *   from every state above, tokens are denied (a quota that will not come back soon) ──► drainingForQuota
  *   (calls under way are paid for: they finish, within a deadline; nothing new goes out)       │ nobody is busy · too late
  *                                                                                              ▼
- *   from every state above:  nothing is left to do · halt · fail · too many failed calls    halting
+ *   from every state above:  nothing is left to do · halt · fail · nobody comes back        halting
  *                                                   │
  *                                                   ▼
  *                                                halting ──► complete · completeWithFailures · halted · failed
@@ -98,6 +100,11 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
                 target: 'waitingForDatabase',
                 actions: ['closeAssignment', 'beginProbing'],
               },
+              {
+                guard: 'googleIsAway',
+                target: 'waitingForGoogle',
+                actions: ['closeAssignment', 'beginGoogleProbing'],
+              },
               { actions: 'closeAssignment' },
             ],
             'plan.failed': [
@@ -124,6 +131,50 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
                 { guard: 'hasWork', target: 'dispatching' },
               ],
             },
+          },
+        },
+        /** Nobody is given pages; one worker is given a probe now and then. */
+        waitingForGoogle: {
+          initial: 'sleeping',
+          // What waits for the database is tried there alone; and with every worker stalled nobody could ask Google.
+          always: { guard: 'somebodyHasStalled', target: 'waitingForDatabase', actions: 'beginProbing' },
+          on: {
+            'batch.ended': [
+              {
+                guard: 'isDenied',
+                target: '#coordinator.drainingForQuota',
+                actions: ['endByOutcome', 'closeAssignment'],
+              },
+              {
+                guard: 'endsTheRun',
+                target: '#coordinator.halting',
+                actions: ['endByOutcome', 'closeAssignment'],
+              },
+              {
+                guard: 'databaseIsAway',
+                target: 'waitingForDatabase',
+                actions: ['closeAssignment', 'beginProbing'],
+              },
+              { guard: 'googleIsBack', target: 'working', actions: ['closeAssignment', 'noteGoogleBack'] },
+              // One good answer may be chance.
+              { guard: 'googleProbeAnswered', target: '.choosing', actions: 'closeAssignment' },
+              {
+                guard: 'noGoogleProbeIsLeft',
+                target: '#coordinator.halting',
+                actions: ['endByOutcome', 'closeAssignment'],
+              },
+              {
+                guard: 'googleProbeEnded',
+                target: '.sleeping',
+                actions: ['countGoogleProbe', 'closeAssignment'],
+              },
+              { actions: 'closeAssignment' },
+            ],
+          },
+          states: {
+            sleeping: { after: { googleProbe: 'choosing' } },
+            choosing: { always: { guard: 'canProbeGoogle', target: 'probing', actions: 'probeGoogle' } },
+            probing: { always: { guard: 'googleProbeIsLost', target: 'sleeping' } },
           },
         },
         waitingForDatabase: {

@@ -1,7 +1,7 @@
 /**
  * Who gets which pages: pure decisions over the coordinator's queues and its pool of workers.
  */
-import type { Page } from './messages.ts';
+import type { Blame, Page } from './messages.ts';
 
 /** Pages that wait, in the order in which they go out: begun slices first, then the plan's look-ahead. */
 export interface Queues {
@@ -36,6 +36,7 @@ export interface WorkerSlot {
   readonly serial: number;
   /** Pages of the assignment of which nothing was heard yet. */
   readonly pages: readonly Page[];
+  readonly blame: Blame;
   /** Pages of the assignment that failed and may be tried again: they wait together when it has ended. */
   readonly retry: readonly Page[];
 }
@@ -46,7 +47,7 @@ export interface Assignment {
 }
 
 export function createSlot(workerId: string): WorkerSlot {
-  return { workerId, status: 'idle', serial: 0, pages: [], retry: [] };
+  return { workerId, status: 'idle', serial: 0, pages: [], blame: 'call', retry: [] };
 }
 
 export function countWaiting(queues: Queues): number {

@@ -24,14 +24,15 @@ export {
   concurrencyControllerMachine,
 } from './concurrency-controller.ts';
 export { type CoordinatorSnapshot, coordinatorMachine } from './coordinator.ts';
-export type {
-  CoordinatorContext,
-  CoordinatorEmitted,
-  CoordinatorEvent,
-  CoordinatorInput,
-  Ending,
-  ReapInput,
-  ReapOutput,
+export {
+  type CoordinatorContext,
+  type CoordinatorEmitted,
+  type CoordinatorEvent,
+  type CoordinatorInput,
+  type Ending,
+  PROBE,
+  type ReapInput,
+  type ReapOutput,
 } from './coordinator-context.ts';
 export type { Assignment, DelayedGroup, Queues, WorkerSlot, WorkerStatus } from './dispatch.ts';
 export {

@@ -21,6 +21,12 @@ export interface Page {
 /** `qps`: too many requests a minute. `load`: too much work in ten minutes. `daily`: the day's allowance is used. */
 export type QuotaKind = 'qps' | 'load' | 'daily';
 
+/**
+ * Whose fault it is when a call fails in all its pages. `call`: nobody's, until more is known. `page`: its one page's, which has
+ * failed before, while Google has answered others well since.
+ */
+export type Blame = 'call' | 'page';
+
 /** Why a run was stopped before its end. */
 export type HaltReason =
   | { readonly kind: 'asked'; readonly reason: string }
@@ -75,7 +81,7 @@ export type AfterPage =
 export type CallOutcome =
   /** The answer was read to its end; single pages may have failed. */
   | { readonly kind: 'answered' }
-  /** No answer, or a refusal of the whole: costs no page an attempt. */
+  /** No answer, a refusal of the whole, or one in most of its parts: costs no page an attempt. Some may have come all the same. */
   | { readonly kind: 'failed'; readonly reason: string }
   /** The token was refused and has been replaced: try again. */
   | { readonly kind: 'unauthorized' }
@@ -137,6 +143,7 @@ export type WorkerOrder =
       readonly pages: readonly Page[];
       /** Attempts after which a page's slice fails. */
       readonly maxAttempts: number;
+      readonly blame: Blame;
     }
   /** Give back what has not been sent; let a call under way finish. */
   | { readonly type: 'worker.pause' }

@@ -27,9 +27,12 @@ export interface Held extends PlanKey {
 
 /** What Google says it has for one search type: published days with data, and from where on they still change. */
 export interface Calendar {
-  readonly days: ReadonlySet<Day>;
+  /** Their clicks. */
+  readonly days: ReadonlyMap<Day, number>;
   readonly lastPublished: Day | null;
   readonly firstIncomplete: Day | null;
+  /** Days among them that Google leaves out now, and named before. */
+  readonly leftOut?: ReadonlySet<Day>;
 }
 
 /** What decides how much is begun on trust: the pool as the run starts, and the day. */
@@ -71,11 +74,13 @@ export function missingKeys(range: PlanRange, held: readonly Held[]): PlanKey[] 
 
 /**
  * Sorts missing keys by the calendar. A day that it leaves out before the last published one is empty. A day after the
- * last published one is late, not empty.
+ * last published one is late, not empty. Of a day that it leaves out and named before, what is held is kept: `held` are the keys
+ * of which something is complete.
  */
 export function planByCalendar(
   missing: readonly PlanKey[],
   calendars: ReadonlyMap<SearchType, Calendar>,
+  held: ReadonlySet<string> = new Set(),
 ): Plan {
   const fetch: PlanKey[] = [];
   const empty: PlanKey[] = [];
@@ -84,6 +89,7 @@ export function planByCalendar(
     const calendar = calendars.get(key.searchType);
     const last = calendar?.lastPublished ?? null;
     if (calendar === undefined || last === null || key.date > last) notPublished.push(key);
+    else if (calendar.leftOut?.has(key.date) === true && held.has(keyOf(key))) empty.push(key);
     else if (calendar.days.has(key.date)) fetch.push(key);
     else empty.push(key);
   }

@@ -1,4 +1,5 @@
 /** What may happen next in a world. */
+import { PROBE } from '../machines/index.ts';
 import type { AbstractCall, CallEnd } from './abstract-call.ts';
 import { possibleEnds } from './abstract-database.ts';
 import { mayAnswer } from './abstract-plan.ts';
@@ -86,11 +87,14 @@ function callEvents(world: World, options: ModelOptions, worker: string): WorldE
   for (const { sliceId, startRow, attempts } of call.pages) {
     const page = { worker, sliceId, startRow };
     for (const end of possibleEnds(world.database, page)) events.push({ type: 'call.commits', ...page, end });
-    // A call that is being aborted reads no further; only what it was writing gets through.
-    if (!call.aborted || attempts + 1 >= call.maxAttempts) events.push({ type: 'call.pageFails', ...page });
+    // A call that is being aborted reads no further; only what it was writing gets through. A probe fails as a whole.
+    const mayFail = sliceId !== PROBE;
+    if (mayFail && (!call.aborted || attempts + 1 >= call.maxAttempts))
+      events.push({ type: 'call.pageFails', ...page });
     if (call.aborted) continue;
     for (const quota of options.refusals) events.push({ type: 'call.refuses', ...page, quota });
-    for (const landed of [false, true]) events.push({ type: 'call.stalls', ...page, landed });
+    // A probe writes nothing.
+    if (mayFail) for (const landed of [false, true]) events.push({ type: 'call.stalls', ...page, landed });
   }
   for (const how of endsOf(call)) events.push({ type: 'call.ends', worker, how });
   return events;
@@ -117,8 +121,9 @@ function endsOf(call: AbstractCall): CallEnd[] {
   if (call.pages.length === 0) return ['answered'];
   const unsent = !call.answered;
   if (call.aborted) return unsent ? ['aborted', 'abortedUnsent'] : ['aborted'];
-  const partly: CallEnd[] = ['unauthorized', 'fatal'];
-  return unsent ? ['failed', 'failedUnsent', 'databaseAwayUnsent', ...partly] : partly;
+  // Cut off after some of its parts, or in trouble in most of them.
+  const partly: CallEnd[] = ['failed', 'unauthorized', 'fatal'];
+  return unsent ? ['failedUnsent', 'databaseAwayUnsent', ...partly] : partly;
 }
 
 function planEvents({ plan, database }: World): WorldEvent[] {

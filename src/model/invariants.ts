@@ -2,6 +2,7 @@
  * What always holds, as questions to a single state. The numbers are those of the specification; what the model cannot
  * speak of (rows, facts, versions of a slice) is enforced in the database and tested there.
  */
+import { PROBE } from '../machines/index.ts';
 import { isCommitted } from './abstract-database.ts';
 import { countTokens } from './abstract-server.ts';
 import type { InvariantOf } from './explore.ts';
@@ -273,7 +274,29 @@ export const INVARIANTS: readonly Invariant[] = [
         : undefined;
     },
   },
-  brokenOnTheWay(8, 'no more workers than allowed have work; one call a worker, one question to the plan'),
+  {
+    number: 6,
+    name: 'while Google is away somebody asks again, or is about to',
+    applies: (world, { semantics }) =>
+      semantics === 'sync' && isRunning(world) && world.coordinator.matches({ running: 'waitingForGoogle' }),
+    check: ({ coordinator, timers }) => {
+      const { prober, workers } = coordinator.context;
+      if (coordinator.matches({ running: { waitingForGoogle: 'sleeping' } })) {
+        return timers.some(({ owner, name }) => owner === 'coordinator' && name.includes('googleProbe'))
+          ? undefined
+          : 'nothing wakes it';
+      }
+      const busy = workers.some(({ status }) => status !== 'idle' && status !== 'halted');
+      if (coordinator.matches({ running: { waitingForGoogle: 'probing' } })) {
+        return prober !== null && busy ? undefined : 'nobody has the probe';
+      }
+      return busy ? undefined : 'everybody is free, and nobody asks';
+    },
+  },
+  brokenOnTheWay(
+    8,
+    'no more workers than allowed have work, and while Google is away nobody but a probe; one call a worker, one question to the plan',
+  ),
   {
     number: 8,
     name: 'what the coordinator thinks of its workers is so',
@@ -291,7 +314,9 @@ export const INVARIANTS: readonly Invariant[] = [
         }
         if (slot.status !== 'reaping' && isAtWork(slot) && worker !== undefined) {
           const called = calls[slot.workerId]?.pages ?? worker.context.pages;
-          const strange = called.find((page) => !slot.pages.some((own) => pageKey(own) === pageKey(page)));
+          const strange = called.find(
+            (page) => page.sliceId !== PROBE && !slot.pages.some((own) => pageKey(own) === pageKey(page)),
+          );
           if (strange !== undefined)
             return `${slot.workerId} works on ${pageKey(strange)} unknown to the coordinator`;
         }

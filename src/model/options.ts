@@ -56,6 +56,9 @@ export interface ModelOptions {
   /** Whether the reaper reads the ledger of a crashed worker, or leaves it to the second commit. */
   readonly reaperReadsLedger: boolean;
   readonly maxConsecutiveCallFailures: number;
+  readonly callFailuresOfOutage: number;
+  readonly soundAnswers: number;
+  readonly maxGoogleProbes: number;
   readonly maxWorkerRestarts: number;
   readonly maxDatabaseProbes: number;
 }
@@ -76,6 +79,9 @@ export const DEFAULT_OPTIONS: ModelOptions = {
   refusals: ['qps', 'load', 'daily'],
   reaperReadsLedger: false,
   maxConsecutiveCallFailures: 2,
+  callFailuresOfOutage: 2,
+  soundAnswers: 1,
+  maxGoogleProbes: 2,
   maxWorkerRestarts: 1,
   maxDatabaseProbes: 1,
 };

@@ -1,6 +1,12 @@
 /** What is written down while a turn goes on: facts that no single state shows, for the invariants to speak of. */
 import type { AnyEventObject } from 'xstate';
-import type { CoordinatorEmitted, Page, PlanReport, WorkerOrder } from '../machines/index.ts';
+import {
+  type CoordinatorEmitted,
+  type Page,
+  type PlanReport,
+  PROBE,
+  type WorkerOrder,
+} from '../machines/index.ts';
 import type { AbstractCall } from './abstract-call.ts';
 import { isCommitted } from './abstract-database.ts';
 import { SCOPE } from './options.ts';
@@ -53,6 +59,11 @@ export function noteAssignment(turn: Turn, workerId: Address, event: AnyEventObj
     turn.breaks(8, `${workerId} was given pages while those of ${waiting} wait for the database`);
   }
   for (const page of pages) {
+    // Nobody's page.
+    if (page.sliceId === PROBE) continue;
+    if (coordinator.matches({ running: 'waitingForGoogle' })) {
+      turn.breaks(8, `${workerId} was given pages while Google is away`);
+    }
     const key = pageKey(page);
     // A worker that crashed took what it had read with it.
     if (history.read.includes(key) && history.rare.workerCrash === undefined) {
@@ -98,6 +109,7 @@ export function noteCallStart(turn: Turn, workerId: Address, call: AbstractCall)
     turn.breaks(3, `${workerId} sends ${call.pages.length} requests and has ${held} tokens`);
   }
   for (const page of call.pages) {
+    if (page.sliceId === PROBE) continue;
     const other = Object.keys(calls).find((id) =>
       calls[id]?.pages.some((taken) => pageKey(taken) === pageKey(page)),
     );

@@ -9,6 +9,7 @@ import {
   type Page,
   type PageResult,
   type PlanReport,
+  PROBE,
   type RateLimiterInput,
   type ReapOutput,
   rateLimiterMachine,
@@ -59,6 +60,9 @@ export function coordinatorInput(options: ModelOptions): CoordinatorInput {
     batchSize: options.batchSize,
     maxAttempts: options.maxAttempts,
     maxConsecutiveCallFailures: options.maxConsecutiveCallFailures,
+    callFailuresOfOutage: options.callFailuresOfOutage,
+    soundAnswers: options.soundAnswers,
+    maxGoogleProbes: options.maxGoogleProbes,
     maxWorkerRestarts: options.maxWorkerRestarts,
     maxDatabaseProbes: options.maxDatabaseProbes,
     haltDeadlineMs: 5_000,
@@ -66,6 +70,7 @@ export function coordinatorInput(options: ModelOptions): CoordinatorInput {
     retryBackoff: backoff,
     callBackoff: backoff,
     probeBackoff: backoff,
+    googleBackoff: backoff,
   };
 }
 
@@ -243,6 +248,10 @@ interface PageOfCall {
 }
 
 function commitPage(turn: Turn, page: PageOfCall, end: SliceEnd): void {
+  if (page.sliceId === PROBE) {
+    answerPage(turn, page, 1, { kind: 'committed', rows: 0, next: { kind: 'sealed' } });
+    return;
+  }
   if (turn.world.database[page.sliceId]?.status === 'failed' && !isCommitted(turn.world.database, page)) {
     // Its slice has failed unseen, and takes no more.
     answerPage(turn, page, 1, { kind: 'failed', reason: 'its slice has ended', final: true });

@@ -1,3 +1,4 @@
+import type { BatchAnswer } from './batch-endpoint.ts';
 import { indexOfContentId } from './batch-request.ts';
 import { asBuffer } from './byte-arena.ts';
 import type { ApiRequest, CallEnd, CallStep, PageOutcome } from './call.ts';
@@ -37,6 +38,8 @@ export class CallReading {
   end: CallEnd = { kind: 'answered' };
   /** Parts that nobody asked for, or that came twice. */
   strayParts = 0;
+  /** What the answer says of the endpoint for batches. */
+  batchAnswer: BatchAnswer = 'none';
 
   constructor(options: ReadingOptions) {
     this.#options = options;
@@ -83,9 +86,11 @@ export class CallReading {
     if (boundary === null) {
       const body = await exchange.readSome(MAX_ERROR_BYTES);
       const shown = oneLine(Buffer.from(body).toString('utf8', 0, 200), this.#secrets);
+      this.batchAnswer = 'strange';
       this.end = failed(`the answer to the batch is not multipart: ${shown}`);
       return;
     }
+    this.batchAnswer = 'fine';
     const reader = new MultipartReader({
       arena: this.#options.memory.arena,
       boundary,
@@ -105,7 +110,10 @@ export class CallReading {
       broken = expected(error);
     }
     yield* this.#parts(reader.end());
-    yield* this.#endOfParts(reader.closed ? 'the answer left this part out' : cutOff(broken));
+    if (reader.closed) yield* this.#endOfParts('the answer left this part out');
+    // What the line cut off is not the fault of the pages that it hit: those that came count, the others had no answer.
+    else if (this.#answerHad.size < requests.length)
+      this.end = failed(oneLine(cutOff(broken), this.#secrets));
   }
 
   *#parts(events: Iterable<MultipartEvent>): Generator<CallStep, void, void> {
@@ -192,15 +200,17 @@ export class CallReading {
       case 'retryable':
         return failed(refusal.reason);
       case 'invalid':
-        // No batch endpoint there: no retry mends it. All else may be this batch's own fault, which a smaller one has not.
-        return status === 404 || status === 405
-          ? { kind: 'fatal', code: 'UNEXPECTED_ANSWER', reason: refusal.reason }
-          : failed(refusal.reason);
+        // There may be no such endpoint any more; or it is this batch's own fault, which a smaller one has not.
+        this.batchAnswer = GONE.has(status) ? 'gone' : 'strange';
+        return failed(refusal.reason);
       default:
         return refusal;
     }
   }
 }
+
+/** Not there; not for POST; no more; not made for it. */
+const GONE = new Set([404, 405, 410]);
 
 type Head = Pick<HttpAnswer, 'status' | 'headers'>;
 

@@ -41,8 +41,8 @@ export type CallStep =
 
 /**
  * How the call ended. `answered`: every index has had its `answer`, if only as `retryable` because its part was
- * missing, cut off or too large. In all other cases indexes without an `answer` had none: the call costs them no attempt.
- * `failed` is said only when not a single part's answer was had.
+ * left out or too large. In all other cases indexes without an `answer` had none, as when the line was cut after some of
+ * the parts: the call costs them no attempt.
  */
 export type CallEnd =
   | { readonly kind: 'answered' }

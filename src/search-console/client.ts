@@ -1,6 +1,7 @@
 import type { Clock } from '../domain/clock.ts';
+import { BatchEndpoint } from './batch-endpoint.ts';
 import { batchBody, batchUrl, MAX_BATCH_SIZE } from './batch-request.ts';
-import type { ApiRequest, CallOptions, CallStep, Client } from './call.ts';
+import type { ApiRequest, CallEnd, CallOptions, CallStep, Client } from './call.ts';
 import { CallReading } from './call-reading.ts';
 import { Exchange } from './exchange.ts';
 import { ReadingMemoryPool } from './reading-memory.ts';
@@ -37,6 +38,7 @@ export function createClient(options: ClientOptions): Client {
     maxWaitMs: options.maxWaitMs ?? DEFAULT_MAX_WAIT_MS,
     maxPartBytes: options.maxPartBytes ?? DEFAULT_MAX_PART_BYTES,
     memory: new ReadingMemoryPool(),
+    batches: new BatchEndpoint(),
   };
   return { call: (requests, callOptions) => call(settings, requests, callOptions) };
 }
@@ -46,6 +48,7 @@ interface Settings extends ClientOptions {
   readonly maxWaitMs: number;
   readonly maxPartBytes: number;
   readonly memory: ReadingMemoryPool;
+  readonly batches: BatchEndpoint;
 }
 
 /** What every request to the API carries. Google compresses only for those whose User-Agent says `gzip`. */
@@ -65,8 +68,9 @@ export function commonHeaders(
 async function* call(
   settings: Settings,
   requests: readonly ApiRequest[],
-  { accessToken, signal, mode }: CallOptions,
+  options: CallOptions,
 ): AsyncGenerator<CallStep, void, void> {
+  const { mode } = options;
   if (
     requests.length === 0 ||
     requests.length > MAX_BATCH_SIZE ||
@@ -74,6 +78,20 @@ async function* call(
   ) {
     throw new Error(`a ${mode} call cannot hold ${requests.length} requests`);
   }
+  if (mode === 'batch' && settings.batches.isResting(settings.clock.now())) {
+    yield* oneByOne(settings, requests, options);
+    return;
+  }
+  const reading = yield* exchangeOf(settings, requests, options);
+  yield { kind: 'end', outcome: endOf(settings, reading), strayParts: reading.strayParts };
+}
+
+/** One HTTP exchange, but for its end. */
+async function* exchangeOf(
+  settings: Settings,
+  requests: readonly ApiRequest[],
+  { accessToken, signal, mode }: CallOptions,
+): AsyncGenerator<CallStep, CallReading, void> {
   const exchange = new Exchange({
     transport: settings.transport,
     clock: settings.clock,
@@ -108,7 +126,62 @@ async function* call(
     exchange.close();
     settings.memory.give(memory);
   }
-  yield { kind: 'end', outcome: reading.end, strayParts: reading.strayParts };
+  return reading;
+}
+
+/** How a call ends whose answer was read. One that finds no endpoint for batches says so once; to all others nothing happened. */
+function endOf({ batches, clock }: Settings, { end, batchAnswer }: CallReading): CallEnd {
+  const restMs = batches.note(batchAnswer, clock.now());
+  if (end.kind !== 'failed') return end;
+  if (restMs !== undefined) {
+    const minutes = Math.round(restMs / 60_000);
+    return {
+      ...end,
+      reason: `Google takes no batches (${end.reason}): requests go out one by one for ${minutes} minutes`,
+    };
+  }
+  const isKnown = batchAnswer === 'gone' || batchAnswer === 'strange';
+  return isKnown && batches.isResting(clock.now()) ? { kind: 'aborted', mayHaveArrived: true } : end;
+}
+
+/** Failures in a row after which the rest is not sent: the server is in trouble. */
+const MOST_FAILURES_IN_A_ROW = 3;
+
+/** A batch's requests where none is taken: each by itself, one after another, so that no more calls are under way than before. */
+async function* oneByOne(
+  settings: Settings,
+  requests: readonly ApiRequest[],
+  options: CallOptions,
+): AsyncGenerator<CallStep, void, void> {
+  let outcome: CallEnd = { kind: 'answered' };
+  let wasSent = false;
+  let failures = 0;
+  for (const [index, request] of requests.entries()) {
+    for await (const step of call(settings, [request], { ...options, mode: 'plain' })) {
+      switch (step.kind) {
+        case 'sent':
+          if (!wasSent) yield step;
+          wasSent = true;
+          break;
+        case 'head':
+          yield { ...step, index };
+          break;
+        case 'answer':
+          yield { ...step, index };
+          failures = step.outcome.kind === 'retryable' ? failures + 1 : 0;
+          // Who is refused for want of quota goes back, and the rest, unsent, with it.
+          if (step.outcome.kind === 'quota') outcome = { kind: 'aborted', mayHaveArrived: false };
+          if (step.outcome.kind === 'retryable' && failures === MOST_FAILURES_IN_A_ROW) {
+            outcome = { kind: 'failed', reason: step.outcome.reason, mayHaveArrived: false };
+          }
+          break;
+        case 'end':
+          if (step.outcome.kind !== 'answered') outcome = step.outcome;
+      }
+    }
+    if (outcome.kind !== 'answered') break;
+  }
+  yield { kind: 'end', outcome, strayParts: 0 };
 }
 
 function plainRequest(settings: Settings, requests: readonly ApiRequest[], accessToken: string): HttpRequest {

@@ -7,7 +7,7 @@ import { LongtailError } from '../errors.ts';
 import { gunzip } from './gunzip.ts';
 import { oneLine } from './one-line.ts';
 import { type Environment, type HttpProxy, nameOf, proxyFor } from './proxy-settings.ts';
-import { ProxyTunnel } from './proxy-tunnel.ts';
+import type { ProxyTunnel } from './proxy-tunnel.ts';
 import {
   type HttpAnswer,
   type HttpRequest,
@@ -58,7 +58,9 @@ export function createGotTransport(options: GotTransportOptions = {}): GotTransp
   const env = options.env ?? process.env;
   const tunnels = new Map<string, ProxyTunnel>();
   /** One agent a proxy: the environment of a process seldom changes, but it may. */
-  const tunnelThrough = (proxy: HttpProxy): ProxyTunnel => {
+  const tunnelThrough = async (proxy: HttpProxy): Promise<ProxyTunnel> => {
+    // Loaded where there is a proxy: what it is built on asks for `require`, which a bundle may not have.
+    const { ProxyTunnel } = await import('./proxy-tunnel.ts');
     const key = JSON.stringify(proxy);
     const tunnel =
       tunnels.get(key) ??
@@ -66,16 +68,19 @@ export function createGotTransport(options: GotTransportOptions = {}): GotTransp
     tunnels.set(key, tunnel);
     return tunnel;
   };
-  const routeTo = (url: string): Route => {
+  const proxyOnTheWayTo = (url: string): HttpProxy | undefined => {
     const parsed = URL.parse(url);
-    const proxy = parsed === null ? undefined : proxyFor(parsed, env);
-    return proxy === undefined ? DIRECT : { via: ` through ${nameOf(proxy)}`, tunnel: tunnelThrough(proxy) };
+    return parsed === null ? undefined : proxyFor(parsed, env);
   };
-  if (options.root !== undefined) routeTo(options.root);
+  if (options.root !== undefined) proxyOnTheWayTo(options.root);
   return {
     send: async (request, sendOptions) => {
       const { method, url, headers, body } = request;
-      const route = routeOrFailure(() => routeTo(url));
+      const proxy = proxyOrFailure(() => proxyOnTheWayTo(url));
+      const route: Route =
+        proxy === undefined
+          ? DIRECT
+          : { via: ` through ${nameOf(proxy)}`, tunnel: await tunnelThrough(proxy) };
       const stream = got.stream(url, {
         method,
         headers: { ...headers },
@@ -105,7 +110,7 @@ interface Route {
 }
 
 /** A `send` rejects with one kind of error alone. */
-function routeOrFailure(find: () => Route): Route {
+function proxyOrFailure(find: () => HttpProxy | undefined): HttpProxy | undefined {
   try {
     return find();
   } catch (error) {

@@ -1,4 +1,5 @@
 import { oneLine } from './one-line.ts';
+import { projectRefusal } from './project-refusal.ts';
 import { refusedScopeKind } from './refused-scope.ts';
 
 /** The server took on no more. It costs the page no attempt. */
@@ -24,8 +25,9 @@ export type Refusal =
   /** Nothing will go through until a human acts. */
   | {
       readonly kind: 'fatal';
-      readonly code: 'API_NOT_ENABLED' | 'INVALID_GRANT' | 'UNEXPECTED_ANSWER';
+      readonly code: 'API_NOT_ENABLED' | 'PROJECT_REFUSED' | 'INVALID_GRANT' | 'UNEXPECTED_ANSWER';
       readonly reason: string;
+      readonly nextStep?: string;
     }
   /** The request itself is wrong in the server's eyes: its slice fails, the rest goes on. */
   | { readonly kind: 'invalid'; readonly reason: string };
@@ -49,6 +51,8 @@ interface ApiError {
   /** `errors[].reason`, `details[].reason`, and the name of an OAuth error. */
   readonly reasons: readonly string[];
   readonly domains: readonly string[];
+  /** What `details[].metadata` says of the limit that was hit: `quota_limit`, `quota_unit`. */
+  readonly limits: readonly string[];
   /** Whether the body was an error object at all. */
   readonly recognised: boolean;
 }
@@ -59,10 +63,13 @@ const QUOTA_REASONS = new Set([
   'userRateLimitExceeded',
   'servingLimitExceeded',
   'dailyLimitExceeded',
+  'dailyLimitExceededUnreg',
+  'userRateLimitExceededUnreg',
+  'concurrentLimitExceeded',
   'RATE_LIMIT_EXCEEDED',
 ]);
-const NOT_ENABLED_REASONS = new Set(['accessNotConfigured', 'SERVICE_DISABLED']);
 const SCOPE_REASONS = new Set(['insufficientPermissions', 'ACCESS_TOKEN_SCOPE_INSUFFICIENT']);
+const LONG_RETRY_AFTER_MS = 60 * 60 * 1000;
 const MAX_RETRY_AFTER_MS = 24 * 60 * 60 * 1000;
 
 /** What an answer that is not a 2xx means for the request it answers. Pure. */
@@ -82,7 +89,8 @@ export function refusalOf(answer: RefusedAnswer): Refusal {
 function refusedAccess(answer: RefusedAnswer, error: ApiError, reason: string): Refusal {
   const has = (names: ReadonlySet<string>) => error.reasons.some((name) => names.has(name));
   // Asked first: `accessNotConfigured` comes with the domain of the quota refusals.
-  if (has(NOT_ENABLED_REASONS)) return { kind: 'fatal', code: 'API_NOT_ENABLED', reason };
+  const project = answer.status === 403 && !has(QUOTA_REASONS) ? projectRefusal(error) : undefined;
+  if (project !== undefined) return { kind: 'fatal', reason, ...project };
   const isQuota =
     answer.status === 429 ||
     has(QUOTA_REASONS) ||
@@ -90,8 +98,11 @@ function refusedAccess(answer: RefusedAnswer, error: ApiError, reason: string): 
     /quota exceeded/i.test(error.message);
   if (isQuota) {
     const retryAfterMs = parseRetryAfter(answer.retryAfter, answer.nowMs);
+    // Who says to come back in hours means the day's allowance, whatever he calls it.
+    const isLong = retryAfterMs !== null && retryAfterMs >= LONG_RETRY_AFTER_MS;
     const scopeKind = refusedScopeKind(error.message, error.reasons);
-    return { kind: 'quota', quota: quotaKind(error), retryAfterMs, ...(scopeKind && { scopeKind }) };
+    const quota = isLong ? 'daily' : quotaKind(error);
+    return { kind: 'quota', quota, retryAfterMs, ...(scopeKind && { scopeKind }) };
   }
   // A proxy, or a page that asks for a human: nothing is said about the property.
   if (!error.recognised) return { kind: 'retryable', reason };
@@ -101,10 +112,18 @@ function refusedAccess(answer: RefusedAnswer, error: ApiError, reason: string): 
   return { kind: 'forbidden', code: 'FORBIDDEN', reason };
 }
 
-function quotaKind({ message, reasons }: ApiError): QuotaRefusal['quota'] {
+const PER_DAY = /\bdaily|per[ _-]?day|\b1\/d\b/i;
+const PER_MINUTE = /\bQPS\b|per[ _-]?minute|per[ _-]?second|per 100 seconds|\b1\/min\b/i;
+
+function quotaKind({ message, reasons, limits }: ApiError): QuotaRefusal['quota'] {
+  // Its name is surer than words about it, which may speak of several: metric 'Queries per day' and limit 'Queries per minute'.
+  const named = limits.length > 0 ? limits.join(' ') : (/\blimit '([^']+)'/i.exec(message)?.[1] ?? '');
+  if (PER_DAY.test(named)) return 'daily';
+  if (PER_MINUTE.test(named)) return 'qps';
   if (/\bload quota/i.test(message)) return 'load';
-  if (/\bQPS\b|per minute|per 100 seconds/i.test(message)) return 'qps';
-  if (reasons.includes('dailyLimitExceeded') || /\bdaily\b|per day/i.test(message)) return 'daily';
+  if (reasons.some((name) => name.startsWith('dailyLimitExceeded'))) return 'daily';
+  if (PER_MINUTE.test(message)) return 'qps';
+  if (PER_DAY.test(message)) return 'daily';
   return 'qps';
 }
 
@@ -126,7 +145,7 @@ function describe({ status, body, secrets }: RefusedAnswer, error: ApiError): st
 }
 
 function readError(body: Uint8Array): ApiError {
-  const none: ApiError = { message: '', reasons: [], domains: [], recognised: false };
+  const none: ApiError = { message: '', reasons: [], domains: [], limits: [], recognised: false };
   let parsed: unknown;
   try {
     parsed = JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'));
@@ -148,6 +167,11 @@ function readError(body: Uint8Array): ApiError {
     message: text(field(error, 'message')) || text(field(items[0], 'message')),
     reasons: reasons.length === 0 && status !== '' ? [status] : reasons,
     domains: items.map((item) => text(field(item, 'domain'))),
+    limits: items.flatMap((item) =>
+      ['quota_limit', 'quota_unit']
+        .map((name) => text(field(field(item, 'metadata'), name)))
+        .filter((name) => name !== ''),
+    ),
     recognised: true,
   };
 }

@@ -34,7 +34,7 @@ async function call(steps: readonly CallStep[], ports: Partial<FetchBatchPorts> 
     catalogue.add(id, {
       kind: 'slice',
       slice: { id, siteUrl: 'sc-domain:x.y', searchType: 'web', dataset: 'page', date: '2026-01-01' },
-      day: { final: true, mayBeEmpty: true },
+      day: { final: true, mayBeEmpty: true, clicks: 0 },
       rows: 0,
     });
   }
@@ -54,7 +54,7 @@ async function call(steps: readonly CallStep[], ports: Partial<FetchBatchPorts> 
       openQueue: () => ({
         commitPage: async () => ({ kind: 'committed', rows: 1, next: { kind: 'sealed' } }),
       }),
-      commitCalendar: async () => ok,
+      commitCalendar: async () => ({ kind: 'ok', value: [] }),
       failSlice: async () => ok,
       recordLease: async () => ok,
       settleLease: async () => ok,
@@ -84,6 +84,7 @@ async function call(steps: readonly CallStep[], ports: Partial<FetchBatchPorts> 
     scopes: ['site:x'],
     pages: ['1', '2'].map((sliceId) => ({ sliceId, startRow: 0, attempts: 0, callFailures: 0 })),
     maxAttempts: 3,
+    blame: 'call',
   };
   return await new Promise((resolve) => {
     const told: CallEvent[] = [];
@@ -148,7 +149,7 @@ describe('a call', () => {
     const events = await call([{ kind: 'sent' }, head(0), answer(0), head(1), answer(1), END], {
       store: {
         openQueue: () => ({ commitPage: async () => ({ kind: 'databaseAway', reason: 'gone' }) }),
-        commitCalendar: async () => ok,
+        commitCalendar: async () => ({ kind: 'ok', value: [] }),
         failSlice: async () => ok,
         recordLease: async () => ok,
         settleLease: async () => ok,
@@ -168,7 +169,7 @@ describe('a call', () => {
         openQueue: () => ({
           commitPage: async () => ({ kind: 'committed', rows: 1, next: { kind: 'sealed' } }),
         }),
-        commitCalendar: async () => ok,
+        commitCalendar: async () => ({ kind: 'ok', value: [] }),
         failSlice: async () => ok,
         recordLease: async () => ok,
         settleLease: async () => ok,

@@ -3,6 +3,7 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { addDays } from '../../src/domain/day.ts';
+import { createSync } from '../../src/sync.ts';
 import { lastLineOf, useLongtail } from '../cli/support/longtail.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { SITE, settledDays } from '../support/property.ts';
@@ -84,7 +85,7 @@ describe('an API that is hostile once', () => {
     expect(held).toEqual({ rows: 12 });
   });
 
-  it('with a page of HTML each time: the run ends with 1 and says what came instead', async () => {
+  it('with a page of HTML each time: the run waits, says what came instead, and can be halted', async () => {
     await using api = await startHostileApi({
       lastDay: to,
       takes: (_request, response) => {
@@ -94,12 +95,22 @@ describe('an API that is hostile once', () => {
       },
     });
     await using database = await testDatabase();
-    const env = { ...token, DATABASE_URL: database.url, LONGTAIL_API_ROOT: api.url };
-    const { code, stderr, stdout } = await run([...command, '--batch-size', '1'], { env });
-    expect(code).toBe(1);
-    expect(stderr).toMatch(
-      /^longtail: Google’s list of the days of "web" cannot be used: .*not whole JSON.*\n\S.*\n$/m,
-    );
-    expect(lastLineOf(stdout)).toMatchObject({ status: 'failed', slices: { complete: 0 } });
+    await using sync = createSync({
+      siteUrl: 'sc-domain:example.com',
+      database: database.url,
+      apiRoot: api.url,
+      credentials: { accessToken: 'a-token' },
+      from: to,
+      to,
+      batchSize: 1,
+    });
+    const said = Promise.withResolvers<string>();
+    sync.on('retry', (event) => {
+      if ('reason' in event) said.resolve(event.reason);
+    });
+    const running = sync.run();
+    expect(await said.promise).toMatch(/not whole JSON/);
+    await sync.halt();
+    expect(await running).toMatchObject({ status: 'halted', slices: { complete: 0 } });
   });
 });

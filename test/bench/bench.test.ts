@@ -15,13 +15,13 @@ import type { Report } from '../../bench/support/report.ts';
 const run = promisify(execFile);
 const script = (name: string): string => fileURLToPath(new URL(`../../bench/${name}`, import.meta.url));
 
-it('every part runs, reports, and is drawn', { timeout: 150_000 }, async () => {
+it('every part runs, reports, and is drawn', { timeout: 420_000 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'longtail-bench-test-'));
   try {
     const options = ['--scale', '0.002', '--runs', '1', '--out', folder, '--server', inject('testServerUrl')];
     const node = ['--disable-warning=ExperimentalWarning'];
     // A bench that hangs is killed: its processes end with it.
-    await run(process.execPath, [...node, script('main.ts'), ...options], { timeout: 120_000 });
+    await run(process.execPath, [...node, script('main.ts'), ...options], { timeout: 400_000 });
     const report = JSON.parse(await readFile(join(folder, 'report.json'), 'utf8')) as Report;
     expect(Object.keys(report.parts)).toEqual(Object.keys(PARTS));
     for (const part of Object.values(report.parts)) {

@@ -8,6 +8,7 @@ import type { TestDatabase } from '../support/postgres.ts';
 import {
   beginRun,
   commit,
+  holdLeases,
   makeRows,
   migratedDatabase,
   openOne,
@@ -88,6 +89,7 @@ test('without prepared statements, as through a transaction pooler, all is the s
     await commit(current.store, slice, rows.slice(0, 10));
     await commit(current.store, slice, rows.slice(10), { startRow: 10 });
     const lease = { leaseId: 'a', scopes: ['site:x'], tokens: 2 };
+    await holdLeases(database.sql, current.run.holder, ['site:x']);
     unwrap(await current.store.recordLease(lease));
     unwrap(await current.store.settleLease({ leaseId: 'a', settled: 1, returned: 0, graceMs: 5.5 }));
     expect(unwrap(await current.store.readOpenLeases(['site:x'], 60_000))).toHaveLength(2);

@@ -217,28 +217,33 @@ test('characters that PostgreSQL cannot hold are replaced and counted', async ()
 });
 
 test('nothing replaces rows by none, and less than half only if forced', async () => {
+  const WIDE = { rowLimit: 1_000 };
   const { slice } = await openOne(current.store);
-  await commit(current.store, slice, makeRows(9));
+  await commit(current.store, slice, makeRows(109), WIDE);
   const empty = await openOne(current.store);
   expect(await commit(current.store, empty.slice, [])).toMatchObject({
     next: { kind: 'failed', reason: expect.stringContaining('shrunk') },
   });
   const less = await openOne(current.store);
-  const shrunk = await commit(current.store, less.slice, makeRows(4));
-  expect(shrunk).toMatchObject({ next: { kind: 'failed', reason: expect.stringContaining('9 before') } });
-  expect(await commit(current.store, less.slice, makeRows(4))).toEqual({
+  const shrunk = await commit(current.store, less.slice, makeRows(54), WIDE);
+  expect(shrunk).toMatchObject({ next: { kind: 'failed', reason: expect.stringContaining('109 before') } });
+  expect(await commit(current.store, less.slice, makeRows(54), WIDE)).toEqual({
     ...shrunk,
     kind: 'alreadyCommitted',
   });
   expect(await sliceState(less.slice.id)).toMatchObject({ status: 'failed' });
-  expect(await seen()).toHaveLength(9);
+  expect(await seen()).toHaveLength(109);
   const half = await openOne(current.store);
-  expect(await commit(current.store, half.slice, makeRows(5))).toMatchObject({ next: { kind: 'sealed' } });
+  expect(await commit(current.store, half.slice, makeRows(55), WIDE)).toMatchObject({
+    next: { kind: 'sealed' },
+  });
 
   await current.lock.release();
   current = await beginRun(database.sql, { force: true });
   const forced = await openOne(current.store);
-  expect(await commit(current.store, forced.slice, makeRows(1))).toMatchObject({ next: { kind: 'sealed' } });
+  expect(await commit(current.store, forced.slice, makeRows(1), WIDE)).toMatchObject({
+    next: { kind: 'sealed' },
+  });
   const none = await openOne(current.store);
   expect(await commit(current.store, none.slice, [])).toMatchObject({ next: { kind: 'failed' } });
   expect(await seen()).toHaveLength(1);

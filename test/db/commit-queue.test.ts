@@ -160,6 +160,8 @@ test('every way for a slice to end comes to the same in company as alone', async
     for (const day of [1, 2, 3]) {
       await commit(current.store, (await open(day)).slice, keysOf(9, `old${day}-`));
     }
+    // As of a size that means something.
+    await database.sql`update longtail.slice set rows = 200 where dataset = ${dataset} and date <> '2026-03-01'`;
     // A page of one that is begun, so that the second one has keys to be held against the first's.
     const doubled = (await open(5)).slice;
     await commit(current.store, doubled, keysOf(10, 'd-'));
@@ -179,6 +181,7 @@ test('every way for a slice to end comes to the same in company as alone', async
     const slices = await database.sql`
       select date::text, version, status, rows::int, duplicate_rows, final, data_state, second_look, error
       from longtail.slice where dataset = ${dataset} order by date, version`;
+    await database.sql`update longtail.slice set rows = 9 where rows = 200`;
     return {
       results: results.map((result) =>
         // Ids are not the same.

@@ -21,7 +21,11 @@ describe('how a slice ends', () => {
     const verdict = judge({ ...facts, ...change });
     return verdict.kind === 'complete' ? `complete${verdict.lookAgain ? ' again' : ''}` : verdict.kind;
   };
-  const previous = (rows: number, duplicateRows = 0): SealFacts['previous'] => ({ rows, duplicateRows });
+  const previous = (rows: number, duplicateRows = 0, final = true): SealFacts['previous'] => ({
+    rows,
+    duplicateRows,
+    final,
+  });
 
   test.each<[string, Partial<SealFacts>, string]>([
     ['rows', {}, 'complete'],
@@ -31,9 +35,12 @@ describe('how a slice ends', () => {
     ['no rows where there were some', { rows: 0, previous: previous(1) }, 'failed'],
     ['the same, forced', { rows: 0, previous: previous(1), force: true }, 'failed'],
     ['no rows where there were none', { rows: 0, previous: previous(0) }, 'complete'],
-    ['half', { previous: previous(20) }, 'complete'],
-    ['less than half', { previous: previous(21) }, 'failed'],
-    ['less than half, forced', { previous: previous(21), force: true }, 'complete'],
+    ['half', { rows: 50, previous: previous(100) }, 'complete'],
+    ['less than half', { rows: 49, previous: previous(100) }, 'failed'],
+    ['less than half, forced', { rows: 49, previous: previous(100), force: true }, 'complete'],
+    ['less than half of few', { rows: 1, previous: previous(99) }, 'complete'],
+    ['less than half of what was not final', { rows: 1, previous: previous(100, 0, false) }, 'complete'],
+    ['none where some were not final', { rows: 0, previous: previous(3, 0, false) }, 'failed'],
     ['duplicates', { duplicateRows: 1 }, 'complete again'],
     ['a second look, better', { isSecondLook: true, previous: previous(10, 1) }, 'complete'],
     ['a second look, equal', { isSecondLook: true, duplicateRows: 1, previous: previous(10, 1) }, 'complete'],

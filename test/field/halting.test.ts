@@ -27,7 +27,7 @@ const DEADLINE_MS = 500;
 const BOUND_MS = 3_000;
 
 const days = settledDays(3);
-const sites = Array.from({ length: 120 }, (_, index) => `sc-domain:site${index}.example`);
+const sites = Array.from({ length: 150 }, (_, index) => `sc-domain:site${index}.example`);
 let database: TestDatabase;
 let proxy: FreezingProxy;
 let emulator: Emulator;
@@ -196,6 +196,39 @@ test('a pool handed in is frozen: the halt is heard, and the pool stays the host
     await pool.end({ timeout: 0 });
   }
   await gone();
+});
+
+test('what a run that was given up gets later, it gives back: the next run has the property', async () => {
+  proxy.thaw();
+  const pool = postgres(database.url, { max: 8, onnotice: () => undefined });
+  try {
+    const given = settings(pool);
+    for (const table of ['property', 'run']) {
+      await database.sql.begin(async (tx) => {
+        await tx.unsafe(`lock table longtail.${table} in access exclusive mode`);
+        const { outcome } = await endAt('halt', given, async () => (await waiting()) > 0);
+        expect(outcome).toMatchObject({ status: 'halted' });
+      });
+      // Its step goes on now, and ends: nothing of it may be left.
+      const isFree = async () => {
+        await using next = createSync(given);
+        return await next.run().then(
+          ({ status }) => status === 'complete',
+          (error: unknown) => {
+            expect(error).toMatchObject({ code: expect.stringMatching(/_BUSY$/) });
+            return false;
+          },
+        );
+      };
+      await until(isFree, 'the property is free');
+    }
+    const running = await database.sql`
+      select from longtail.run r join longtail.property p on p.id = r.property_id
+      where p.site_url = ${given.siteUrl} and r.status = 'running'`;
+    expect(running).toHaveLength(0);
+  } finally {
+    await pool.end({ timeout: 1 });
+  }
 });
 
 describe('a dry run', () => {

@@ -149,7 +149,10 @@ test('an answer that is empty or less than half never replaces rows, unless that
     slices: { complete: 2, failed: 2 },
   });
   expect(outcome.failures.map(({ date, reason }) => [date, reason])).toEqual([
-    [shrunk, 'shrunk: Google gives 90 rows now, and gave 200 before'],
+    [
+      shrunk,
+      'shrunk: Google gives 90 rows now, and gave 200 before; acceptShrunk (--accept-shrunk) takes them',
+    ],
     [hollow, 'shrunk: Google gives no rows now, and gave 200 before'],
   ]);
   expect(await tableDigests(database.sql, SITE)).toEqual(held);
@@ -161,12 +164,15 @@ test('an answer that is empty or less than half never replaces rows, unless that
     status: 'completeWithFailures',
     slices: { complete: 2, failed: 2 },
   });
-  expect(
+  // The calendar is asked for again: it leaves out a day that had clicks.
+  const asked = new Set(
     queries(poor)
       .slice(before)
-      .map(({ date, dimensions }) => `${date} ${dimensions}`)
-      .sort(),
-  ).toEqual([`${days.at(-1)} date`, `${hollow} page+query`, `${shrunk} page+query`].sort());
+      .map(({ date, dimensions }) => `${date} ${dimensions}`),
+  );
+  expect([...asked].sort()).toEqual(
+    [`${days.at(-1)} date`, `${hollow} page+query`, `${shrunk} page+query`].sort(),
+  );
   expect(await tableDigests(database.sql, SITE)).toEqual(held);
 
   await using accept = again({ acceptShrunk: true });

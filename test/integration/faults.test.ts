@@ -50,7 +50,9 @@ const range = {
 } as const;
 
 for (const maxConcurrency of [1, 3, 8]) {
-  test.concurrent(`at concurrency ${maxConcurrency}, under every fault, the table is what was served`, async () => {
+  test.concurrent(`at concurrency ${maxConcurrency}, under every fault, the table is what was served`, {
+    timeout: 300_000,
+  }, async () => {
     await using emulator = await emulate({
       rowsPerDay: 240,
       nulQueries: true,

@@ -17,9 +17,10 @@ const days = settledDays(60);
 const trusted = days.slice(0, 6);
 
 const CALENDAR = { dimensions: 'date' };
+const slowCalendarRules = (ms: number) => [{ match: CALENDAR, action: { kind: 'delay', ms } }] as const;
 const slowCalendar = (ms: number): EmulatorOptions => ({
   rowsPerDay: 40,
-  faults: { rules: [{ match: CALENDAR, action: { kind: 'delay', ms } }] },
+  faults: { rules: [...slowCalendarRules(ms)] },
 });
 
 /** Days of slices that were asked for within so many milliseconds of the first calendar. */
@@ -120,17 +121,16 @@ test.each([
 );
 
 test('a trusted day that was empty too early, and is in the calendar, is fetched again', async () => {
-  // Its rows are there when the calendar is answered, and not when the slices are.
-  const rowsOn = (date: string): number | undefined => {
-    const age = Date.now() - (emulator.requests[0]?.arrivedAtMs ?? Number.NEGATIVE_INFINITY);
-    return date === trusted[2] && age < 500 ? 0 : undefined;
-  };
-  await using emulator = await emulate({ ...slowCalendar(1_000), rowsOn });
+  // Its rows are there when the slices are asked for again, and not at first.
+  const rules = [{ match: { date: trusted[2] ?? '' }, times: 2, action: { kind: 'noRows' } }] as const;
+  await using emulator = await emulate({
+    ...slowCalendar(1_000),
+    faults: { rules: [...slowCalendarRules(1_000), ...rules] },
+  });
   await using database = await testDatabase();
   const settings = options(database.url, emulator, days, more);
   await using sync = createSync(settings);
   const { progress, ends } = observe(sync);
-  // The emulator keeps what it once made of a day: it is the asking that counts here.
   expect(await sync.run()).toMatchObject({ status: 'complete', apiCalls: 123, slices: { complete: 120 } });
   expect(
     queries(emulator).filter(({ date, dimensions }) => date === trusted[2] && dimensions !== 'date'),

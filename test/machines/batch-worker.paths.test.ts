@@ -49,7 +49,7 @@ interface Notes {
   /** Tokens and pages that the call under way has yet to speak of. */
   readonly unsettled: number;
   readonly calls: number;
-  /** Calls that failed as a whole since the last that was answered. */
+  /** Calls that failed since the last that was answered, or brought a page. */
   readonly failures: number;
 }
 
@@ -78,6 +78,9 @@ function noteEvent(notes: Notes, event: EventObject | undefined): Notes {
     case 'call.settled':
     case 'call.unsent':
       return { ...notes, unsettled: notes.unsettled - event.tokens };
+    case 'call.page':
+      // What brings a page is not to be slowed down.
+      return event.result.kind === 'committed' ? { ...notes, failures: 0 } : notes;
     case 'call.ended':
       return { ...notes, failures: failuresAfter(event, notes.failures) };
     default:
@@ -175,6 +178,7 @@ test('every edge: messages, pages and tokens are accounted for, and the real wor
           assignmentId: assignmentId(notes.assigned + 1),
           pages,
           maxAttempts: 3,
+          blame: 'call',
         });
       }
       for (const { requestId, tokens } of notes.open) {

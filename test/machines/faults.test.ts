@@ -147,7 +147,7 @@ describe('failed calls', () => {
   });
 
   test('twice in a row: resent in halves, then quarters', () => {
-    const system = start({ slices: 16, batchSize: 16, maxConcurrency: 1 });
+    const system = start({ slices: 16, batchSize: 16, maxConcurrency: 1, callFailuresOfOutage: 9 });
     const sizes: number[] = [];
     for (let calls = 0; calls < 4; calls += 1) {
       sizes.push(system.open[0]?.ids.length ?? 0);
@@ -159,20 +159,18 @@ describe('failed calls', () => {
     expect(system.committed).toEqual(system.all);
   });
 
-  test('too many in a row over all workers halt the run, with every page kept; an answer starts the count anew', () => {
+  test('a token that is refused too often in a row, over all workers, halts the run, with every page kept', () => {
     const system = start({ slices: 8, maxConcurrency: 2, maxConsecutiveCallFailures: 3 });
-    system.open[0]?.fail();
+    system.open[0]?.fail({ kind: 'unauthorized' });
     system.open[0]?.answer();
-    system.clock.runUntil(() => system.open.length > 0);
     for (let calls = 0; calls < 3; calls += 1) {
       expect(system.snapshot.status).toBe('active');
-      system.clock.runUntil(() => system.open.length > 0);
-      system.open[0]?.fail(calls === 1 ? { kind: 'unauthorized' } : undefined);
+      system.open[0]?.fail({ kind: 'unauthorized' });
     }
     for (const call of [...system.open]) call.fail({ kind: 'aborted' });
     expect(system.snapshot.output).toEqual({
       status: 'halted',
-      reason: { kind: 'callFailures', reason: 'reset' },
+      reason: { kind: 'callFailures', reason: 'the access token is refused' },
     });
     expect([...system.committed, ...system.left].sort()).toEqual(system.all);
   });

@@ -26,6 +26,7 @@ const TESTS = [
   ['conformance', 'test/model/conformance.test.ts'],
   ['rules and fence of leases', 'test/model/lease-fence.test.ts'],
   ['rules and fence of leases', 'test/domain/lease-rules.test.ts'],
+  ['outages', 'test/field/google-outage-machines.test.ts'],
   ['other tests', 'test/machines/'],
 ] as const;
 

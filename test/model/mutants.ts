@@ -172,6 +172,27 @@ const COORDINATOR = of('coordinator.ts', [
     "target: 'sleeping', actions: 'noteDatabaseBack'",
   ],
   ['a probe that fails ends the run at once', "{ guard: 'noProbeIsLeft', target", '{ target'],
+  [
+    'Google comes back unnoticed',
+    "{ guard: 'googleIsBack', target: 'working', actions: ['closeAssignment', 'noteGoogleBack'] },",
+    '',
+  ],
+  ['nobody is woken to ask Google', "sleeping: { after: { googleProbe: 'choosing' } },", 'sleeping: {},'],
+  [
+    'nobody is chosen to ask Google',
+    "choosing: { always: { guard: 'canProbeGoogle', target: 'probing', actions: 'probeGoogle' } },",
+    'choosing: {},',
+  ],
+  [
+    'a probe that is lost is waited for',
+    "probing: { always: { guard: 'googleProbeIsLost', target: 'sleeping' } },",
+    'probing: {},',
+  ],
+  [
+    'an outage of Google’s is not noticed',
+    "target: 'waitingForGoogle',\n                actions: ['closeAssignment', 'beginGoogleProbing'],",
+    "actions: ['closeAssignment', 'beginGoogleProbing'],",
+  ],
 ]);
 
 const ACTIONS = of('coordinator-setup.ts', [
@@ -263,6 +284,31 @@ const ACTIONS = of('coordinator-setup.ts', [
     'enqueue.assign({ workers: [...context.workers, ...added] });',
   ],
   [
+    'the probe of Google is thought to be lost',
+    'enqueue.assign({ prober: assignmentId, workers: withSlot(context.workers, busy) });',
+    'enqueue.assign({ workers: withSlot(context.workers, busy) });',
+  ],
+  [
+    'probes of Google are made without end',
+    'const googleProbes = context.googleProbes + (failed ? 1 : 0);',
+    'const googleProbes = context.googleProbes;',
+  ],
+  [
+    'pages go on failing when Google is back',
+    'enqueue.assign({ callFailures: 0 });\n      enqueue.emit',
+    'enqueue.emit',
+  ],
+  [
+    'what a page brings does not count',
+    'callFailures: 0,\n        tokenRefusals: 0,\n        sound,',
+    'tokenRefusals: 0,\n        sound,',
+  ],
+  [
+    'calls that fail prove that Google is well',
+    "sound: outcome.kind === 'failed' ? 0 : context.sound,",
+    'sound: context.sound,',
+  ],
+  [
     'a denial does not end the run',
     "event.outcome.kind === 'denied' &&",
     "event.outcome.kind === 'databaseAway' &&",
@@ -340,6 +386,20 @@ const KNOWLEDGE = of('coordinator-context.ts', [
     "status !== 'busy' && status !== 'retrying' && status !== 'reaping'",
     "status !== 'busy' && status !== 'stalled' && status !== 'retrying' && status !== 'reaping'",
   ],
+]);
+
+const BLAME = of('coordinator-context.ts', [
+  [
+    'a page is blamed for its first failure',
+    'page.attempts + page.callFailures > 0;',
+    'page.attempts + page.callFailures >= 0;',
+  ],
+  [
+    'a page is blamed although Google may be away',
+    "isSuspect && sound >= input.soundAnswers ? 'page' : 'call'",
+    "isSuspect ? 'page' : 'call'",
+  ],
+  ['no page is ever blamed', "isSuspect && sound >= input.soundAnswers ? 'page' : 'call'", "'call'"],
 ]);
 
 const DISPATCH = of('dispatch.ts', [
@@ -689,6 +749,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...COORDINATOR,
   ...ACTIONS,
   ...KNOWLEDGE,
+  ...BLAME,
   ...DISPATCH,
   ...LIMITER,
   ...SCOPE_CONDITION,

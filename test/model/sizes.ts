@@ -36,6 +36,16 @@ export const SMALL_SIZES: readonly Size[] = [
       maxConsecutiveCallFailures: 3,
     },
   },
+  // Two calls that bring nothing are an outage: asked again, found back, or given up.
+  {
+    name: 'sync 1×1, an outage of Google’s',
+    options: {
+      workers: 1,
+      slices: [1],
+      rare: { callFailed: 5, ...once('halt', 'workerCrash') },
+      maxRare: 5,
+    },
+  },
   { name: 'interleaved 2×2', options: { semantics: 'interleaved', workers: 2, slices: [2] } },
   {
     name: 'interleaved 1×1, paused twice',

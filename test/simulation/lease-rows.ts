@@ -106,7 +106,8 @@ export function leaseTableOf(database: Database, process: Process): LeaseTable {
     renew: (holderId, resources, presence) =>
       database.ask(process, () => tables.holders.renew(holderId, resources, presence)),
     release: async (holderId) => {
-      await database.ask(process, () => tables.holders.release(holderId));
+      const answer = await database.ask(process, () => tables.holders.release(holderId));
+      return answer.kind === 'ok';
     },
   };
 }

@@ -9,7 +9,7 @@ import { LongtailError } from '../../src/errors.ts';
 import { type KeptLeases, takeLeasesIn } from '../../src/keep-leases.ts';
 import { createListeners } from '../../src/listeners.ts';
 import type { Ending } from '../../src/machines/coordinator-context.ts';
-import { createRateLimiter, type RateLimiter } from '../../src/rate-limiter.ts';
+import { type RateLimiter, rateLimiterCalled } from '../../src/rate-limiter.ts';
 import { createAuth } from '../../src/search-console/auth.ts';
 import { createClient } from '../../src/search-console/client.ts';
 import { type Execution, startExecution } from '../../src/sync-execution.ts';
@@ -133,7 +133,7 @@ export class Life {
       const { requestsPerMinute, extraBudgets } = config;
       const limiter = planted.limiter(
         clock,
-        () => createRateLimiter({ requestsPerMinute, extraBudgets, clock }),
+        () => rateLimiterCalled(process.name, { requestsPerMinute, extraBudgets, clock }),
         config,
       );
       this.limiter = limiter;

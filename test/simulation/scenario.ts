@@ -34,6 +34,9 @@ export const FAULTS = [
   'missingPart',
   'doubledPart',
   'wrongAnswer',
+  // Search Console, periods: a share of the time
+  'outage',
+  'noBatches',
   // Search Console, a slice
   'invalidSlice',
   // Search Console, its data: a share of days, or on when above zero
@@ -135,6 +138,8 @@ function drawRate(fault: Fault, chance: Chance): number {
       return chance.scale(0.005, 0.05);
     case 'databaseAway':
     case 'readOnly':
+    case 'outage':
+    case 'noBatches':
       return chance.scale(0.005, 0.2);
     case 'invalidSlice':
     case 'rejectedSlice':
@@ -228,8 +233,15 @@ export function drawScenario(seed: number): Scenario {
   const chaos = chance.pick([0, 0.1, 0.25, 0.5]);
   const faults: Partial<Record<Fault, number>> = {};
   for (const fault of FAULTS) {
+    if (fault === 'outage' || fault === 'noBatches') continue;
     const rate = drawRate(fault, chance);
     if (chance.is(chaos)) faults[fault] = Number(rate.toPrecision(3));
+  }
+  // Drawn apart: what a seed had before stays as it was.
+  const weather = new Chance(seed, 'weather');
+  for (const fault of ['outage', 'noBatches'] as const) {
+    const rate = drawRate(fault, weather);
+    if (weather.is(chaos)) faults[fault] = Number(rate.toPrecision(3));
   }
   const requestsPerMinute = chance.pick([1, 2, 5, 10, 20, 60, 200, 1_200]);
   const lives = Array.from({ length: chance.is(chaos) ? chance.whole(2, 5) : 1 }, (_, index) => ({

@@ -88,6 +88,13 @@ export class SearchConsole {
     return !this.isHealed && this.#chance.is(this.#scenario.faults[fault] ?? 0);
   }
 
+  /** A fault that lasts for a share of such periods. */
+  #isPeriod(fault: 'outage' | 'noBatches', periodMs: number, nowMs: number): boolean {
+    const { seed, faults } = this.#scenario;
+    const period = Math.floor(nowMs / periodMs);
+    return !this.isHealed && share(seed, fault, period) < (faults[fault] ?? 0);
+  }
+
   #thinkMs(): number {
     return this.#scenario.google.thinkMs * this.#chance.between(0.5, 1.5);
   }
@@ -113,6 +120,12 @@ export class SearchConsole {
       if (request.headers.authorization === `Bearer ${this.token}`) this.#token += 1;
       this.counts.unauthorized += 1;
       return whole('nothing', writeError('unauthorized', chance));
+    }
+    if (this.#isPeriod('outage', 4 * 60_000, nowMs) && this.#chance.is(0.5)) {
+      return whole('nothing', writeError('backend', chance));
+    }
+    if (isBatch && this.#isPeriod('noBatches', 30 * 60_000, nowMs)) {
+      return whole('nothing', { status: 404, headers: {}, body: '<title>Not Found</title>' });
     }
     if (this.#is('wholeError')) return whole('nothing', writeError('backend', chance));
     if (this.#is('refusedWhole')) return whole('refused', this.#refuse(pages.length, 'qps'));
@@ -172,6 +185,8 @@ export class SearchConsole {
       return say('nothing', writeError('unauthorized', this.#chance));
     }
     if (this.isInvalid(page)) return say('invalid', writeError('invalid', this.#chance));
+    // The same outage, told in each part.
+    if (this.#isPeriod('outage', 4 * 60_000, nowMs)) return say('error', writeError('backend', this.#chance));
     if (this.#is('partError')) return say('error', writeError('backend', this.#chance));
     if (this.#is('wrongAnswer')) return say('error', writeError('wrongRows', this.#chance));
     return say('rows', this.#rows(page, nowMs));

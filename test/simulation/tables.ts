@@ -9,13 +9,14 @@ import type {
   CommittedPage,
   Coverage,
   CoverageRange,
+  DayTotal,
   OpenedSlice,
   RunIdentity,
   SettledKey,
   SliceKey,
 } from '../../src/db/types.ts';
 import type { PlainRow } from '../../src/domain/row-block.ts';
-import type { SearchType, Slice } from '../../src/domain/slice.ts';
+import { mustHaveRows, type SearchType, type Slice } from '../../src/domain/slice.ts';
 import { LeaseRows } from './lease-rows.ts';
 import { LeaseTable } from './lease-table.ts';
 import { type RunRow, RunTable } from './run-table.ts';
@@ -54,6 +55,7 @@ export class Tables {
   readonly runs: RunTable;
   readonly holders: LeaseRows;
   readonly calendars = new Map<SearchType, Calendar>();
+  readonly dayTotals = new Map<SearchType, Map<string, DayTotal>>();
   /** Told when readers see another version of a key. */
   onSealed: (before: SliceRow | undefined, after: SliceRow) => void = () => undefined;
   #ids = 0;
@@ -117,6 +119,7 @@ export class Tables {
       duplicateRows,
       isSecondLook: slice.secondLook,
       mayBeEmpty: page.day.mayBeEmpty,
+      clicks: mustHaveRows(slice.dataset, page.day.clicks ?? 0) ? (page.day.clicks ?? 0) : 0,
       force: run.parameters.force,
       previous: previous ?? null,
     });
@@ -286,10 +289,18 @@ export class Tables {
 
   // ── calendar, cleaning ──────────────────────────────────────────────────────────────────────────────────────────
 
-  commitCalendar(identity: RunIdentity, searchType: SearchType, calendar: Calendar): null {
+  commitCalendar(identity: RunIdentity, searchType: SearchType, calendar: Calendar): readonly DayTotal[] {
     this.runs.hold(identity);
     this.calendars.set(searchType, calendar);
-    return null;
+    const totals = this.dayTotals.get(searchType) ?? new Map<string, DayTotal>();
+    this.dayTotals.set(searchType, totals);
+    for (const day of calendar.days) totals.set(day.date, day);
+    const named = new Set(calendar.days.map(({ date }) => date));
+    return [...totals.values()]
+      .filter(
+        ({ date, clicks }) => clicks > 0 && date >= calendar.from && date <= calendar.to && !named.has(date),
+      )
+      .sort((a, b) => (a.date < b.date ? 1 : -1));
   }
 
   cleanUp(): void {

@@ -3,7 +3,7 @@
  * Days are published in order, change until they are final, and may lose rows afterwards.
  */
 import { addDays, pacificDay } from '../../src/domain/day.ts';
-import { type Day, dimensionsOf, type SearchType } from '../../src/domain/slice.ts';
+import { type Day, dimensionsOf, mustHaveRows, type SearchType } from '../../src/domain/slice.ts';
 import { share } from './chance.ts';
 import type { Scenario } from './scenario.ts';
 
@@ -95,7 +95,10 @@ export class Truth {
     const whole = dimensions.length === 0 ? 1 : wanted;
     const kept =
       version >= VERSIONS ? share(seed, 'kept', searchType, dataset, date) : (version + 1) / VERSIONS;
-    const count = dimensions.length === 0 && version < VERSIONS ? 1 : Math.floor(whole * kept);
+    // A day with clicks has them somewhere: only queries and search appearances are hidden.
+    const least = version < VERSIONS && mustHaveRows(dataset, google.rows) ? 1 : 0;
+    const count =
+      dimensions.length === 0 && version < VERSIONS ? 1 : Math.max(least, Math.floor(whole * kept));
     const rows = Array.from({ length: count }, (_, index) => {
       const draw = share(seed, searchType, dataset, date, index, version);
       const clicks = Math.floor(draw * google.clicks);
@@ -114,7 +117,8 @@ export class Truth {
     const days: { date: Day; clicks: number }[] = [];
     for (let date = from; date <= to; date = addDays(date, 1)) {
       if (atMs < this.publishedAt(date)) break;
-      if (this.hasData(searchType, date)) days.push({ date, clicks: date.charCodeAt(9) });
+      if (this.hasData(searchType, date))
+        days.push({ date, clicks: this.#scenario.google.rows === 0 ? 0 : date.charCodeAt(9) });
     }
     return days;
   }

@@ -65,7 +65,7 @@ export async function holdProperty(sql: Sql, siteUrl = SITE): Promise<HeldProper
     { presence: null, goneSince: null },
   );
   if (taking.kind === 'busy') return undefined;
-  return { ...taking.value, holder, release: () => table.release(holder) };
+  return { ...taking.value, holder, release: async () => void (await table.release(holder)) };
 }
 
 /** Leases of these resources, for a minute. */

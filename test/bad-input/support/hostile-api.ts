@@ -52,7 +52,7 @@ function calendarOf(asked: Asked, lastDay: string): string {
     days.push(day);
   }
   return JSON.stringify({
-    rows: days.map((day) => ({ keys: [day], clicks: 6, impressions: 60, ctr: 0.1, position: 1 })),
+    rows: days.map((day) => ({ keys: [day], clicks: 0, impressions: 60, ctr: 0, position: 1 })),
     responseAggregationType: 'byProperty',
   });
 }

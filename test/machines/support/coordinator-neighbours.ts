@@ -1,6 +1,6 @@
 /** What plan, workers, probe, reapers and the user may do next, given what they know. */
 import type { CoordinatorSnapshot } from '../../../src/machines/coordinator.ts';
-import type { CoordinatorEvent } from '../../../src/machines/coordinator-context.ts';
+import { type CoordinatorEvent, PROBE } from '../../../src/machines/coordinator-context.ts';
 import type { AfterPage, BatchOutcome, Page } from '../../../src/machines/messages.ts';
 import type { CoordinatorNotes, WorkerNotes } from './coordinator-notes.ts';
 import { CRASH } from './fake-children.ts';
@@ -54,7 +54,8 @@ function workerEvents(
       const about = { ...report, sliceId, startRow };
       events.push({ type: 'page.committed', ...about, rows: 5, next: afterPage(page, bounds.slices) });
       const final = page.attempts + 1 >= 2;
-      if (rare || bounds.failures) events.push({ type: 'page.failed', ...about, reason: 'truncated', final });
+      const mayFail = sliceId !== PROBE && (rare || bounds.failures);
+      if (mayFail) events.push({ type: 'page.failed', ...about, reason: 'truncated', final });
       if (ordered !== null) events.push({ type: 'pages.returned', ...report, pages });
       // As after two calls in a row that failed.
       if (rare) {

@@ -1,6 +1,10 @@
 /** What plan and workers know of the coordinator, kept apart from what it knows itself. */
 import { expect } from 'vitest';
-import type { CoordinatorContext, CoordinatorEvent } from '../../../src/machines/coordinator-context.ts';
+import {
+  type CoordinatorContext,
+  type CoordinatorEvent,
+  PROBE,
+} from '../../../src/machines/coordinator-context.ts';
 import type { AfterPage, Page, PlanOrder, WorkerOrder } from '../../../src/machines/messages.ts';
 import type { Sent } from './refs.ts';
 import type { Turn } from './turn.ts';
@@ -73,6 +77,7 @@ function afterCommit(
   sliceId: string,
   next: AfterPage,
 ): CoordinatorNotes {
+  if (sliceId === PROBE) return notes;
   const following = next.kind === 'page' ? [keyOf({ sliceId, startRow: next.startRow })] : [];
   return {
     ...notes,

@@ -17,6 +17,7 @@ const ASSIGN: BatchWorkerEvent = {
   assignmentId: 'run:w0.1',
   pages: [page('a'), page('b')],
   maxAttempts: 3,
+  blame: 'call',
 };
 const granted = (requestId: string, tokens: number): BatchWorkerEvent => ({
   type: 'tokens.granted',

@@ -1,7 +1,11 @@
 /** Every state of the coordinator × every event: the events, and a run brought into each state. */
 import { initialTransition, transition } from 'xstate';
 import { type CoordinatorSnapshot, coordinatorMachine } from '../../../src/machines/coordinator.ts';
-import type { CoordinatorEvent, CoordinatorInput } from '../../../src/machines/coordinator-context.ts';
+import {
+  type CoordinatorEvent,
+  type CoordinatorInput,
+  PROBE,
+} from '../../../src/machines/coordinator-context.ts';
 import type { BatchOutcome, LimiterEvent, Page, Recipient } from '../../../src/machines/messages.ts';
 import type { StateOf, Whole } from './table.ts';
 
@@ -18,6 +22,13 @@ const ended = (outcome: BatchOutcome, workerId = 'w0'): CoordinatorEvent => ({
   type: 'batch.ended',
   workerId,
   assignmentId: `run:${workerId}.1`,
+  outcome,
+  chance: 0.5,
+});
+const nextEnded = (outcome: BatchOutcome): CoordinatorEvent => ({
+  type: 'batch.ended',
+  workerId: 'w0',
+  assignmentId: 'run:w0.2',
   outcome,
   chance: 0.5,
 });
@@ -49,6 +60,11 @@ export const CASES = {
     assignmentId: 'run:w0.0',
   },
   'page.failed': { type: 'page.failed', ...aboutPage, reason: 'truncated', final: false },
+  'page.committed: of the probe': {
+    ...{ type: 'page.committed', ...aboutPage, rows: 0, next: { kind: 'sealed' } },
+    assignmentId: 'run:w0.2',
+    sliceId: PROBE,
+  },
   'pages.returned': { type: 'pages.returned', ...aboutWorker, pages: [page('a')] },
   'batch.stalled': { type: 'batch.stalled', ...aboutWorker, away: { reason: 'gone' }, chance: 0.5 },
   'batch.ended: answered': ended({ kind: 'answered' }),
@@ -56,6 +72,9 @@ export const CASES = {
   'batch.ended: database away': ended(AWAY),
   'batch.ended: denied': ended({ kind: 'denied', quota: 'daily' }),
   'batch.ended: fatal': ended(FATAL),
+  // In `probing` this is the probe's assignment.
+  'batch.ended: answered, the next one': nextEnded({ kind: 'answered' }),
+  'batch.ended: failed, the next one': nextEnded({ kind: 'failed', reason: 'reset' }),
   'batch.ended: of nobody': ended({ kind: 'answered' }, 'w9'),
   'worker.ready': { type: 'worker.ready', ...aboutWorker },
   'worker.halted': { type: 'worker.halted', ...aboutWorker },
@@ -68,6 +87,7 @@ export const CASES = {
   'xstate.error.actor: the probe': crashed('probe'),
   'xstate.done.actor: the probe': done('probe'),
   'after probe': timer('probe', 'running.waitingForDatabase.sleeping'),
+  'after googleProbe': timer('googleProbe', 'running.waitingForGoogle.sleeping'),
   'after haltDeadline': timer('haltDeadline', 'halting'),
   'after finishDeadline': timer('finishDeadline', 'drainingForQuota'),
 } as const satisfies Record<string, CoordinatorEvent>;
@@ -85,6 +105,10 @@ export const inputFor = (limiter: Recipient<LimiterEvent>): CoordinatorInput => 
   batchSize: 1,
   maxAttempts: 3,
   maxConsecutiveCallFailures: 3,
+  callFailuresOfOutage: 2,
+  soundAnswers: 1,
+  maxGoogleProbes: 2,
+  googleBackoff: backoff,
   maxWorkerRestarts: 1,
   maxDatabaseProbes: 3,
   haltDeadlineMs: 5_000,
@@ -112,6 +136,15 @@ export function fixture(input: CoordinatorInput): Record<State, CoordinatorSnaps
   const [planning] = initialTransition(coordinatorMachine, input);
   const draining = send(planning, supplied('a', 'b'));
   const sleeping = send(draining, returned('w0', 'a'), ended(AWAY));
+  const lost = { kind: 'failed', reason: 'reset' } as const;
+  const ready = (workerId: string): CoordinatorEvent => ({
+    type: 'worker.ready',
+    workerId,
+    assignmentId: `run:${workerId}.1`,
+  });
+  // Both calls fail; `w1` is ready again, and has the probe.
+  const asleep = send(draining, returned('w0', 'a'), ended(lost), returned('w1', 'b'), ended(lost, 'w1'));
+  const choosing = send(asleep, CASES['after googleProbe']);
   const pausing = send(draining, CASES.pause);
   const cancelled = { kind: 'cancelled' } as const;
   const paused = send(
@@ -139,6 +172,9 @@ export function fixture(input: CoordinatorInput): Record<State, CoordinatorSnaps
       committed,
       ended(answered, 'w1'),
     ),
+    'running.waitingForGoogle.sleeping': asleep,
+    'running.waitingForGoogle.choosing': choosing,
+    'running.waitingForGoogle.probing': send(choosing, ready('w0')),
     'running.waitingForDatabase.sleeping': sleeping,
     'running.waitingForDatabase.retrying': send(draining, CASES['batch.stalled'], CASES['after probe']),
     'running.waitingForDatabase.probing': send(sleeping, CASES['after probe']),

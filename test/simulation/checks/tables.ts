@@ -153,6 +153,7 @@ function failureHasCause(
   if (database.isPoison(key)) return true;
   if (error?.startsWith('shrunk') === true)
     return server.truth.isLost(key) || server.truth.publishedAt(key.date) > 0;
+  if (error?.startsWith('Google gives no rows') === true) return server.truth.isLost(key);
   const attempts = Map.groupBy(
     server.asked.filter(({ key: asked, said }) => asked === name && said !== 'rows'),
     ({ process, startRow }) => `${process.name} ${startRow}`,
@@ -171,6 +172,9 @@ export function checkLeftOvers(ground: Ground, life: Life, asked: readonly Asked
   };
   const missing = keysOf(life.config).filter(isMissing);
   const names = new Set(missing.flatMap((key) => [keyName(key), calendarKey(key.searchType)]));
+  // A probe of Google asks for totals of the first type, whatever is missing.
+  for (const searchType of missing.length > 0 ? life.config.searchTypes.slice(0, 1) : [])
+    names.add(calendarKey(searchType));
   const before = asked.find(({ key }) => !names.has(key));
   // What this run itself made final was missing when it began.
   const madeFinal =
