@@ -152,17 +152,17 @@ const COORDINATOR = of('coordinator.ts', [
   ['the end of the work is not noticed', "{ guard: 'isFinished', target: '#coordinator.halting' },", ''],
   [
     'a denial cuts off the calls under way',
-    "target: '#coordinator.drainingForQuota',",
-    "target: '#coordinator.halting',",
+    "{ guard: 'isFinished', target: '#coordinator.halting' },\n          ],\n          on: {\n            'batch.ended': [\n              {\n                guard: 'isDenied',\n                target: '#coordinator.drainingForQuota',",
+    "{ guard: 'isFinished', target: '#coordinator.halting' },\n          ],\n          on: {\n            'batch.ended': [\n              {\n                guard: 'isDenied',\n                target: '#coordinator.halting',",
   ],
   [
     'a run without a quota waits for nobody',
-    "drainingForQuota: {\n      entry: 'pauseWorkers',\n      always: { guard: 'nobodyIsBusy', target: 'halting' },",
+    "drainingForQuota: {\n      entry: 'pauseWorkers',\n      // What waits for the database would wait for ever: it is tried again in `running` alone.\n      always: { guard: 'nobodyMoves', target: 'halting' },",
     "drainingForQuota: {\n      entry: 'pauseWorkers',\n      always: { target: 'halting' },",
   ],
   [
     'a run without a quota never ends',
-    "drainingForQuota: {\n      entry: 'pauseWorkers',\n      always: { guard: 'nobodyIsBusy', target: 'halting' },",
+    "drainingForQuota: {\n      entry: 'pauseWorkers',\n      // What waits for the database would wait for ever: it is tried again in `running` alone.\n      always: { guard: 'nobodyMoves', target: 'halting' },",
     "drainingForQuota: {\n      entry: 'pauseWorkers',",
   ],
   ['nobody is given work', "{ guard: 'canDispatch', actions: 'dispatch' },", ''],
