@@ -56,7 +56,9 @@ export function startSyncProcess({
         '--api-root',
         emulator.url,
       ],
-      ...['--qpm', '40000', '--json', ...args],
+      // An option that is given twice is refused.
+      ...(args.includes('--qpm') ? [] : ['--qpm', '40000']),
+      ...['--json', ...args],
     ],
     {
       cwd: checkout,
