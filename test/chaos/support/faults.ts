@@ -206,16 +206,16 @@ const twoAtOnce: Fault = {
       const ended = [await first.ended, await second.ended];
       const codes = ended.map(({ code }) => code).toSorted();
       // The second may come when the first has ended.
-      const isWell = codes[0] === 0 && (codes[1] === 0 || codes[1] === 1);
+      const isWell = codes[0] === 0 && (codes[1] === 0 || codes[1] === 75);
       if (!isWell) problems.push(`they ended with ${codes.join(' and ')}`);
       const told =
         codes[1] === 0
           ? 'both completed, one after the other'
-          : 'one went on, the other was told so and ended with 1';
+          : 'one went on, the other was told so and ended with 75';
       words.set(told, (words.get(told) ?? 0) + 1);
       for (const run of [first, second]) {
         const { code } = await run.ended;
-        if (code === 1 && !/Another synchronisation of .* is under way/.test(run.written()))
+        if (code === 75 && !/Another synchronisation of .* is under way/.test(run.written()))
           problems.push(`the refused one says: ${run.written().slice(-200)}`);
       }
       problems.push(...(await stage.judge((await first.ended).code === 0 ? first : second)));

@@ -72,7 +72,7 @@ export const PHASES: readonly Phase[] = [
     name: 'it backs off',
     stage: { faults: { rules: [{ match: { endpoint: 'batch' }, action: { kind: 'status', status: 503 } }] } },
     codes: [130],
-    reach: (_stage, run) => until(said(run, '3 calls in a row failed'), 'three failures'),
+    reach: (_stage, run) => until(said(run, 'does not answer as it should'), 'an outage'),
     leave: (stage) => stage.emulator.start({ faults: { rules: [] } }),
   },
   {

@@ -82,7 +82,11 @@ export async function setStage(common: TestServer, options: StageOptions): Promi
       emulator: toEmulator,
       from,
       to,
-      args: ['--batch-size', '2', '--qpm', String(settings.qpm), '--datasets', datasets.join(','), ...args],
+      args: [
+        ...['--batch-size', '2', '--datasets', datasets.join(',')],
+        ...(args.includes('--qpm') ? [] : ['--qpm', String(settings.qpm)]),
+        ...args,
+      ],
       env,
     });
     runs.push(run);
