@@ -12,8 +12,8 @@ import { requireSchema } from './db/schema-state.ts';
 import { createStore, type Store } from './db/store.ts';
 import type { RunIdentity } from './db/types.ts';
 import type { Clock } from './domain/clock.ts';
+import { wordsOf } from './domain/words.ts';
 import { LongtailError } from './errors.ts';
-import { wordsOf } from './guarded-inspect.ts';
 import { type KeptLeases, takeLeases } from './keep-leases.ts';
 import { checkLimiter } from './limiter-brand.ts';
 import type { OpeningStep } from './machines/run-life-context.ts';
@@ -168,7 +168,7 @@ export class Holdings {
 
   async #openServer(signal: AbortSignal): Promise<void> {
     if (this.#target !== undefined) return;
-    const starting = startEmbedded({ clock: this.#clock });
+    const starting = startEmbedded({ clock: this.#clock, signal });
     const server = await this.#keep(
       signal,
       starting,

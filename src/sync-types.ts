@@ -95,8 +95,13 @@ export type Credentials =
    */
   | { readonly getAccessToken: () => string | Promise<string>; readonly account?: string | undefined }
   | { readonly accessToken: string; readonly account?: string | undefined }
-  /** A credentials file of any type that google-auth-library reads. */
-  | { readonly file: string };
+  /**
+   * A credentials file of any type that google-auth-library reads. Two sign-ins of one account are two files, whose account Google
+   * does not name: give `account`, the same in both, or each takes a whole quota.
+   */
+  | { readonly file: string; readonly account?: string | undefined }
+  /** Application Default Credentials, by the name of the account that they are of. */
+  | { readonly account: string };
 
 export interface SliceFailure {
   readonly searchType: SearchType;
