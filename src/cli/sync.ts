@@ -43,8 +43,8 @@ Environment:
   LONGTAIL_ACCOUNT                as --account
   LONGTAIL_API_ROOT               as --api-root
   LONGTAIL_TOKEN_URL              as --token-url
-  HTTPS_PROXY, NO_PROXY           the proxy to Google, and what is reached without
-  OTEL_…                          traces and metrics, as OpenTelemetry names them
+  HTTPS_PROXY, NO_PROXY           the proxy, and what is reached without it
+  OTEL_…                          traces and metrics, in OpenTelemetry's names
 
 Examples:
   $ ${self} sync --site sc-domain:example.com
@@ -52,8 +52,8 @@ Examples:
   $ ${self} sync --site sc-domain:example.com --from 2026-01-01 --dry-run
 
 A property is named as Search Console names it: a domain property
-"sc-domain:example.com", or a URL prefix "https://www.example.com/" with its last
-slash. They are two properties, each with its own data.`;
+"sc-domain:example.com", or a URL prefix "https://www.example.com/" with its
+last slash. They are two properties, each with its own data.`;
 
 export function registerSync(program: Command, session: Session): void {
   program
@@ -72,11 +72,13 @@ export function registerSync(program: Command, session: Session): void {
       'the newest n days that are final, instead of dates',
       wholeNumber('--days', LIMITS.days),
     )
-    .option(
-      '--datasets <list>',
-      'what to group by: date, or some of page, query, country, device joined by +',
-      readDatasets,
-      ['page', 'page+query'],
+    .addOption(
+      new Option(
+        '--datasets <list>',
+        'what to group by: date, or some of page, query, country, device joined by +',
+      )
+        .argParser(readDatasets)
+        .default(['page', 'page+query'], 'page,page+query'),
     )
     .addOption(
       new Option('--types <list>', 'web, image, video, news, discover, googleNews')
