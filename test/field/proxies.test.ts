@@ -210,11 +210,11 @@ describe('behind a proxy, with a certificate authority of the company', () => {
     expect(stderr).toContain('wants a sign-in by Negotiate or NTLM, and Longtail knows only');
   });
 
-  it.each([502, 503, 504])('answers %i for a while: an outage, which is sat out', async (status) => {
-    const startedAt = Date.now();
+  it('answers 502, 503 and 504 for a while: an outage, which is sat out', async () => {
+    const refusal = (nth: number) => `HTTP/1.1 ${502 + (nth % 3)} No\r\n\r\n<h1>No</h1>`;
+    // Whose the token is, comes first; then each call that fails has asked for a tunnel of its own.
     await using proxy = await startProxy({
-      instead: (nth) =>
-        nth > 0 && Date.now() - startedAt < 4_000 ? `HTTP/1.1 ${status} No\r\n\r\n<h1>No</h1>` : undefined,
+      instead: (nth) => (nth >= 1 && nth <= 7 ? refusal(nth) : undefined),
     });
     await using database = await testDatabase();
     const { code, stdout, stderr } = await longtail([...SYNC, '--batch-size', '1'], {
@@ -222,10 +222,8 @@ describe('behind a proxy, with a certificate authority of the company', () => {
       HTTPS_PROXY: `http://127.0.0.1:${proxy.port}`,
       ...WITH_TOKEN,
     });
-    expect({ code, stderr }).toMatchObject({
-      code: 0,
-      stderr: expect.stringContaining(`answered ${status}`),
-    });
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    for (const status of [502, 503, 504]) expect(stderr).toContain(`answered ${status}`);
     expect(lastLineOf(stdout)).toMatchObject({ status: 'complete', slices: { complete: 6, failed: 0 } });
   });
 
