@@ -27,6 +27,7 @@ import {
   validSince,
 } from './domain/lease-rules.ts';
 import { createStopwatch } from './domain/stopwatch.ts';
+import { pause, within } from './domain/wait.ts';
 import { LongtailError } from './errors.ts';
 import { guardInspect } from './guarded-inspect.ts';
 import { isKept, leaseKeeperMachine } from './machines/lease-keeper.ts';
@@ -266,16 +267,15 @@ class Keeping implements KeptLeases {
     const { clock } = this.#options;
     const over = new AbortController();
     // A database that has stopped answering gives them up when they expire.
-    const timer = clock.setTimeout(() => over.abort(), RELEASE_WITHIN_MS);
-    await Promise.race([this.#giveUp(over.signal), aborted(over.signal)]);
-    clock.clearTimeout(timer);
+    await within(clock, RELEASE_WITHIN_MS, this.#giveUp(over.signal));
+    over.abort();
     await this.#presence.leave();
   }
 
   /** A session that is ended in that very moment must not keep the next run waiting until the leases expire. */
   async #giveUp(signal: AbortSignal): Promise<void> {
     while (!signal.aborted && !(await this.#table.release(this.holder))) {
-      await pause(this.#options.clock, signal, RELEASE_AGAIN_MS);
+      await pause(this.#options.clock, RELEASE_AGAIN_MS, signal);
     }
   }
 
@@ -311,23 +311,7 @@ async function patiently<T>(
     const looked = lookAgain(looks, taking);
     looks = looked.looks;
     if (looked.isAlive && !wait) throw busy();
-    await pause(clock, signal, taking.holder === 'gone' ? GONE_AFTER_MS : lookMs);
+    await pause(clock, taking.holder === 'gone' ? GONE_AFTER_MS : lookMs, signal);
     if (looked.isAlive) lookMs = Math.min(1.5 * lookMs, LOOK_EVERY_MS.most);
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-}
-
-function pause(clock: Clock, signal: AbortSignal, delayMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    const over = (): void => {
-      clock.clearTimeout(timer);
-      signal.removeEventListener('abort', over);
-      resolve();
-    };
-    const timer = clock.setTimeout(over, delayMs);
-    signal.addEventListener('abort', over, { once: true });
-  });
 }

@@ -12,6 +12,7 @@ import { requireSchema } from './db/schema-state.ts';
 import { createStore, type Store } from './db/store.ts';
 import type { RunIdentity } from './db/types.ts';
 import type { Clock } from './domain/clock.ts';
+import { aborted } from './domain/wait.ts';
 import { LongtailError } from './errors.ts';
 import { wordsOf } from './guarded-inspect.ts';
 import { type KeptLeases, takeLeases } from './keep-leases.ts';
@@ -133,10 +134,7 @@ export class Holdings {
    * waits for none of it. Never rejects: one thing that cannot be closed keeps none of the others open.
    */
   async close(withinMs: number, signal: AbortSignal): Promise<void> {
-    const inHaste = new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      else signal.addEventListener('abort', () => resolve(), { once: true });
-    });
+    const inHaste = aborted(signal);
     for (let step = this.#closers.pop(); step !== undefined; step = this.#closers.pop()) {
       await Promise.race([closeOne(step, signal.aborted ? 0 : withinMs), inHaste]);
     }

@@ -6,7 +6,7 @@ import type { Clock } from '../domain/clock.ts';
 import { type Cluster, freePort, type Postmaster, startPostmaster } from './embedded-cluster.ts';
 import { embeddedError } from './embedded-error.ts';
 import { currentUser, readPlain } from './embedded-folder.ts';
-import { pause } from './embedded-wait.ts';
+import { pause } from '../domain/wait.ts';
 
 const RETRY_MS = 50;
 /** How long processes of a killed server may still be ending. */

@@ -42,7 +42,7 @@ import { checkContents, closeToOthers, currentFolder, type Folder } from './embe
 import { holdLock } from './embedded-lock.ts';
 import { boundedLog } from './embedded-log.ts';
 import { endOrphan, startReliably } from './embedded-start.ts';
-import { within } from './embedded-wait.ts';
+import { within } from '../domain/wait.ts';
 
 /**
  * What `startEmbedded` hands over, as JSON in the first argument. Everybody can read it there: no secrets. The folder

@@ -20,7 +20,7 @@ import {
 } from './embedded-files.ts';
 import { currentUser, type Folder, openToAppend, readTail } from './embedded-folder.ts';
 import type { SupervisorOptions } from './embedded-supervisor.ts';
-import { pause, within } from './embedded-wait.ts';
+import { pause, within } from '../domain/wait.ts';
 import { noteOurServer } from './surroundings.ts';
 
 export interface EmbeddedOptions {

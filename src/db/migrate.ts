@@ -2,7 +2,7 @@ import type { Sql, TransactionSql } from 'postgres';
 import { type Clock, systemClock } from '../domain/clock.ts';
 import { LongtailError } from '../errors.ts';
 import { connect, connectError, place } from './connect.ts';
-import { pause } from './embedded-wait.ts';
+import { pause } from '../domain/wait.ts';
 import { errorFacts, isConnectionLoss } from './failure.ts';
 import { MIGRATIONS, type Migration } from './migrations.ts';
 import { readFacts, readState, refuse, type SchemaFacts, type SchemaState } from './schema-state.ts';
