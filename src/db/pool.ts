@@ -84,12 +84,6 @@ export class Pool<L extends Pooled> {
     return this.#closing !== undefined;
   }
 
-  /** Puts a line in that was opened elsewhere. */
-  add(line: L): void {
-    this.#admit(line);
-    this.#hand(line);
-  }
-
   resize(max: number): void {
     this.#max = Math.max(1, max);
     this.#width = this.#max;
