@@ -125,15 +125,15 @@ interface HeldLock {
 }
 
 /**
- * In an open transaction on a connection of its own: a session's lock would go with the pool's connection. Only the simple
- * protocol is used there, since the extended one keeps a snapshot, which holds back vacuum for the whole run.
+ * In an open transaction on a connection of its own: a session's lock would go with the pool's connection. It does nothing,
+ * which no setting of the server's may end: see `session.ts`. Only the simple protocol is used there, since the extended
+ * one keeps a snapshot, which holds back vacuum for the whole run.
  */
 async function holdLock(sql: Sql, name: string, clock: Clock): Promise<HeldLock | undefined> {
   const taken = Promise.withResolvers<TransactionSql | undefined>();
   const asked = Promise.withResolvers<void>();
   const lost = Promise.withResolvers<string>();
   const ended = transaction(sql, async (tx) => {
-    await forgetTimeouts(tx);
     if (!(await tryLock(tx, name))) {
       taken.resolve(undefined);
       return;
@@ -162,13 +162,6 @@ async function holdLock(sql: Sql, name: string, clock: Clock): Promise<HeldLock 
       await ended;
     },
   };
-}
-
-/** An open transaction that does nothing is what a presence looks like: no server setting may end it. */
-async function forgetTimeouts(tx: TransactionSql): Promise<void> {
-  await tx`
-    select set_config(name, '0', true) from pg_settings
-    where name in ('idle_in_transaction_session_timeout', 'transaction_timeout', 'statement_timeout')`.simple();
 }
 
 async function tryLock(tx: TransactionSql, name: string): Promise<boolean> {
