@@ -5,6 +5,7 @@ import { isPool, whyNoDatabase } from './database-option.ts';
 import { type Endpoint, parseDatabaseUrl, type SessionAttrs } from './database-url.ts';
 import { errorFacts, isConnectionLoss, toFailure } from './failure.ts';
 import { addressOf, type EndWatch, watchEnd } from './handed-pool.ts';
+import { identifier } from './identifier.ts';
 import type { Line } from './line.ts';
 import { isNoRoom } from './no-room.ts';
 import { LineOpener } from './opening.ts';
@@ -292,7 +293,7 @@ async function checkServer(sql: Sql, where: string): Promise<boolean> {
     throw new LongtailError(
       'DATABASE_REFUSED',
       `The user ${facts.user} may not write to the schema longtail of ${where}.`,
-      `As its owner: GRANT USAGE ON SCHEMA longtail TO "${facts.user}"; GRANT ALL ON ALL TABLES IN SCHEMA longtail TO "${facts.user}";`,
+      `As its owner: GRANT USAGE ON SCHEMA longtail TO ${identifier(facts.user)}; GRANT ALL ON ALL TABLES IN SCHEMA longtail TO ${identifier(facts.user)};`,
     );
   }
   // A pooler hands out a process id of its own for cancelling.
