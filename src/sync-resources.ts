@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { type Config, MOST_CONCURRENCY, mostConcurrency, SPARE_CONNECTIONS } from './config.ts';
 import { connect, type Database } from './db/connect.ts';
 import { startEmbedded } from './db/embedded.ts';
+import { propertyResource } from './db/lease-book.ts';
 import { migrate } from './db/migrate.ts';
 import { finishRun, startRun } from './db/run.ts';
 import { requireSchema } from './db/schema-state.ts';
@@ -284,7 +285,7 @@ async function closeOne(close: Closer, withinMs: number): Promise<void> {
 
 /** The budgets that every request of this run is taken from. */
 export function scopesOf(config: Config, userScope: string, projectScope: string | null): readonly string[] {
-  const known = [`site:${config.siteUrl}`, userScope, projectScope ?? 'project:unknown'];
+  const known = [propertyResource(config.siteUrl), userScope, projectScope ?? 'project:unknown'];
   const others = config.extraBudgets
     .map(({ scopeKind }) => scopeKind)
     .filter((kind) => !['site', 'user', 'project'].includes(kind))

@@ -1,8 +1,8 @@
 import type { Sql, TransactionSql } from 'postgres';
 import { type Clock, systemClock } from '../domain/clock.ts';
+import { pause } from '../domain/wait.ts';
 import { LongtailError } from '../errors.ts';
 import { connect, connectError, place } from './connect.ts';
-import { pause } from '../domain/wait.ts';
 import { errorFacts, isConnectionLoss } from './failure.ts';
 import { identifier } from './identifier.ts';
 import { MIGRATIONS, type Migration } from './migrations.ts';
