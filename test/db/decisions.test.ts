@@ -103,6 +103,8 @@ describe('what an error means', () => {
   });
   test('messages are one line and hold no password', () => {
     expect(oneLine('a\n  b postgres://me:s3cret@host/db')).toBe('a b postgres://me:***@host/db');
+    expect(oneLine('postgres://me:s3@cr/t@host/db')).toBe('postgres://me:***@host/db');
+    expect(oneLine('sslpassword=s3cret refused')).toBe('sslpassword=*** refused');
     const many = new AggregateError([new Error('connect ::1'), new Error('connect 127.0.0.1')]);
     expect(errorFacts(many).message).toBe('connect ::1; connect 127.0.0.1');
   });
