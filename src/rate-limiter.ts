@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { type ActorRefFrom, createActor, type InspectionEvent, type Observer } from 'xstate';
-import { readLimits } from './config.ts';
 import { type Clock, systemClock } from './domain/clock.ts';
 import { guardInspect } from './guarded-inspect.ts';
 import { LeasesOfOthers } from './leases-of-others.ts';
 import { brandLimiter } from './limiter-brand.ts';
 import type { BudgetRule } from './machines/quota-window.ts';
 import { rateLimiterMachine } from './machines/rate-limiter.ts';
+import { readLimits } from './option-limits.ts';
 
 /** Google's documented limits for Search Analytics, per minute and per day. */
 export function googleBudgets(requestsPerMinute: number): readonly BudgetRule[] {

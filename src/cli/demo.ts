@@ -2,12 +2,7 @@
 import type { Command } from 'commander';
 import { concurrency, wholeNumber } from './options.ts';
 import type { Session } from './session.ts';
-
-export interface DemoFlags {
-  readonly days: number;
-  readonly rowsPerDay: number;
-  readonly maxConcurrency: number | 'auto';
-}
+import type { DemoFlags } from './demo-run.ts';
 
 export function registerDemo(program: Command, session: Session): void {
   program

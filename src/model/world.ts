@@ -42,6 +42,9 @@ export interface World {
   readonly history: History;
 }
 
+/** A world that is being worked on. */
+export type Draft = { -readonly [K in keyof World]: World[K] };
+
 export interface Timer {
   readonly owner: Address;
   /** Unique among the owner's, but for those that differ in nothing but when they were set: they fire in that order. */

@@ -1,13 +1,14 @@
 import type { BatchAnswer } from './batch-endpoint.ts';
 import { indexOfContentId } from './batch-request.ts';
 import { asBuffer } from './byte-arena.ts';
-import type { ApiRequest, CallEnd, CallStep, PageOutcome } from './call.ts';
+import type { CallEnd, CallStep, PageOutcome } from './call.ts';
 import { decodeRows } from './decode-rows.ts';
 import type { Exchange } from './exchange.ts';
 import { type MultipartEvent, MultipartReader } from './multipart.ts';
 import { boundaryOf } from './multipart-head.ts';
 import { oneLine } from './one-line.ts';
 import { type Refusal, refusalOf } from './outcome.ts';
+import type { ApiRequest } from './query.ts';
 import type { ReadingMemory } from './reading-memory.ts';
 import { type HttpAnswer, TransportError } from './transport.ts';
 

@@ -1,18 +1,6 @@
 import type { QueryAnswer } from './decode-rows.ts';
 import type { QuotaRefusal, Refusal } from './outcome.ts';
-
-/** One request to the API, sent plainly or as a part of a batch. Made by `query.ts`. */
-export interface ApiRequest {
-  readonly method: 'POST';
-  /** Path and query string, beginning with `/`: `/webmasters/v3/sites/…/searchAnalytics/query?prettyPrint=false`. */
-  readonly path: string;
-  /** JSON. */
-  readonly body: string;
-  /** How many keys each row of the answer must have. */
-  readonly keyCount: number;
-  /** How many rows the answer may have at most. */
-  readonly rowLimit: number;
-}
+import type { ApiRequest } from './query.ts';
 
 export interface CallOptions {
   readonly accessToken: string;

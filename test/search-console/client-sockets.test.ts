@@ -1,9 +1,10 @@
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type PlainRow, plainRows } from '../../src/domain/row-block.ts';
-import type { ApiRequest, CallStep } from '../../src/search-console/call.ts';
+import type { CallStep } from '../../src/search-console/call.ts';
 import { createClient } from '../../src/search-console/client.ts';
 import { createGotTransport, type GotTransport } from '../../src/search-console/got-transport.ts';
+import type { ApiRequest } from '../../src/search-console/query.ts';
 import { manualClock } from './support/manual-clock.ts';
 import { crlf } from './support/multipart-text.ts';
 import { deadPort, httpHost, socketHost, until } from './support/servers.ts';

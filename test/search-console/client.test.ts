@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { plainRows } from '../../src/domain/row-block.ts';
-import type { ApiRequest, CallOptions, CallStep } from '../../src/search-console/call.ts';
+import type { CallOptions, CallStep } from '../../src/search-console/call.ts';
 import { type ClientOptions, createClient } from '../../src/search-console/client.ts';
+import type { ApiRequest } from '../../src/search-console/query.ts';
 import { TransportError } from '../../src/search-console/transport.ts';
 import { type FakeAnswer, fakeTransport } from './support/fake-transport.ts';
 import { manualClock } from './support/manual-clock.ts';
