@@ -9,6 +9,7 @@ import { readConfig } from '../../src/config.ts';
 import { parseDataset } from '../../src/domain/slice.ts';
 import { startEmulator } from '../../src/emulator/index.ts';
 import { createSystemModel } from '../../src/model/index.ts';
+import { readLimits } from '../../src/option-limits.ts';
 import { createRateLimiter } from '../../src/rate-limiter.ts';
 
 const checkout = fileURLToPath(new URL('../..', import.meta.url));
