@@ -5,12 +5,12 @@
  */
 import type { Store } from '../db/store.ts';
 import type { Answer, OpenedSlice } from '../db/types.ts';
-import type { Day, SearchType } from '../domain/slice.ts';
-import { type Calendar, isFinal, keyOf, mayBeEmpty, type PlanKey } from '../machines/plan.ts';
+import type { Day, SearchType, SliceKey } from '../domain/slice.ts';
+import { type Calendar, isFinal, keyOf, mayBeEmpty } from '../machines/plan.ts';
 import type { Catalogue, DayKnowledge } from './catalogue.ts';
 
 export interface TrustedSlice {
-  readonly key: PlanKey;
+  readonly key: SliceKey;
   readonly day: DayKnowledge;
   readonly tellWhetherPlannedAgain: (isPlannedAgain: boolean) => void;
 }
@@ -37,7 +37,7 @@ export async function settleTrustedSlices(
   calendars: ReadonlyMap<SearchType, Calendar>,
   today: Day,
   store: Pick<Store, 'settleTrusted'>,
-): Promise<Answer<readonly PlanKey[]>> {
+): Promise<Answer<readonly SliceKey[]>> {
   if (trusted.length === 0) return { kind: 'ok', value: [] };
   for (const { key, day } of trusted) {
     const calendar = calendars.get(key.searchType);

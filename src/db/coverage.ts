@@ -1,5 +1,6 @@
+import type { Coverage, CoverageRange } from '../domain/coverage.ts';
 import type { Sql, TransactionSql } from 'postgres';
-import type { Coverage, CoverageRange, RunIdentity } from './types.ts';
+import type { RunIdentity } from './types.ts';
 
 /**
  * See {@link Store.readCoverage}. What counts of a key's versions: an open second look, or an open one where nothing is

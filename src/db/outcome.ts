@@ -1,3 +1,4 @@
+import type { CoverageRange } from '../domain/coverage.ts';
 import type { Sql, TransactionSql } from 'postgres';
 import type { Dataset, Day, SearchType } from '../domain/slice.ts';
 import { one } from './answer.ts';
@@ -5,7 +6,7 @@ import { asLongtailError } from './connect.ts';
 import { readCoverage } from './coverage.ts';
 import { END_LOCK_TIMEOUT_MS } from './run.ts';
 import { transaction } from './transaction.ts';
-import type { CoverageRange, RunIdentity } from './types.ts';
+import type { RunIdentity } from './types.ts';
 
 export interface SliceFailure {
   readonly searchType: SearchType;

@@ -1,8 +1,9 @@
+import type { CoverageRange } from '../domain/coverage.ts';
 import type { Sql } from 'postgres';
 import { one } from './answer.ts';
 import { asLongtailError } from './connect.ts';
 import { transaction } from './transaction.ts';
-import type { CoverageRange, RunIdentity } from './types.ts';
+import type { RunIdentity } from './types.ts';
 
 /** What a run was asked for. */
 export interface RunParameters extends CoverageRange {

@@ -1,4 +1,5 @@
-import type { SearchType } from '../domain/slice.ts';
+import type { Coverage, CoverageRange } from '../domain/coverage.ts';
+import type { SearchType, SliceKey } from '../domain/slice.ts';
 import { answer } from './answer.ts';
 import { commitCalendar } from './calendar.ts';
 import { CommitQueue } from './commit-queue.ts';
@@ -11,24 +12,7 @@ import { readOpenLeases, recordLease, settleLease } from './leases.ts';
 import { settleTrusted } from './settle-trusted.ts';
 import { failSlice, openSlices, sealEmptySlices } from './slices.ts';
 import { explain, probeWritable } from './trouble.ts';
-import type {
-  Answer,
-  Calendar,
-  CommitResult,
-  CommittedPage,
-  Coverage,
-  CoverageRange,
-  DatabaseAway,
-  DayTotal,
-  LeaseGrant,
-  LeaseRecord,
-  LeaseSettlement,
-  OpenedSlice,
-  PageCommit,
-  RunIdentity,
-  SettledKey,
-  SliceKey,
-} from './types.ts';
+import type { Answer, Calendar, CommitResult, CommittedPage, DatabaseAway, DayTotal, LeaseGrant, LeaseRecord, LeaseSettlement, OpenedSlice, PageCommit, RunIdentity, SettledKey } from './types.ts';
 
 /**
  * All that one run reads and writes while it fetches: the port behind which PostgreSQL is, and in a simulation is not.

@@ -1,5 +1,5 @@
 import type { RowBlock } from '../domain/row-block.ts';
-import type { Dataset, Day, SearchType, Slice } from '../domain/slice.ts';
+import type { Dataset, Day, SearchType, Slice, SliceKey } from '../domain/slice.ts';
 
 /** The database takes nothing at present, for whatever reason: the same call may go through later. */
 export interface DatabaseAway {
@@ -31,13 +31,6 @@ export interface RunIdentity {
   readonly epoch: string;
   /** Whose leases must be there when tokens are recorded. */
   readonly holder: string;
-}
-
-/** One key of the plan. */
-export interface SliceKey {
-  readonly searchType: SearchType;
-  readonly dataset: Dataset;
-  readonly date: Day;
 }
 
 export interface PageCommit {
@@ -93,14 +86,6 @@ export interface OpenedSlice {
   readonly startRow: number;
 }
 
-/** What the table knows of one key. Keys without a row are missing. */
-export interface Coverage extends SliceKey {
-  readonly status: 'complete' | 'open' | 'failed';
-  readonly final: boolean;
-  /** Completed before the refresh's cut-off, so a refresh fetches it again. */
-  readonly beforeCutOff: boolean;
-}
-
 /** A day of the calendar: what Google says it has for the property, whatever the dataset. */
 export interface DayTotal {
   readonly date: Day;
@@ -152,12 +137,4 @@ export interface LeaseSettlement {
   readonly graceMs: number;
   /** Tokens whose requests were never sent. */
   readonly returned: number;
-}
-
-/** Which keys a question is about: all of them that the lists and the range span. */
-export interface CoverageRange {
-  readonly from: Day;
-  readonly to: Day;
-  readonly searchTypes: readonly SearchType[];
-  readonly datasets: readonly Dataset[];
 }

@@ -1,6 +1,7 @@
 /** One contract, two stores: what the simulation proves of the engine holds only if its database behaves as PostgreSQL does. */
+import type { SliceKey } from '../../src/domain/slice.ts';
 import { describe, expect, test } from 'vitest';
-import type { CommitResult, SliceKey } from '../../src/db/types.ts';
+import type { CommitResult } from '../../src/db/types.ts';
 import { type ContractGround, type ContractRun, postgresGround, simulatedGround } from './contract-ground.ts';
 import {
   answered,

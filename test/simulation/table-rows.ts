@@ -1,12 +1,8 @@
 /** Rows of the simulated tables, and small questions about them. */
+import type { CoverageRange } from '../../src/domain/coverage.ts';
+import type { SliceKey } from '../../src/domain/slice.ts';
 import type { PageKeys } from '../../src/db/packed-keys.ts';
-import type {
-  CommitResult,
-  CoverageRange,
-  DatabaseFailure,
-  PageCommit,
-  SliceKey,
-} from '../../src/db/types.ts';
+import type { CommitResult, DatabaseFailure, PageCommit } from '../../src/db/types.ts';
 import type { PlainRow } from '../../src/domain/row-block.ts';
 
 export interface LedgerRow {

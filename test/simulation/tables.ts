@@ -2,21 +2,11 @@
  * A simulated database: the tables' rules, stated once more and simply, every operation a transaction that is there or
  * not. `store-contract.ts` holds it and PostgreSQL to the same behaviour.
  */
+import type { Coverage, CoverageRange } from '../../src/domain/coverage.ts';
 import { judge, NOT_PUBLISHED } from '../../src/db/seal.ts';
-import type {
-  Calendar,
-  CommitResult,
-  CommittedPage,
-  Coverage,
-  CoverageRange,
-  DayTotal,
-  OpenedSlice,
-  RunIdentity,
-  SettledKey,
-  SliceKey,
-} from '../../src/db/types.ts';
+import type { Calendar, CommitResult, CommittedPage, DayTotal, OpenedSlice, RunIdentity, SettledKey } from '../../src/db/types.ts';
 import type { PlainRow } from '../../src/domain/row-block.ts';
-import { mustHaveRows, type SearchType, type Slice } from '../../src/domain/slice.ts';
+import { mustHaveRows, type SearchType, type Slice, type SliceKey } from '../../src/domain/slice.ts';
 import { LeaseRows } from './lease-rows.ts';
 import { LeaseTable } from './lease-table.ts';
 import { type RunRow, RunTable } from './run-table.ts';

@@ -4,10 +4,10 @@ import { createLeaseTable, type PropertyGrant } from '../../src/db/lease-book.ts
 import { migrate } from '../../src/db/migrate.ts';
 import { type RunParameters, startRun } from '../../src/db/run.ts';
 import { createStore, type Store } from '../../src/db/store.ts';
-import type { Answer, CommitResult, OpenedSlice, RunIdentity, SliceKey } from '../../src/db/types.ts';
+import type { Answer, CommitResult, OpenedSlice, RunIdentity } from '../../src/db/types.ts';
 import { systemClock } from '../../src/domain/clock.ts';
 import { type PlainRow, rowBlock } from '../../src/domain/row-block.ts';
-import { dimensionsOf, type Slice } from '../../src/domain/slice.ts';
+import { dimensionsOf, type Slice, type SliceKey } from '../../src/domain/slice.ts';
 import { type TestDatabase, testDatabase } from './postgres.ts';
 
 export const SITE = 'sc-domain:example.com';
