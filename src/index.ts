@@ -6,7 +6,8 @@
 export type { Dataset, DatasetName, Day, SearchType } from './domain/slice.ts';
 export { ERROR_CODES, type ErrorCode, LongtailError } from './errors.ts';
 export type { ConcurrencyReason } from './machines/concurrency-context.ts';
-export type { HaltReason, QuotaKind } from './machines/messages.ts';
+export type { QuotaKind } from './domain/quota-kind.ts';
+export type { HaltReason } from './machines/messages.ts';
 export type { BudgetRule } from './machines/quota-window.ts';
 export { createRateLimiter, type RateLimiter, type RateLimiterOptions } from './rate-limiter.ts';
 export { createSync } from './sync.ts';

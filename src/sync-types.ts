@@ -1,9 +1,10 @@
+import type { QuotaKind } from './domain/quota-kind.ts';
 import type { Sql } from 'postgres';
 import type { InspectionEvent, Observer } from 'xstate';
 import type { Dataset, DatasetName, Day, SearchType } from './domain/slice.ts';
 import type { ErrorCode } from './errors.ts';
 import type { ConcurrencyReason } from './machines/concurrency-context.ts';
-import type { HaltReason, QuotaKind } from './machines/messages.ts';
+import type { HaltReason } from './machines/messages.ts';
 import type { BudgetRule } from './machines/quota-window.ts';
 import type { RateLimiter } from './rate-limiter.ts';
 

@@ -1,3 +1,4 @@
+import type { AfterPage } from '../domain/page-result.ts';
 import type { RowBlock } from '../domain/row-block.ts';
 import type { Dataset, Day, SearchType, Slice, SliceKey } from '../domain/slice.ts';
 
@@ -64,12 +65,7 @@ export interface CommittedPage {
   /** `alreadyCommitted`: this page was in the ledger; nothing was written. Both are success. */
   readonly kind: 'committed' | 'alreadyCommitted';
   readonly rows: number;
-  readonly next:
-    | { readonly kind: 'page'; readonly startRow: number }
-    | { readonly kind: 'sealed' }
-    | { readonly kind: 'again'; readonly sliceId: string }
-    | { readonly kind: 'notPublished' }
-    | { readonly kind: 'failed'; readonly reason: string };
+  readonly next: AfterPage;
 }
 
 export type CommitResult =

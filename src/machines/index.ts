@@ -46,6 +46,8 @@ export {
   type RenewalOrder,
 } from './lease-keeper.ts';
 export type { Lookup } from './lookup.ts';
+export type { AfterPage } from '../domain/page-result.ts';
+export type { QuotaKind } from '../domain/quota-kind.ts';
 export type * from './messages.ts';
 export {
   type Patience,

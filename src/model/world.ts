@@ -2,6 +2,7 @@
  * The state of the composed system: every machine's snapshot, the messages under way, the timers, the calls, the plan,
  * the database and the server's window; and a record of what happened, for the invariants to speak of.
  */
+import type { QuotaKind } from '../domain/quota-kind.ts';
 import type { AnyEventObject } from 'xstate';
 import type {
   BatchWorkerSnapshot,
@@ -98,7 +99,7 @@ export type WorldEvent =
       readonly worker: string;
       readonly sliceId: string;
       readonly startRow: number;
-      readonly quota: 'qps' | 'load' | 'daily';
+      readonly quota: QuotaKind;
     }
   /** The database does not take a page that has been read. `landed`: a COMMIT whose answer was lost got through. */
   | {

@@ -2,6 +2,7 @@
  * Coordinator, batch workers and rate limiter, all real, on a clock that stands still. What they would do to the world
  * (calls, the plan, the database's probe, reapers) waits for the test to say how it went.
  */
+import type { AfterPage } from '../../../src/domain/page-result.ts';
 import { type ActorRefFrom, createActor, fromCallback, fromPromise } from 'xstate';
 import { batchWorkerMachine, type FetchBatchInput } from '../../../src/machines/batch-worker.ts';
 import { coordinatorMachine } from '../../../src/machines/coordinator.ts';
@@ -11,16 +12,7 @@ import type {
   ReapInput,
   ReapOutput,
 } from '../../../src/machines/coordinator-context.ts';
-import type {
-  AfterPage,
-  CallEvent,
-  CallOrder,
-  CallOutcome,
-  MorePlan,
-  Page,
-  PageResult,
-  PlanOrder,
-} from '../../../src/machines/messages.ts';
+import type { CallEvent, CallOrder, CallOutcome, MorePlan, Page, PageResult, PlanOrder } from '../../../src/machines/messages.ts';
 import type { BudgetRule } from '../../../src/machines/quota-window.ts';
 import { rateLimiterMachine } from '../../../src/machines/rate-limiter.ts';
 import { ManualClock } from './manual-clock.ts';

@@ -1,4 +1,5 @@
 /** Every state of the rate limiter × every event. */
+import type { QuotaKind } from '../../../src/domain/quota-kind.ts';
 import { initialTransition, transition } from 'xstate';
 import type { GrantEvent, Recipient } from '../../../src/machines/messages.ts';
 import {
@@ -34,7 +35,7 @@ const request = (requestId: string, replyTo: Recipient<GrantEvent>): RateLimiter
   scopes: SCOPES,
   replyTo,
 });
-const refused = (quota: 'qps' | 'load' | 'daily'): RateLimiterEvent => ({
+const refused = (quota: QuotaKind): RateLimiterEvent => ({
   type: 'quota.refused',
   scopes: SCOPES,
   quota,
