@@ -16,7 +16,7 @@ import type { Answer, DatabaseFailure, OpenedSlice } from '../db/types.ts';
 import type { Clock } from '../domain/clock.ts';
 import type { Day, SearchType, SliceKey } from '../domain/slice.ts';
 import type { MorePlan, Page, PlanOrder, PlanReport } from '../machines/messages.ts';
-import { type Calendar, isFinal, keyOf, mayBeEmpty, missingKeys, type Plan, planByCalendar, type TrustRules, trustedKeys } from '../machines/plan.ts';
+import { type PublishedDays, isFinal, keyOf, mayBeEmpty, missingKeys, type Plan, planByCalendar, type TrustRules, trustedKeys } from '../machines/plan.ts';
 import { outcomeOf } from './away.ts';
 import { type CalendarEntry, type Catalogue, calendarId } from './catalogue.ts';
 import { addTrusted, settleTrustedSlices, type TrustedSlice } from './trusted-slices.ts';
@@ -119,7 +119,7 @@ interface OpenedKeys {
   readonly slices: readonly OpenedSlice[];
 }
 
-type Calendars = ReadonlyMap<SearchType, Calendar>;
+type Calendars = ReadonlyMap<SearchType, PublishedDays>;
 
 class PlanLoader {
   readonly #ports: LoadPlanPorts;
@@ -205,7 +205,7 @@ class PlanLoader {
     // Where nothing went out on trust, the coordinator asks when the calendars' requests have ended.
     if (trusted.length > 0) await this.#calendarsAreIn();
     if (scope.aborted) return supply([], 'none');
-    const calendars = new Map<SearchType, Calendar>();
+    const calendars = new Map<SearchType, PublishedDays>();
     for (const { searchType, calendar, leftOut, problem = 'Google gave no calendar' } of this.#entries) {
       if (calendar === undefined) {
         return {

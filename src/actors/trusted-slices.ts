@@ -6,7 +6,7 @@
 import type { Store } from '../db/store.ts';
 import type { Answer, OpenedSlice } from '../db/types.ts';
 import type { Day, SearchType, SliceKey } from '../domain/slice.ts';
-import { type Calendar, isFinal, keyOf, mayBeEmpty } from '../machines/plan.ts';
+import { type PublishedDays, isFinal, keyOf, mayBeEmpty } from '../machines/plan.ts';
 import type { Catalogue, DayKnowledge } from './catalogue.ts';
 
 export interface TrustedSlice {
@@ -34,7 +34,7 @@ export function addTrusted(opened: readonly OpenedSlice[], catalogue: Catalogue)
  */
 export async function settleTrustedSlices(
   trusted: readonly TrustedSlice[],
-  calendars: ReadonlyMap<SearchType, Calendar>,
+  calendars: ReadonlyMap<SearchType, PublishedDays>,
   today: Day,
   store: Pick<Store, 'settleTrusted'>,
 ): Promise<Answer<readonly SliceKey[]>> {

@@ -35,7 +35,7 @@ export interface SealFacts {
   } | null;
 }
 
-export type Verdict =
+export type SealVerdict =
   | { readonly kind: 'complete'; readonly capped: boolean; readonly lookAgain: boolean }
   | { readonly kind: 'failed'; readonly reason: string }
   | { readonly kind: 'abandoned'; readonly reason: string };
@@ -44,7 +44,7 @@ export type Verdict =
  * Decides how a slice ends. What Google no longer has is not replaced by less; a slice with duplicates is fetched once
  * more, and the version with more different rows stays.
  */
-export function judge(facts: SealFacts): Verdict {
+export function judge(facts: SealFacts): SealVerdict {
   const { rows, duplicateRows, previous } = facts;
   if (facts.isSecondLook && previous !== null) {
     const different = rows - duplicateRows;
@@ -72,6 +72,6 @@ export function judge(facts: SealFacts): Verdict {
 const isMuch = ({ rows, final }: NonNullable<SealFacts['previous']>): boolean =>
   final && rows >= ROWS_THAT_MEAN_SOMETHING;
 
-function complete(rows: number, lookAgain: boolean): Verdict {
+function complete(rows: number, lookAgain: boolean): SealVerdict {
   return { kind: 'complete', capped: rows >= ROWS_GIVEN_AT_MOST, lookAgain };
 }

@@ -6,7 +6,7 @@ import { addDays, daysNewestFirst, FINAL_LAG_DAYS } from '../domain/day.ts';
 import { type Dataset, type Day, type SearchType, whyNotServed, type SliceKey } from '../domain/slice.ts';
 
 /** What Google says it has for one search type: published days with data, and from where on they still change. */
-export interface Calendar {
+export interface PublishedDays {
   /** Their clicks. */
   readonly days: ReadonlyMap<Day, number>;
   readonly lastPublished: Day | null;
@@ -59,7 +59,7 @@ export function missingKeys(range: CoverageRange, held: readonly Coverage[]): Sl
  */
 export function planByCalendar(
   missing: readonly SliceKey[],
-  calendars: ReadonlyMap<SearchType, Calendar>,
+  calendars: ReadonlyMap<SearchType, PublishedDays>,
   held: ReadonlySet<string> = new Set(),
 ): Plan {
   const fetch: SliceKey[] = [];
@@ -107,14 +107,14 @@ export function trustedKeys(
 }
 
 /** Whether Google will change this day no more. Without a word of Google's, its documented lag decides. */
-export function isFinal(date: Day, calendar: Calendar | undefined, today: Day): boolean {
+export function isFinal(date: Day, calendar: PublishedDays | undefined, today: Day): boolean {
   if (date > addDays(today, -FINAL_LAG_DAYS)) return false;
   const firstIncomplete = calendar?.firstIncomplete ?? null;
   return firstIncomplete === null || date < firstIncomplete;
 }
 
 /** Whether an empty answer completes the day: only before the last published one. */
-export function mayBeEmpty(date: Day, calendar: Calendar | undefined): boolean {
+export function mayBeEmpty(date: Day, calendar: PublishedDays | undefined): boolean {
   const last = calendar?.lastPublished ?? null;
   return last !== null && date < last;
 }

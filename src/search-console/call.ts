@@ -22,7 +22,7 @@ export type CallStep =
   | { readonly kind: 'answer'; readonly index: number; readonly outcome: PageOutcome }
   | {
       readonly kind: 'end';
-      readonly outcome: CallEnd;
+      readonly outcome: HttpCallEnd;
       /** Parts that nobody asked for, or that came twice: ignored. */
       readonly strayParts: number;
     };
@@ -32,7 +32,7 @@ export type CallStep =
  * left out or too large. In all other cases indexes without an `answer` had none, as when the line was cut after some of
  * the parts: the call costs them no attempt.
  */
-export type CallEnd =
+export type HttpCallEnd =
   | { readonly kind: 'answered' }
   /** No answer, or a refusal of the whole that names no page. `mayHaveArrived` is false only if surely nothing was sent. */
   | { readonly kind: 'failed'; readonly reason: string; readonly mayHaveArrived: boolean }
