@@ -1,5 +1,6 @@
 /** Reads and checks the options of a synchronisation: what comes out is whole and right. */
 
+import type { Credentials } from './search-console/credentials.ts';
 import type { Sql } from 'postgres';
 import { z } from 'zod';
 import { isPool, whyNoDatabase } from './db/database-option.ts';
@@ -23,7 +24,7 @@ import { type Limits, limits, readOptions, whole, wrong } from './option-limits.
 import { MAX_BATCH_SIZE } from './search-console/batch-request.ts';
 import { MAX_ROW_LIMIT } from './search-console/query.ts';
 import { GOOGLE_API_ROOT, secureApiRoot, secureUrl } from './search-console/root.ts';
-import type { Credentials, SyncOptions } from './sync-types.ts';
+import type { SyncOptions } from './sync-types.ts';
 
 export const MOST_CONCURRENCY = 64;
 /** Connections beside one for each worker, for all that is not rows. */

@@ -1,5 +1,6 @@
 /** Reads what stands behind the options, each with one line that says what is wrong and what would be right. */
 
+import type { Credentials } from '../search-console/credentials.ts';
 import { existsSync, statSync } from 'node:fs';
 import { checkSiteUrl, MOST_CONCURRENCY } from '../config.ts';
 import { parseDatabaseUrl } from '../db/database-url.ts';
@@ -10,7 +11,6 @@ import { type Day, parseDataset, SEARCH_TYPES, type SearchType } from '../domain
 import { LongtailError } from '../errors.ts';
 import { unreadableFile } from '../search-console/credentials-file.ts';
 import { secureUrl } from '../search-console/root.ts';
-import type { Credentials } from '../sync-types.ts';
 import { usageError } from './errors.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 import { count } from './render.ts';

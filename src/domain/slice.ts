@@ -44,6 +44,11 @@ export interface SliceKey {
   readonly date: Day;
 }
 
+/** A slice that has failed, and why. */
+export interface SliceFailure extends SliceKey {
+  readonly reason: string;
+}
+
 /** What one slice holds. `id` is the row in `longtail.slice`, as text. */
 export interface Slice extends SliceKey {
   readonly id: string;
