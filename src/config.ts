@@ -1,6 +1,5 @@
 /** Reads and checks the options of a synchronisation: what comes out is whole and right. */
 
-import type { Credentials } from './search-console/credentials.ts';
 import type { Sql } from 'postgres';
 import { z } from 'zod';
 import { isPool, whyNoDatabase } from './db/database-option.ts';
@@ -22,6 +21,7 @@ import { type Dataset, type Day, parseDataset, SEARCH_TYPES, type SearchType } f
 import { checkLimiter } from './limiter-brand.ts';
 import { type Limits, limits, readOptions, whole, wrong } from './option-limits.ts';
 import { MAX_BATCH_SIZE } from './search-console/batch-request.ts';
+import type { Credentials } from './search-console/credentials.ts';
 import { MAX_ROW_LIMIT } from './search-console/query.ts';
 import { GOOGLE_API_ROOT, secureApiRoot, secureUrl } from './search-console/root.ts';
 import type { SyncOptions } from './sync-types.ts';

@@ -1,8 +1,8 @@
 /** Turns what the machines emit, and what calls report, into figures, events and telemetry. Decides nothing. */
 
-import type { AfterPage } from './domain/page-result.ts';
 import type { Catalogue, SliceEntry } from './actors/catalogue.ts';
 import type { CallObserver } from './actors/fetch-batch.ts';
+import type { AfterPage } from './domain/page-result.ts';
 import type { Listeners } from './listeners.ts';
 import type { ConcurrencyDecision } from './machines/concurrency-context.ts';
 import type { CoordinatorEmitted } from './machines/coordinator-context.ts';

@@ -233,7 +233,7 @@ export class Holdings {
   async #openRun(signal: AbortSignal): Promise<void> {
     const { sql } = this.need('database');
     const { from, to, searchTypes, datasets, refresh, acceptShrunk } = this.#config;
-    const parameters = { from, to, searchTypes, datasets, refresh, force: acceptShrunk };
+    const parameters = { from, to, searchTypes, datasets, refresh, acceptShrunk };
     const { run } = await startRun(sql, this.need('leases'), parameters);
     if (signal.aborted) {
       // Whoever takes the property next would find it under way, and write down that it crashed.

@@ -1,13 +1,13 @@
-import type { Credentials } from './search-console/credentials.ts';
-import type { QuotaKind } from './domain/quota-kind.ts';
 import type { Sql } from 'postgres';
 import type { InspectionEvent, Observer } from 'xstate';
+import type { QuotaKind } from './domain/quota-kind.ts';
 import type { Dataset, DatasetName, Day, SearchType, SliceFailure } from './domain/slice.ts';
 import type { ErrorCode } from './errors.ts';
 import type { ConcurrencyReason } from './machines/concurrency-context.ts';
 import type { HaltReason } from './machines/messages.ts';
 import type { BudgetRule } from './machines/quota-window.ts';
 import type { RateLimiter } from './rate-limiter.ts';
+import type { Credentials } from './search-console/credentials.ts';
 
 /** What a synchronisation needs to know. Only `siteUrl` has no default. */
 export interface SyncOptions {

@@ -18,7 +18,7 @@ import type { FetchBatchInput } from '../machines/batch-worker.ts';
 import type { CallEvent, CallOrder, CallOutcome, Fatal, Page, PageResult } from '../machines/messages.ts';
 import { isTroubleOfTheCall } from '../machines/trouble.ts';
 import type { Auth } from '../search-console/auth.ts';
-import type { HttpCallEnd, Client, PageOutcome } from '../search-console/call.ts';
+import type { Client, HttpCallEnd, PageOutcome } from '../search-console/call.ts';
 import type { QueryAnswer } from '../search-console/decode-rows.ts';
 import type { QuotaRefusal, Refusal } from '../search-console/outcome.ts';
 import { calendarQuery, sliceQuery } from '../search-console/query.ts';

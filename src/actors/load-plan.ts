@@ -9,14 +9,25 @@
  * at once, so that no worker idles for as long as a calendar takes, and is given slices on trust; when it asks again, the
  * answer waits for the calendars. Nothing that a calendar could need waits for that answer.
  */
-import type { CoverageRange } from '../domain/coverage.ts';
+
 import { fromCallback } from 'xstate';
 import type { Store } from '../db/store.ts';
 import type { Answer, DatabaseFailure, OpenedSlice } from '../db/types.ts';
 import type { Clock } from '../domain/clock.ts';
+import type { CoverageRange } from '../domain/coverage.ts';
 import type { Day, SearchType, SliceKey } from '../domain/slice.ts';
 import type { MorePlan, Page, PlanOrder, PlanReport } from '../machines/messages.ts';
-import { type PublishedDays, isFinal, keyOf, mayBeEmpty, missingKeys, type Plan, planByCalendar, type TrustRules, trustedKeys } from '../machines/plan.ts';
+import {
+  isFinal,
+  keyOf,
+  mayBeEmpty,
+  missingKeys,
+  type Plan,
+  type PublishedDays,
+  planByCalendar,
+  type TrustRules,
+  trustedKeys,
+} from '../machines/plan.ts';
 import { outcomeOf } from './away.ts';
 import { type CalendarEntry, type Catalogue, calendarId } from './catalogue.ts';
 import { addTrusted, settleTrustedSlices, type TrustedSlice } from './trusted-slices.ts';

@@ -6,7 +6,7 @@
 import type { Store } from '../db/store.ts';
 import type { Answer, OpenedSlice } from '../db/types.ts';
 import type { Day, SearchType, SliceKey } from '../domain/slice.ts';
-import { type PublishedDays, isFinal, keyOf, mayBeEmpty } from '../machines/plan.ts';
+import { isFinal, keyOf, mayBeEmpty, type PublishedDays } from '../machines/plan.ts';
 import type { Catalogue, DayKnowledge } from './catalogue.ts';
 
 export interface TrustedSlice {

@@ -1,6 +1,5 @@
 /** Reads what stands behind the options, each with one line that says what is wrong and what would be right. */
 
-import type { Credentials } from '../search-console/credentials.ts';
 import { existsSync, statSync } from 'node:fs';
 import { checkSiteUrl, MOST_CONCURRENCY } from '../config.ts';
 import { parseDatabaseUrl } from '../db/database-url.ts';
@@ -9,6 +8,7 @@ import { addDays, FINAL_LAG_DAYS, isDay, oldestDayKept } from '../domain/day.ts'
 import { quoted } from '../domain/quoted.ts';
 import { type Day, parseDataset, SEARCH_TYPES, type SearchType } from '../domain/slice.ts';
 import { LongtailError } from '../errors.ts';
+import type { Credentials } from '../search-console/credentials.ts';
 import { unreadableFile } from '../search-console/credentials-file.ts';
 import { secureUrl } from '../search-console/root.ts';
 import { usageError } from './errors.ts';

@@ -1,5 +1,5 @@
-import type { SliceFailure } from '../domain/slice.ts';
 import { daysBetween } from '../domain/day.ts';
+import type { SliceFailure } from '../domain/slice.ts';
 import type { DryRun, Outcome, RunFigures } from '../sync-types.ts';
 import { haltWords } from './events.ts';
 import { count, counted, duration, megabytes, pairs, plain, rate } from './render.ts';

@@ -237,7 +237,7 @@ function judgeSlice(page: ReadPage, entry: LedgerEntry, duplicateRows: number): 
     isSecondLook: entry.isSecondLook,
     mayBeEmpty: page.day.mayBeEmpty,
     clicks: mustHaveRows(page.slice.dataset, page.day.clicks ?? 0) ? (page.day.clicks ?? 0) : 0,
-    force: entry.force,
+    acceptShrunk: entry.acceptShrunk,
     previous:
       previousId === null
         ? null

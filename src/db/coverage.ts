@@ -1,5 +1,5 @@
-import type { Coverage, CoverageRange } from '../domain/coverage.ts';
 import type { Sql, TransactionSql } from 'postgres';
+import type { Coverage, CoverageRange } from '../domain/coverage.ts';
 import type { RunIdentity } from './types.ts';
 
 /**

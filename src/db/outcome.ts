@@ -1,5 +1,5 @@
-import type { CoverageRange } from '../domain/coverage.ts';
 import type { Sql, TransactionSql } from 'postgres';
+import type { CoverageRange } from '../domain/coverage.ts';
 import type { SliceFailure } from '../domain/slice.ts';
 import { one } from './answer.ts';
 import { asLongtailError } from './connect.ts';

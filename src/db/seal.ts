@@ -25,7 +25,7 @@ export interface SealFacts {
   /** Clicks that the day has by the calendar, where this dataset would have to show them. */
   readonly clicks?: number;
   /** The run was told that less may replace more. */
-  readonly force: boolean;
+  readonly acceptShrunk: boolean;
   /** The version that readers see now. */
   readonly previous: {
     readonly rows: number;
@@ -60,7 +60,7 @@ export function judge(facts: SealFacts): SealVerdict {
   if (previous !== null && rows === 0 && previous.rows > 0) {
     return { kind: 'failed', reason: `shrunk: Google gives no rows now, and gave ${previous.rows} before` };
   }
-  if (previous !== null && isMuch(previous) && rows * 2 < previous.rows && !facts.force) {
+  if (previous !== null && isMuch(previous) && rows * 2 < previous.rows && !facts.acceptShrunk) {
     return {
       kind: 'failed',
       reason: `shrunk: Google gives ${rows} rows now, and gave ${previous.rows} before; acceptShrunk (--accept-shrunk) takes them`,

@@ -1,5 +1,5 @@
-import type { SliceKey } from '../domain/slice.ts';
 import type { Sql } from 'postgres';
+import type { SliceKey } from '../domain/slice.ts';
 import { holdRun } from './hold-run.ts';
 import { NOT_PUBLISHED } from './seal.ts';
 import { transaction } from './transaction.ts';

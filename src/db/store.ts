@@ -12,7 +12,21 @@ import { readOpenLeases, recordLease, settleLease } from './leases.ts';
 import { settleTrusted } from './settle-trusted.ts';
 import { failSlice, openSlices, sealEmptySlices } from './slices.ts';
 import { explain, probeWritable } from './trouble.ts';
-import type { Answer, Calendar, CommitResult, CommittedPage, DatabaseAway, DayTotal, LeaseGrant, LeaseRecord, LeaseSettlement, OpenedSlice, PageCommit, RunIdentity, SettledKey } from './types.ts';
+import type {
+  Answer,
+  Calendar,
+  CommitResult,
+  CommittedPage,
+  DatabaseAway,
+  DayTotal,
+  LeaseGrant,
+  LeaseRecord,
+  LeaseSettlement,
+  OpenedSlice,
+  PageCommit,
+  RunIdentity,
+  SettledKey,
+} from './types.ts';
 
 /**
  * All that one run reads and writes while it fetches: the port behind which PostgreSQL is, and in a simulation is not.

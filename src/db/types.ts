@@ -1,6 +1,6 @@
 import type { AfterPage } from '../domain/page-result.ts';
 import type { RowBlock } from '../domain/row-block.ts';
-import type { Dataset, Day, SearchType, Slice, SliceKey } from '../domain/slice.ts';
+import type { Day, Slice, SliceKey } from '../domain/slice.ts';
 
 /** The database takes nothing at present, for whatever reason: the same call may go through later. */
 export interface DatabaseAway {

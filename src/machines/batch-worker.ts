@@ -17,10 +17,21 @@
  *
  * A grant that nobody waits for any more, because it crossed a cancel, is given back in whatever state it arrives.
  */
-import type { QuotaKind } from '../domain/quota-kind.ts';
+
 import { assign, enqueueActions, fromCallback, type SnapshotFrom, setup } from 'xstate';
+import type { QuotaKind } from '../domain/quota-kind.ts';
 import { type BackoffRule, backoffMs } from './backoff.ts';
-import type { Blame, CallEvent, CallOrder, GrantEvent, LimiterEvent, Page, Recipient, WorkerOrder, WorkerReport } from './messages.ts';
+import type {
+  Blame,
+  CallEvent,
+  CallOrder,
+  GrantEvent,
+  LimiterEvent,
+  Page,
+  Recipient,
+  WorkerOrder,
+  WorkerReport,
+} from './messages.ts';
 
 /** What `fetchBatch` is started with. */
 export interface FetchBatchInput {

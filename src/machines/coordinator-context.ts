@@ -2,8 +2,9 @@
  * What the coordinator knows: its input, its context, its events, and pure questions about them. What it does is in
  * `coordinator-setup.ts`, when it does it in `coordinator.ts`.
  */
-import type { AfterPage } from '../domain/page-result.ts';
+
 import type { DoneActorEvent, ErrorActorEvent } from 'xstate';
+import type { AfterPage } from '../domain/page-result.ts';
 import type { BackoffRule } from './backoff.ts';
 import type { BatchWorkerInput } from './batch-worker.ts';
 import {
@@ -16,7 +17,19 @@ import {
   type Queues,
   type WorkerSlot,
 } from './dispatch.ts';
-import type { Away, Blame, ControlEvent, Fatal, HaltReason, LimiterEvent, MorePlan, Page, PlanReport, Recipient, WorkerReport } from './messages.ts';
+import type {
+  Away,
+  Blame,
+  ControlEvent,
+  Fatal,
+  HaltReason,
+  LimiterEvent,
+  MorePlan,
+  Page,
+  PlanReport,
+  Recipient,
+  WorkerReport,
+} from './messages.ts';
 
 export interface CoordinatorInput {
   /** Unique among the runs that share a rate limiter: the ids of assignments begin with it. */

@@ -3,6 +3,9 @@
  * Provide their actors with `machine.provide({ actors })`: `fetchBatch`, `loadPlan`, `probeDatabase`, `reapWorker`, `leaseBook`; `open`,
  * `execute`, `ask`, `closeAll`.
  */
+
+export type { AfterPage } from '../domain/page-result.ts';
+export type { QuotaKind } from '../domain/quota-kind.ts';
 export { type BackoffRule, backoffMs } from './backoff.ts';
 export {
   type BatchWorkerContext,
@@ -46,8 +49,6 @@ export {
   type RenewalOrder,
 } from './lease-keeper.ts';
 export type { Lookup } from './lookup.ts';
-export type { AfterPage } from '../domain/page-result.ts';
-export type { QuotaKind } from '../domain/quota-kind.ts';
 export type * from './messages.ts';
 export {
   type Patience,

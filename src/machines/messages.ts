@@ -1,6 +1,6 @@
-import type { QuotaKind } from '../domain/quota-kind.ts';
-import type { AfterPage } from '../domain/page-result.ts';
 import type { ActorRef, EventObject, Snapshot } from 'xstate';
+import type { AfterPage } from '../domain/page-result.ts';
+import type { QuotaKind } from '../domain/quota-kind.ts';
 
 /**
  * Every message between the actors, and nothing else. Orders are imperative (`batch.assign`), facts are past

@@ -3,7 +3,7 @@
  */
 import type { Coverage, CoverageRange } from '../domain/coverage.ts';
 import { addDays, daysNewestFirst, FINAL_LAG_DAYS } from '../domain/day.ts';
-import { type Dataset, type Day, type SearchType, whyNotServed, type SliceKey } from '../domain/slice.ts';
+import { type Day, type SearchType, type SliceKey, whyNotServed } from '../domain/slice.ts';
 
 /** What Google says it has for one search type: published days with data, and from where on they still change. */
 export interface PublishedDays {

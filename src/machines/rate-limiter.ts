@@ -13,8 +13,9 @@
  * Leases outlive all of that: they settle, expire and come back at any time. There is no clock in here: a settled token
  * counts until the delayed event `lease.expired`.
  */
-import type { QuotaKind } from '../domain/quota-kind.ts';
+
 import { assign, enqueueActions, type SnapshotFrom, setup } from 'xstate';
+import type { QuotaKind } from '../domain/quota-kind.ts';
 import { Lookup } from './lookup.ts';
 import type { GrantEvent, LimiterEvent, Recipient } from './messages.ts';
 import { CALM, isForgettable, nextCondition, type Patience, type ScopeCondition } from './quota-scope.ts';

@@ -2,8 +2,9 @@
  * The state of the composed system: every machine's snapshot, the messages under way, the timers, the calls, the plan,
  * the database and the server's window; and a record of what happened, for the invariants to speak of.
  */
-import type { QuotaKind } from '../domain/quota-kind.ts';
+
 import type { AnyEventObject } from 'xstate';
+import type { QuotaKind } from '../domain/quota-kind.ts';
 import type {
   BatchWorkerSnapshot,
   CoordinatorSnapshot,

@@ -1,6 +1,6 @@
-import type { Credentials } from './credentials.ts';
 import { type Clock, systemClock } from '../domain/clock.ts';
 import { LongtailError } from '../errors.ts';
+import type { Credentials } from './credentials.ts';
 import { defaultCredentialsPath, type Identity, readCredentialsFile } from './credentials-file.ts';
 import type { TokenWay } from './google-tokens.ts';
 import { oneLine } from './one-line.ts';

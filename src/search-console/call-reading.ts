@@ -1,7 +1,7 @@
 import type { BatchAnswer } from './batch-endpoint.ts';
 import { indexOfContentId } from './batch-request.ts';
 import { asBuffer } from './byte-arena.ts';
-import type { HttpCallEnd, CallStep, PageOutcome } from './call.ts';
+import type { CallStep, HttpCallEnd, PageOutcome } from './call.ts';
 import { decodeRows } from './decode-rows.ts';
 import type { Exchange } from './exchange.ts';
 import { type MultipartEvent, MultipartReader } from './multipart.ts';

@@ -1,11 +1,11 @@
 import type { Clock } from '../domain/clock.ts';
 import { BatchEndpoint } from './batch-endpoint.ts';
 import { batchBody, batchUrl, MAX_BATCH_SIZE } from './batch-request.ts';
-import type { HttpCallEnd, CallOptions, CallStep, Client } from './call.ts';
+import type { CallOptions, CallStep, Client, HttpCallEnd } from './call.ts';
 import { CallReading } from './call-reading.ts';
 import { Exchange } from './exchange.ts';
-import { ReadingMemoryPool } from './reading-memory.ts';
 import type { ApiRequest } from './query.ts';
+import { ReadingMemoryPool } from './reading-memory.ts';
 import { secureApiRoot } from './root.ts';
 import { type HttpRequest, type Transport, TransportError } from './transport.ts';
 

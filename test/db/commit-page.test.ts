@@ -239,7 +239,7 @@ test('nothing replaces rows by none, and less than half only if forced', async (
   });
 
   await current.lock.release();
-  current = await beginRun(database.sql, { force: true });
+  current = await beginRun(database.sql, { acceptShrunk: true });
   const forced = await openOne(current.store);
   expect(await commit(current.store, forced.slice, makeRows(1), WIDE)).toMatchObject({
     next: { kind: 'sealed' },

@@ -1,12 +1,13 @@
 // Holds invariants 7 of SPEC.md.
-import type { Coverage, CoverageRange } from '../../src/domain/coverage.ts';
-import type { SliceKey } from '../../src/domain/slice.ts';
+
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { readCalendar } from '../../src/db/calendar.ts';
 import { analyze, cleanUp } from '../../src/db/cleanup.ts';
 import { readOutcome } from '../../src/db/outcome.ts';
 import { finishRun, type RunEnd, type RunParameters } from '../../src/db/run.ts';
 import { readStatus } from '../../src/db/status.ts';
+import type { Coverage, CoverageRange } from '../../src/domain/coverage.ts';
+import type { SliceKey } from '../../src/domain/slice.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import type { TestDatabase } from '../support/postgres.ts';
 import {

@@ -1,8 +1,9 @@
 /** One limiter for many properties: what one of them meets with is its own affair. The limiter is real, the clock manual. */
-import type { QuotaKind } from '../../src/domain/quota-kind.ts';
+
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type ActorRefFrom, createActor, transition } from 'xstate';
 import { systemClock } from '../../src/domain/clock.ts';
+import type { QuotaKind } from '../../src/domain/quota-kind.ts';
 import { LeasesOfOthers } from '../../src/leases-of-others.ts';
 import { Lookup } from '../../src/machines/lookup.ts';
 import type { GrantEvent } from '../../src/machines/messages.ts';

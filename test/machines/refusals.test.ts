@@ -1,7 +1,8 @@
 /** Refusals by the server: cooling, lowered limits, and when the limiter gives up. The limiter is real, the clock manual. */
-import type { QuotaKind } from '../../src/domain/quota-kind.ts';
+
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type ActorRefFrom, createActor } from 'xstate';
+import type { QuotaKind } from '../../src/domain/quota-kind.ts';
 import type { GrantEvent } from '../../src/machines/messages.ts';
 import { type RateLimiterEmitted, rateLimiterMachine } from '../../src/machines/rate-limiter.ts';
 import { ManualClock } from './support/manual-clock.ts';

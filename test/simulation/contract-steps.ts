@@ -13,7 +13,7 @@ export const PARAMETERS: RunParameters = {
   searchTypes: ['web'],
   datasets: ['page+query'],
   refresh: false,
-  force: false,
+  acceptShrunk: false,
 };
 export const MINUTE_MS = 60_000;
 export const HOUR_MS = 60 * MINUTE_MS;

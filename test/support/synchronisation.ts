@@ -43,7 +43,7 @@ const PARAMETERS: RunParameters = {
   searchTypes: ['web'],
   datasets: ['page', 'query', 'page+query', 'date'],
   refresh: false,
-  force: false,
+  acceptShrunk: false,
 };
 
 /** A property that a test holds. */

@@ -1,6 +1,7 @@
 /** What plan and workers know of the coordinator, kept apart from what it knows itself. */
-import type { AfterPage } from '../../../src/domain/page-result.ts';
+
 import { expect } from 'vitest';
+import type { AfterPage } from '../../../src/domain/page-result.ts';
 import {
   type CoordinatorContext,
   type CoordinatorEvent,

@@ -2,8 +2,9 @@
  * Coordinator, batch workers and rate limiter, all real, on a clock that stands still. What they would do to the world
  * (calls, the plan, the database's probe, reapers) waits for the test to say how it went.
  */
-import type { AfterPage } from '../../../src/domain/page-result.ts';
+
 import { type ActorRefFrom, createActor, fromCallback, fromPromise } from 'xstate';
+import type { AfterPage } from '../../../src/domain/page-result.ts';
 import { batchWorkerMachine, type FetchBatchInput } from '../../../src/machines/batch-worker.ts';
 import { coordinatorMachine } from '../../../src/machines/coordinator.ts';
 import type {
@@ -12,7 +13,15 @@ import type {
   ReapInput,
   ReapOutput,
 } from '../../../src/machines/coordinator-context.ts';
-import type { CallEvent, CallOrder, CallOutcome, MorePlan, Page, PageResult, PlanOrder } from '../../../src/machines/messages.ts';
+import type {
+  CallEvent,
+  CallOrder,
+  CallOutcome,
+  MorePlan,
+  Page,
+  PageResult,
+  PlanOrder,
+} from '../../../src/machines/messages.ts';
 import type { BudgetRule } from '../../../src/machines/quota-window.ts';
 import { rateLimiterMachine } from '../../../src/machines/rate-limiter.ts';
 import { ManualClock } from './manual-clock.ts';

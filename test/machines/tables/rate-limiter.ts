@@ -1,6 +1,7 @@
 /** Every state of the rate limiter × every event. */
-import type { QuotaKind } from '../../../src/domain/quota-kind.ts';
+
 import { initialTransition, transition } from 'xstate';
+import type { QuotaKind } from '../../../src/domain/quota-kind.ts';
 import type { GrantEvent, Recipient } from '../../../src/machines/messages.ts';
 import {
   type RateLimiterEvent,
