@@ -1,34 +1,25 @@
 // Holds invariants 1 of SPEC.md.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createStore } from '../../src/db/store.ts';
-import { ledgerProblems } from '../support/ledger-check.ts';
 import type { TestDatabase } from '../support/postgres.ts';
 import {
   beginRun,
   commit,
   makeRows,
-  migratedDatabase,
   openOne,
   type TestRun,
   unwrap,
+  databaseWithRun,
+  leaveRun,
 } from '../support/synchronisation.ts';
 
 let database: TestDatabase;
 let current: TestRun;
 
 beforeEach(async () => {
-  database = await migratedDatabase();
-  current = await beginRun(database.sql);
+  ({ database, current } = await databaseWithRun());
 });
-afterEach(async () => {
-  try {
-    // Whatever happened, the ledger is right.
-    expect(await ledgerProblems(database.sql)).toEqual([]);
-  } finally {
-    await current.lock.release();
-    await database.close();
-  }
-});
+afterEach(() => leaveRun(database, current));
 
 interface SliceState {
   status: string;

@@ -8,34 +8,26 @@ import { finishRun, type RunEnd, type RunParameters } from '../../src/db/run.ts'
 import { readStatus } from '../../src/db/status.ts';
 import type { Coverage, CoverageRange } from '../../src/domain/coverage.ts';
 import type { SliceKey } from '../../src/domain/slice.ts';
-import { ledgerProblems } from '../support/ledger-check.ts';
 import type { TestDatabase } from '../support/postgres.ts';
 import {
   beginRun,
   commit,
   makeRows,
-  migratedDatabase,
   openOne,
   SITE,
   type TestRun,
   unwrap,
+  databaseWithRun,
+  leaveRun,
 } from '../support/synchronisation.ts';
 
 let database: TestDatabase;
 let current: TestRun;
 
 beforeEach(async () => {
-  database = await migratedDatabase();
-  current = await beginRun(database.sql);
+  ({ database, current } = await databaseWithRun());
 });
-afterEach(async () => {
-  try {
-    expect(await ledgerProblems(database.sql)).toEqual([]);
-  } finally {
-    await current.lock.release();
-    await database.close();
-  }
-});
+afterEach(() => leaveRun(database, current));
 
 const RANGE: CoverageRange = {
   from: '2026-03-01',

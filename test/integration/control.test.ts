@@ -1,5 +1,6 @@
 // Holds invariants 8 of SPEC.md.
 import postgres from 'postgres';
+import { until } from '../support/until.ts';
 import { expect, test } from 'vitest';
 import type { InspectionEvent } from 'xstate';
 import { createRateLimiter } from '../../src/rate-limiter.ts';
@@ -7,7 +8,7 @@ import { createSync } from '../../src/sync.ts';
 import type { Progress, Sync } from '../../src/sync-types.ts';
 import { differences } from '../support/compare.ts';
 import { testDatabase } from '../support/postgres.ts';
-import { emulate, largestWindow, options, queries, SITE, settledDays, until } from '../support/property.ts';
+import { emulate, largestWindow, options, queries, SITE, settledDays } from '../support/property.ts';
 
 const web = { siteUrl: SITE, searchTypes: ['web'] } as const;
 const datasets = ['page', 'page+query'];

@@ -1,3 +1,4 @@
+import { BIN } from './command.ts';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -42,7 +43,7 @@ export function startSyncProcess({
   const child = spawn(
     process.execPath,
     [
-      `${checkout}/bin/longtail.js`,
+      BIN,
       'sync',
       ...[
         '--site',

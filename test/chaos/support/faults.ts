@@ -1,6 +1,6 @@
+import { until } from '../../support/until.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { until } from '../../support/property.ts';
 import type { SyncProcess } from '../../support/sync-process.ts';
 import type { BreakableProxy } from './breakable-proxy.ts';
 import { fillDisk } from './disk.ts';

@@ -1,13 +1,12 @@
+import { BIN } from '../../support/command.ts';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect } from 'vitest';
 
-const BIN = fileURLToPath(new URL('../../../bin/longtail.js', import.meta.url));
 
 export interface Finished {
   /** The exit code, or 128 + the signal's number in words: `SIGKILL`. */
