@@ -1,9 +1,9 @@
-import { ManualClock } from '../support/manual-clock.ts';
 import { afterEach, expect, test } from 'vitest';
 import { createActor, setup } from 'xstate';
 import { createLeaseBook } from '../../src/actors/lease-book.ts';
 import type { Answer } from '../../src/db/types.ts';
 import type { LeaseKeeperEvent } from '../../src/machines/lease-keeper.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 
 const ANSWER_WITHIN_MS = 20_000;
 const stops: (() => void)[] = [];

@@ -1,5 +1,5 @@
-import { chances } from '../support/chance.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { chances } from '../support/chance.ts';
 import { startTestServer, type TestServer } from '../support/postgres.ts';
 import { FAULTS } from './support/faults.ts';
 

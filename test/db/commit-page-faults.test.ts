@@ -7,13 +7,13 @@ import type { TestDatabase } from '../support/postgres.ts';
 import {
   beginRun,
   commit,
+  databaseWithRun,
   holdLeases,
+  leaveRun,
   makeRows,
   openOne,
   type TestRun,
   unwrap,
-  databaseWithRun,
-  leaveRun,
 } from '../support/synchronisation.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 

@@ -5,12 +5,12 @@ import type { TestDatabase } from '../support/postgres.ts';
 import {
   beginRun,
   commit,
+  databaseWithRun,
+  leaveRun,
   makeRows,
   openOne,
   type TestRun,
   unwrap,
-  databaseWithRun,
-  leaveRun,
 } from '../support/synchronisation.ts';
 
 let database: TestDatabase;

@@ -9,12 +9,12 @@ import type { TestDatabase } from '../support/postgres.ts';
 import {
   beginRun,
   commit,
+  databaseWithRun,
+  leaveRun,
   makeRows,
   openOne,
   type TestRun,
   unwrap,
-  databaseWithRun,
-  leaveRun,
 } from '../support/synchronisation.ts';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';
 

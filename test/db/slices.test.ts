@@ -12,13 +12,13 @@ import type { TestDatabase } from '../support/postgres.ts';
 import {
   beginRun,
   commit,
+  databaseWithRun,
+  leaveRun,
   makeRows,
   openOne,
   SITE,
   type TestRun,
   unwrap,
-  databaseWithRun,
-  leaveRun,
 } from '../support/synchronisation.ts';
 
 let database: TestDatabase;

@@ -1,5 +1,3 @@
-import { ManualClock } from '../support/manual-clock.ts';
-import { until } from '../support/until.ts';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   type Emulator,
@@ -9,6 +7,8 @@ import {
   startEmulator,
 } from '../../src/emulator/index.ts';
 import { LongtailError } from '../../src/errors.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { until } from '../support/until.ts';
 import { batch, httpText, query, rawExchange, TODAY } from './support.ts';
 
 const DAY = { startDate: '2026-05-01', endDate: '2026-05-01', dimensions: ['page', 'query'] };

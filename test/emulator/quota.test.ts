@@ -1,6 +1,6 @@
-import { ManualClock } from '../support/manual-clock.ts';
 import { describe, expect, it } from 'vitest';
 import { type Emulator, type EmulatorOptions, startEmulator } from '../../src/emulator/index.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { batch, query, TODAY } from './support.ts';
 
 const DAY = { startDate: '2026-05-01', endDate: '2026-05-01' };

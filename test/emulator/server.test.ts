@@ -1,8 +1,8 @@
-import { until } from '../support/until.ts';
 import { createHash } from 'node:crypto';
 import { connect, createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { startEmulator } from '../../src/emulator/index.ts';
+import { until } from '../support/until.ts';
 import { batch, httpText, query, rawExchange, SITE, TODAY } from './support.ts';
 
 const DAY = { startDate: '2026-05-01', endDate: '2026-05-01' };

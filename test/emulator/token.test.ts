@@ -1,7 +1,7 @@
-import { ManualClock } from '../support/manual-clock.ts';
 import { createSign, generateKeyPairSync } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type Emulator, type EmulatorOptions, startEmulator } from '../../src/emulator/index.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { batch, query, TODAY } from './support.ts';
 
 const NOW_MS = 1_780_000_000_000;

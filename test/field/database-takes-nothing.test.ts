@@ -3,7 +3,7 @@
  * The database is there and takes nothing: a timeout, somebody's lock, read-only. What was read waits, and Google is not
  * asked again for what it has given.
  */
-import { until } from '../support/until.ts';
+
 import { randomBytes } from 'node:crypto';
 import postgres, { type Sql } from 'postgres';
 import { expect, test } from 'vitest';
@@ -17,6 +17,7 @@ import { lockWaiters } from '../support/locks.ts';
 import { startTestServer, type TestDatabase, testDatabase } from '../support/postgres.ts';
 import { emulate, options, queries, SITE, settledDays } from '../support/property.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
+import { until } from '../support/until.ts';
 
 const datasets = ['page'];
 const web = { siteUrl: SITE, searchTypes: ['web'], datasets } as const;

@@ -1,6 +1,5 @@
 // Holds invariants 5 of SPEC.md.
 import postgres, { type Sql } from 'postgres';
-import { until } from '../support/until.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import type { Emulator } from '../../src/emulator/index.ts';
@@ -8,6 +7,7 @@ import { createSync } from '../../src/sync.ts';
 import type { Outcome, Sync, SyncOptions } from '../../src/sync-types.ts';
 import { type TestDatabase, testDatabase } from '../support/postgres.ts';
 import { emulate, options, settledDays } from '../support/property.ts';
+import { until } from '../support/until.ts';
 import { type FreezingProxy, startFreezingProxy, startSilentServer } from './support/freezing-proxy.ts';
 
 /** The three ways in which a host ends a run; each resolves when it is told that the run is over. */

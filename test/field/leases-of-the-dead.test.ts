@@ -1,6 +1,6 @@
 // Holds invariants 11 of SPEC.md.
 /** Who is taken for dead, and who is not, among processes that have several runs, and sessions that end at a bad moment. */
-import { until } from '../support/until.ts';
+
 import { expect, test } from 'vitest';
 import { createLeaseTable, type LeaseTable } from '../../src/db/lease-book.ts';
 import { enterPresence } from '../../src/db/presence.ts';
@@ -10,6 +10,7 @@ import { takeLeasesIn } from '../../src/keep-leases.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { emulate, options, SITE, settledDays } from '../support/property.ts';
 import { migratedDatabase } from '../support/synchronisation.ts';
+import { until } from '../support/until.ts';
 
 const datasets = ['page'];
 const days = settledDays(6);

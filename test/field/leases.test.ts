@@ -1,7 +1,6 @@
 // Holds invariants 11 of SPEC.md.
 /** Several runs, processes and machines that want the same property, or the same account. */
 import postgres from 'postgres';
-import { until } from '../support/until.ts';
 import { expect, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import { createSync } from '../../src/sync.ts';
@@ -10,6 +9,7 @@ import { ledgerProblems } from '../support/ledger-check.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { emulate, options, SITE, settledDays } from '../support/property.ts';
 import { startSyncProcess } from '../support/sync-process.ts';
+import { until } from '../support/until.ts';
 
 const datasets = ['page', 'page+query'];
 const days = settledDays(12);

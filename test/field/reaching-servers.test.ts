@@ -1,5 +1,5 @@
 /** Servers as they are reached: with TLS and without, one of several, through a socket's folder, over a line that falls silent. */
-import { until } from '../support/until.ts';
+
 import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -15,6 +15,7 @@ import { startTestServer, type TestDatabase, testDatabase } from '../support/pos
 import { emulate, options, settledDays } from '../support/property.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { hasOpenssl, startTlsServer } from '../support/tls-server.ts';
+import { until } from '../support/until.ts';
 
 const name = { max: 3, applicationName: 'test' };
 

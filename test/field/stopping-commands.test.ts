@@ -1,6 +1,5 @@
 /** A signal to the command line, whatever it waits for: it ends within a halt's deadline, with the code for that. */
 
-import { until } from '../support/until.ts';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
@@ -10,6 +9,7 @@ import { useLongtail } from '../cli/support/longtail.ts';
 import { lockWaiters } from '../support/locks.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { emulate, SITE, settledDays } from '../support/property.ts';
+import { until } from '../support/until.ts';
 import { startFreezingProxy, startSilentServer } from './support/freezing-proxy.ts';
 
 const { start, folder } = useLongtail();

@@ -1,6 +1,5 @@
 // Holds invariants 8 of SPEC.md.
 import postgres from 'postgres';
-import { until } from '../support/until.ts';
 import { expect, test } from 'vitest';
 import type { InspectionEvent } from 'xstate';
 import { createRateLimiter } from '../../src/rate-limiter.ts';
@@ -9,6 +8,7 @@ import type { Progress, Sync } from '../../src/sync-types.ts';
 import { differences } from '../support/compare.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { emulate, largestWindow, options, queries, SITE, settledDays } from '../support/property.ts';
+import { until } from '../support/until.ts';
 
 const web = { siteUrl: SITE, searchTypes: ['web'] } as const;
 const datasets = ['page', 'page+query'];

@@ -1,6 +1,5 @@
 // Holds invariants 5 of SPEC.md.
 import postgres from 'postgres';
-import { until } from '../support/until.ts';
 import { expect, test } from 'vitest';
 import { createLeaseTable } from '../../src/db/lease-book.ts';
 import { migrate } from '../../src/db/migrate.ts';
@@ -11,6 +10,7 @@ import { ledgerProblems } from '../support/ledger-check.ts';
 import { lockWaiters } from '../support/locks.ts';
 import { startTestServer, testDatabase } from '../support/postgres.ts';
 import { emulate, options, SITE, settledDays } from '../support/property.ts';
+import { until } from '../support/until.ts';
 
 const datasets = ['page', 'page+query'];
 const web = { siteUrl: SITE, searchTypes: ['web'], datasets } as const;

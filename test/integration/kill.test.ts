@@ -1,15 +1,16 @@
 // Holds invariants 7 of SPEC.md.
-import { until } from '../support/until.ts';
-import { chances } from '../support/chance.ts';
+
 import type { Sql } from 'postgres';
 import { expect, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import type { Emulator } from '../../src/emulator/index.ts';
+import { chances } from '../support/chance.ts';
 import { differences, servedRows } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { emulate, SITE, settledDays } from '../support/property.ts';
 import { startSyncProcess } from '../support/sync-process.ts';
+import { until } from '../support/until.ts';
 
 /** Slices of two pages: with 25,000 rows a page, a slice that is half there could be seen. */
 const ROWS_PER_DAY = 25_200;

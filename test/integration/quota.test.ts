@@ -1,5 +1,5 @@
 // Holds invariants 3 of SPEC.md.
-import { until } from '../support/until.ts';
+
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { createSync } from '../../src/sync.ts';
@@ -7,6 +7,7 @@ import type { QuotaEvent, Sync } from '../../src/sync-types.ts';
 import { differences } from '../support/compare.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { credentialsFile, emulate, largestWindow, options, SITE, settledDays } from '../support/property.ts';
+import { until } from '../support/until.ts';
 
 const datasets = ['page', 'page+query'];
 const web = { siteUrl: SITE, searchTypes: ['web'], datasets } as const;

@@ -1,5 +1,5 @@
 // Holds invariants 5 of SPEC.md.
-import { until } from '../support/until.ts';
+
 import { expect, test } from 'vitest';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
@@ -7,6 +7,7 @@ import { lockWaiters } from '../support/locks.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { emulate, queries, SITE, settledDays } from '../support/property.ts';
 import { startSyncProcess } from '../support/sync-process.ts';
+import { until } from '../support/until.ts';
 
 const days = settledDays(12);
 const datasets = ['page', 'page+query'];

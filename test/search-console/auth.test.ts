@@ -1,5 +1,3 @@
-import { ManualClock } from '../support/manual-clock.ts';
-import { until } from '../support/until.ts';
 import { createVerify, generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,6 +5,8 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { LongtailError } from '../../src/errors.ts';
 import { type AuthOptions, createAuth } from '../../src/search-console/auth.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { until } from '../support/until.ts';
 import { deadPort, type HttpHost, httpHost } from './support/servers.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('rsa', {

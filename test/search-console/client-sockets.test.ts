@@ -1,5 +1,3 @@
-import { ManualClock } from '../support/manual-clock.ts';
-import { until } from '../support/until.ts';
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type PlainRow, plainRows } from '../../src/domain/row-block.ts';
@@ -7,6 +5,8 @@ import type { CallStep } from '../../src/search-console/call.ts';
 import { createClient } from '../../src/search-console/client.ts';
 import { createGotTransport, type GotTransport } from '../../src/search-console/got-transport.ts';
 import type { ApiRequest } from '../../src/search-console/query.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { until } from '../support/until.ts';
 import { crlf } from './support/multipart-text.ts';
 import { deadPort, httpHost, socketHost } from './support/servers.ts';
 

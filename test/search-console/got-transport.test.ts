@@ -1,11 +1,11 @@
 import type http from 'node:http';
-import { ManualClock } from '../support/manual-clock.ts';
-import { until } from '../support/until.ts';
 import type { Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createGotTransport, type GotTransportOptions } from '../../src/search-console/got-transport.ts';
 import { type HttpAnswer, TransportError } from '../../src/search-console/transport.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { until } from '../support/until.ts';
 import { deadPort, httpHost, socketHost } from './support/servers.ts';
 
 const opened: { close(): void }[] = [];

@@ -1,8 +1,8 @@
-import { ManualClock } from '../support/manual-clock.ts';
-import { until } from '../support/until.ts';
 import { describe, expect, it } from 'vitest';
 import { listSites } from '../../src/search-console/sites.ts';
 import { TransportError } from '../../src/search-console/transport.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { until } from '../support/until.ts';
 import { type FakeAnswer, fakeTransport } from './support/fake-transport.ts';
 
 function setUp(given: FakeAnswer | TransportError | 'silence') {

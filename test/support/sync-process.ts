@@ -1,8 +1,8 @@
-import { BIN } from './command.ts';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Emulator } from '../../src/emulator/index.ts';
+import { BIN } from './command.ts';
 import { SITE } from './property.ts';
 
 const checkout = fileURLToPath(new URL('../..', import.meta.url));

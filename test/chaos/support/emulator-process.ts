@@ -1,4 +1,3 @@
-import { BIN } from '../../support/command.ts';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -6,8 +5,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { EmulatorCounters, Faults } from '../../../src/emulator/index.ts';
+import { BIN } from '../../support/command.ts';
 import { SITE } from '../../support/property.ts';
-
 
 export interface EmulatorSettings {
   readonly rowsPerDay: number;

@@ -1,4 +1,3 @@
-import { until } from '../../support/until.ts';
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import postgres, { type Sql } from 'postgres';
@@ -8,6 +7,7 @@ import { ledgerProblems } from '../../support/ledger-check.ts';
 import type { TestServer } from '../../support/postgres.ts';
 import { SITE, settledDays } from '../../support/property.ts';
 import { type SyncProcess, startSyncProcess } from '../../support/sync-process.ts';
+import { until } from '../../support/until.ts';
 import { type BreakableProxy, startBreakableProxy } from './breakable-proxy.ts';
 import { type EmulatorProcess, type EmulatorSettings, startEmulatorProcess } from './emulator-process.ts';
 

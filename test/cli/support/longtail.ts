@@ -1,4 +1,3 @@
-import { BIN } from '../../support/command.ts';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
@@ -6,7 +5,7 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect } from 'vitest';
-
+import { BIN } from '../../support/command.ts';
 
 export interface Finished {
   /** The exit code, or 128 + the signal's number in words: `SIGKILL`. */

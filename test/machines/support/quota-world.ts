@@ -2,12 +2,13 @@
  * Clients, a server and a network around one real rate limiter, on a clock that a seed drives. The server notes when each
  * request arrives, which is what its quota counts; the limiter never learns it.
  */
-import { ManualClock } from '../../support/manual-clock.ts';
-import { chances } from '../../support/chance.ts';
+
 import { type ActorRefFrom, createActor } from 'xstate';
 import type { GrantEvent, LimiterEvent } from '../../../src/machines/messages.ts';
 import type { BudgetRule } from '../../../src/machines/quota-window.ts';
 import { type RateLimiterInput, rateLimiterMachine } from '../../../src/machines/rate-limiter.ts';
+import { chances } from '../../support/chance.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { type Bystander, createBystander } from './refs.ts';
 
 export const MARGIN_MS = 25;

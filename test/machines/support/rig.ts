@@ -1,5 +1,5 @@
 /** A started machine whose neighbours only listen: what it does in each turn can be read, what happens next is said. */
-import { ManualClock } from '../../support/manual-clock.ts';
+
 import {
   type AnyStateMachine,
   createActor,
@@ -7,6 +7,7 @@ import {
   type EventObject,
   type InputFrom,
 } from 'xstate';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { childrenOf, type Rig, stateText, type View } from './paths.ts';
 import type { Sent } from './refs.ts';
 

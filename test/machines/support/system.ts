@@ -3,7 +3,6 @@
  * (calls, the plan, the database's probe, reapers) waits for the test to say how it went.
  */
 
-import { ManualClock } from '../../support/manual-clock.ts';
 import { type ActorRefFrom, createActor, fromCallback, fromPromise } from 'xstate';
 import type { AfterPage } from '../../../src/domain/page-result.ts';
 import { batchWorkerMachine, type FetchBatchInput } from '../../../src/machines/batch-worker.ts';
@@ -25,6 +24,7 @@ import type {
 } from '../../../src/machines/messages.ts';
 import type { BudgetRule } from '../../../src/machines/quota-window.ts';
 import { rateLimiterMachine } from '../../../src/machines/rate-limiter.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { limiterInput } from './quota-world.ts';
 
 export interface SystemOptions extends Partial<Omit<CoordinatorInput, 'limiter' | 'runId' | 'scopes'>> {
