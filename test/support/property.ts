@@ -87,5 +87,3 @@ export async function credentialsFile(): Promise<AsyncDisposable & { readonly pa
   await writeFile(path, JSON.stringify(content), { mode: 0o600 });
   return { path, [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) };
 }
-
-export { until } from './until.ts';
