@@ -124,7 +124,7 @@ test('every import is of a file that is there, spelled with its ending', () => {
   expect(missing).toEqual([]);
 });
 
-test('no circles among files, of types neither', () => {
+test('there are no circles among files, type-only imports included', () => {
   expect(circles(files, edges)).toEqual([]);
 });
 
