@@ -1,3 +1,4 @@
+import type { QuotaKind } from '../domain/quota-kind.ts';
 import { oneLine } from './one-line.ts';
 import { projectRefusal } from './project-refusal.ts';
 import { PROXY_SIGN_IN_STEP } from './proxy-settings.ts';
@@ -8,7 +9,7 @@ import type { TransportError } from './transport.ts';
 export interface QuotaRefusal {
   readonly kind: 'quota';
   /** `qps`: too many requests a minute. `load`: too much work in ten minutes. `daily`: the day's allowance is used. */
-  readonly quota: 'qps' | 'load' | 'daily';
+  readonly quota: QuotaKind;
   /** From Retry-After, when the server sent one. */
   readonly retryAfterMs: number | null;
   /** `site`, `user` or `project`, where the server says whose allowance is used up. */
