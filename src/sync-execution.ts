@@ -74,7 +74,7 @@ export type ExecutionResources = Pick<
   Resources,
   'store' | 'client' | 'auth' | 'limiter' | 'leases' | 'run' | 'runName' | 'scopes' | 'telemetry' | 'graceMs'
 > &
-  Partial<Pick<Resources, 'listedName'>>;
+  Partial<Pick<Resources, 'listedName' | 'nextTurn'>>;
 
 /** The statecharts that a run is made of. */
 export interface Machines {
@@ -128,6 +128,7 @@ export function startExecution(
             scope: scope.signal,
             observer,
             background,
+            nextTurn: resources.nextTurn,
           }),
         },
       }),

@@ -97,7 +97,7 @@ tellFigures();
 limiter.close();
 await pool.end({ timeout: 1 });
 report({ kind: 'ended', endings, refusals });
-process.disconnect();
+process.disconnect?.();
 
 async function synchronise(siteUrl: string): Promise<string> {
   const { apiRoot, datasets, from, to } = task;
