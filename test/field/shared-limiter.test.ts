@@ -1,3 +1,4 @@
+// Holds invariants 12 of SPEC.md.
 /** One limiter for many properties: what one of them meets with is its own affair. The limiter is real, the clock manual. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type ActorRefFrom, createActor, transition } from 'xstate';
