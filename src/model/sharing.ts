@@ -64,12 +64,12 @@ export function noteLimiterStep(
     if (what !== undefined) turn.breaks(SHARING, `${what}, and ${event.type} was not of ${property.runId}`);
   }
   if (event.type !== 'quota.refused') return;
-  for (const shared of scopesIn(event).filter((scope) => scopeKindOf(scope) !== 'site')) {
-    if (scopeKindOf(shared) === event.scopeKind) continue;
+  for (const shared of scopesIn(event)) {
+    if (scopeKindOf(shared) === (event.scopeKind ?? 'site')) continue;
     // Too many requests a minute, and nobody says whose: that may be the minute of all.
     const mayBeLowered = event.quota === 'qps' && event.scopeKind === null;
     const what = otherTerms(before, mayBeLowered ? withLimitsOf(before, after) : after, shared);
-    if (what !== undefined) turn.breaks(SHARING, `${what}, for a refusal of one property`);
+    if (what !== undefined) turn.breaks(SHARING, `${what}, for a refusal that was not about it`);
   }
 }
 

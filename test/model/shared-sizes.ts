@@ -29,8 +29,19 @@ export const SMALL_SHARED_SIZES: readonly SharedSize[] = [
     shared: { slices: [1, 1], planChunk: 2, batchSize: 1, maxAttempts: 1, quota: 2, userQuota: 2 },
   },
   {
-    name: 'two properties, sync 1×1 each, refused',
-    shared: { maxAttempts: 1, quota: 1, userQuota: 2, rare: { refused: 2 }, maxRare: 2 },
+    name: 'two properties, sync 1×1 each, refused for any reason',
+    shared: { maxAttempts: 1, quota: 1, userQuota: 2, rare: { refused: 1 }, maxRare: 1 },
+  },
+  {
+    name: 'two properties, sync 1×1 each, loaded twice',
+    shared: {
+      maxAttempts: 1,
+      quota: 1,
+      userQuota: 1,
+      rare: { refused: 2 },
+      maxRare: 2,
+      refusals: ['load'],
+    },
   },
   // One token for both: who has it is halted, crashes, pauses, fails, and the other waits.
   {
@@ -53,6 +64,37 @@ export const LARGE_SHARED_SIZES: readonly SharedSize[] = [
       userQuota: 1,
       rare: { ...TROUBLES, ...once('processCrash', 'refused') },
       maxRare: 2,
+    },
+  },
+  {
+    name: 'two properties, sync 1×1 each, refused twice',
+    shared: { maxAttempts: 1, quota: 1, userQuota: 2, rare: { refused: 2 }, maxRare: 2 },
+  },
+  // Two workers of one property stand in line before the other's.
+  {
+    name: 'two properties, sync 2×2 each, one trouble',
+    shared: {
+      workers: 2,
+      slices: [1, 1],
+      planChunk: 2,
+      batchSize: 1,
+      maxAttempts: 1,
+      quota: 1,
+      userQuota: 1,
+      rare: once('halt', 'workerCrash'),
+      maxRare: 1,
+    },
+  },
+  {
+    name: 'two properties, interleaved 1×1 each, one trouble',
+    shared: {
+      semantics: 'interleaved',
+      maxAttempts: 1,
+      quota: 1,
+      // A grant that crosses its cancel may find the run over, and then counts for ever.
+      userQuota: 2,
+      rare: once('pause', 'halt', 'workerCrash', 'callFailed'),
+      maxRare: 1,
     },
   },
   ...SMALL_SHARED_SIZES,
