@@ -636,7 +636,7 @@ const SHARED_LIMITER = of('rate-limiter.ts', [
     '',
   ],
   [
-    'a row that the server ended ends the next rest',
+    'a row that the server ended leaves its timer',
     'conditions = withCondition(conditions, scope, after);\n        enqueue.cancel(restId(scope));',
     'conditions = withCondition(conditions, scope, after);',
   ],

@@ -30,15 +30,15 @@ export const SMALL_SHARED_SIZES: readonly SharedSize[] = [
   },
   {
     name: 'two properties, sync 1×1 each, refused for any reason',
-    shared: { maxAttempts: 1, quota: 1, userQuota: 2, rare: { refused: 1 }, maxRare: 1 },
+    shared: { maxAttempts: 1, quota: 2, userQuota: 2, rare: once('refused', 'callFailed'), maxRare: 1 },
   },
   {
-    name: 'two properties, sync 1×1 each, loaded twice',
+    name: 'two properties, sync 1×1 each, loaded and halted',
     shared: {
       maxAttempts: 1,
       quota: 1,
       userQuota: 1,
-      rare: { refused: 2 },
+      rare: { refused: 2, halt: 1 },
       maxRare: 2,
       refusals: ['load'],
     },
@@ -86,14 +86,14 @@ export const LARGE_SHARED_SIZES: readonly SharedSize[] = [
     },
   },
   {
-    name: 'two properties, interleaved 1×1 each, one trouble',
+    name: 'two properties, interleaved 1×1 each, halted',
     shared: {
       semantics: 'interleaved',
       maxAttempts: 1,
       quota: 1,
       // A grant that crosses its cancel may find the run over, and then counts for ever.
       userQuota: 2,
-      rare: once('pause', 'halt', 'workerCrash', 'callFailed'),
+      rare: once('halt'),
       maxRare: 1,
     },
   },
