@@ -13,8 +13,9 @@
  * `refusingMs`. Whoever keeps it sets a timer for `restMs` when it begins to rest, and another when it has rested and the row
  * is not over, and says `rested` when that has passed: the statechart has no clock.
  */
+
 import { assign, setup, transition } from 'xstate';
-import type { QuotaKind } from './messages.ts';
+import type { QuotaKind } from '../domain/quota-kind.ts';
 
 /** How long a refused scope rests, and how often in a row. */
 export interface Patience {

@@ -1,4 +1,5 @@
 /** How large a world to explore, and how much may go wrong in it. */
+import type { QuotaKind } from '../domain/quota-kind.ts';
 
 /** What happens seldom. Each is counted along a path, so that a world with a few of them stays finite. */
 export const RARE_KINDS = [
@@ -32,7 +33,7 @@ export type RareKind = (typeof RARE_KINDS)[number];
 export type Semantics = 'sync' | 'interleaved';
 
 /** What a page may be refused for. `user…`: and the server says that it is the user's allowance that is overrun. */
-export type Refusal = 'qps' | 'load' | 'daily' | 'userQps' | 'userDaily';
+export type Refusal = QuotaKind | 'userQps' | 'userDaily';
 
 export interface ModelOptions {
   readonly semantics: Semantics;

@@ -10,10 +10,17 @@ import {
 import { scopeKindOf } from '../machines/quota-window.ts';
 import type { AbstractCall } from './abstract-call.ts';
 import { isCommitted } from './abstract-database.ts';
-import type { Refusal } from './options.ts';
-import type { Turn } from './turn.ts';
-import { isAtWork, type PageFate, pageKey } from './world.ts';
+import type { ModelOptions, Property, Refusal } from './options.ts';
+import { type Broken, type Draft, isAtWork, type PageFate, pageKey } from './world.ts';
 import type { Address } from './xstate-internals.ts';
+
+/** The turn that is written about. */
+interface Turn {
+  readonly world: Draft;
+  readonly options: ModelOptions;
+  readonly property: Property;
+  breaks(invariant: Broken['invariant'], what: string): void;
+}
 
 type PageId = Pick<Page, 'sliceId' | 'startRow'>;
 

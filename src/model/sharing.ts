@@ -6,10 +6,17 @@ import type { AnyEventObject } from 'xstate';
 import type { RateLimiterSnapshot } from '../machines/index.ts';
 import { scopeKindOf } from '../machines/quota-window.ts';
 import type { Property } from './options.ts';
-import type { Turn } from './turn.ts';
+import type { Broken, Draft } from './world.ts';
 
 /** The number of what holds among runs that share a limiter. */
 export const SHARING = 12;
+
+/** The turn that is written about. */
+interface Turn {
+  readonly world: Draft;
+  readonly property: Property;
+  breaks(invariant: Broken['invariant'], what: string): void;
+}
 
 type LimiterContext = RateLimiterSnapshot['context'];
 

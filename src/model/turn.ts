@@ -26,10 +26,8 @@ import { ALONE, GRACE_MS, MARGIN_MS, type ModelOptions, type Property, WINDOW_MS
 import { noteAssignment, noteCallStart, noteCommit, noteDelivery } from './record.ts';
 import { noteAnswer, noteLimiterStep, speaksOf } from './sharing.ts';
 import type { StepMemory } from './step-memory.ts';
-import { type Broken, channelName, type Timer, type World, withEntry } from './world.ts';
+import { type Broken, channelName, type Draft, type Timer, type World, withEntry } from './world.ts';
 import { type Address, type Effect, idOf, parentOf, prefixOf } from './xstate-internals.ts';
-
-export type Draft = { -readonly [K in keyof World]: World[K] };
 
 /** More messages than this in one turn, and it never comes to rest: a turn of a large world has some dozens. */
 const MOST_MESSAGES = 2_000;

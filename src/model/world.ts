@@ -2,6 +2,7 @@
  * The state of the composed system: every machine's snapshot, the messages under way, the timers, the calls, the plan,
  * the database and the server's window; and a record of what happened, for the invariants to speak of.
  */
+
 import type { AnyEventObject } from 'xstate';
 import type {
   BatchWorkerSnapshot,
@@ -41,6 +42,9 @@ export interface World {
   readonly server: ServerWindow;
   readonly history: History;
 }
+
+/** A world that is being worked on. */
+export type Draft = { -readonly [K in keyof World]: World[K] };
 
 export interface Timer {
   readonly owner: Address;

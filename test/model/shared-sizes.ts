@@ -48,6 +48,18 @@ export const SMALL_SHARED_SIZES: readonly SharedSize[] = [
     name: 'two properties, sync 1×1 each, one token, one trouble',
     shared: { maxAttempts: 1, quota: 1, userQuota: 1, rare: TROUBLES, maxRare: 1 },
   },
+  // One call that fails is an outage to the run it happens to.
+  {
+    name: 'two properties, sync 1×1 each, Google is away for one',
+    shared: {
+      maxAttempts: 1,
+      quota: 1,
+      userQuota: 1,
+      callFailuresOfOutage: 1,
+      rare: once('callFailed', 'halt'),
+      maxRare: 2,
+    },
+  },
   {
     name: 'two properties, interleaved 1×1 each, one token',
     shared: { semantics: 'interleaved', maxAttempts: 1, quota: 1, userQuota: 1 },
