@@ -8,7 +8,6 @@ import { LongtailError } from '../errors.ts';
 import { createSync } from '../sync.ts';
 import type { Outcome } from '../sync-types.ts';
 import { connectLine } from './database.ts';
-import type { DemoFlags } from './demo.ts';
 import type { DemoEmulatorMessage, DemoEmulatorOptions } from './demo-emulator.ts';
 import { haltWords } from './events.ts';
 import { EXIT, exitCodeOfOutcome } from './exit-code.ts';
@@ -18,6 +17,13 @@ import { count, counted, cut, plain, table } from './render.ts';
 import type { Session } from './session.ts';
 import { speed } from './summary.ts';
 import { follow } from './sync-run.ts';
+
+/** The options, read and each right by itself. */
+export interface DemoFlags {
+  readonly days: number;
+  readonly rowsPerDay: number;
+  readonly maxConcurrency: number | 'auto';
+}
 
 const SITE = 'sc-domain:example.com';
 const DATABASE_PREFIX = 'demo_';

@@ -12,8 +12,9 @@
  * `accepted` (the server took a request) ends the row. Whoever keeps it sets a timer for `restMs` when it begins to rest,
  * and says `rested` when that has passed: the statechart has no clock.
  */
+
 import { assign, setup, transition } from 'xstate';
-import type { QuotaKind } from './messages.ts';
+import type { QuotaKind } from '../domain/quota-kind.ts';
 
 /** How long a refused scope rests, and how often in a row. */
 export interface Patience {

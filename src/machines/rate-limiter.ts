@@ -13,9 +13,11 @@
  * Leases outlive all of that: they settle, expire and come back at any time. There is no clock in here: a settled token
  * counts until the delayed event `lease.expired`.
  */
+
 import { assign, enqueueActions, type SnapshotFrom, setup } from 'xstate';
+import type { QuotaKind } from '../domain/quota-kind.ts';
 import { Lookup } from './lookup.ts';
-import type { GrantEvent, LimiterEvent, QuotaKind, Recipient } from './messages.ts';
+import type { GrantEvent, LimiterEvent, Recipient } from './messages.ts';
 import { CALM, isForgettable, nextCondition, type Patience, type ScopeCondition } from './quota-scope.ts';
 import {
   BUCKET_MS,

@@ -1,4 +1,5 @@
 /** How large a world to explore, and how much may go wrong in it. */
+import type { QuotaKind } from '../domain/quota-kind.ts';
 
 /** What happens seldom. Each is counted along a path, so that a world with a few of them stays finite. */
 export const RARE_KINDS = [
@@ -52,7 +53,7 @@ export interface ModelOptions {
   readonly maxRare: number;
   /** What `concurrency.change` may be told. */
   readonly concurrencies: readonly number[];
-  readonly refusals: readonly ('qps' | 'load' | 'daily')[];
+  readonly refusals: readonly QuotaKind[];
   /** Whether the reaper reads the ledger of a crashed worker, or leaves it to the second commit. */
   readonly reaperReadsLedger: boolean;
   readonly maxConsecutiveCallFailures: number;

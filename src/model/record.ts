@@ -9,10 +9,16 @@ import {
 } from '../machines/index.ts';
 import type { AbstractCall } from './abstract-call.ts';
 import { isCommitted } from './abstract-database.ts';
-import { SCOPE } from './options.ts';
-import type { Turn } from './turn.ts';
-import { isAtWork, type PageFate, pageKey } from './world.ts';
+import { type ModelOptions, SCOPE } from './options.ts';
+import { type Broken, type Draft, isAtWork, type PageFate, pageKey } from './world.ts';
 import type { Address } from './xstate-internals.ts';
+
+/** The turn that is written about. */
+interface Turn {
+  readonly world: Draft;
+  readonly options: ModelOptions;
+  breaks(invariant: Broken['invariant'], what: string): void;
+}
 
 type PageId = Pick<Page, 'sliceId' | 'startRow'>;
 

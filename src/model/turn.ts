@@ -21,10 +21,8 @@ import { startCall } from './abstract-call.ts';
 import type { ModelOptions } from './options.ts';
 import { noteAssignment, noteCallStart, noteCommit, noteDelivery } from './record.ts';
 import type { StepMemory } from './step-memory.ts';
-import { type Broken, channelName, type Timer, type World, withEntry } from './world.ts';
+import { type Broken, channelName, type Draft, type Timer, type World, withEntry } from './world.ts';
 import { type Address, type Effect, idOf, parentOf } from './xstate-internals.ts';
-
-export type Draft = { -readonly [K in keyof World]: World[K] };
 
 /** More messages than this in one turn, and it never comes to rest: a turn of a large world has some dozens. */
 const MOST_MESSAGES = 2_000;

@@ -2,7 +2,9 @@
  * The state of the composed system: every machine's snapshot, the messages under way, the timers, the calls, the plan,
  * the database and the server's window; and a record of what happened, for the invariants to speak of.
  */
+
 import type { AnyEventObject } from 'xstate';
+import type { QuotaKind } from '../domain/quota-kind.ts';
 import type {
   BatchWorkerSnapshot,
   CoordinatorSnapshot,
@@ -41,6 +43,9 @@ export interface World {
   readonly server: ServerWindow;
   readonly history: History;
 }
+
+/** A world that is being worked on. */
+export type Draft = { -readonly [K in keyof World]: World[K] };
 
 export interface Timer {
   readonly owner: Address;
@@ -95,7 +100,7 @@ export type WorldEvent =
       readonly worker: string;
       readonly sliceId: string;
       readonly startRow: number;
-      readonly quota: 'qps' | 'load' | 'daily';
+      readonly quota: QuotaKind;
     }
   /** The database does not take a page that has been read. `landed`: a COMMIT whose answer was lost got through. */
   | {

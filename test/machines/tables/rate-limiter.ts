@@ -1,5 +1,7 @@
 /** Every state of the rate limiter × every event. */
+
 import { initialTransition, transition } from 'xstate';
+import type { QuotaKind } from '../../../src/domain/quota-kind.ts';
 import type { GrantEvent, Recipient } from '../../../src/machines/messages.ts';
 import {
   type RateLimiterEvent,
@@ -34,7 +36,7 @@ const request = (requestId: string, replyTo: Recipient<GrantEvent>): RateLimiter
   scopes: SCOPES,
   replyTo,
 });
-const refused = (quota: 'qps' | 'load' | 'daily'): RateLimiterEvent => ({
+const refused = (quota: QuotaKind): RateLimiterEvent => ({
   type: 'quota.refused',
   scopes: SCOPES,
   quota,
