@@ -29,7 +29,7 @@ const SITE = 'sc-domain:example.com';
 const DATABASE_PREFIX = 'demo_';
 const QUERIES_SHOWN = 10;
 /** With the other columns, as much as 80 columns of a terminal hold. */
-const WIDEST_QUERY = 41;
+const WIDEST_QUERY = 39;
 const INTERRUPTED_CLOSE_MS = 250;
 const CLOSE_MS = 10_000;
 
