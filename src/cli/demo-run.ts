@@ -28,7 +28,8 @@ export interface DemoFlags {
 const SITE = 'sc-domain:example.com';
 const DATABASE_PREFIX = 'demo_';
 const QUERIES_SHOWN = 10;
-const WIDEST_QUERY = 44;
+/** With the other columns, as much as 80 columns of a terminal hold. */
+const WIDEST_QUERY = 39;
 const INTERRUPTED_CLOSE_MS = 250;
 const CLOSE_MS = 10_000;
 
@@ -165,7 +166,7 @@ async function tellWhatCame(outcome: Outcome, databaseUrl: string, output: Outpu
     if (byPage !== undefined && byQuery !== undefined && byQuery.clicks < byPage.clicks) {
       output.print(
         colours.dim(
-          '  Google withholds rare queries, and so does the emulator: by query, some clicks are missing.',
+          '  Google withholds rare queries, and so does the emulator:\n  by query, some clicks are missing.',
         ),
       );
     }
@@ -182,8 +183,9 @@ function howToGoOn(connect: string, { self, output: { colours } }: Session): str
 ${colours.bold('Look into it')}: leave "${self} database" running in another terminal, and
   ${connect}
 
-${colours.bold('Your own property')}: make a service account in Google Cloud, add its address as a user of the
-property in Search Console (Settings → Users and permissions), download its key file, then
+${colours.bold('Your own property')}: make a service account in Google Cloud,
+add its address as a user of the property in Search Console
+(Settings → Users and permissions), download its key file, then
   ${self} sites --credentials key.json
   ${self} sync --site sc-domain:your-domain.com --credentials key.json
 Into a PostgreSQL of your own: --database-url postgres://… or DATABASE_URL.`;
