@@ -258,7 +258,10 @@ function checkAccount(credentials: unknown): void {
 function isCredentials(credentials: unknown): boolean {
   if (hasFunction(credentials, 'getAccessToken')) return true;
   if (typeof credentials !== 'object' || credentials === null) return false;
-  return ['accessToken', 'file'].some((name) => typeof Reflect.get(credentials, name) === 'string');
+  const isText = (name: string) => typeof Reflect.get(credentials, name) === 'string';
+  if (isText('accessToken') || isText('file')) return true;
+  // An account alone: Application Default Credentials. Not where a token was to be there, and is none.
+  return isText('account') && !['getAccessToken', 'accessToken', 'file'].some((name) => name in credentials);
 }
 
 function hasFunction(value: unknown, name: string): boolean {

@@ -15,8 +15,8 @@ import type { RunIdentity } from './db/types.ts';
 import type { Clock } from './domain/clock.ts';
 import { Turns } from './domain/turns.ts';
 import { aborted } from './domain/wait.ts';
+import { wordsOf } from './domain/words.ts';
 import { LongtailError } from './errors.ts';
-import { wordsOf } from './guarded-inspect.ts';
 import { type KeptLeases, takeLeases } from './keep-leases.ts';
 import { checkLimiter } from './limiter-brand.ts';
 import type { OpeningStep } from './machines/run-life-context.ts';
@@ -176,7 +176,7 @@ export class Holdings {
 
   async #openServer(signal: AbortSignal): Promise<void> {
     if (this.#target !== undefined) return;
-    const starting = startEmbedded({ clock: this.#clock });
+    const starting = startEmbedded({ clock: this.#clock, signal });
     const server = await this.#keep(
       signal,
       starting,

@@ -26,6 +26,7 @@ import { awayOf, outcomeOf } from './away.ts';
 import type { CallRegistry } from './call-registry.ts';
 import type { Catalogue, CatalogueEntry, SliceEntry } from './catalogue.ts';
 import { readCalendar } from './read-calendar.ts';
+import { createRefusals, type RefusalsOfCall } from './refusals.ts';
 
 export interface FetchBatchPorts {
   readonly client: Client;
@@ -83,6 +84,7 @@ const MAX_WAITING_BYTES = 2 * 1024 * 1024;
 const MAX_WAITING_PAGES = 100;
 
 export function createFetchBatch(ports: FetchBatchPorts) {
+  const refusals = createRefusals();
   return fromCallback<CallOrder, FetchBatchInput>(({ input, sendBack, receive }) => {
     const controller = new AbortController();
     const signal = AbortSignal.any([controller.signal, ports.scope]);
@@ -95,7 +97,7 @@ export function createFetchBatch(ports: FetchBatchPorts) {
     const report: Report = (event) => {
       if (listening) sendBack(event);
     };
-    const ended = fetchBatch(ports, input, signal, patience, report).then((outcome) => {
+    const ended = fetchBatch(ports, input, refusals.begin(), signal, patience, report).then((outcome) => {
       report({ type: 'call.ended', outcome, chance: ports.clock.random() });
     });
     ports.calls.add(input.workerId, { abort: () => controller.abort(), ended });
@@ -145,12 +147,13 @@ interface PendingPage {
 async function fetchBatch(
   ports: FetchBatchPorts,
   input: FetchBatchInput,
+  refusals: RefusalsOfCall,
   signal: AbortSignal,
   patience: Patience,
   report: Report,
 ): Promise<CallOutcome> {
   const observation = ports.observer.callStarted(input);
-  const call = new BatchCall(ports, input, signal, patience, report, observation);
+  const call = new BatchCall(ports, input, refusals, signal, patience, report, observation);
   const outcome = await call.run().catch((error: unknown) => call.broke(error));
   observation.ended(outcome);
   return outcome;
@@ -159,6 +162,7 @@ async function fetchBatch(
 class BatchCall {
   readonly #ports: FetchBatchPorts;
   readonly #input: FetchBatchInput;
+  readonly #refusals: RefusalsOfCall;
   readonly #signal: AbortSignal;
   readonly #patience: Patience;
   readonly #report: Report;
@@ -172,11 +176,14 @@ class BatchCall {
   #sent = false;
   /** Pages whose answer was none. Whether that is their own fault is known when the call has ended. */
   readonly #troubled: { readonly pending: PendingPage; readonly reason: string }[] = [];
+  /** Pages that were refused for want of a right: for all of the run, or just now. */
+  readonly #forbidden: { readonly pending: PendingPage; readonly refusal: Refused }[] = [];
   #good = 0;
 
   constructor(
     ports: FetchBatchPorts,
     input: FetchBatchInput,
+    refusals: RefusalsOfCall,
     signal: AbortSignal,
     patience: Patience,
     report: Report,
@@ -184,6 +191,7 @@ class BatchCall {
   ) {
     this.#ports = ports;
     this.#input = input;
+    this.#refusals = refusals;
     this.#signal = signal;
     this.#patience = patience;
     this.#report = report;
@@ -221,6 +229,7 @@ class BatchCall {
     const end = await this.#fetch(token.token);
     await this.#committed(0);
     this.#settleRest(end);
+    this.#judgeForbidden();
     if (this.#stop !== undefined) return this.#stop;
     const trouble = await this.#judgeTroubled(end);
     return this.#stop ?? trouble ?? (await this.#outcomeOf(end, token.token));
@@ -312,6 +321,7 @@ class BatchCall {
     switch (outcome.kind) {
       case 'ok':
         this.#ports.auth.succeeded(token);
+        this.#refusals.good();
         this.#good += 1;
         // A large page waits where it was read, unencoded: one is committed while one is read.
         await this.#committed(MAX_WAITING_BYTES);
@@ -334,9 +344,22 @@ class BatchCall {
         return;
       case 'forbidden':
       case 'fatal':
-        this.#stop ??= { kind: 'fatal', fatal: fatalOf(outcome) };
+        // One part says it of the property, or of the project: what the others say is to be heard first.
+        this.#forbidden.push({ pending, refusal: outcome });
         return;
     }
+  }
+
+  /** Refused beside pages of the same call that were answered, or for the first time: it may be a bad moment of Google's. */
+  #judgeForbidden(): void {
+    for (const { pending, refusal } of this.#forbidden) {
+      if (this.#isForGood(refusal)) this.#stop ??= { kind: 'fatal', fatal: fatalOf(refusal) };
+      else this.#troubled.push({ pending, reason: refusal.reason });
+    }
+  }
+
+  #isForGood(refusal: Refused): boolean {
+    return !PASSING.has(refusal.code) || this.#refusals.refused();
   }
 
   /** Nothing more is asked of the database until it is to be tried again. False: the call is over. */
@@ -530,6 +553,7 @@ class BatchCall {
         return this.#refused(token, end.reason);
       case 'forbidden':
       case 'fatal':
+        if (!this.#isForGood(end)) return { kind: 'failed', reason: end.reason };
         return { kind: 'fatal', fatal: fatalOf(end) };
       case 'quota':
         for (const pending of this.#pages) {
@@ -548,11 +572,16 @@ class BatchCall {
   }
 }
 
+type Refused = Extract<Refusal, { kind: 'forbidden' | 'fatal' }>;
+
+/** What Google says, and may take back a moment later. */
+const PASSING: ReadonlySet<Refused['code']> = new Set(['FORBIDDEN', 'API_NOT_ENABLED', 'PROJECT_REFUSED']);
+
 function refusal({ quota, retryAfterMs, scopeKind }: QuotaRefusal): PageResult {
   return { kind: 'refused', quota, retryAfterMs, ...(scopeKind !== undefined && { scopeKind }) };
 }
 
-function fatalOf(refusal: Extract<Refusal, { kind: 'forbidden' | 'fatal' }>): Fatal {
+function fatalOf(refusal: Refused): Fatal {
   const { code, reason } = refusal;
   const nextStep = refusal.kind === 'fatal' ? refusal.nextStep : undefined;
   return nextStep === undefined ? { code, reason } : { code, reason, nextStep };

@@ -28,8 +28,8 @@ export interface DemoFlags {
 const SITE = 'sc-domain:example.com';
 const DATABASE_PREFIX = 'demo_';
 const QUERIES_SHOWN = 10;
-/** With the other columns, as much as 80 columns of a terminal hold. */
-const WIDEST_QUERY = 39;
+/** So that the table fits a terminal of 80 columns. */
+const WIDEST_QUERY = 38;
 const INTERRUPTED_CLOSE_MS = 250;
 const CLOSE_MS = 10_000;
 
@@ -180,12 +180,12 @@ async function tellWhatCame(outcome: Outcome, databaseUrl: string, output: Outpu
 
 function howToGoOn(connect: string, { self, output: { colours } }: Session): string {
   return `
-${colours.bold('Look into it')}: leave "${self} database" running in another terminal, and
+${colours.bold('Look into it')}: leave "${self} database" running in another terminal, then
   ${connect}
 
-${colours.bold('Your own property')}: make a service account in Google Cloud,
-add its address as a user of the property in Search Console
-(Settings → Users and permissions), download its key file, then
+${colours.bold('Your own property')}: make a service account in Google Cloud, download its key
+file, and add its address as a user of the property in Search Console
+(Settings → Users and permissions). Then:
   ${self} sites --credentials key.json
   ${self} sync --site sc-domain:your-domain.com --credentials key.json
 Into a PostgreSQL of your own: --database-url postgres://… or DATABASE_URL.`;

@@ -192,12 +192,12 @@ function readCredentials(
   account: string | undefined,
   env: NodeJS.ProcessEnv,
 ): Credentials | undefined {
-  if (file !== undefined) return { file: checkFile(file, '--credentials') };
+  if (file !== undefined) return { file: checkFile(file, '--credentials'), account };
   const accessToken = variable(env, 'LONGTAIL_ACCESS_TOKEN');
   if (accessToken !== undefined) return { accessToken, account };
   const named = variable(env, 'GOOGLE_APPLICATION_CREDENTIALS');
-  if (named !== undefined) return { file: checkFile(named, 'GOOGLE_APPLICATION_CREDENTIALS') };
-  return undefined;
+  if (named !== undefined) return { file: checkFile(named, 'GOOGLE_APPLICATION_CREDENTIALS'), account };
+  return account === undefined ? undefined : { account };
 }
 
 function checkFile(path: string, source: string): string {

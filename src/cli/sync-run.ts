@@ -91,8 +91,9 @@ export async function runSync(flags: SyncFlags, session: Session): Promise<void>
 async function openAndRun(flags: SyncFlags, options: SyncOptions, session: Session, log: Log): Promise<void> {
   const { signal, asked } = session.catchSignals();
   // What is most often wrong comes first, and before it is right nothing is set up. A dry run asks nobody, and needs none.
-  if (flags.dryRun !== true || options.credentials !== undefined) {
-    const { credentials, tokenUrl } = options;
+  const { credentials, tokenUrl } = options;
+  const isNamed = credentials !== undefined && ('file' in credentials || 'accessToken' in credentials);
+  if (flags.dryRun !== true || isNamed) {
     await Promise.race([
       createAuth({ credentials, tokenUrl, clock: session.clock, env: session.env }),
       asked,

@@ -6,5 +6,10 @@ export type Credentials =
    */
   | { readonly getAccessToken: () => string | Promise<string>; readonly account?: string | undefined }
   | { readonly accessToken: string; readonly account?: string | undefined }
-  /** A credentials file of any type that google-auth-library reads. */
-  | { readonly file: string };
+  /**
+   * A credentials file of any type that google-auth-library reads. Two sign-ins of one account are two files, and Google does
+   * not say whose: give both the same `account`, or each takes a whole quota.
+   */
+  | { readonly file: string; readonly account?: string | undefined }
+  /** Application Default Credentials, by the name of the account that they are of. */
+  | { readonly account: string };

@@ -534,3 +534,41 @@ describe('a folder that is in use', () => {
       .toEqual([{ number: 1 }]);
   });
 });
+
+describe('a start that is given up', () => {
+  test.each([0, 300, 1_000])('after %i ms rejects at once, and leaves no process', async (afterMs) => {
+    const { options } = workplace();
+    const reason = new Error('enough');
+    const giveUp = new AbortController();
+    const starting = startEmbedded({ ...options(), signal: giveUp.signal }).then(
+      (server) => server.close(),
+      (error: unknown) => error,
+    );
+    await new Promise((resolve) => setTimeout(resolve, afterMs));
+    giveUp.abort(reason);
+    const abortedAt = performance.now();
+    // On a quick machine it may be up by then; then it is there, and closes as ever.
+    expect([reason, undefined]).toContain(await starting);
+    // No sooner than the set-up that was under way has ended would be ten times as long.
+    expect(performance.now() - abortedAt).toBeLessThan(15_000);
+  });
+
+  test('before it began starts nothing', async () => {
+    const { folder, options } = workplace();
+    const reason = new Error('enough');
+    await expect(startEmbedded({ ...options(), signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  test('leaves those alone who wait for the same server', async () => {
+    const { options } = workplace();
+    const giveUp = new AbortController();
+    const one = startEmbedded({ ...options(), signal: giveUp.signal }).catch((error: unknown) => error);
+    const other = startEmbedded(options());
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    giveUp.abort(new Error('enough'));
+    await one;
+    await using server = await other;
+    expect(await withSql(server.url, (sql) => sql`SELECT 1 AS number`)).toEqual([{ number: 1 }]);
+  });
+});
