@@ -75,7 +75,7 @@ export type ExecutionResources = Pick<
   Resources,
   'store' | 'client' | 'auth' | 'limiter' | 'leases' | 'run' | 'runName' | 'scopes' | 'telemetry' | 'graceMs'
 > &
-  Partial<Pick<Resources, 'listedName'>>;
+  Partial<Pick<Resources, 'listedName' | 'nextTurn'>>;
 
 /** The statecharts that a run is made of. */
 export interface Machines {
@@ -129,6 +129,7 @@ export function startExecution(
             scope: scope.signal,
             observer,
             background,
+            nextTurn: resources.nextTurn,
           }),
         },
       }),

@@ -13,6 +13,7 @@ import { requireSchema } from './db/schema-state.ts';
 import { createStore, type Store } from './db/store.ts';
 import type { RunIdentity } from './db/types.ts';
 import type { Clock } from './domain/clock.ts';
+import { Turns } from './domain/turns.ts';
 import { aborted } from './domain/wait.ts';
 import { wordsOf } from './domain/words.ts';
 import { LongtailError } from './errors.ts';
@@ -56,7 +57,12 @@ export interface Resources {
   readonly scopes: readonly string[];
   readonly telemetry: Telemetry;
   readonly graceMs: number;
+  /** See {@link Turns}. */
+  readonly nextTurn: Turns['next'];
 }
+
+/** Of the process, which has one event loop for all its runs. */
+const turns = new Turns();
 
 type Opened = { -readonly [Name in keyof Resources]?: Resources[Name] };
 
@@ -107,6 +113,7 @@ export class Holdings {
       scopes: this.need('scopes'),
       telemetry: this.need('telemetry'),
       graceMs: this.need('graceMs'),
+      nextTurn: this.need('nextTurn'),
     };
   }
 
@@ -157,6 +164,8 @@ export class Holdings {
     const { credentials, tokenUrl, apiRoot } = this.#config;
     const { rateLimiter } = this.#options;
     if (rateLimiter !== undefined) checkLimiter(rateLimiter);
+    // A host may begin all its properties in one breath.
+    await turns.next();
     this.#opened.auth = await createAuth({
       credentials,
       tokenUrl,
@@ -268,6 +277,7 @@ export class Holdings {
       listedName: createListedName(siteUrl, access),
       telemetry,
       graceMs: GRACE_MS,
+      nextTurn: () => turns.next(),
     } satisfies Opened);
   }
 }

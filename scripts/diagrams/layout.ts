@@ -45,7 +45,7 @@ const SPACING = {
   'elk.layered.spacing.edgeNodeBetweenLayers': '16',
   'elk.layered.spacing.edgeEdgeBetweenLayers': '12',
   'elk.layered.nodePlacement.strategy': 'NETWORK_SIMPLEX',
-  'elk.layered.thoroughness': '40',
+  'elk.layered.thoroughness': '10',
 } as const;
 
 export async function layOut({ root, arrows }: Scene): Promise<Layout> {

@@ -52,9 +52,10 @@ const callEvents: Record<CallEvent['type'], true> = {
   'call.ended': true,
 };
 
-/** Machines are hexagons, actors that do what they decide rectangles. */
+/** Machines are hexagons, actors that do what they decide rectangles. No node may be called `call`: Mermaid has that word. */
 export function messagesFlowchart(): string {
-  return `flowchart TB
+  return `%%{init: {"flowchart": {"nodeSpacing": 140, "rankSpacing": 60}}}%%
+flowchart TB
   caller([whoever runs it]) -- "${listed(control)}" --> coordinator
   coordinator{{coordinator}} -- "${listed(planOrders)}" --> plan[loadPlan]
   plan -- "${listed(planReports)}" --> coordinator
@@ -62,10 +63,10 @@ export function messagesFlowchart(): string {
   worker -- "${listed(reports)}" --> coordinator
   worker -- "${listed(requests)}" --> limiter{{rate limiter}}
   limiter -- "${listed(grants)}" --> worker
-  worker -- "${listed(callOrders)}" --> call[fetchBatch]
-  call -- "${listed(callEvents)}" --> worker
-  call <-- "multipart over HTTP" --> google[(Search Console)]
-  call -- "COPY and ledger, in one transaction" --> database[(PostgreSQL)]`;
+  worker -- "${listed(callOrders)}" --> fetching[fetchBatch]
+  fetching -- "${listed(callEvents)}" --> worker
+  fetching <-- "multipart over HTTP" --> google[(Search Console)]
+  fetching -- "COPY and ledger, in one transaction" --> database[(PostgreSQL)]`;
 }
 
 const listed = (events: Readonly<Record<string, true>>): string => Object.keys(events).join('<br/>');

@@ -138,7 +138,7 @@ function boxOf(
     ...(node.exit.length > 0 ? [plain('exit / ', node.exit.join(', '))] : []),
     ...graph.edges
       .filter((edge) => edge.source === node.id && isTold(edge))
-      .map((edge) => toldLine(edge, graph)),
+      .flatMap((edge) => broken(toldLine(edge, graph))),
   ];
   const title = [{ text: node.key, style: 'title' }] satisfies Line;
   const children = [
@@ -188,6 +188,27 @@ function toldLine(edge: GraphEdge, { nodes }: MachineGraph): Line {
   return [...edgeLine(edge), { text: ` (enters again) / ${reactionText(edge)}`, style: 'muted' }];
 }
 
+/** From this width on, a line is broken where a guard goes on with `and` or `or`. */
+const WIDE = 200;
+/** What a broken line goes on with. */
+export const CONTINUED = '     ';
+
+function broken(line: Line): readonly Line[] {
+  const at = line.findIndex(({ style, text }) => style === 'guard' && / (and|or) /.test(text));
+  const guard = line[at];
+  if (guard === undefined || widthOfLine(line) <= WIDE) return [line];
+  const [first = '', ...others] = guard.text.split(/ (?=(?:and|or) )/);
+  const styled = (text: string): Run => ({ text, style: 'guard' });
+  const lines = [first, ...others].map(
+    (text, index): Line => [
+      ...(index === 0 ? line.slice(0, at) : [styled(CONTINUED)]),
+      styled(text),
+      ...(index === others.length ? line.slice(at + 1) : []),
+    ],
+  );
+  return lines;
+}
+
 function edgeLine(edge: GraphEdge): Line {
   const guard = guardText(edge);
   const trigger = edge.trigger.kind === 'always' && guard !== '' ? '' : triggerText(edge.trigger);
@@ -199,7 +220,7 @@ function edgeLine(edge: GraphEdge): Line {
 }
 
 function arrow(source: string, target: string, edges: readonly GraphEdge[]): Arrow {
-  const lines = edges.map(edgeLine);
+  const lines = edges.flatMap((edge) => broken(edgeLine(edge)));
   return {
     id: `${source} -> ${target}`,
     source,

@@ -47,6 +47,8 @@ export interface FetchBatchPorts {
   readonly observer: CallObserver;
   /** Work that a call leaves behind; the run waits for it before it closes the database. */
   readonly background: (work: Promise<unknown>) => void;
+  /** Before a piece of work: undefined, or what to wait for, so that others who share the event loop have their turn. */
+  readonly nextTurn?: (() => Promise<void> | undefined) | undefined;
 }
 
 export interface ListedNameAccess {
@@ -216,6 +218,8 @@ class BatchCall {
     // property or account finds out here.
     const leased = await store.recordLease({ leaseId, scopes, tokens: this.#pages.length });
     if (leased.kind !== 'ok') return this.#unsent(outcomeOf(leased));
+    const turn = this.#ports.nextTurn?.();
+    if (turn !== undefined) await turn;
     // A process may have been stopped for long between any two steps.
     while (!leases.mayCall()) {
       if (!(await leases.whenKept(this.#signal))) return this.#unsent({ kind: 'aborted' });
@@ -276,6 +280,10 @@ class BatchCall {
       mode: requests.length === 1 ? 'plain' : 'batch',
     });
     for await (const step of steps) {
+      if (step.kind === 'head') {
+        const turn = this.#ports.nextTurn?.();
+        if (turn !== undefined) await turn;
+      }
       switch (step.kind) {
         case 'sent':
           this.#sent = true;

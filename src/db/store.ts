@@ -4,9 +4,9 @@ import { answer } from './answer.ts';
 import { commitCalendar } from './calendar.ts';
 import { CommitQueue } from './commit-queue.ts';
 import type { Database } from './connect.ts';
-import { CopyMemory } from './copy-memory.ts';
+import { sharedCopyMemory } from './copy-memory.ts';
 import { readCoverage } from './coverage.ts';
-import { HeapNudge } from './heap-nudge.ts';
+import { sharedHeapNudge } from './heap-nudge.ts';
 import { KeyHashes } from './key-hashes.ts';
 import { readOpenLeases, recordLease, settleLease } from './leases.ts';
 import { settleTrusted } from './settle-trusted.ts';
@@ -114,8 +114,8 @@ export function createStore(
   { lockTimeoutMs = 3_000 }: { readonly lockTimeoutMs?: number } = {},
 ): Store {
   const hashes = new KeyHashes();
-  const memory = new CopyMemory();
-  const nudge = new HeapNudge();
+  const memory = sharedCopyMemory();
+  const nudge = sharedHeapNudge();
   const openQueue = (signal: AbortSignal, wait?: WaitForDatabase) => {
     const queue = new CommitQueue({ sql, run, hashes, nudge, lockTimeoutMs }, memory, signal, wait);
     return { commitPage: (commit: PageCommit) => queue.commit(commit) };

@@ -4,7 +4,6 @@
  */
 
 import type { AnyEventObject } from 'xstate';
-import type { QuotaKind } from '../domain/quota-kind.ts';
 import type {
   BatchWorkerSnapshot,
   CoordinatorSnapshot,
@@ -16,7 +15,7 @@ import type { AbstractCall, CallEnd } from './abstract-call.ts';
 import type { AbstractDatabase, SliceEnd } from './abstract-database.ts';
 import type { AbstractPlan } from './abstract-plan.ts';
 import type { ServerWindow } from './abstract-server.ts';
-import type { RareKind } from './options.ts';
+import type { RareKind, Refusal } from './options.ts';
 import type { Address } from './xstate-internals.ts';
 
 export interface World {
@@ -100,7 +99,7 @@ export type WorldEvent =
       readonly worker: string;
       readonly sliceId: string;
       readonly startRow: number;
-      readonly quota: QuotaKind;
+      readonly quota: Refusal;
     }
   /** The database does not take a page that has been read. `landed`: a COMMIT whose answer was lost got through. */
   | {

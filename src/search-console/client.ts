@@ -5,7 +5,7 @@ import type { CallOptions, CallStep, Client, HttpCallEnd } from './call.ts';
 import { CallReading } from './call-reading.ts';
 import { Exchange } from './exchange.ts';
 import type { ApiRequest } from './query.ts';
-import { ReadingMemoryPool } from './reading-memory.ts';
+import { type ReadingMemoryPool, sharedReadingMemory } from './reading-memory.ts';
 import { secureApiRoot } from './root.ts';
 import { type HttpRequest, type Transport, TransportError } from './transport.ts';
 
@@ -38,7 +38,7 @@ export function createClient(options: ClientOptions): Client {
     idleTimeoutMs: options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS,
     maxWaitMs: options.maxWaitMs ?? DEFAULT_MAX_WAIT_MS,
     maxPartBytes: options.maxPartBytes ?? DEFAULT_MAX_PART_BYTES,
-    memory: new ReadingMemoryPool(),
+    memory: sharedReadingMemory(),
     batches: new BatchEndpoint(),
   };
   return { call: (requests, callOptions) => call(settings, requests, callOptions) };

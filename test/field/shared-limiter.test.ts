@@ -1,3 +1,4 @@
+// Holds invariants 12 of SPEC.md.
 /** One limiter for many properties: what one of them meets with is its own affair. The limiter is real, the clock manual. */
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -208,6 +209,49 @@ describe('a limiter that has seen ten thousand properties', () => {
     expect(limiter.getSnapshot().context.budgets.size).toBe(502);
     clock.advance(MINUTE_MS + MARGIN_MS);
     expect([...limiter.getSnapshot().context.budgets].map(([scope]) => scope)).toEqual(['project:p']);
+  });
+});
+
+describe('a row of refusals', () => {
+  const conditions = () => limiter.getSnapshot().context.conditions.size;
+  const MORE_THAN_AN_HOUR = 61 * MINUTE_MS;
+
+  test('is over when nothing was refused for long enough, and the property is forgotten', () => {
+    for (let hour = 0; hour < 4; hour += 1) {
+      ask('a');
+      refuse('a', 'load');
+      clock.advance(15 * MINUTE_MS);
+      expect(conditions()).toBe(1);
+      clock.advance(MORE_THAN_AN_HOUR);
+      expect(conditions()).toBe(0);
+    }
+    expect(emitted.filter(({ type }) => type === 'quota.cooling')).toHaveLength(4);
+    expect(answers.map(({ type }) => type)).not.toContain('tokens.denied');
+  });
+
+  test('that begins anew while the last one is not over yet has its own time', () => {
+    ask('a');
+    refuse('a', 'load');
+    clock.advance((15 + 59) * MINUTE_MS);
+    refuse('a', 'load');
+    clock.advance((15 + 59) * MINUTE_MS);
+    expect(conditions()).toBe(1);
+    clock.advance(2 * MINUTE_MS);
+    expect(conditions()).toBe(0);
+  });
+
+  test('that the server ended sets no limit to the next one', () => {
+    ask('a');
+    refuse('a', 'load');
+    clock.advance(15 * MINUTE_MS);
+    settle(ask('a'), 1);
+    clock.advance(59 * MINUTE_MS);
+    refuse('a', 'load');
+    clock.advance(14 * MINUTE_MS);
+    const waiting = ask('a');
+    expect(answerTo(waiting)).toBeUndefined();
+    clock.advance(MINUTE_MS);
+    expect(answerTo(waiting)).toBe('tokens.granted');
   });
 });
 

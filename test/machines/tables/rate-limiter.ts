@@ -13,7 +13,11 @@ import type { StateOf, Whole } from './table.ts';
 
 type State = StateOf<typeof rateLimiterMachine>;
 /** A state, and what its one scope is in. */
-export type Situation = State | 'exhausted, the scope cools' | 'open, the scope refuses';
+export type Situation =
+  | State
+  | 'exhausted, the scope cools'
+  | 'open, the scope refuses'
+  | 'open, the scope has rested';
 
 const SCOPES = ['site:a'];
 export const input: RateLimiterInput = {
@@ -89,5 +93,6 @@ export function fixture(client: Recipient<GrantEvent>): Record<Situation, RateLi
     exhausted,
     'exhausted, the scope cools': send(open, refused('qps'), request('r3', client)),
     'open, the scope refuses': send(open, refused('daily')),
+    'open, the scope has rested': send(open, refused('qps'), { type: 'scope.rested', scope: 'site:a' }),
   };
 }
