@@ -3,7 +3,7 @@ import { LongtailError } from '../errors.ts';
 import { one } from './answer.ts';
 import { isPool, whyNoDatabase } from './database-option.ts';
 import { type Endpoint, parseDatabaseUrl, type SessionAttrs } from './database-url.ts';
-import { errorFacts, isConnectionLoss, toFailure } from './failure.ts';
+import { errorFacts, isConnectionLoss } from './failure.ts';
 import { addressOf, type EndWatch, watchEnd } from './handed-pool.ts';
 import type { Line } from './line.ts';
 import { isNoRoom } from './no-room.ts';
@@ -306,11 +306,6 @@ export function place(sql: Sql): string {
   return `database ${database} on ${server}`;
 }
 
-/** A failure of the database as an error for the user; a bug stays what it is. */
-export function asLongtailError(sql: Sql, error: unknown): unknown {
-  return toFailure(error) === undefined ? error : connectError(sql, error);
-}
-
 /** PostgreSQL's own word for a connection whose rules want, or do not want, encryption. Poolers have words of theirs. */
 function isEncryptionRefused(code: string, message: string): boolean {
   return (
@@ -329,6 +324,15 @@ export function connectError(sql: Sql, error: unknown): LongtailError {
       'DATABASE_REFUSED',
       `The ${where} refused the connection: ${message}`,
       'Check user, password and database name in the URL.',
+      { cause: error },
+    );
+  }
+  // PgBouncer's word for its third mode.
+  if (/statement pooling/i.test(message)) {
+    return new LongtailError(
+      'DATABASE_REFUSED',
+      `The ${where} is behind a pooler that knows no transactions: ${message}`,
+      'Set its pool_mode to transaction or session, or give the URL of the server itself.',
       { cause: error },
     );
   }

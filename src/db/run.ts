@@ -1,6 +1,6 @@
 import type { Sql } from 'postgres';
 import { one } from './answer.ts';
-import { asLongtailError } from './connect.ts';
+import { toldError } from './told-error.ts';
 import { transaction } from './transaction.ts';
 import type { CoverageRange, RunIdentity } from './types.ts';
 
@@ -85,7 +85,7 @@ export async function startRun(
       };
     });
   } catch (error) {
-    throw asLongtailError(sql, error);
+    throw await toldError(sql, error);
   }
 }
 
@@ -111,6 +111,6 @@ export async function finishRun(
       return rows.length === 1;
     });
   } catch (error) {
-    throw asLongtailError(sql, error);
+    throw await toldError(sql, error);
   }
 }
