@@ -327,15 +327,6 @@ export function connectError(sql: Sql, error: unknown): LongtailError {
       { cause: error },
     );
   }
-  // PgBouncer's word for its third mode.
-  if (/statement pooling/i.test(message)) {
-    return new LongtailError(
-      'DATABASE_REFUSED',
-      `The ${where} is behind a pooler that knows no transactions: ${message}`,
-      'Set its pool_mode to transaction or session, or give the URL of the server itself.',
-      { cause: error },
-    );
-  }
   if (code === '53300') {
     return new LongtailError(
       'DATABASE_UNAVAILABLE',
