@@ -6,12 +6,14 @@ import { randomUUID } from 'node:crypto';
 import { type Config, MOST_CONCURRENCY, mostConcurrency, SPARE_CONNECTIONS } from './config.ts';
 import { connect, type Database } from './db/connect.ts';
 import { startEmbedded } from './db/embedded.ts';
+import { propertyResource } from './db/lease-book.ts';
 import { migrate } from './db/migrate.ts';
 import { finishRun, startRun } from './db/run.ts';
 import { requireSchema } from './db/schema-state.ts';
 import { createStore, type Store } from './db/store.ts';
 import type { RunIdentity } from './db/types.ts';
 import type { Clock } from './domain/clock.ts';
+import { aborted } from './domain/wait.ts';
 import { LongtailError } from './errors.ts';
 import { wordsOf } from './guarded-inspect.ts';
 import { type KeptLeases, takeLeases } from './keep-leases.ts';
@@ -133,10 +135,7 @@ export class Holdings {
    * waits for none of it. Never rejects: one thing that cannot be closed keeps none of the others open.
    */
   async close(withinMs: number, signal: AbortSignal): Promise<void> {
-    const inHaste = new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      else signal.addEventListener('abort', () => resolve(), { once: true });
-    });
+    const inHaste = aborted(signal);
     for (let step = this.#closers.pop(); step !== undefined; step = this.#closers.pop()) {
       await Promise.race([closeOne(step, signal.aborted ? 0 : withinMs), inHaste]);
     }
@@ -234,7 +233,7 @@ export class Holdings {
   async #openRun(signal: AbortSignal): Promise<void> {
     const { sql } = this.need('database');
     const { from, to, searchTypes, datasets, refresh, acceptShrunk } = this.#config;
-    const parameters = { from, to, searchTypes, datasets, refresh, force: acceptShrunk };
+    const parameters = { from, to, searchTypes, datasets, refresh, acceptShrunk };
     const { run } = await startRun(sql, this.need('leases'), parameters);
     if (signal.aborted) {
       // Whoever takes the property next would find it under way, and write down that it crashed.
@@ -286,7 +285,7 @@ async function closeOne(close: Closer, withinMs: number): Promise<void> {
 
 /** The budgets that every request of this run is taken from. */
 export function scopesOf(config: Config, userScope: string, projectScope: string | null): readonly string[] {
-  const known = [`site:${config.siteUrl}`, userScope, projectScope ?? 'project:unknown'];
+  const known = [propertyResource(config.siteUrl), userScope, projectScope ?? 'project:unknown'];
   const others = config.extraBudgets
     .map(({ scopeKind }) => scopeKind)
     .filter((kind) => !['site', 'user', 'project'].includes(kind))

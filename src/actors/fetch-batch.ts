@@ -18,7 +18,7 @@ import type { FetchBatchInput } from '../machines/batch-worker.ts';
 import type { CallEvent, CallOrder, CallOutcome, Fatal, Page, PageResult } from '../machines/messages.ts';
 import { isTroubleOfTheCall } from '../machines/trouble.ts';
 import type { Auth } from '../search-console/auth.ts';
-import type { CallEnd, Client, PageOutcome } from '../search-console/call.ts';
+import type { Client, HttpCallEnd, PageOutcome } from '../search-console/call.ts';
 import type { QueryAnswer } from '../search-console/decode-rows.ts';
 import type { QuotaRefusal, Refusal } from '../search-console/outcome.ts';
 import { calendarQuery, sliceQuery } from '../search-console/query.ts';
@@ -238,7 +238,7 @@ class BatchCall {
    * Single pages that failed among others cost an attempt. Where most of a call fails, or all of it, the server is in
    * trouble: its pages go back as they came, unless this one went alone to find out whether it has itself to blame.
    */
-  async #judgeTroubled(end: CallEnd | undefined): Promise<CallOutcome | undefined> {
+  async #judgeTroubled(end: HttpCallEnd | undefined): Promise<CallOutcome | undefined> {
     const { blame, pages } = this.#input;
     const [first] = this.#troubled;
     const alone = pages.length === 1 && blame === 'page' ? this.#pages[0] : undefined;
@@ -258,7 +258,7 @@ class BatchCall {
     return undefined;
   }
 
-  async #fetch(accessToken: string): Promise<CallEnd | undefined> {
+  async #fetch(accessToken: string): Promise<HttpCallEnd | undefined> {
     const listedName = await this.#ports.listedName?.({ accessToken, signal: this.#signal });
     const requests = this.#pages.map(({ page, entry }) => this.#requestOf(page, entry, listedName));
     const steps = this.#ports.client.call(requests, {
@@ -489,7 +489,7 @@ class BatchCall {
    * Tokens whose answer never came. A request that may still be on its way is settled as if it arrived at the last
    * possible moment; one that surely never left comes back.
    */
-  #settleRest(end: CallEnd | undefined): void {
+  #settleRest(end: HttpCallEnd | undefined): void {
     const open = this.#pages.filter(({ settled }) => !settled).length;
     const neverLeft =
       !this.#sent ||
@@ -510,7 +510,7 @@ class BatchCall {
     this.#ports.background(this.#ports.store.settleLease({ leaseId, settled, graceMs, returned }));
   }
 
-  async #outcomeOf(end: CallEnd | undefined, token: string): Promise<CallOutcome> {
+  async #outcomeOf(end: HttpCallEnd | undefined, token: string): Promise<CallOutcome> {
     if (end === undefined) return { kind: 'failed', reason: 'the call ended without an end' };
     switch (end.kind) {
       case 'answered':
@@ -550,7 +550,7 @@ function fatalOf(refusal: Extract<Refusal, { kind: 'forbidden' | 'fatal' }>): Fa
   return nextStep === undefined ? { code, reason } : { code, reason, nextStep };
 }
 
-function wasAnsweredAsAWhole(end: CallEnd | undefined): boolean {
+function wasAnsweredAsAWhole(end: HttpCallEnd | undefined): boolean {
   switch (end?.kind) {
     case 'quota':
     case 'unauthorized':

@@ -1,13 +1,8 @@
 /** `longtail demo`: its options. What it does is in `demo-run.ts`. */
 import type { Command } from 'commander';
+import type { DemoFlags } from './demo-run.ts';
 import { concurrency, wholeNumber } from './options.ts';
 import type { Session } from './session.ts';
-
-export interface DemoFlags {
-  readonly days: number;
-  readonly rowsPerDay: number;
-  readonly maxConcurrency: number | 'auto';
-}
 
 export function registerDemo(program: Command, session: Session): void {
   program

@@ -8,9 +8,9 @@ import { addDays, FINAL_LAG_DAYS, isDay, oldestDayKept } from '../domain/day.ts'
 import { quoted } from '../domain/quoted.ts';
 import { type Day, parseDataset, SEARCH_TYPES, type SearchType } from '../domain/slice.ts';
 import { LongtailError } from '../errors.ts';
+import type { Credentials } from '../search-console/credentials.ts';
 import { unreadableFile } from '../search-console/credentials-file.ts';
 import { secureUrl } from '../search-console/root.ts';
-import type { Credentials } from '../sync-types.ts';
 import { usageError } from './errors.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 import { count } from './render.ts';

@@ -1,12 +1,8 @@
 /** `longtail sync`: its options. What it does is in `sync-run.ts`. */
 import { type Command, Option } from 'commander';
-import type { SearchType } from '../domain/slice.ts';
-import type { LogLevel } from './log.ts';
 import {
-  type AccessFlags,
   concurrency,
   LIMITS,
-  type RangeFlags,
   readDatasets,
   readDay,
   readLogLevel,
@@ -16,23 +12,7 @@ import {
   wholeNumber,
 } from './options.ts';
 import type { Session } from './session.ts';
-
-/** The options, read and each right by itself. */
-export interface SyncFlags extends RangeFlags, AccessFlags {
-  readonly site?: string;
-  readonly datasets: readonly string[];
-  readonly types: readonly SearchType[];
-  readonly maxConcurrency: number | 'auto';
-  readonly batchSize: number;
-  readonly qpm: number;
-  readonly databaseUrl?: string;
-  readonly refresh?: boolean;
-  readonly wait?: boolean;
-  readonly acceptShrunk?: boolean;
-  readonly dryRun?: boolean;
-  readonly json?: boolean;
-  readonly logLevel?: LogLevel;
-}
+import type { SyncFlags } from './sync-run.ts';
 
 const help = (self: string): string => `
 Environment:

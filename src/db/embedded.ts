@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { extname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Clock, systemClock } from '../domain/clock.ts';
+import { pause, within } from '../domain/wait.ts';
 import { LongtailError } from '../errors.ts';
 import { findNativePackage } from './embedded-binaries.ts';
 import { FORMER_USER, SERVER_DATABASE } from './embedded-cluster.ts';
@@ -20,7 +21,6 @@ import {
 } from './embedded-files.ts';
 import { currentUser, type Folder, openToAppend, readTail } from './embedded-folder.ts';
 import type { SupervisorOptions } from './embedded-supervisor.ts';
-import { pause, within } from './embedded-wait.ts';
 import { noteOurServer } from './surroundings.ts';
 
 export interface EmbeddedOptions {

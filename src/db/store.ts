@@ -1,4 +1,5 @@
-import type { SearchType } from '../domain/slice.ts';
+import type { Coverage, CoverageRange } from '../domain/coverage.ts';
+import type { SearchType, SliceKey } from '../domain/slice.ts';
 import { answer } from './answer.ts';
 import { commitCalendar } from './calendar.ts';
 import { CommitQueue } from './commit-queue.ts';
@@ -16,8 +17,6 @@ import type {
   Calendar,
   CommitResult,
   CommittedPage,
-  Coverage,
-  CoverageRange,
   DatabaseAway,
   DayTotal,
   LeaseGrant,
@@ -27,7 +26,6 @@ import type {
   PageCommit,
   RunIdentity,
   SettledKey,
-  SliceKey,
 } from './types.ts';
 
 /**

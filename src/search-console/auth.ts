@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from '../domain/clock.ts';
 import { LongtailError } from '../errors.ts';
+import type { Credentials } from './credentials.ts';
 import { defaultCredentialsPath, type Identity, readCredentialsFile } from './credentials-file.ts';
 import type { TokenWay } from './google-tokens.ts';
 import { oneLine } from './one-line.ts';
@@ -10,16 +11,9 @@ import type { TokenResult, TokenSource } from './token-source.ts';
 export type { Identity } from './credentials-file.ts';
 export type { TokenResult } from './token-source.ts';
 
-/** Where access tokens come from. */
-export type AuthCredentials =
-  | { readonly getAccessToken: () => string | Promise<string>; readonly account?: string | undefined }
-  | { readonly accessToken: string; readonly account?: string | undefined }
-  /** Path of a credentials file of any type that google-auth-library reads. */
-  | { readonly file: string };
-
 export interface AuthOptions {
   /** Without: Application Default Credentials. */
-  readonly credentials?: AuthCredentials | undefined;
+  readonly credentials?: Credentials | undefined;
   /** Takes the place of Google's token endpoint, for user credentials and service accounts. */
   readonly tokenUrl?: string | undefined;
   /** Where to ask whose a caller's token is, when no account is named. Without: nobody is asked. */

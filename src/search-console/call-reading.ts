@@ -1,13 +1,14 @@
 import type { BatchAnswer } from './batch-endpoint.ts';
 import { indexOfContentId } from './batch-request.ts';
 import { asBuffer } from './byte-arena.ts';
-import type { ApiRequest, CallEnd, CallStep, PageOutcome } from './call.ts';
+import type { CallStep, HttpCallEnd, PageOutcome } from './call.ts';
 import { decodeRows } from './decode-rows.ts';
 import type { Exchange } from './exchange.ts';
 import { type MultipartEvent, MultipartReader } from './multipart.ts';
 import { boundaryOf } from './multipart-head.ts';
 import { oneLine } from './one-line.ts';
 import { type Refusal, refusalOf } from './outcome.ts';
+import type { ApiRequest } from './query.ts';
 import type { ReadingMemory } from './reading-memory.ts';
 import { type HttpAnswer, TransportError } from './transport.ts';
 
@@ -35,7 +36,7 @@ export class CallReading {
   readonly #answerHad = new Set<number>();
   /** The head of the part under way. */
   #head: Head = { status: 0, headers: {} };
-  end: CallEnd = { kind: 'answered' };
+  end: HttpCallEnd = { kind: 'answered' };
   /** Parts that nobody asked for, or that came twice. */
   strayParts = 0;
   /** What the answer says of the endpoint for batches. */
@@ -195,7 +196,7 @@ export class CallReading {
     return refusalOf({ status, body, retryAfter, nowMs: this.#options.now(), secrets: this.#secrets });
   }
 
-  #outerRefusal(status: number, refusal: Refusal): CallEnd {
+  #outerRefusal(status: number, refusal: Refusal): HttpCallEnd {
     switch (refusal.kind) {
       case 'retryable':
         return failed(refusal.reason);
@@ -216,7 +217,7 @@ type Head = Pick<HttpAnswer, 'status' | 'headers'>;
 
 const isSuccess = (status: number): boolean => status >= 200 && status < 300;
 
-function failed(reason: string, mayHaveArrived = true): CallEnd {
+function failed(reason: string, mayHaveArrived = true): HttpCallEnd {
   return { kind: 'failed', reason, mayHaveArrived };
 }
 

@@ -1,3 +1,4 @@
+import type { QuotaKind } from '../domain/quota-kind.ts';
 import { oneLine } from './one-line.ts';
 import { projectRefusal } from './project-refusal.ts';
 import { refusedScopeKind } from './refused-scope.ts';
@@ -6,7 +7,7 @@ import { refusedScopeKind } from './refused-scope.ts';
 export interface QuotaRefusal {
   readonly kind: 'quota';
   /** `qps`: too many requests a minute. `load`: too much work in ten minutes. `daily`: the day's allowance is used. */
-  readonly quota: 'qps' | 'load' | 'daily';
+  readonly quota: QuotaKind;
   /** From Retry-After, when the server sent one. */
   readonly retryAfterMs: number | null;
   /** `site`, `user` or `project`, where the server says whose allowance is used up. */

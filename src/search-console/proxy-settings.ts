@@ -1,7 +1,7 @@
 import { BlockList, isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
+import { isLoopback } from '../domain/loopback.ts';
 import { LongtailError } from '../errors.ts';
-import { isLoopback } from './root.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -1,10 +1,10 @@
-// Holds invariants 1 of SPEC.md.
 /** What `longtail sync` tells a stranger whose database takes nothing, or has changed under it: one line, and what to do. */
 import { describe, expect, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import { type TestDatabase, testDatabase } from '../support/postgres.ts';
-import { emulate, settledDays, until } from '../support/property.ts';
+import { emulate, settledDays } from '../support/property.ts';
 import { startSyncProcess } from '../support/sync-process.ts';
+import { until } from '../support/until.ts';
 import { askedAgain, expectWhole } from './support/watching.ts';
 
 const datasets = ['page'];

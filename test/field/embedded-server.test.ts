@@ -2,6 +2,7 @@
  * The embedded server as a guest on somebody's machine: among other users' files and links, and in surroundings that it
  * did not choose. Other users are played by root, so most of it is left out where the tests run as somebody else.
  */
+
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -28,11 +29,11 @@ import { findNativePackage, usableBinaries } from '../../src/db/embedded-binarie
 import { createCluster } from '../../src/db/embedded-cluster.ts';
 import { namelessLibrary } from '../../src/db/embedded-nameless.ts';
 import { LongtailError } from '../../src/errors.ts';
+import { BIN } from '../support/command.ts';
 import { killHard, nothingLeft, runningState, useWorkplace, withSql } from '../support/embedded.ts';
 
 const root = process.getuid?.() === 0;
 const CLIENT = fileURLToPath(new URL('../support/embedded-client.ts', import.meta.url));
-const BIN = fileURLToPath(new URL('../../bin/longtail.js', import.meta.url));
 /** Nobody has these numbers: users without a name. */
 const STRANGER = 54_321;
 const NAMELESS = 12_345;

@@ -8,7 +8,8 @@ import { expect, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import { createSync } from '../../src/sync.ts';
 import { startTestServer, type TestServer } from '../support/postgres.ts';
-import { emulate, options, settledDays, until } from '../support/property.ts';
+import { emulate, options, settledDays } from '../support/property.ts';
+import { until } from '../support/until.ts';
 import { askedAgain, expectWhole, watch } from './support/watching.ts';
 
 const datasets = ['page'];

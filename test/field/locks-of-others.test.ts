@@ -4,7 +4,8 @@ import { describe, expect, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import { createSync } from '../../src/sync.ts';
 import { testDatabase } from '../support/postgres.ts';
-import { emulate, options, settledDays, until } from '../support/property.ts';
+import { emulate, options, settledDays } from '../support/property.ts';
+import { until } from '../support/until.ts';
 import { askedAgain, expectWhole, watch } from './support/watching.ts';
 
 const datasets = ['page'];

@@ -1,4 +1,3 @@
-// Holds invariants 1 of SPEC.md.
 /** The real PgBouncer, where it is installed: each of its modes, few server connections, and its own timeouts. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -10,7 +9,8 @@ import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';
 import { createSync } from '../../src/sync.ts';
 import { testDatabase } from '../support/postgres.ts';
-import { emulate, options, settledDays, until } from '../support/property.ts';
+import { emulate, options, settledDays } from '../support/property.ts';
+import { until } from '../support/until.ts';
 import { askedAgain, expectWhole, watch } from './support/watching.ts';
 
 const datasets = ['page', 'page+query'];

@@ -3,7 +3,8 @@ import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';
 import { createSync } from '../../src/sync.ts';
 import { testDatabase } from '../support/postgres.ts';
-import { emulate, options, settledDays, until } from '../support/property.ts';
+import { emulate, options, settledDays } from '../support/property.ts';
+import { until } from '../support/until.ts';
 import { askedAgain, expectWhole } from './support/watching.ts';
 
 const datasets = ['page+query'];

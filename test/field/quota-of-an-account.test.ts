@@ -1,5 +1,6 @@
 // Holds invariants 3 of SPEC.md.
 /** Whose quota it is, over hours, processes and databases: against the emulator and a real PostgreSQL. */
+
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -14,8 +15,9 @@ import { createAuth } from '../../src/search-console/auth.ts';
 import { createSync } from '../../src/sync.ts';
 import type { QuotaEvent } from '../../src/sync-types.ts';
 import { testDatabase } from '../support/postgres.ts';
-import { emulate, largestWindow, options, settledDays, until } from '../support/property.ts';
+import { emulate, largestWindow, options, settledDays } from '../support/property.ts';
 import { holdLeases, migratedDatabase } from '../support/synchronisation.ts';
+import { until } from '../support/until.ts';
 
 async function sessionOf(url: string) {
   const { sql, close } = await connect(url, { max: 1, applicationName: 'test' });

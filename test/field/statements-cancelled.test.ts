@@ -5,8 +5,9 @@ import { migrate } from '../../src/db/migrate.ts';
 import { createSync } from '../../src/sync.ts';
 import { startFakePooler } from '../support/fake-pooler.ts';
 import { type TestDatabase, testDatabase } from '../support/postgres.ts';
-import { emulate, options, settledDays, until } from '../support/property.ts';
+import { emulate, options, settledDays } from '../support/property.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
+import { until } from '../support/until.ts';
 import { askedAgain, expectWhole, watch } from './support/watching.ts';
 
 const datasets = ['page', 'page+query'];
