@@ -1,8 +1,8 @@
 // Holds invariants 1 of SPEC.md.
 /** Other people's maintenance of our tables, and locks that they keep for long, while a run writes and while it ends. */
 import { describe, expect, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
-import { createSync } from '../../src/sync.ts';
+import { migrate } from '../../src/postgres/schema/migrate.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { emulate, options, settledDays } from '../support/property.ts';
 import { until } from '../support/until.ts';
