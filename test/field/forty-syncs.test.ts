@@ -5,7 +5,7 @@ import { createRateLimiter } from '../../src/rate-limiter.ts';
 import { createSync } from '../../src/sync.ts';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
-import { testDatabase } from '../support/postgres.ts';
+import { emptyDatabase } from '../support/postgres.ts';
 import { emulate, options, settledDays } from '../support/property.ts';
 
 const sites = Array.from({ length: 40 }, (_, index) => `sc-domain:site${index}.example`);
@@ -31,7 +31,7 @@ test('forty syncs share a pool of three while their sessions are ended every sec
   timeout: 240_000,
 }, async () => {
   await using emulator = await emulate({ sites, rowsPerDay: 60, latencyMs: 100 });
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   const pool = postgres(database.url, { max: 3, onnotice: () => undefined });
   const limiter = createRateLimiter({ requestsPerMinute: 40_000 });
   const waits: number[] = [];

@@ -6,7 +6,7 @@ import { enterPresence } from '../../src/db/presence.ts';
 import { systemClock } from '../../src/domain/clock.ts';
 import { createSync } from '../../src/index.ts';
 import { takeLeasesIn } from '../../src/keep-leases.ts';
-import { testDatabase } from '../support/postgres.ts';
+import { emptyDatabase } from '../support/postgres.ts';
 import { emulate, options, SITE, settledDays, until } from '../support/property.ts';
 import { migratedDatabase } from '../support/synchronisation.ts';
 
@@ -15,7 +15,7 @@ const days = settledDays(6);
 
 test('a process that was killed with several runs of one account: the next one starts without a wait', async () => {
   await using emulator = await emulate({ rowsPerDay: 10, latencyMs: 50 });
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   const settings = options(database.url, emulator, days, { datasets, batchSize: 1 });
   const resources = new Set<string>();
   {

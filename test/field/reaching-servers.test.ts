@@ -10,7 +10,7 @@ import { POOL_TIMES } from '../../src/db/pool.ts';
 import { noteOurServer } from '../../src/db/surroundings.ts';
 import { transaction } from '../../src/db/transaction.ts';
 import { createSync } from '../../src/sync.ts';
-import { startTestServer, type TestDatabase, testDatabase } from '../support/postgres.ts';
+import { emptyDatabase, startTestServer, type TestDatabase } from '../support/postgres.ts';
 import { emulate, options, settledDays, until } from '../support/property.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { hasOpenssl, startTlsServer } from '../support/tls-server.ts';
@@ -20,7 +20,7 @@ const name = { max: 3, applicationName: 'test' };
 let database: TestDatabase;
 
 beforeAll(async () => {
-  database = await testDatabase();
+  database = await emptyDatabase();
 });
 afterAll(() => database.close());
 
@@ -268,7 +268,7 @@ describe('a line that falls silent', () => {
   });
 
   test('and goes on after a while harms no run', async () => {
-    await using own = await testDatabase();
+    await using own = await emptyDatabase();
     await using emulator = await emulate({ rowsPerDay: 50, latencyMs: 5 });
     let held: (() => void)[] | undefined;
     await using proxy = await startTcpProxy(own.url, {

@@ -1,10 +1,19 @@
+import postgres from 'postgres';
 import type { TestProject } from 'vitest/node';
-import { startTestServer } from './postgres.ts';
+import { migrate } from '../../src/db/migrate.ts';
+import { startTestServer, TEMPLATE } from './postgres.ts';
 
-/** One PostgreSQL for all test files of a run. It ends with the run, however that ends. */
+/** One PostgreSQL for all test files of a run, with the database that theirs are copied from. It ends with the run, however that ends. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  // Two files at a time, each with several databases of ten connections.
-  const server = await startTestServer({ settings: { max_connections: '200' } });
+  // Several files at a time, each with several databases of ten connections.
+  const server = await startTestServer({ settings: { max_connections: '300' } });
+  const admin = postgres(server.url, { max: 1, fetch_types: false, onnotice: () => undefined });
+  try {
+    await admin`create database ${admin(TEMPLATE)} template template0 encoding 'UTF8'`;
+    await migrate(Object.assign(new URL(server.url), { pathname: `/${TEMPLATE}` }).href);
+  } finally {
+    await admin.end();
+  }
   project.provide('testServerUrl', server.url);
   return server.close;
 }

@@ -1,7 +1,6 @@
 import type { Sql } from 'postgres';
 import { connect } from '../../src/db/connect.ts';
 import { createLeaseTable, type PropertyGrant } from '../../src/db/lease-book.ts';
-import { migrate } from '../../src/db/migrate.ts';
 import { type RunParameters, startRun } from '../../src/db/run.ts';
 import { createStore, type Store } from '../../src/db/store.ts';
 import type { Answer, CommitResult, OpenedSlice, RunIdentity, SliceKey } from '../../src/db/types.ts';
@@ -12,11 +11,10 @@ import { type TestDatabase, testDatabase } from './postgres.ts';
 
 export const SITE = 'sc-domain:example.com';
 
-/** A database with Longtail's tables, over a pool as Longtail makes its own. */
+/** A database of one's own, over a pool as Longtail makes its own. */
 export async function migratedDatabase(): Promise<TestDatabase> {
   const database = await testDatabase();
   try {
-    await migrate(database.url);
     const { sql, close: closePool } = await connect(database.url, { max: 10, applicationName: 'test' });
     const close = async (): Promise<void> => {
       await closePool({ timeoutMs: 1_000 });
