@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config';
 import { hasTag, testFiles } from './test/support/projects.ts';
+import { TAGS } from './test/support/tags.ts';
 
 /** `quick` is for `npm test`, `full` for `npm run test:long`. Which tests of a file run is said by their tags. */
 export function testConfig(size: 'quick' | 'full') {
@@ -11,10 +12,7 @@ export function testConfig(size: 'quick' | 'full') {
       testTimeout: 60_000,
       hookTimeout: 120_000,
       pool: 'forks',
-      tags: [
-        { name: 'long', description: 'Takes long: `npm run test:long` runs it, `npm test` does not.' },
-        { name: 'sized', description: '`npm run test:long` runs it as well, at its full size.' },
-      ],
+      tags: TAGS,
       provide: { size },
       projects: [
         {

@@ -1,3 +1,4 @@
+// @module-tag long
 /** Longtail inside other people's bundles and CommonJS programs: one file, in a folder with nothing else in it. */
 import { execFile } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
