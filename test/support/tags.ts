@@ -1,4 +1,4 @@
-import type { TestTagDefinition } from 'vitest';
+import type { TestTagDefinition } from 'vitest/config';
 
 /** What a test can be marked with: a whole file by `@module-tag` in a comment, a test or a group by its option `tags`. */
 export const TAGS: TestTagDefinition[] = [
