@@ -5,6 +5,7 @@
 import type { Sql, TransactionSql } from 'postgres';
 import { one, Refusal } from './answer.ts';
 import { errorFacts } from './failure.ts';
+import { identifier } from './identifier.ts';
 import { transaction } from './transaction.ts';
 import type { DatabaseAway, DatabaseFailure } from './types.ts';
 
@@ -120,16 +121,14 @@ async function readSettings(sql: Sql, names: readonly string[]): Promise<readonl
   });
 }
 
-const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
-
 function ofWhat({ place, role, database }: Setting): string {
   switch (place) {
     case 'role':
-      return ` of role ${quoted(role)}`;
+      return ` of role ${identifier(role)}`;
     case 'roleInDatabase':
-      return ` of role ${quoted(role)} in database ${quoted(database)}`;
+      return ` of role ${identifier(role)} in database ${identifier(database)}`;
     case 'database':
-      return ` of database ${quoted(database)}`;
+      return ` of database ${identifier(database)}`;
     case null:
       return ' of the server or the connection';
   }
@@ -138,17 +137,20 @@ function ofWhat({ place, role, database }: Setting): string {
 function lift({ place, role, database, name }: Setting, off: string): string {
   switch (place) {
     case 'role':
-      return `ALTER ROLE ${quoted(role)} SET ${name} = ${off}`;
+      return `ALTER ROLE ${identifier(role)} SET ${name} = ${off}`;
     case 'roleInDatabase':
-      return `ALTER ROLE ${quoted(role)} IN DATABASE ${quoted(database)} SET ${name} = ${off}`;
+      return `ALTER ROLE ${identifier(role)} IN DATABASE ${identifier(database)} SET ${name} = ${off}`;
     case 'database':
-      return `ALTER DATABASE ${quoted(database)} SET ${name} = ${off}`;
+      return `ALTER DATABASE ${identifier(database)} SET ${name} = ${off}`;
     case null:
       return `Set ${name} = ${off} in the server’s configuration or the connection’s options`;
   }
 }
 
-/** A session that began when its database was read-only stays so, whatever the database is by now. */
+/**
+ * A session that began when its database was read-only stays so, whatever the database is by now; and one to a replica stays
+ * there, when the next would lead to the primary.
+ */
 const OLD_SESSION_MS = 5_000;
 
 /**
@@ -162,7 +164,7 @@ export async function writableTransaction<T>(sql: Sql, work: (tx: TransactionSql
       return await transaction(sql, async (tx) => {
         const state = await readState(tx);
         if (!state.readOnly) return await work(tx);
-        if (!state.isReplica && state.ageMs > OLD_SESSION_MS && left > 0) {
+        if (state.ageMs > OLD_SESSION_MS && left > 0) {
           isEnded = true;
           // Its own end is what comes of it.
           await tx`select pg_terminate_backend(pg_backend_pid())`;
@@ -183,8 +185,8 @@ const READ_ONLY: DatabaseFailure = {
 
 async function readState(tx: TransactionSql) {
   return one(
-    await tx<{ readOnly: boolean; isReplica: boolean; ageMs: number }[]>`
-      select current_setting('transaction_read_only')::bool as "readOnly", pg_is_in_recovery() as "isReplica",
+    await tx<{ readOnly: boolean; ageMs: number }[]>`
+      select current_setting('transaction_read_only')::bool as "readOnly",
         coalesce((select (extract(epoch from clock_timestamp() - backend_start) * 1000)::float8
           from pg_stat_activity where pid = pg_backend_pid()), 0) as "ageMs"`,
   );

@@ -27,7 +27,7 @@
  * In `working`, and there only, pages go out: `always` dispatches while a worker is free and a page waits, asks the plan
  * for more when the look-ahead runs low, and ends the run when nothing is left. So no handler has to remember to.
  */
-import { and, type SnapshotFrom } from 'xstate';
+import { and, not, type SnapshotFrom } from 'xstate';
 import { initialContext } from './coordinator-context.ts';
 import { coordinatorSetup } from './coordinator-setup.ts';
 
@@ -54,6 +54,7 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
     'concurrency.change': { actions: 'changeConcurrency' },
     halt: { target: '.halting', actions: 'endHalted' },
     fail: { target: '.halting', actions: 'endFailed' },
+    // States of their own add what more it may mean there; an end that is none of theirs comes here.
     'batch.ended': [
       { guard: 'isDenied', target: '.drainingForQuota', actions: ['endByOutcome', 'closeAssignment'] },
       { guard: 'endsTheRun', target: '.halting', actions: ['endByOutcome', 'closeAssignment'] },
@@ -86,16 +87,6 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
           on: {
             'batch.ended': [
               {
-                guard: 'isDenied',
-                target: '#coordinator.drainingForQuota',
-                actions: ['endByOutcome', 'closeAssignment'],
-              },
-              {
-                guard: 'endsTheRun',
-                target: '#coordinator.halting',
-                actions: ['endByOutcome', 'closeAssignment'],
-              },
-              {
                 guard: 'databaseIsAway',
                 target: 'waitingForDatabase',
                 actions: ['closeAssignment', 'beginProbing'],
@@ -105,7 +96,6 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
                 target: 'waitingForGoogle',
                 actions: ['closeAssignment', 'beginGoogleProbing'],
               },
-              { actions: 'closeAssignment' },
             ],
             'plan.failed': [
               { guard: 'planFailedFatally', target: '#coordinator.halting', actions: 'endByOutcome' },
@@ -141,16 +131,6 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
           on: {
             'batch.ended': [
               {
-                guard: 'isDenied',
-                target: '#coordinator.drainingForQuota',
-                actions: ['endByOutcome', 'closeAssignment'],
-              },
-              {
-                guard: 'endsTheRun',
-                target: '#coordinator.halting',
-                actions: ['endByOutcome', 'closeAssignment'],
-              },
-              {
                 guard: 'databaseIsAway',
                 target: 'waitingForDatabase',
                 actions: ['closeAssignment', 'beginProbing'],
@@ -164,11 +144,10 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
                 actions: ['endByOutcome', 'closeAssignment'],
               },
               {
-                guard: 'googleProbeEnded',
+                guard: and(['googleProbeEnded', not('isDenied'), not('endsTheRun')]),
                 target: '.sleeping',
                 actions: ['countGoogleProbe', 'closeAssignment'],
               },
-              { actions: 'closeAssignment' },
             ],
           },
           states: {

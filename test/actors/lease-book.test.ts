@@ -3,7 +3,7 @@ import { createActor, setup } from 'xstate';
 import { createLeaseBook } from '../../src/actors/lease-book.ts';
 import type { Answer } from '../../src/db/types.ts';
 import type { LeaseKeeperEvent } from '../../src/machines/lease-keeper.ts';
-import { ManualClock } from '../machines/support/manual-clock.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 
 const ANSWER_WITHIN_MS = 20_000;
 const stops: (() => void)[] = [];
@@ -64,7 +64,7 @@ test('a lease of somebody else’s, a database that does not take it, a rejectio
   asked[0]?.resolve({ kind: 'ok', value: false });
   await settled();
   order(2);
-  asked[1]?.resolve({ kind: 'fatal', code: 'DATABASE', reason: 'it does not take it' });
+  asked[1]?.resolve({ kind: 'fatal', code: 'DATABASE_REFUSED', reason: 'it does not take it' });
   await settled();
   order(3);
   asked[2]?.reject(new Error('the pool is closed'));

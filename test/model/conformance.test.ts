@@ -18,16 +18,6 @@ const TIMEOUT_MS = 300_000;
 
 /** The model is worth as much as it is true: what it says the machines do is what real actors do, on every edge. */
 const QUICK_SIZES: readonly Partial<ModelOptions>[] = [
-  { workers: 2, slices: [2, 1] },
-  { workers: 2, slices: [1, 1], maxAttempts: 1, calendar: true, trusted: 1 },
-];
-const SIZES: readonly Partial<ModelOptions>[] = [
-  ...QUICK_SIZES,
-  { workers: 2, slices: [1, 1], rare: { pause: 1, halt: 1 }, maxRare: 1 },
-  { workers: 2, slices: [1, 1], planChunk: 2, rare: { workerCrash: 1 }, maxRare: 1 },
-  { workers: 1, slices: [1], rare: { workerCrash: 2, reaperFailed: 1, halt: 1 }, maxRare: 3 },
-  { workers: 2, slices: [2], quota: 1, rare: { refused: 2, callFailed: 1 }, maxRare: 2, maxAttempts: 1 },
-  { workers: 2, slices: [2], rare: { concurrency: 2, pause: 1 }, maxRare: 2, concurrencies: [1, 3] },
   {
     workers: 1,
     slices: [2],
@@ -35,6 +25,16 @@ const SIZES: readonly Partial<ModelOptions>[] = [
     maxRare: 2,
     maxAttempts: 1,
   },
+  { workers: 2, slices: [1, 1], maxAttempts: 1, calendar: true, trusted: 1 },
+];
+const SIZES: readonly Partial<ModelOptions>[] = [
+  ...QUICK_SIZES,
+  { workers: 2, slices: [2, 1] },
+  { workers: 2, slices: [1, 1], rare: { pause: 1, halt: 1 }, maxRare: 1 },
+  { workers: 2, slices: [1, 1], planChunk: 2, rare: { workerCrash: 1 }, maxRare: 1 },
+  { workers: 1, slices: [1], rare: { workerCrash: 2, reaperFailed: 1, halt: 1 }, maxRare: 3 },
+  { workers: 2, slices: [2], quota: 1, rare: { refused: 2, callFailed: 1 }, maxRare: 2, maxAttempts: 1 },
+  { workers: 2, slices: [2], rare: { concurrency: 2, pause: 1 }, maxRare: 2, concurrencies: [1, 3] },
   { workers: 1, slices: [2], rare: { again: 1, shrunk: 1, fail: 1 }, maxRare: 2, calendar: true },
 ];
 

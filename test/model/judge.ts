@@ -3,8 +3,15 @@
  *
  *   node test/model/judge.ts [system | leases]
  */
-import { createLeaseModel, createSystemModel, type Exploration, explore } from '../../src/model/index.ts';
+import {
+  createLeaseModel,
+  createSharedModel,
+  createSystemModel,
+  type Exploration,
+  explore,
+} from '../../src/model/index.ts';
 import { SMALL_LEASE_SIZES } from './lease-sizes.ts';
+import { SMALL_SHARED_SIZES } from './shared-sizes.ts';
 import { SMALL_SIZES } from './sizes.ts';
 
 export interface Verdict {
@@ -34,10 +41,13 @@ function walksOf(which: string | undefined): readonly (readonly [name: string, w
   const system = SMALL_SIZES.map(
     ({ name, options }) => [name, () => explore(createSystemModel(options), limits)] as const,
   );
+  const shared = SMALL_SHARED_SIZES.map(
+    ({ name, shared: options }) => [name, () => explore(createSharedModel(options), limits)] as const,
+  );
   const leases = SMALL_LEASE_SIZES.map(
     ({ name, leases: options }) => [name, () => explore(createLeaseModel(options), limits)] as const,
   );
-  return [...(which === 'leases' ? [] : system), ...(which === 'system' ? [] : leases)];
+  return [...(which === 'leases' ? [] : [...system, ...shared]), ...(which === 'system' ? [] : leases)];
 }
 
 console.log(JSON.stringify(judge(process.argv[2])));

@@ -9,7 +9,7 @@ import { drawScenario, FAULTS } from './scenario.ts';
 import { shrink } from './shrink.ts';
 import { tellStory } from './story.ts';
 
-const SEEDS = sized(100, 1_000);
+const SEEDS = sized(40, 1_000);
 /** Ends that some seed in twenty comes to, and those that it takes all thousand to see. */
 const FREQUENT_ENDS = ['complete', 'completeWithFailures', 'killed', 'notOpened', 'halted: asked'];
 const RARE_ENDS = [
