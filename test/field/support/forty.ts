@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Sql } from 'postgres';
 import { startBenchEmulator } from '../../../bench/support/emulator.ts';
-import { LEASE_MS } from '../../../src/db/lease-book.ts';
+import { LEASE_MS } from '../../../src/postgres/locks/lease-book.ts';
 import { differences } from '../../support/compare.ts';
 import { ledgerProblems } from '../../support/ledger-check.ts';
 import { emulate, settledDays } from '../../support/property.ts';
