@@ -22,11 +22,8 @@ const HEARTBEAT_MS = 15_000;
 /** Unanswered for so long, the connection counts as dead: a network that swallows packets says nothing. */
 const HEARTBEAT_TIMEOUT_MS = 30_000;
 const RELEASE_TIMEOUT_MS = 1_000;
-/**
- * Where the work had no connection but the one of the sign, there may be none to spare for long; or the others were cut
- * a moment ago, and are back in a second. A process that is killed without a sign keeps the next one waiting for a minute.
- */
-const YIELDED_MS = { first: 1_000, most: 60_000 };
+/** Where the work had no connection but the one of the sign, there will be none to spare soon. */
+const YIELDED_MS = 60_000;
 /** How long a run waits for the first sign; then it goes on without. */
 const FIRST_WITHIN_MS = 2_000;
 const RETRY_MS = { first: 50, most: 10_000 };
@@ -99,7 +96,6 @@ class KeptPresence {
 
   async #keep(): Promise<void> {
     let delayMs = RETRY_MS.first;
-    let yieldedMs = YIELDED_MS.first;
     while (!this.#isOver) {
       const name = this.#newName();
       const wanted = Promise.withResolvers<void>();
@@ -113,15 +109,13 @@ class KeptPresence {
         this.#change(name);
         this.#first.resolve(undefined);
         await Promise.race([held.lost, this.#over.promise, wanted.promise]);
-        if (!isWanted) yieldedMs = YIELDED_MS.first;
         // First told, then given up: the renewal that says so comes before others find it free.
         this.#change(null);
         if (this.#isOver || isWanted) await held.release();
       }
       if (this.#isOver) return;
-      await within(this.#clock, isWanted ? yieldedMs : delayMs, this.#over.promise);
-      if (isWanted) yieldedMs = Math.min(2 * yieldedMs, YIELDED_MS.most);
-      else delayMs = Math.min(2 * delayMs, RETRY_MS.most);
+      await within(this.#clock, isWanted ? YIELDED_MS : delayMs, this.#over.promise);
+      delayMs = Math.min(2 * delayMs, RETRY_MS.most);
     }
   }
 
