@@ -247,6 +247,8 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
     },
     halting: {
       entry: 'haltWorkers',
+      // Of those who have not halted when the deadline comes. Before it, all have.
+      exit: 'abandonTokens',
       always: [
         { guard: and(['allHalted', 'endsComplete']), target: 'complete' },
         { guard: and(['allHalted', 'endsWithFailures']), target: 'completeWithFailures' },
@@ -255,10 +257,10 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
       ],
       after: {
         haltDeadline: [
-          { guard: 'endsComplete', target: 'complete', actions: 'abandonTokens' },
-          { guard: 'endsWithFailures', target: 'completeWithFailures', actions: 'abandonTokens' },
-          { guard: 'endsHalted', target: 'halted', actions: 'abandonTokens' },
-          { target: 'failed', actions: 'abandonTokens' },
+          { guard: 'endsComplete', target: 'complete' },
+          { guard: 'endsWithFailures', target: 'completeWithFailures' },
+          { guard: 'endsHalted', target: 'halted' },
+          { target: 'failed' },
         ],
       },
       on: {

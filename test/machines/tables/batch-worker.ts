@@ -10,6 +10,8 @@ import type { Page } from '../../../src/machines/messages.ts';
 import type { StateOf, Whole } from './table.ts';
 
 export type State = StateOf<typeof batchWorkerMachine>;
+/** The same state, when something else is known. */
+export type Variant = 'calling.fetching, after a failed call';
 
 const page = (sliceId: string): Page => ({ sliceId, startRow: 0, attempts: 0, callFailures: 0 });
 const ASSIGN: BatchWorkerEvent = {
@@ -38,7 +40,7 @@ const FAILED: BatchWorkerEvent = {
 const aboutPage = { type: 'call.page', sliceId: 'a', startRow: 0 } as const;
 
 export const CASES = {
-  'batch.assign': { ...ASSIGN, assignmentId: 'run:w0.2' },
+  'batch.assign': { ...ASSIGN, assignmentId: 'run:w0.2', blame: 'page' },
   'worker.pause': { type: 'worker.pause' },
   'worker.retry': { type: 'worker.retry' },
   'worker.halt': { type: 'worker.halt' },
@@ -75,7 +77,7 @@ export type Case = keyof typeof CASES;
 /** Does not compile when an event type has no case. @public */
 export const WHOLE: Whole<BatchWorkerEvent, typeof CASES> = true;
 
-export function fixture(input: BatchWorkerInput): Record<State, BatchWorkerSnapshot> {
+export function fixture(input: BatchWorkerInput): Record<State | Variant, BatchWorkerSnapshot> {
   const send = (snapshot: BatchWorkerSnapshot, ...events: readonly BatchWorkerEvent[]): BatchWorkerSnapshot =>
     events.reduce((before, event) => transition(batchWorkerMachine, before, event)[0], snapshot);
   const [idle] = initialTransition(batchWorkerMachine, input);
@@ -89,5 +91,12 @@ export function fixture(input: BatchWorkerInput): Record<State, BatchWorkerSnaps
     'calling.aborting': send(fetching, CASES['worker.halt']),
     backingOff: send(fetching, FAILED),
     halted: send(idle, CASES['worker.halt']),
+    'calling.fetching, after a failed call': send(
+      fetching,
+      FAILED,
+      CASES['after backoff'],
+      ASSIGN,
+      CASES['tokens.granted'],
+    ),
   };
 }

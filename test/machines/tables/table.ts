@@ -56,12 +56,18 @@ function pathOf(value: unknown): string {
 
 export const stateOf = (snapshot: AnyMachineSnapshot): string => pathOf(snapshot.value);
 
-/** What the machine does with an event, in the table's words. */
-export function outcomeOf<M extends AnyStateMachine>(
+/** What the machine does with an event, in the table's words, and what it keeps in mind of it. */
+export interface Answer {
+  readonly outcome: 'ignored' | readonly string[];
+  /** What of its context becomes another, and what: `failures 0, pages (2)`. Empty where nothing does. */
+  readonly keeps: string;
+}
+
+export function answerOf<M extends AnyStateMachine>(
   machine: M,
   before: SnapshotFrom<M>,
   event: EventFromLogic<M>,
-): 'ignored' | readonly string[] {
+): Answer {
   const [after, actions] = transition(machine, before, event);
   const turn = readTurn(actions);
   const effects = [
@@ -74,9 +80,35 @@ export function outcomeOf<M extends AnyStateMachine>(
     ...turn.emitted.map(({ type }) => `tell ${type}`),
   ];
   const [from, to] = [stateOf(before as AnyMachineSnapshot), stateOf(after as AnyMachineSnapshot)];
-  const contextOf = (snapshot: unknown) => JSON.stringify(plain((snapshot as AnyMachineSnapshot).context));
-  if (from === to && effects.length === 0 && contextOf(before) === contextOf(after)) return 'ignored';
-  return [from === to ? 'stay' : to, ...effects];
+  const keeps = changesOf((before as AnyMachineSnapshot).context, (after as AnyMachineSnapshot).context);
+  if (from === to && effects.length === 0 && keeps === '') return { outcome: 'ignored', keeps };
+  return { outcome: [from === to ? 'stay' : to, ...effects], keeps };
+}
+
+/** What the machine does with an event, in the table's words. */
+export const outcomeOf = <M extends AnyStateMachine>(
+  machine: M,
+  before: SnapshotFrom<M>,
+  event: EventFromLogic<M>,
+): Answer['outcome'] => answerOf(machine, before, event).outcome;
+
+/** Keys of the context that are not what they were: with their value, or, where that is long, with how many it holds. */
+function changesOf(before: object, after: object): string {
+  const textAt = (context: object, key: string) => JSON.stringify(plain(Reflect.get(context, key)));
+  return Object.keys(after)
+    .filter((key) => textAt(before, key) !== textAt(after, key))
+    .sort()
+    .map((key) => `${key} ${shortened(Reflect.get(after, key))}`.trimEnd())
+    .join(', ');
+}
+
+const MOST_LETTERS = 80;
+
+function shortened(value: unknown): string {
+  const text = JSON.stringify(plain(value)) ?? 'undefined';
+  if (text.length <= MOST_LETTERS) return text;
+  const count: unknown = Array.isArray(value) ? value.length : Reflect.get(Object(value), 'size');
+  return typeof count === 'number' ? `(${count})` : '…';
 }
 
 /** `xstate.after.backoff.batchWorker.backingOff` → `after backoff`. */
