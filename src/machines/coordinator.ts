@@ -84,17 +84,8 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
             { guard: 'isFinished', target: '#coordinator.halting' },
           ],
           on: {
+            // Of every other end it is the same as everywhere.
             'batch.ended': [
-              {
-                guard: 'isDenied',
-                target: '#coordinator.drainingForQuota',
-                actions: ['endByOutcome', 'closeAssignment'],
-              },
-              {
-                guard: 'endsTheRun',
-                target: '#coordinator.halting',
-                actions: ['endByOutcome', 'closeAssignment'],
-              },
               {
                 guard: 'databaseIsAway',
                 target: 'waitingForDatabase',
@@ -105,7 +96,6 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
                 target: 'waitingForGoogle',
                 actions: ['closeAssignment', 'beginGoogleProbing'],
               },
-              { actions: 'closeAssignment' },
             ],
             'plan.failed': [
               { guard: 'planFailedFatally', target: '#coordinator.halting', actions: 'endByOutcome' },
@@ -163,12 +153,8 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
                 target: '#coordinator.halting',
                 actions: ['endByOutcome', 'closeAssignment'],
               },
-              {
-                guard: 'googleProbeEnded',
-                target: '.sleeping',
-                actions: ['countGoogleProbe', 'closeAssignment'],
-              },
-              { actions: 'closeAssignment' },
+              // `probing` is left for want of a probe.
+              { guard: 'googleProbeEnded', actions: ['countGoogleProbe', 'closeAssignment'] },
             ],
           },
           states: {

@@ -152,7 +152,9 @@ const COORDINATOR = of('coordinator.ts', [
   ['the end of the work is not noticed', "{ guard: 'isFinished', target: '#coordinator.halting' },", ''],
   [
     'a denial cuts off the calls under way',
-    "{ guard: 'isFinished', target: '#coordinator.halting' },\n          ],\n          on: {\n            'batch.ended': [\n              {\n                guard: 'isDenied',\n                target: '#coordinator.drainingForQuota',",
+    "{ guard: 'isDenied', target: '.drainingForQuota'",
+    "{ guard: 'isDenied', target: '.halting'",
+  ],\n          on: {\n            'batch.ended': [\n              {\n                guard: 'isDenied',\n                target: '#coordinator.drainingForQuota',",
     "{ guard: 'isFinished', target: '#coordinator.halting' },\n          ],\n          on: {\n            'batch.ended': [\n              {\n                guard: 'isDenied',\n                target: '#coordinator.halting',",
   ],
   [

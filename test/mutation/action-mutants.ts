@@ -55,12 +55,19 @@ function remadeAction(action: object, isLeftOut: (part: Part) => boolean): objec
   const [assignment, collect]: readonly unknown[] = ['assignment', 'collect'].map((key) =>
     Reflect.get(action, key),
   );
-  const kept = (update: unknown): unknown =>
-    isObject(update)
-      ? Object.fromEntries(Object.entries(update).filter(([key]) => !isLeftOut(`key ${key}`)))
-      : update;
+  const kept = (update: unknown, context?: unknown): unknown => {
+    if (!isObject(update)) return update;
+    // Nobody assigns the input: this is the whole context, of which what is as it was is not assigned either.
+    const before = 'input' in update && isObject(context) ? context : {};
+    const isKept = ([key, value]: readonly [string, unknown]): boolean =>
+      (key in before && value === before[key]) || !isLeftOut(`key ${key}`);
+    return Object.fromEntries(Object.entries(update).filter(isKept));
+  };
   if (isCall(assignment)) {
-    return copyOf(action, { assignment: (...args: readonly unknown[]) => kept(assignment(...args)) });
+    return copyOf(action, {
+      assignment: (args: unknown, params: unknown) =>
+        kept(assignment(args, params), isObject(args) ? args.context : undefined),
+    });
   }
   // A value, or how to come by it, for each key.
   if (isObject(assignment)) return copyOf(action, { assignment: kept(assignment) });

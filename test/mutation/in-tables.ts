@@ -4,19 +4,19 @@ import {
   firstDifference,
   MACHINE_NAMES,
   type MachineName,
-  readKeeps,
+  readRecords,
 } from '../machines/tables/sheets.ts';
 import type { Finding } from './walks.ts';
 
-const keepsOf = new Map(MACHINE_NAMES.map((title) => [title, readKeeps(title)] as const));
+const recordsOf = new Map(MACHINE_NAMES.map((title) => [title, readRecords(title)] as const));
 
 /** The neighbours are made anew: what a fault has them told is nobody else's. */
 export function findInTables(titles: readonly MachineName[]): Finding | undefined {
   const sheets = createSheets();
   for (const title of titles) {
-    const keeps = keepsOf.get(title);
-    if (keeps === undefined) throw new Error(`nothing is written down of the ${title}`);
-    const detail = throwsNot(() => firstDifference(sheets[title], keeps));
+    const records = recordsOf.get(title);
+    if (records === undefined) throw new Error(`nothing is written down of the ${title}`);
+    const detail = throwsNot(() => firstDifference(sheets[title], records));
     if (detail !== undefined) return { by: 'table', detail };
   }
   return undefined;

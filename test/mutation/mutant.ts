@@ -6,7 +6,7 @@ import { coordinatorMachine } from '../../src/machines/coordinator.ts';
 import { leaseKeeperMachine } from '../../src/machines/lease-keeper.ts';
 import { rateLimiterMachine } from '../../src/machines/rate-limiter.ts';
 import { runLifeMachine } from '../../src/machines/run-life.ts';
-import { createSheets, type MachineName } from '../machines/tables/sheets.ts';
+import { createSheets, type MachineName, recordText } from '../machines/tables/sheets.ts';
 import { actionsWithout, watchedActions } from './action-mutants.ts';
 import { chartMutants, type Definition, definitionOf, type Kind } from './chart-mutants.ts';
 
@@ -78,11 +78,7 @@ export function mutantsOf(title: MachineName): readonly Mutant[] {
   });
   const restore = become(machine, definitionOf(machine), watched);
   try {
-    const { build, situations, events } = createSheets()[title];
-    const built = build();
-    for (const situation of situations) {
-      for (const name of Object.keys(events)) built.answer(situation, name);
-    }
+    recordText(createSheets()[title]);
   } finally {
     restore();
   }

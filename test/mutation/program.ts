@@ -45,6 +45,7 @@ export async function checkProgram({ machines, words, workplace }: ProgramOption
     if (first === undefined) throw new Error('nobody judges');
     const mutants = await listMutants(first, machines);
     const chosen = mutants.filter(({ name }) => name.includes(words));
+    await checkUnharmed(first);
     const sizes = await measure(first, machines);
     const config = await writeConfig(workplace, ROOT, join(ROOT, 'test/mutation/plant.ts'));
     const outcomes = await judgeAll(judges, chosen, sizes, config);
@@ -65,6 +66,14 @@ async function listMutants(judge: Judge, machines: readonly MachineName[]): Prom
     lists.push([...report.mutants]);
   }
   return lists.flat();
+}
+
+/** Without a fault the tables must find none, or what they find says nothing. */
+async function checkUnharmed(judge: Judge): Promise<void> {
+  const report = await judge.ask({ type: 'judge', mutant: undefined, model: undefined, sizes: {} });
+  if (report.type !== 'judged') throw new Error('the tables cannot be asked');
+  if (report.finding !== undefined)
+    throw new Error(`the machines as they are fail: ${report.finding.detail}`);
 }
 
 type Sizes = Readonly<Record<ModelName, WalkSizes>>;

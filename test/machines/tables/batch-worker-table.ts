@@ -1,5 +1,5 @@
 /** What the batch worker does with every event in every state. */
-import type { Case, State, Variant } from './batch-worker.ts';
+import type { Case, State } from './batch-worker.ts';
 import type { Table } from './table.ts';
 
 export const TABLE: Table<State, Case> = {
@@ -250,9 +250,4 @@ export const TABLE: Table<State, Case> = {
     'call.ended: fatal': 'ignored',
     'after backoff': 'ignored',
   },
-};
-
-/** What it does is the same; what it keeps in mind is not. */
-export const VARIANTS: Table<Variant, Case, State> = {
-  'calling.fetching, after a failed call': TABLE['calling.fetching'],
 };

@@ -10,11 +10,11 @@ import type { Page } from '../../../src/machines/messages.ts';
 import type { StateOf, Whole } from './table.ts';
 
 export type State = StateOf<typeof batchWorkerMachine>;
-/** The same state, when something else is known. */
-export type Variant = 'calling.fetching, after a failed call';
+/** Situations that have no row in the table: what is done in them is written down beside it. */
+type Further = 'calling.fetching, after a failed call';
 
 const page = (sliceId: string): Page => ({ sliceId, startRow: 0, attempts: 0, callFailures: 0 });
-const ASSIGN: BatchWorkerEvent = {
+const ASSIGN: Extract<BatchWorkerEvent, { type: 'batch.assign' }> = {
   type: 'batch.assign',
   assignmentId: 'run:w0.1',
   pages: [page('a'), page('b')],
@@ -77,7 +77,7 @@ export type Case = keyof typeof CASES;
 /** Does not compile when an event type has no case. @public */
 export const WHOLE: Whole<BatchWorkerEvent, typeof CASES> = true;
 
-export function fixture(input: BatchWorkerInput): Record<State | Variant, BatchWorkerSnapshot> {
+export function fixture(input: BatchWorkerInput): Record<State | Further, BatchWorkerSnapshot> {
   const send = (snapshot: BatchWorkerSnapshot, ...events: readonly BatchWorkerEvent[]): BatchWorkerSnapshot =>
     events.reduce((before, event) => transition(batchWorkerMachine, before, event)[0], snapshot);
   const [idle] = initialTransition(batchWorkerMachine, input);
@@ -95,7 +95,7 @@ export function fixture(input: BatchWorkerInput): Record<State | Variant, BatchW
       fetching,
       FAILED,
       CASES['after backoff'],
-      ASSIGN,
+      { ...ASSIGN, pages: ASSIGN.pages.map((page) => ({ ...page, callFailures: 1 })) },
       CASES['tokens.granted'],
     ),
   };

@@ -71,14 +71,28 @@ export type Case = keyof typeof CASES;
 /** Does not compile when an event type has no case. @public */
 export const WHOLE: Whole<ConcurrencyControllerEvent, typeof CASES> = true;
 
-export function fixture(input: ConcurrencyControllerInput): Record<State, ConcurrencyControllerSnapshot> {
+/** Situations that have no row in the table: what is done in them is written down beside it. */
+type Further =
+  | 'growing, a round is nearly over'
+  | 'growing, a flat round is nearly over'
+  | 'growing, the last round is nearly over'
+  | 'steady.due, nobody more is needed'
+  | 'steady.due, near the quota'
+  | 'raised.soaking, nothing is gained'
+  | 'raised.due, nothing is gained'
+  | 'raised.due, at the most'
+  | 'raised.due, after setbacks';
+
+export function fixture(
+  input: ConcurrencyControllerInput,
+): Record<State | Further, ConcurrencyControllerSnapshot> {
   type Snapshot = ConcurrencyControllerSnapshot;
   const send = (snapshot: Snapshot, ...events: readonly ConcurrencyControllerEvent[]): Snapshot =>
     events.reduce((before, event) => transition(concurrencyControllerMachine, before, event)[0], snapshot);
   /** So many calls, one after the other, beside those under way. */
-  const calls = (snapshot: Snapshot, count: number): Snapshot =>
+  const calls = (snapshot: Snapshot, count: number, durationMs = 1_000): Snapshot =>
     Array.from({ length: count }, (_, index) => `c${index}`).reduce(
-      (before, id) => send(before, began(id), ended(id)),
+      (before, id) => send(before, began(id), ended(id, durationMs)),
       snapshot,
     );
   const withTwo = (snapshot: Snapshot) => send(snapshot, began('a'), began('b'));
@@ -91,14 +105,39 @@ export function fixture(input: ConcurrencyControllerInput): Record<State, Concur
   const recovering = withTwo(
     send(start(true), began('x'), { type: 'call.failed', callId: 'x', detail: 'reset' }),
   );
+  const raisedDue = calls(send(raised, CASES['after soak: of a trial']), 5 * 5 - 1);
+  const afterRound = withTwo(calls(growing, 4));
+  const atMost = send(
+    initialTransition(concurrencyControllerMachine, { ...input, start: 8 })[0],
+    began('old'),
+  );
   return {
     growing,
     'steady.resting': resting,
     'steady.due': due,
     'raised.soaking': raised,
-    'raised.due': calls(send(raised, CASES['after soak: of a trial']), 5 * 5 - 1),
+    'raised.due': raisedDue,
     'recovering.soaking': recovering,
     'recovering.due': calls(send(recovering, CASES['after soak: of a recovery']), 1),
     released: send(resting, { type: 'release' }),
+    'growing, a round is nearly over': calls(growing, 3),
+    'growing, a flat round is nearly over': calls(afterRound, 2 * afterRound.context.roundLevel - 1, 9_000),
+    'growing, the last round is nearly over': calls(withTwo(atMost), 7),
+
+    'steady.due, nobody more is needed': {
+      ...due,
+      context: { ...due.context, peak: 0 },
+    },
+    'steady.due, near the quota': send(due, CASES['call.began: near the quota']),
+    'raised.soaking, nothing is gained': calls(raised, 5 * 5, 9_000),
+    'raised.due, nothing is gained': calls(send(raised, CASES['after soak: of a trial']), 5 * 5 - 1, 9_000),
+    'raised.due, at the most': {
+      ...raisedDue,
+      context: { ...raisedDue.context, input: { ...raisedDue.context.input, most: raisedDue.context.level } },
+    },
+    'raised.due, after setbacks': {
+      ...raisedDue,
+      context: { ...raisedDue.context, setbacks: 2, lastGood: 2 },
+    },
   };
 }

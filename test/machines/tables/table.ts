@@ -1,14 +1,17 @@
 /** What a state × event table is made of. `Record<State, Record<Case, Expected>>` makes the compiler ask for all of it. */
+import { createHash } from 'node:crypto';
 import {
   type AnyMachineSnapshot,
   type AnyStateMachine,
   type EventFromLogic,
   type EventObject,
+  type InputFrom,
+  initialTransition,
   type SnapshotFrom,
   transition,
 } from 'xstate';
 import { plain } from '../support/refs.ts';
-import { readTurn } from '../support/turn.ts';
+import { type InspectedAction, readTurn } from '../support/turn.ts';
 
 /** A machine's states as paths: `{ calling: 'fetching' }` → `calling.fetching`. */
 export type PathOf<Value> = Value extends string
@@ -61,6 +64,8 @@ export interface Answer {
   readonly outcome: 'ignored' | readonly string[];
   /** What of its context becomes another, and what: `failures 0, pages (2)`. Empty where nothing does. */
   readonly keeps: string;
+  /** Stands for all that is too long to be written down: what messages hold, delays, the whole context. */
+  readonly seal: string;
 }
 
 export function answerOf<M extends AnyStateMachine>(
@@ -69,6 +74,18 @@ export function answerOf<M extends AnyStateMachine>(
   event: EventFromLogic<M>,
 ): Answer {
   const [after, actions] = transition(machine, before, event);
+  return answerFrom(before, after, actions);
+}
+
+/** What it does as it begins. */
+export function beginningOf<M extends AnyStateMachine>(machine: M, input: InputFrom<M>): Answer {
+  const [after, actions] = initialTransition(machine, input);
+  return answerFrom(undefined, after, actions);
+}
+
+/** Snapshots are of one machine; XState's types of them are many. */
+function answerFrom(given: unknown, then: unknown, actions: readonly InspectedAction[]): Answer {
+  const [before, after] = [given as AnyMachineSnapshot | undefined, then as AnyMachineSnapshot];
   const turn = readTurn(actions);
   const effects = [
     ...turn.sent.map((message) => `${message.to} ${message.event.type}`),
@@ -79,10 +96,13 @@ export function answerOf<M extends AnyStateMachine>(
     ),
     ...turn.emitted.map(({ type }) => `tell ${type}`),
   ];
-  const [from, to] = [stateOf(before as AnyMachineSnapshot), stateOf(after as AnyMachineSnapshot)];
-  const keeps = changesOf((before as AnyMachineSnapshot).context, (after as AnyMachineSnapshot).context);
-  if (from === to && effects.length === 0 && keeps === '') return { outcome: 'ignored', keeps };
-  return { outcome: [from === to ? 'stay' : to, ...effects], keeps };
+  const [from, to] = [before === undefined ? '' : stateOf(before), stateOf(after)];
+  const keeps = before === undefined ? '' : changesOf(before.context, after.context);
+  if (from === to && effects.length === 0 && keeps === '') return { outcome: 'ignored', keeps, seal: '' };
+  const { context, output, status } = after;
+  const all = JSON.stringify(plain({ turn, context, output, status }));
+  const seal = createHash('sha256').update(all).digest('hex').slice(0, 6);
+  return { outcome: [from === to ? 'stay' : to, ...effects], keeps, seal };
 }
 
 /** What the machine does with an event, in the table's words. */
