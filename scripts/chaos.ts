@@ -3,9 +3,10 @@
  * `npm run chaos -- [--kills 50] [--seed 1] [--only TEXT]`. Prints a table in Markdown: each fault, how often, what
  * happened, what was lost. Ends with 1 when anything was.
  */
+
 import { parseArgs } from 'node:util';
-import { chances } from '../test/chaos/support/chance.ts';
 import { FAULTS } from '../test/chaos/support/faults.ts';
+import { chances } from '../test/support/chance.ts';
 import { startTestServer } from '../test/support/postgres.ts';
 
 const { values } = parseArgs({

@@ -18,13 +18,13 @@ import { normalName } from './domain/property-name.ts';
 import { quoted } from './domain/quoted.ts';
 import { mayBeSecret } from './domain/secrets.ts';
 import { type Dataset, type Day, parseDataset, SEARCH_TYPES, type SearchType } from './domain/slice.ts';
-import { LongtailError } from './errors.ts';
 import { checkLimiter } from './limiter-brand.ts';
-import type { BudgetRule } from './machines/quota-window.ts';
+import { type Limits, limits, readOptions, whole, wrong } from './option-limits.ts';
 import { MAX_BATCH_SIZE } from './search-console/batch-request.ts';
+import type { Credentials } from './search-console/credentials.ts';
 import { MAX_ROW_LIMIT } from './search-console/query.ts';
 import { GOOGLE_API_ROOT, secureApiRoot, secureUrl } from './search-console/root.ts';
-import type { Credentials, SyncOptions } from './sync-types.ts';
+import type { SyncOptions } from './sync-types.ts';
 
 export const MOST_CONCURRENCY = 64;
 /** Connections beside one for each worker, for all that is not rows. */
@@ -41,7 +41,7 @@ export interface AutoConcurrency {
   readonly slowStart: boolean;
 }
 
-export interface Config {
+export interface Config extends Limits {
   readonly siteUrl: string;
   readonly database: string | Sql | undefined;
   readonly from: Day;
@@ -54,8 +54,6 @@ export interface Config {
   readonly autoConcurrency: AutoConcurrency | null;
   readonly batchSize: number;
   readonly rowsPerPage: number;
-  readonly requestsPerMinute: number;
-  readonly extraBudgets: readonly BudgetRule[];
   readonly maxAttempts: number;
   readonly refresh: boolean;
   readonly acceptShrunk: boolean;
@@ -68,21 +66,9 @@ export interface Config {
   readonly haltDeadlineMs: number;
 }
 
-const wrong = (message: string, nextStep: string): LongtailError =>
-  new LongtailError('BAD_OPTION', message, nextStep);
-
-const whole = (name: string, least: number, most: number) =>
-  z
-    .number(`${name} is a whole number from ${least} to ${most}.`)
-    .int(`${name} is a whole number from ${least} to ${most}.`)
-    .min(least, `${name} is at least ${least}.`)
-    .max(most, `${name} is at most ${most}.`);
-
 const yesOrNo = (name: string) => z.boolean(`${name} is true or false.`);
 
-const BUDGETS = 'extraBudgets is a list of { scopeKind, limit, windowMs }.';
-
-const numbers = z.object({
+const numbers = limits.extend({
   maxConcurrency: z
     .union(
       [z.literal('auto'), whole('maxConcurrency', 1, MOST_CONCURRENCY)],
@@ -103,7 +89,6 @@ const numbers = z.object({
     .optional(),
   batchSize: whole('batchSize', 1, MAX_BATCH_SIZE).default(50),
   rowsPerPage: whole('rowsPerPage', 1, MAX_ROW_LIMIT).default(MAX_ROW_LIMIT),
-  requestsPerMinute: whole('requestsPerMinute', 1, 40_000).default(1_200),
   maxAttempts: whole('maxAttempts', 1, 100).default(5),
   haltDeadlineMs: whole('haltDeadlineMs', 100, 600_000).default(5_000),
   days: whole('days', 1, 500).optional(),
@@ -112,21 +97,6 @@ const numbers = z.object({
   wait: yesOrNo('wait').default(false),
   migrate: yesOrNo('migrate').default(true),
   prepare: yesOrNo('prepare').optional(),
-  extraBudgets: z
-    .array(
-      z.object(
-        {
-          scopeKind: z
-            .string('A budget’s scopeKind is a word.')
-            .regex(/^[a-z][a-zA-Z0-9_-]*$/, 'A budget’s scopeKind is a word.'),
-          limit: whole('A budget’s limit', 1, 1_000_000_000),
-          windowMs: whole('A budget’s windowMs', 1, 86_400_000),
-        },
-        BUDGETS,
-      ),
-      BUDGETS,
-    )
-    .default([]),
 });
 
 const PROPERTY_FORMS =
@@ -245,21 +215,6 @@ function readSearchTypes(names: unknown): SearchType[] {
   return [...new Set(types)];
 }
 
-function readNumbers<T>(schema: z.ZodType<T>, options: unknown): T {
-  const parsed = schema.safeParse(options);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  const path = issue?.path.map(String).join('.') ?? 'the options';
-  throw wrong(issue?.message ?? 'An option has a wrong type.', `Look at "${path}", or leave it out.`);
-}
-
-/** The part of the options that a rate limiter has. @throws LongtailError BAD_OPTION. */
-export function readLimits(options: unknown): Pick<Config, 'requestsPerMinute' | 'extraBudgets'> {
-  if (typeof options !== 'object' || options === null)
-    throw wrong('The rate limiter’s options are no object.', 'Give { requestsPerMinute: 1200 }, or nothing.');
-  return readNumbers(numbers.pick({ requestsPerMinute: true, extraBudgets: true }), options);
-}
-
 /** What has no default and no number in it: of the right kind, or the run would fail somewhere inside. */
 function checkKinds(options: SyncOptions): void {
   const { database, credentials, rateLimiter, inspect, apiRoot, tokenUrl } = options;
@@ -303,7 +258,10 @@ function checkAccount(credentials: unknown): void {
 function isCredentials(credentials: unknown): boolean {
   if (hasFunction(credentials, 'getAccessToken')) return true;
   if (typeof credentials !== 'object' || credentials === null) return false;
-  return ['accessToken', 'file'].some((name) => typeof Reflect.get(credentials, name) === 'string');
+  const isText = (name: string) => typeof Reflect.get(credentials, name) === 'string';
+  if (isText('accessToken') || isText('file')) return true;
+  // An account alone: Application Default Credentials. Not where a token was to be there, and is none.
+  return isText('account') && !['getAccessToken', 'accessToken', 'file'].some((name) => name in credentials);
 }
 
 function hasFunction(value: unknown, name: string): boolean {
@@ -349,7 +307,7 @@ export function readConfig(options: SyncOptions, today: Day): Config {
     throw wrong('No options are given.', 'Give at least { siteUrl: "sc-domain:example.com" }.');
   checkKinds(options);
   const siteUrl = checkSiteUrl(options.siteUrl);
-  const { days, ...rest } = readNumbers(numbers, options);
+  const { days, ...rest } = readOptions(numbers, options);
   const range = readRange(options, days, today);
   return {
     ...rest,

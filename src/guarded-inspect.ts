@@ -1,5 +1,6 @@
 /** What a host gives us to watch the machines with: whatever it does, it harms none of them. */
 import type { InspectionEvent, Observer } from 'xstate';
+import { wordsOf } from './domain/words.ts';
 
 export type Inspect = Observer<InspectionEvent> | ((event: InspectionEvent) => void);
 
@@ -34,13 +35,4 @@ export function guardInspect(inspect: Inspect | undefined): Inspect | undefined 
 export function watch(given: unknown, onError: (error: unknown) => void): void {
   if (typeof given !== 'object' || given === null || !('then' in given)) return;
   Promise.resolve(given).catch(onError);
-}
-
-/** An error in words; what is thrown may be anything, and its own words may throw, too. */
-export function wordsOf(error: unknown): string {
-  try {
-    return error instanceof Error ? error.message : String(error);
-  } catch {
-    return 'something that cannot be put into words';
-  }
 }

@@ -3,17 +3,18 @@
  * wrong after a crash.
  */
 
-export type { Dataset, DatasetName, Day, SearchType } from './domain/slice.ts';
+export type { QuotaKind } from './domain/quota-kind.ts';
+export type { Dataset, DatasetName, Day, SearchType, SliceFailure } from './domain/slice.ts';
 export { ERROR_CODES, type ErrorCode, LongtailError } from './errors.ts';
 export type { ConcurrencyReason } from './machines/concurrency-context.ts';
-export type { HaltReason, QuotaKind } from './machines/messages.ts';
+export type { HaltReason } from './machines/messages.ts';
 export type { BudgetRule } from './machines/quota-window.ts';
 export { createRateLimiter, type RateLimiter, type RateLimiterOptions } from './rate-limiter.ts';
+export type { Credentials } from './search-console/credentials.ts';
 export { createSync } from './sync.ts';
 export type {
   AutoConcurrencyOptions,
   ConcurrencyEvent,
-  Credentials,
   DryRun,
   Outcome,
   Progress,
@@ -21,7 +22,6 @@ export type {
   RetryEvent,
   RunFigures,
   SliceEvent,
-  SliceFailure,
   Sync,
   SyncEvents,
   SyncOptions,

@@ -12,6 +12,7 @@ import {
   type PropertyGrant,
   propertyResource,
   type Taking,
+  type TakingOptions,
 } from './db/lease-book.ts';
 import { enterPresence, NO_PRESENCE, type Presence } from './db/presence.ts';
 import type { CallPermit } from './domain/call-permit.ts';
@@ -27,8 +28,8 @@ import {
   validSince,
 } from './domain/lease-rules.ts';
 import { createStopwatch } from './domain/stopwatch.ts';
+import { pause, within } from './domain/wait.ts';
 import { LongtailError } from './errors.ts';
-import { guardInspect } from './guarded-inspect.ts';
 import { isKept, leaseKeeperMachine } from './machines/lease-keeper.ts';
 import { actorClock, type RateLimiter } from './rate-limiter.ts';
 
@@ -95,24 +96,17 @@ export async function takeLeasesIn(
   const { newId, siteUrl, stopwatch = createStopwatch() } = options;
   try {
     const holder = newId();
-    let askedAt = 0;
-    let shown: string | null = null;
-    const grant = await patiently(
-      (goneSince) => {
-        askedAt = stopwatch();
-        shown = presence.name();
-        const asker = { id: holder, party: holder };
-        return table.takeProperty(siteUrl, asker, { presence: shown, goneSince });
-      },
+    const taken = await patiently(
+      (how) => table.takeProperty(siteUrl, { id: holder, party: holder }, how),
       () =>
         new LongtailError(
           'PROPERTY_BUSY',
           `Another synchronisation of "${siteUrl}" is under way in this database.`,
           'Wait for it to end (`--wait`, or `wait: true`), or stop it; this one has touched nothing.',
         ),
-      options,
+      { ...options, presence, stopwatch },
     );
-    return new Keeping(table, options, presence, { grant, holder, askedAt, shown, stopwatch });
+    return new Keeping(table, options, presence, { taken, holder, stopwatch });
   } catch (error) {
     await presence.leave();
     throw error;
@@ -120,11 +114,8 @@ export async function takeLeasesIn(
 }
 
 interface Start {
-  readonly grant: PropertyGrant;
+  readonly taken: Taken<PropertyGrant>;
   readonly holder: string;
-  readonly askedAt: number;
-  /** The presence that the property was taken with. */
-  readonly shown: string | null;
   readonly stopwatch: () => number;
 }
 
@@ -144,18 +135,17 @@ class Keeping implements KeptLeases {
   #releasing: Promise<void> | undefined;
 
   constructor(table: LeaseTable, options: LeaseOptions, presence: Presence, start: Start) {
-    const { grant, holder, askedAt, shown, stopwatch } = start;
-    const { clock, siteUrl } = options;
-    const inspect = guardInspect(options.inspect);
+    const { taken, holder, stopwatch } = start;
+    const { clock, inspect, siteUrl } = options;
     this.#table = table;
     this.#options = options;
     this.#presence = presence;
     this.#stopwatch = stopwatch;
-    this.propertyId = grant.propertyId;
-    this.epoch = grant.epoch;
+    this.propertyId = taken.value.propertyId;
+    this.epoch = taken.value.epoch;
     this.holder = holder;
     this.#resources = [propertyResource(siteUrl)];
-    this.#validity = validSince(askedAt, OWN_LEASE_MS);
+    this.#validity = validSince(taken.askedAt, OWN_LEASE_MS);
     const machine = leaseKeeperMachine.provide({
       actors: {
         leaseBook: createLeaseBook({
@@ -174,7 +164,7 @@ class Keeping implements KeptLeases {
     this.#keeper = createActor(machine, {
       input: {
         leaseMs: OWN_LEASE_MS,
-        ageMs: stopwatch() - askedAt,
+        ageMs: stopwatch() - taken.askedAt,
         renewEveryMs: RENEW_EVERY_MS,
         retryMs: RETRY_MS,
         giveUpMs: GIVE_UP_MS,
@@ -193,7 +183,7 @@ class Keeping implements KeptLeases {
       if (this.#isActive()) this.#keeper.send({ type: 'lease.changed' });
     });
     this.#keeper.start();
-    this.#tellChange(shown);
+    this.#tellChange(taken.shown);
   }
 
   /** A lease that was taken with another presence than the present one would look like a dead process's. */
@@ -230,29 +220,29 @@ class Keeping implements KeptLeases {
   }
 
   async takeAccount(scope: string, limiter: RateLimiter): Promise<void> {
-    const { clock, wait, newId } = this.#options;
-    const party = partyOf(limiter, newId);
+    const { clock, wait } = this.#options;
     const giveUp = new AbortController();
     void this.lost.then((reason) => giveUp.abort(new LongtailError('LOCK_LOST', reason, 'Run again.')));
-    let askedAt = 0;
-    let shown: string | null = null;
-    await patiently(
-      (goneSince) => {
-        askedAt = this.#stopwatch();
-        shown = this.#presence.name();
-        return this.#table.takeScope(scope, { id: this.holder, party }, { presence: shown, goneSince });
-      },
+    const taken = await patiently(
+      // Runs that share a limiter share an account's lease.
+      (how) => this.#table.takeScope(scope, { id: this.holder, party: limiter.id }, how),
       () =>
         new LongtailError(
           'USER_SCOPE_BUSY',
           'Another process uses the same Google account for a synchronisation: together they would overrun its quota.',
           'Wait for it to end (`--wait`, or `wait: true`), use other credentials, or run both in one process with a shared rate limiter.',
         ),
-      { clock, wait, signal: AbortSignal.any([this.#options.signal, giveUp.signal]) },
+      {
+        clock,
+        wait,
+        signal: AbortSignal.any([this.#options.signal, giveUp.signal]),
+        presence: this.#presence,
+        stopwatch: this.#stopwatch,
+      },
     );
     this.#resources.push(scope);
-    this.#validity = leaseJoined(this.#validity, askedAt, OWN_LEASE_MS);
-    this.#tellChange(shown);
+    this.#validity = leaseJoined(this.#validity, taken.askedAt, OWN_LEASE_MS);
+    this.#tellChange(taken.shown);
   }
 
   release(): Promise<void> {
@@ -266,16 +256,15 @@ class Keeping implements KeptLeases {
     const { clock } = this.#options;
     const over = new AbortController();
     // A database that has stopped answering gives them up when they expire.
-    const timer = clock.setTimeout(() => over.abort(), RELEASE_WITHIN_MS);
-    await Promise.race([this.#giveUp(over.signal), aborted(over.signal)]);
-    clock.clearTimeout(timer);
+    await within(clock, RELEASE_WITHIN_MS, this.#giveUp(over.signal));
+    over.abort();
     await this.#presence.leave();
   }
 
   /** A session that is ended in that very moment must not keep the next run waiting until the leases expire. */
   async #giveUp(signal: AbortSignal): Promise<void> {
     while (!signal.aborted && !(await this.#table.release(this.holder))) {
-      await pause(this.#options.clock, signal, RELEASE_AGAIN_MS);
+      await pause(this.#options.clock, RELEASE_AGAIN_MS, signal);
     }
   }
 
@@ -284,13 +273,18 @@ class Keeping implements KeptLeases {
   }
 }
 
-const parties = new WeakMap<RateLimiter, string>();
+/** What was taken, and with what. */
+interface Taken<T> {
+  readonly value: T;
+  /** By the stopwatch, the moment before it was asked for: it lasts from then at least. */
+  readonly askedAt: number;
+  /** The presence that its row names. */
+  readonly shown: string | null;
+}
 
-/** Runs that share a limiter share an account's lease. */
-function partyOf(limiter: RateLimiter, newId: () => string): string {
-  const party = parties.get(limiter) ?? newId();
-  parties.set(limiter, party);
-  return party;
+interface Patience extends Pick<LeaseOptions, 'clock' | 'wait' | 'signal'> {
+  readonly presence: Presence;
+  readonly stopwatch: () => number;
 }
 
 /**
@@ -298,36 +292,22 @@ function partyOf(limiter: RateLimiter, newId: () => string): string {
  * renewed its lease, and dead when that expires. One whose presence is gone is dead when a moment later it has not come back.
  */
 async function patiently<T>(
-  take: (goneSince: string | null) => Promise<Taking<T>>,
+  take: (how: TakingOptions) => Promise<Taking<T>>,
   busy: () => LongtailError,
-  { clock, wait, signal }: Pick<LeaseOptions, 'clock' | 'wait' | 'signal'>,
-): Promise<T> {
+  { clock, wait, signal, presence, stopwatch }: Patience,
+): Promise<Taken<T>> {
   let looks = NO_LOOK;
   let lookMs = LOOK_EVERY_MS.first;
   for (;;) {
     signal.throwIfAborted();
-    const taking = await take(looks.goneSince);
-    if (taking.kind === 'taken') return taking.value;
+    const askedAt = stopwatch();
+    const shown = presence.name();
+    const taking = await take({ presence: shown, goneSince: looks.goneSince });
+    if (taking.kind === 'taken') return { value: taking.value, askedAt, shown };
     const looked = lookAgain(looks, taking);
     looks = looked.looks;
     if (looked.isAlive && !wait) throw busy();
-    await pause(clock, signal, taking.holder === 'gone' ? GONE_AFTER_MS : lookMs);
+    await pause(clock, taking.holder === 'gone' ? GONE_AFTER_MS : lookMs, signal);
     if (looked.isAlive) lookMs = Math.min(1.5 * lookMs, LOOK_EVERY_MS.most);
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-}
-
-function pause(clock: Clock, signal: AbortSignal, delayMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    const over = (): void => {
-      clock.clearTimeout(timer);
-      signal.removeEventListener('abort', over);
-      resolve();
-    };
-    const timer = clock.setTimeout(over, delayMs);
-    signal.addEventListener('abort', over, { once: true });
-  });
 }

@@ -1,4 +1,5 @@
-import { watch, wordsOf } from './guarded-inspect.ts';
+import { wordsOf } from './domain/words.ts';
+import { watch } from './guarded-inspect.ts';
 
 /** Typed listeners; one that throws, or is async and rejects, harms nothing and is told of. */
 export interface Listeners<Events extends object> {

@@ -2,8 +2,9 @@
  * What one run has done, slice by slice, as its listeners are told: the outcome's figures when the table cannot be read
  * at the end.
  */
+import type { SliceFailure } from './domain/slice.ts';
 import type { Listeners } from './listeners.ts';
-import type { RunFigures, SliceFailure, SyncEvents } from './sync-types.ts';
+import type { RunFigures, SyncEvents } from './sync-types.ts';
 
 export interface OwnSlices {
   /** `planned` is the range's; the rest is this run's alone. */

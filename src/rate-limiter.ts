@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { type ActorRefFrom, createActor, type InspectionEvent, type Observer } from 'xstate';
-import { readLimits } from './config.ts';
 import { type Clock, systemClock } from './domain/clock.ts';
 import { guardInspect } from './guarded-inspect.ts';
 import { LeasesOfOthers } from './leases-of-others.ts';
 import { brandLimiter } from './limiter-brand.ts';
 import type { BudgetRule } from './machines/quota-window.ts';
 import { rateLimiterMachine } from './machines/rate-limiter.ts';
+import { readLimits } from './option-limits.ts';
 
 /** Google's documented limits for Search Analytics, per minute and per day. */
 export function googleBudgets(requestsPerMinute: number): readonly BudgetRule[] {
@@ -29,6 +29,8 @@ export interface RateLimiterOptions {
 
 /** One limiter for several synchronisations: two properties under one account share its user's and project's quota. */
 export interface RateLimiter {
+  /** No other has it, in this process or another. */
+  readonly id: string;
   readonly actor: ActorRefFrom<typeof rateLimiterMachine>;
   /** A name for a run that no other has, in this database or another: assignments and leases are called after it. */
   nameRun(): string;
@@ -69,6 +71,7 @@ export function rateLimiterCalled(id: string, options: RateLimiterOptions): Rate
   actor.start();
   let runs = 0;
   const limiter: RateLimiter = {
+    id,
     actor,
     nameRun: () => {
       runs += 1;

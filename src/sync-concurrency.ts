@@ -2,13 +2,15 @@
  * `maxConcurrency: 'auto'`: tells the controller of each call as it begins and ends, has its orders go to the coordinator,
  * and its decisions to whoever listens.
  */
+
 import { createActor, type InspectionEvent, type Observer } from 'xstate';
 import type { CallObservation, CallObserver } from './actors/fetch-batch.ts';
 import type { AutoConcurrency } from './config.ts';
 import type { Clock } from './domain/clock.ts';
+import type { QuotaKind } from './domain/quota-kind.ts';
 import type { ConcurrencyControllerEvent, ConcurrencyDecision } from './machines/concurrency-context.ts';
 import { concurrencyControllerMachine } from './machines/concurrency-controller.ts';
-import type { CallOutcome, ControlEvent, QuotaKind, Recipient } from './machines/messages.ts';
+import type { CallOutcome, ControlEvent, Recipient } from './machines/messages.ts';
 import { actorClock } from './rate-limiter.ts';
 
 export interface ConcurrencyPorts {

@@ -11,6 +11,7 @@ import { createReapWorker } from './actors/reap-worker.ts';
 import { type Config, daysIn, mostConcurrency } from './config.ts';
 import type { Clock } from './domain/clock.ts';
 import type { Day } from './domain/slice.ts';
+import { within } from './domain/wait.ts';
 import type { Listeners } from './listeners.ts';
 import { batchWorkerMachine } from './machines/batch-worker.ts';
 import { coordinatorMachine } from './machines/coordinator.ts';
@@ -74,7 +75,7 @@ export type ExecutionResources = Pick<
   Resources,
   'store' | 'client' | 'auth' | 'limiter' | 'leases' | 'run' | 'runName' | 'scopes' | 'telemetry' | 'graceMs'
 > &
-  Partial<Pick<Resources, 'listedName'>>;
+  Partial<Pick<Resources, 'listedName' | 'nextTurn'>>;
 
 /** The statecharts that a run is made of. */
 export interface Machines {
@@ -128,6 +129,7 @@ export function startExecution(
             scope: scope.signal,
             observer,
             background,
+            nextTurn: resources.nextTurn,
           }),
         },
       }),
@@ -274,12 +276,8 @@ export function startExecution(
       // The time of day may have been set back meanwhile: never longer than the whole deadline.
       const waitedMs = Math.max(0, clock.now() - (haltingSince ?? clock.now()));
       const deadlineMs = Math.max(0, config.haltDeadlineMs - waitedMs);
-      const quiet = Promise.all([calls.endAll(), Promise.allSettled([...leftBehind])]).then(() => true);
-      let timer: unknown;
-      const late = new Promise<boolean>((resolve) => {
-        timer = clock.setTimeout(() => resolve(false), deadlineMs);
-      });
-      return Promise.race([quiet, late]).finally(() => clock.clearTimeout(timer));
+      const quiet = Promise.all([calls.endAll(), Promise.allSettled([...leftBehind])]);
+      return await within(clock, deadlineMs, quiet);
     },
   };
 }

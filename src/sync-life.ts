@@ -1,5 +1,11 @@
 /** The life of a run with its actors: what `machines/run-life.ts` decides is done here, on what `sync-resources.ts` opens. */
-import { createActor, fromCallback, fromPromise } from 'xstate';
+import {
+  type AnyEventObject,
+  type CallbackLogicFunction,
+  createActor,
+  fromCallback,
+  fromPromise,
+} from 'xstate';
 import type { Config } from './config.ts';
 import { analyze, cleanUp } from './db/cleanup.ts';
 import { asLongtailError } from './db/connect.ts';
@@ -20,6 +26,7 @@ import {
   haltShares,
   type LifeFault,
   type LifeResult,
+  type OpeningStep,
   type QuestionAnswer,
   type QuestionInput,
   type RunLifeInput,
@@ -86,6 +93,33 @@ export interface LifePorts {
   readonly conclude: (life: Life, result: LifeResult) => void;
 }
 
+/** What one life's machine has done. */
+interface Deeds {
+  readonly open: (step: OpeningStep, signal: AbortSignal) => Promise<void>;
+  readonly execute: CallbackLogicFunction<ExecutionOrder, AnyEventObject, Wishes>;
+  readonly ask: (input: QuestionInput, signal: AbortSignal) => Promise<QuestionAnswer>;
+  readonly closeAll: (input: CloseInput, signal: AbortSignal) => Promise<void>;
+}
+
+/** By the life's actor system. */
+const deeds = new WeakMap<object, Deeds>();
+
+function deedsIn(system: object): Deeds {
+  const found = deeds.get(system);
+  if (found === undefined) throw new Error('a life without deeds');
+  return found;
+}
+
+/** One for all lives: XState takes a machine apart each time it is given actors, and a host may begin forty lives at once. */
+const machine = runLifeMachine.provide({
+  actors: {
+    open: fromPromise(({ input, signal, system }) => deedsIn(system).open(input.step, signal)),
+    execute: fromCallback<ExecutionOrder, Wishes>((given) => deedsIn(given.system).execute(given)),
+    ask: fromPromise(({ input, signal, system }) => deedsIn(system).ask(input, signal)),
+    closeAll: fromPromise(({ input, signal, system }) => deedsIn(system).closeAll(input, signal)),
+  },
+});
+
 /** Begins a life, which waits to be started. */
 export function createLife({ purpose, config, options, clock, listeners, conclude }: LifePorts): Life {
   const inspect = guardInspect(options.inspect);
@@ -96,7 +130,7 @@ export function createLife({ purpose, config, options, clock, listeners, conclud
   let held: Held | undefined;
   let missing: Missing | undefined;
 
-  const execute = fromCallback<ExecutionOrder, Wishes>(({ input, sendBack, receive }) => {
+  const execute: Deeds['execute'] = ({ input, sendBack, receive }) => {
     const { executionMs } = haltShares(config.haltDeadlineMs);
     const resources = holdings.all();
     const started = startExecution(
@@ -125,7 +159,7 @@ export function createLife({ purpose, config, options, clock, listeners, conclud
       },
     );
     return () => void started.quiesce();
-  });
+  };
 
   const ask = async ({ question, ending }: QuestionInput, signal: AbortSignal): Promise<void> => {
     const { sql } = holdings.need('database');
@@ -159,16 +193,6 @@ export function createLife({ purpose, config, options, clock, listeners, conclud
     await holdings.close(input.withinMs, signal);
   };
 
-  const machine = runLifeMachine.provide({
-    actors: {
-      open: fromPromise(({ input, signal }) => holdings.open(input.step, signal)),
-      execute,
-      ask: fromPromise(({ input, signal }) =>
-        answered(ask(input, signal), () => holdings.need('database').sql),
-      ),
-      closeAll: fromPromise(({ input, signal }) => closeAll(input, signal)),
-    },
-  });
   const actor = createActor(machine, {
     input: {
       purpose,
@@ -180,6 +204,12 @@ export function createLife({ purpose, config, options, clock, listeners, conclud
     },
     clock: actorClock(clock),
     ...(inspect === undefined ? {} : { inspect }),
+  });
+  deeds.set(actor.system, {
+    open: (step, signal) => holdings.open(step, signal),
+    execute,
+    ask: (input, signal) => answered(ask(input, signal), () => holdings.need('database').sql),
+    closeAll,
   });
   const ended = new Promise<LifeResult>((resolve, reject) => {
     actor.subscribe({

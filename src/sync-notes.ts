@@ -2,10 +2,10 @@
 
 import type { Catalogue, SliceEntry } from './actors/catalogue.ts';
 import type { CallObserver } from './actors/fetch-batch.ts';
+import type { AfterPage } from './domain/page-result.ts';
 import type { Listeners } from './listeners.ts';
 import type { ConcurrencyDecision } from './machines/concurrency-context.ts';
 import type { CoordinatorEmitted } from './machines/coordinator-context.ts';
-import type { AfterPage } from './machines/messages.ts';
 import type { RateLimiterEmitted } from './machines/rate-limiter.ts';
 import type { ProgressTracker } from './progress.ts';
 import type { ConcurrencyEvent, QuotaEvent, RetryEvent, SyncEvents } from './sync-types.ts';

@@ -6,14 +6,17 @@ import { randomUUID } from 'node:crypto';
 import { type Config, MOST_CONCURRENCY, mostConcurrency, SPARE_CONNECTIONS } from './config.ts';
 import { connect, type Database } from './db/connect.ts';
 import { startEmbedded } from './db/embedded.ts';
+import { propertyResource } from './db/lease-book.ts';
 import { migrate } from './db/migrate.ts';
 import { finishRun, startRun } from './db/run.ts';
 import { requireSchema } from './db/schema-state.ts';
 import { createStore, type Store } from './db/store.ts';
 import type { RunIdentity } from './db/types.ts';
 import type { Clock } from './domain/clock.ts';
+import { Turns } from './domain/turns.ts';
+import { aborted } from './domain/wait.ts';
+import { wordsOf } from './domain/words.ts';
 import { LongtailError } from './errors.ts';
-import { wordsOf } from './guarded-inspect.ts';
 import { type KeptLeases, takeLeases } from './keep-leases.ts';
 import { checkLimiter } from './limiter-brand.ts';
 import type { OpeningStep } from './machines/run-life-context.ts';
@@ -54,7 +57,12 @@ export interface Resources {
   readonly scopes: readonly string[];
   readonly telemetry: Telemetry;
   readonly graceMs: number;
+  /** See {@link Turns}. */
+  readonly nextTurn: Turns['next'];
 }
+
+/** Of the process, which has one event loop for all its runs. */
+const turns = new Turns();
 
 type Opened = { -readonly [Name in keyof Resources]?: Resources[Name] };
 
@@ -105,6 +113,7 @@ export class Holdings {
       scopes: this.need('scopes'),
       telemetry: this.need('telemetry'),
       graceMs: this.need('graceMs'),
+      nextTurn: this.need('nextTurn'),
     };
   }
 
@@ -133,10 +142,7 @@ export class Holdings {
    * waits for none of it. Never rejects: one thing that cannot be closed keeps none of the others open.
    */
   async close(withinMs: number, signal: AbortSignal): Promise<void> {
-    const inHaste = new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      else signal.addEventListener('abort', () => resolve(), { once: true });
-    });
+    const inHaste = aborted(signal);
     for (let step = this.#closers.pop(); step !== undefined; step = this.#closers.pop()) {
       await Promise.race([closeOne(step, signal.aborted ? 0 : withinMs), inHaste]);
     }
@@ -158,6 +164,8 @@ export class Holdings {
     const { credentials, tokenUrl, apiRoot } = this.#config;
     const { rateLimiter } = this.#options;
     if (rateLimiter !== undefined) checkLimiter(rateLimiter);
+    // A host may begin all its properties in one breath.
+    await turns.next();
     this.#opened.auth = await createAuth({
       credentials,
       tokenUrl,
@@ -168,7 +176,7 @@ export class Holdings {
 
   async #openServer(signal: AbortSignal): Promise<void> {
     if (this.#target !== undefined) return;
-    const starting = startEmbedded({ clock: this.#clock });
+    const starting = startEmbedded({ clock: this.#clock, signal });
     const server = await this.#keep(
       signal,
       starting,
@@ -234,7 +242,7 @@ export class Holdings {
   async #openRun(signal: AbortSignal): Promise<void> {
     const { sql } = this.need('database');
     const { from, to, searchTypes, datasets, refresh, acceptShrunk } = this.#config;
-    const parameters = { from, to, searchTypes, datasets, refresh, force: acceptShrunk };
+    const parameters = { from, to, searchTypes, datasets, refresh, acceptShrunk };
     const { run } = await startRun(sql, this.need('leases'), parameters);
     if (signal.aborted) {
       // Whoever takes the property next would find it under way, and write down that it crashed.
@@ -269,6 +277,7 @@ export class Holdings {
       listedName: createListedName(siteUrl, access),
       telemetry,
       graceMs: GRACE_MS,
+      nextTurn: () => turns.next(),
     } satisfies Opened);
   }
 }
@@ -286,7 +295,7 @@ async function closeOne(close: Closer, withinMs: number): Promise<void> {
 
 /** The budgets that every request of this run is taken from. */
 export function scopesOf(config: Config, userScope: string, projectScope: string | null): readonly string[] {
-  const known = [`site:${config.siteUrl}`, userScope, projectScope ?? 'project:unknown'];
+  const known = [propertyResource(config.siteUrl), userScope, projectScope ?? 'project:unknown'];
   const others = config.extraBudgets
     .map(({ scopeKind }) => scopeKind)
     .filter((kind) => !['site', 'user', 'project'].includes(kind))

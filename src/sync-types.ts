@@ -1,11 +1,13 @@
 import type { Sql } from 'postgres';
 import type { InspectionEvent, Observer } from 'xstate';
-import type { Dataset, DatasetName, Day, SearchType } from './domain/slice.ts';
+import type { QuotaKind } from './domain/quota-kind.ts';
+import type { Dataset, DatasetName, Day, SearchType, SliceFailure } from './domain/slice.ts';
 import type { ErrorCode } from './errors.ts';
 import type { ConcurrencyReason } from './machines/concurrency-context.ts';
-import type { HaltReason, QuotaKind } from './machines/messages.ts';
+import type { HaltReason } from './machines/messages.ts';
 import type { BudgetRule } from './machines/quota-window.ts';
 import type { RateLimiter } from './rate-limiter.ts';
+import type { Credentials } from './search-console/credentials.ts';
 
 /** What a synchronisation needs to know. Only `siteUrl` has no default. */
 export interface SyncOptions {
@@ -86,23 +88,6 @@ export interface AutoConcurrencyOptions {
    * from the beginning.
    */
   readonly slowStart?: boolean | undefined;
-}
-
-export type Credentials =
-  /**
-   * `account` names whose tokens they are: all synchronisations under one name share its quota, in every process. Without,
-   * Google is asked (tokeninfo); if it does not say, all accounts that nobody knows share one.
-   */
-  | { readonly getAccessToken: () => string | Promise<string>; readonly account?: string | undefined }
-  | { readonly accessToken: string; readonly account?: string | undefined }
-  /** A credentials file of any type that google-auth-library reads. */
-  | { readonly file: string };
-
-export interface SliceFailure {
-  readonly searchType: SearchType;
-  readonly dataset: Dataset;
-  readonly date: Day;
-  readonly reason: string;
 }
 
 /**

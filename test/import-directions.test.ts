@@ -60,6 +60,29 @@ const edges = files.flatMap((file) =>
   }),
 );
 
+/** One circle for each import that leads back to where one came from, going down from every file once. */
+function circles(
+  names: readonly string[],
+  among: readonly { readonly file: string; readonly target: string }[],
+): readonly string[] {
+  const found: string[] = [];
+  const way: string[] = [];
+  const done = new Set<string>();
+  const visit = (name: string): void => {
+    if (done.has(name)) return;
+    if (way.includes(name)) {
+      found.push([...way.slice(way.indexOf(name)), name].join(' → '));
+      return;
+    }
+    way.push(name);
+    for (const { file, target } of among) if (file === name) visit(target);
+    way.pop();
+    done.add(name);
+  };
+  for (const name of names) visit(name);
+  return found;
+}
+
 test('the sources are read', () => {
   expect(files).toContain('machines/coordinator.ts');
   expect(edges).toContainEqual({
@@ -99,6 +122,20 @@ test('the statecharts import the types of actors from nobody: actors know the ma
 test('every import is of a file that is there, spelled with its ending', () => {
   const missing = edges.filter(({ target }) => !files.includes(target) && target !== '../package.json');
   expect(missing).toEqual([]);
+});
+
+test('there are no circles among files, type-only imports included', () => {
+  expect(circles(files, edges)).toEqual([]);
+});
+
+test('a circle is found', () => {
+  const among = [
+    { file: 'a', target: 'b' },
+    { file: 'b', target: 'c' },
+    { file: 'c', target: 'b' },
+    { file: 'c', target: 'd' },
+  ];
+  expect(circles(['a', 'b', 'c', 'd'], among)).toEqual(['b → c → b']);
 });
 
 test('got and postgres appear in one adapter each; nobody but the emulator serves HTTP', () => {

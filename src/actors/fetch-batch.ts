@@ -18,7 +18,7 @@ import type { FetchBatchInput } from '../machines/batch-worker.ts';
 import type { CallEvent, CallOrder, CallOutcome, Fatal, Page, PageResult } from '../machines/messages.ts';
 import { isTroubleOfTheCall } from '../machines/trouble.ts';
 import type { Auth } from '../search-console/auth.ts';
-import type { CallEnd, Client, PageOutcome } from '../search-console/call.ts';
+import type { Client, HttpCallEnd, PageOutcome } from '../search-console/call.ts';
 import type { QueryAnswer } from '../search-console/decode-rows.ts';
 import type { QuotaRefusal, Refusal } from '../search-console/outcome.ts';
 import { calendarQuery, sliceQuery } from '../search-console/query.ts';
@@ -26,6 +26,7 @@ import { awayOf, outcomeOf } from './away.ts';
 import type { CallRegistry } from './call-registry.ts';
 import type { Catalogue, CatalogueEntry, SliceEntry } from './catalogue.ts';
 import { readCalendar } from './read-calendar.ts';
+import { createRefusals, type RefusalsOfCall } from './refusals.ts';
 
 export interface FetchBatchPorts {
   readonly client: Client;
@@ -46,6 +47,8 @@ export interface FetchBatchPorts {
   readonly observer: CallObserver;
   /** Work that a call leaves behind; the run waits for it before it closes the database. */
   readonly background: (work: Promise<unknown>) => void;
+  /** Before a piece of work: undefined, or what to wait for, so that others who share the event loop have their turn. */
+  readonly nextTurn?: (() => Promise<void> | undefined) | undefined;
 }
 
 export interface ListedNameAccess {
@@ -81,6 +84,7 @@ const MAX_WAITING_BYTES = 2 * 1024 * 1024;
 const MAX_WAITING_PAGES = 100;
 
 export function createFetchBatch(ports: FetchBatchPorts) {
+  const refusals = createRefusals();
   return fromCallback<CallOrder, FetchBatchInput>(({ input, sendBack, receive }) => {
     const controller = new AbortController();
     const signal = AbortSignal.any([controller.signal, ports.scope]);
@@ -93,7 +97,7 @@ export function createFetchBatch(ports: FetchBatchPorts) {
     const report: Report = (event) => {
       if (listening) sendBack(event);
     };
-    const ended = fetchBatch(ports, input, signal, patience, report).then((outcome) => {
+    const ended = fetchBatch(ports, input, refusals.begin(), signal, patience, report).then((outcome) => {
       report({ type: 'call.ended', outcome, chance: ports.clock.random() });
     });
     ports.calls.add(input.workerId, { abort: () => controller.abort(), ended });
@@ -143,12 +147,13 @@ interface PendingPage {
 async function fetchBatch(
   ports: FetchBatchPorts,
   input: FetchBatchInput,
+  refusals: RefusalsOfCall,
   signal: AbortSignal,
   patience: Patience,
   report: Report,
 ): Promise<CallOutcome> {
   const observation = ports.observer.callStarted(input);
-  const call = new BatchCall(ports, input, signal, patience, report, observation);
+  const call = new BatchCall(ports, input, refusals, signal, patience, report, observation);
   const outcome = await call.run().catch((error: unknown) => call.broke(error));
   observation.ended(outcome);
   return outcome;
@@ -157,6 +162,7 @@ async function fetchBatch(
 class BatchCall {
   readonly #ports: FetchBatchPorts;
   readonly #input: FetchBatchInput;
+  readonly #refusals: RefusalsOfCall;
   readonly #signal: AbortSignal;
   readonly #patience: Patience;
   readonly #report: Report;
@@ -170,11 +176,14 @@ class BatchCall {
   #sent = false;
   /** Pages whose answer was none. Whether that is their own fault is known when the call has ended. */
   readonly #troubled: { readonly pending: PendingPage; readonly reason: string }[] = [];
+  /** Pages that were refused for want of a right: for all of the run, or just now. */
+  readonly #forbidden: { readonly pending: PendingPage; readonly refusal: Refused }[] = [];
   #good = 0;
 
   constructor(
     ports: FetchBatchPorts,
     input: FetchBatchInput,
+    refusals: RefusalsOfCall,
     signal: AbortSignal,
     patience: Patience,
     report: Report,
@@ -182,6 +191,7 @@ class BatchCall {
   ) {
     this.#ports = ports;
     this.#input = input;
+    this.#refusals = refusals;
     this.#signal = signal;
     this.#patience = patience;
     this.#report = report;
@@ -208,6 +218,8 @@ class BatchCall {
     // property or account finds out here.
     const leased = await store.recordLease({ leaseId, scopes, tokens: this.#pages.length });
     if (leased.kind !== 'ok') return this.#unsent(outcomeOf(leased));
+    const turn = this.#ports.nextTurn?.();
+    if (turn !== undefined) await turn;
     // A process may have been stopped for long between any two steps.
     while (!leases.mayCall()) {
       if (!(await leases.whenKept(this.#signal))) return this.#unsent({ kind: 'aborted' });
@@ -217,6 +229,7 @@ class BatchCall {
     const end = await this.#fetch(token.token);
     await this.#committed(0);
     this.#settleRest(end);
+    this.#judgeForbidden();
     if (this.#stop !== undefined) return this.#stop;
     const trouble = await this.#judgeTroubled(end);
     return this.#stop ?? trouble ?? (await this.#outcomeOf(end, token.token));
@@ -238,7 +251,7 @@ class BatchCall {
    * Single pages that failed among others cost an attempt. Where most of a call fails, or all of it, the server is in
    * trouble: its pages go back as they came, unless this one went alone to find out whether it has itself to blame.
    */
-  async #judgeTroubled(end: CallEnd | undefined): Promise<CallOutcome | undefined> {
+  async #judgeTroubled(end: HttpCallEnd | undefined): Promise<CallOutcome | undefined> {
     const { blame, pages } = this.#input;
     const [first] = this.#troubled;
     const alone = pages.length === 1 && blame === 'page' ? this.#pages[0] : undefined;
@@ -258,7 +271,7 @@ class BatchCall {
     return undefined;
   }
 
-  async #fetch(accessToken: string): Promise<CallEnd | undefined> {
+  async #fetch(accessToken: string): Promise<HttpCallEnd | undefined> {
     const listedName = await this.#ports.listedName?.({ accessToken, signal: this.#signal });
     const requests = this.#pages.map(({ page, entry }) => this.#requestOf(page, entry, listedName));
     const steps = this.#ports.client.call(requests, {
@@ -267,6 +280,10 @@ class BatchCall {
       mode: requests.length === 1 ? 'plain' : 'batch',
     });
     for await (const step of steps) {
+      if (step.kind === 'head') {
+        const turn = this.#ports.nextTurn?.();
+        if (turn !== undefined) await turn;
+      }
       switch (step.kind) {
         case 'sent':
           this.#sent = true;
@@ -304,6 +321,7 @@ class BatchCall {
     switch (outcome.kind) {
       case 'ok':
         this.#ports.auth.succeeded(token);
+        this.#refusals.good();
         this.#good += 1;
         // A large page waits where it was read, unencoded: one is committed while one is read.
         await this.#committed(MAX_WAITING_BYTES);
@@ -326,9 +344,22 @@ class BatchCall {
         return;
       case 'forbidden':
       case 'fatal':
-        this.#stop ??= { kind: 'fatal', fatal: fatalOf(outcome) };
+        // One part says it of the property, or of the project: what the others say is to be heard first.
+        this.#forbidden.push({ pending, refusal: outcome });
         return;
     }
+  }
+
+  /** Refused beside pages of the same call that were answered, or for the first time: it may be a bad moment of Google's. */
+  #judgeForbidden(): void {
+    for (const { pending, refusal } of this.#forbidden) {
+      if (this.#isForGood(refusal)) this.#stop ??= { kind: 'fatal', fatal: fatalOf(refusal) };
+      else this.#troubled.push({ pending, reason: refusal.reason });
+    }
+  }
+
+  #isForGood(refusal: Refused): boolean {
+    return !PASSING.has(refusal.code) || this.#refusals.refused();
   }
 
   /** Nothing more is asked of the database until it is to be tried again. False: the call is over. */
@@ -489,7 +520,7 @@ class BatchCall {
    * Tokens whose answer never came. A request that may still be on its way is settled as if it arrived at the last
    * possible moment; one that surely never left comes back.
    */
-  #settleRest(end: CallEnd | undefined): void {
+  #settleRest(end: HttpCallEnd | undefined): void {
     const open = this.#pages.filter(({ settled }) => !settled).length;
     const neverLeft =
       !this.#sent ||
@@ -510,7 +541,7 @@ class BatchCall {
     this.#ports.background(this.#ports.store.settleLease({ leaseId, settled, graceMs, returned }));
   }
 
-  async #outcomeOf(end: CallEnd | undefined, token: string): Promise<CallOutcome> {
+  async #outcomeOf(end: HttpCallEnd | undefined, token: string): Promise<CallOutcome> {
     if (end === undefined) return { kind: 'failed', reason: 'the call ended without an end' };
     switch (end.kind) {
       case 'answered':
@@ -522,6 +553,7 @@ class BatchCall {
         return this.#refused(token, end.reason);
       case 'forbidden':
       case 'fatal':
+        if (!this.#isForGood(end)) return { kind: 'failed', reason: end.reason };
         return { kind: 'fatal', fatal: fatalOf(end) };
       case 'quota':
         for (const pending of this.#pages) {
@@ -540,17 +572,22 @@ class BatchCall {
   }
 }
 
+type Refused = Extract<Refusal, { kind: 'forbidden' | 'fatal' }>;
+
+/** What Google says, and may take back a moment later. */
+const PASSING: ReadonlySet<Refused['code']> = new Set(['FORBIDDEN', 'API_NOT_ENABLED', 'PROJECT_REFUSED']);
+
 function refusal({ quota, retryAfterMs, scopeKind }: QuotaRefusal): PageResult {
   return { kind: 'refused', quota, retryAfterMs, ...(scopeKind !== undefined && { scopeKind }) };
 }
 
-function fatalOf(refusal: Extract<Refusal, { kind: 'forbidden' | 'fatal' }>): Fatal {
+function fatalOf(refusal: Refused): Fatal {
   const { code, reason } = refusal;
   const nextStep = refusal.kind === 'fatal' ? refusal.nextStep : undefined;
   return nextStep === undefined ? { code, reason } : { code, reason, nextStep };
 }
 
-function wasAnsweredAsAWhole(end: CallEnd | undefined): boolean {
+function wasAnsweredAsAWhole(end: HttpCallEnd | undefined): boolean {
   switch (end?.kind) {
     case 'quota':
     case 'unauthorized':

@@ -9,21 +9,21 @@
  * at once, so that no worker idles for as long as a calendar takes, and is given slices on trust; when it asks again, the
  * answer waits for the calendars. Nothing that a calendar could need waits for that answer.
  */
+
 import { fromCallback } from 'xstate';
 import type { Store } from '../db/store.ts';
 import type { Answer, DatabaseFailure, OpenedSlice } from '../db/types.ts';
 import type { Clock } from '../domain/clock.ts';
-import type { Day, SearchType } from '../domain/slice.ts';
+import type { CoverageRange } from '../domain/coverage.ts';
+import type { Day, SearchType, SliceKey } from '../domain/slice.ts';
 import type { MorePlan, Page, PlanOrder, PlanReport } from '../machines/messages.ts';
 import {
-  type Calendar,
   isFinal,
   keyOf,
   mayBeEmpty,
   missingKeys,
   type Plan,
-  type PlanKey,
-  type PlanRange,
+  type PublishedDays,
   planByCalendar,
   type TrustRules,
   trustedKeys,
@@ -40,7 +40,7 @@ export interface LoadPlanPorts {
   readonly clock: Clock;
   readonly catalogue: Catalogue;
   readonly siteUrl: string;
-  readonly range: PlanRange;
+  readonly range: CoverageRange;
   readonly today: Day;
   /** The workers that the run starts with. */
   readonly pool: Omit<TrustRules, 'today'>;
@@ -52,9 +52,9 @@ export interface LoadPlanPorts {
 
 export interface PlanSummary {
   /** Keys to be fetched. Some may be done already: those of a large plan are begun before it is known. */
-  readonly toFetch: readonly PlanKey[];
+  readonly toFetch: readonly SliceKey[];
   /** Keys whose day Google has not published. */
-  readonly notPublished: readonly PlanKey[];
+  readonly notPublished: readonly SliceKey[];
 }
 
 interface Supply {
@@ -109,20 +109,20 @@ export function createLoadPlan(ports: LoadPlanPorts) {
 type Stage =
   | { readonly kind: 'start' }
   /** The calendars are asked for. These keys go out meanwhile. */
-  | { readonly kind: 'trust'; readonly missing: readonly PlanKey[]; readonly trusted: readonly PlanKey[] }
+  | { readonly kind: 'trust'; readonly missing: readonly SliceKey[]; readonly trusted: readonly SliceKey[] }
   | {
       readonly kind: 'calendars';
-      readonly missing: readonly PlanKey[];
+      readonly missing: readonly SliceKey[];
       readonly trusted: readonly TrustedSlice[];
     }
   | {
       readonly kind: 'planned';
       readonly plan: Plan;
       /** Trusted keys, done or under way. */
-      readonly begun: readonly PlanKey[];
+      readonly begun: readonly SliceKey[];
       readonly calendars: Calendars;
     }
-  | { readonly kind: 'slices'; readonly left: readonly PlanKey[]; readonly calendars: Calendars };
+  | { readonly kind: 'slices'; readonly left: readonly SliceKey[]; readonly calendars: Calendars };
 
 /** Slices that are open, of the first so many keys that are left. */
 interface OpenedKeys {
@@ -130,7 +130,7 @@ interface OpenedKeys {
   readonly slices: readonly OpenedSlice[];
 }
 
-type Calendars = ReadonlyMap<SearchType, Calendar>;
+type Calendars = ReadonlyMap<SearchType, PublishedDays>;
 
 class PlanLoader {
   readonly #ports: LoadPlanPorts;
@@ -196,7 +196,7 @@ class PlanLoader {
   }
 
   /** So that nobody waits while the calendars are on their way: what will almost surely have data begins without them. */
-  async #beginTrusted(missing: readonly PlanKey[], trusted: readonly PlanKey[]): Promise<Step> {
+  async #beginTrusted(missing: readonly SliceKey[], trusted: readonly SliceKey[]): Promise<Step> {
     const { catalogue } = this.#ports;
     const opened = await this.#open(trusted);
     if (opened.kind !== 'ok') return { kind: 'failed', failure: opened };
@@ -208,7 +208,7 @@ class PlanLoader {
   }
 
   async #readCalendars(
-    missing: readonly PlanKey[],
+    missing: readonly SliceKey[],
     trusted: readonly TrustedSlice[],
     count: number,
   ): Promise<Step> {
@@ -216,7 +216,7 @@ class PlanLoader {
     // Where nothing went out on trust, the coordinator asks when the calendars' requests have ended.
     if (trusted.length > 0) await this.#calendarsAreIn();
     if (scope.aborted) return supply([], 'none');
-    const calendars = new Map<SearchType, Calendar>();
+    const calendars = new Map<SearchType, PublishedDays>();
     for (const { searchType, calendar, leftOut, problem = 'Google gave no calendar' } of this.#entries) {
       if (calendar === undefined) {
         return {
@@ -277,7 +277,7 @@ class PlanLoader {
 
   async #sealEmpty(
     plan: Plan,
-    begun: readonly PlanKey[],
+    begun: readonly SliceKey[],
     calendars: Calendars,
     count: number,
     first?: OpenedKeys,
@@ -297,7 +297,7 @@ class PlanLoader {
 
   /** Supplies what comes next; the first of it may be open already. */
   async #openSlices(
-    left: readonly PlanKey[],
+    left: readonly SliceKey[],
     calendars: Calendars,
     count: number,
     first?: OpenedKeys,
@@ -312,13 +312,13 @@ class PlanLoader {
     return this.#supplySlices(left, calendars, { keys: keys.length, slices: answer.value });
   }
 
-  #open(keys: readonly PlanKey[]): Promise<Answer<readonly OpenedSlice[]>> {
+  #open(keys: readonly SliceKey[]): Promise<Answer<readonly OpenedSlice[]>> {
     return this.#ports.store.openSlices(keys, {
       continueYoungerThanMinutes: CONTINUE_YOUNGER_THAN_MINUTES,
     });
   }
 
-  #supplySlices(left: readonly PlanKey[], calendars: Calendars, { keys, slices }: OpenedKeys): Step {
+  #supplySlices(left: readonly SliceKey[], calendars: Calendars, { keys, slices }: OpenedKeys): Step {
     const { catalogue, today } = this.#ports;
     for (const { slice } of slices) {
       const calendar = calendars.get(slice.searchType);

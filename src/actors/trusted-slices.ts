@@ -5,12 +5,12 @@
  */
 import type { Store } from '../db/store.ts';
 import type { Answer, OpenedSlice } from '../db/types.ts';
-import type { Day, SearchType } from '../domain/slice.ts';
-import { type Calendar, isFinal, keyOf, mayBeEmpty, type PlanKey } from '../machines/plan.ts';
+import type { Day, SearchType, SliceKey } from '../domain/slice.ts';
+import { isFinal, keyOf, mayBeEmpty, type PublishedDays } from '../machines/plan.ts';
 import type { Catalogue, DayKnowledge } from './catalogue.ts';
 
 export interface TrustedSlice {
-  readonly key: PlanKey;
+  readonly key: SliceKey;
   readonly day: DayKnowledge;
   readonly tellWhetherPlannedAgain: (isPlannedAgain: boolean) => void;
 }
@@ -34,10 +34,10 @@ export function addTrusted(opened: readonly OpenedSlice[], catalogue: Catalogue)
  */
 export async function settleTrustedSlices(
   trusted: readonly TrustedSlice[],
-  calendars: ReadonlyMap<SearchType, Calendar>,
+  calendars: ReadonlyMap<SearchType, PublishedDays>,
   today: Day,
   store: Pick<Store, 'settleTrusted'>,
-): Promise<Answer<readonly PlanKey[]>> {
+): Promise<Answer<readonly SliceKey[]>> {
   if (trusted.length === 0) return { kind: 'ok', value: [] };
   for (const { key, day } of trusted) {
     const calendar = calendars.get(key.searchType);

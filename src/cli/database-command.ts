@@ -8,8 +8,8 @@ export function registerDatabase(program: Command, session: Session): void {
     .command('database')
     .summary('keep the embedded PostgreSQL running, and say how to connect')
     .description(
-      'Runs the embedded PostgreSQL of .longtail/ until Ctrl-C, and says how to connect to it: a line for psql, and a URL\n' +
-        'with the password in it for other programs. It is open to this machine alone.',
+      'Runs the embedded PostgreSQL of .longtail/ until Ctrl-C, and prints how to connect to it: a line for psql, and ' +
+        'a URL with its password for other programs. Only this machine can reach it.',
     )
     .action(async () => {
       const { runDatabase } = await import('./database-run.ts');

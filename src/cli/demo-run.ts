@@ -8,7 +8,6 @@ import { LongtailError } from '../errors.ts';
 import { createSync } from '../sync.ts';
 import type { Outcome } from '../sync-types.ts';
 import { connectLine } from './database.ts';
-import type { DemoFlags } from './demo.ts';
 import type { DemoEmulatorMessage, DemoEmulatorOptions } from './demo-emulator.ts';
 import { haltWords } from './events.ts';
 import { EXIT, exitCodeOfOutcome } from './exit-code.ts';
@@ -19,10 +18,18 @@ import type { Session } from './session.ts';
 import { speed } from './summary.ts';
 import { follow } from './sync-run.ts';
 
+/** The options, read and each right by itself. */
+export interface DemoFlags {
+  readonly days: number;
+  readonly rowsPerDay: number;
+  readonly maxConcurrency: number | 'auto';
+}
+
 const SITE = 'sc-domain:example.com';
 const DATABASE_PREFIX = 'demo_';
 const QUERIES_SHOWN = 10;
-const WIDEST_QUERY = 44;
+/** So that the table fits a terminal of 80 columns. */
+const WIDEST_QUERY = 38;
 const INTERRUPTED_CLOSE_MS = 250;
 const CLOSE_MS = 10_000;
 
@@ -159,7 +166,7 @@ async function tellWhatCame(outcome: Outcome, databaseUrl: string, output: Outpu
     if (byPage !== undefined && byQuery !== undefined && byQuery.clicks < byPage.clicks) {
       output.print(
         colours.dim(
-          '  Google withholds rare queries, and so does the emulator: by query, some clicks are missing.',
+          '  Google withholds rare queries, and so does the emulator:\n  by query, some clicks are missing.',
         ),
       );
     }
@@ -173,11 +180,12 @@ async function tellWhatCame(outcome: Outcome, databaseUrl: string, output: Outpu
 
 function howToGoOn(connect: string, { self, output: { colours } }: Session): string {
   return `
-${colours.bold('Look into it')}: leave "${self} database" running in another terminal, and
+${colours.bold('Look into it')}: leave "${self} database" running in another terminal, then
   ${connect}
 
-${colours.bold('Your own property')}: make a service account in Google Cloud, add its address as a user of the
-property in Search Console (Settings → Users and permissions), download its key file, then
+${colours.bold('Your own property')}: make a service account in Google Cloud, download its key
+file, and add its address as a user of the property in Search Console
+(Settings → Users and permissions). Then:
   ${self} sites --credentials key.json
   ${self} sync --site sc-domain:your-domain.com --credentials key.json
 Into a PostgreSQL of your own: --database-url postgres://… or DATABASE_URL.`;

@@ -1,21 +1,16 @@
 /** `longtail demo`: its options. What it does is in `demo-run.ts`. */
 import type { Command } from 'commander';
+import type { DemoFlags } from './demo-run.ts';
 import { concurrency, wholeNumber } from './options.ts';
 import type { Session } from './session.ts';
-
-export interface DemoFlags {
-  readonly days: number;
-  readonly rowsPerDay: number;
-  readonly maxConcurrency: number | 'auto';
-}
 
 export function registerDemo(program: Command, session: Session): void {
   program
     .command('demo')
     .summary('copy a made-up property, to see it work')
     .description(
-      'Copies a made-up property from an emulator of the Search Console API into an embedded PostgreSQL under\n' +
-        '.longtail/, and shows what came: no account, no database, no network needed.',
+      'Copies a made-up property from an emulator of the Search Console API into an embedded PostgreSQL under ' +
+        '.longtail/, and shows what came. It needs no account, no database and no network.',
     )
     .option('--days <n>', 'days of history', wholeNumber('--days', [1, 450]), 150)
     .option('--rows-per-day <n>', 'rows by page and query', wholeNumber('--rows-per-day', [1, 50_000]), 1_000)

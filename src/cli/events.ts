@@ -1,3 +1,4 @@
+import type { QuotaKind } from '../domain/quota-kind.ts';
 import type { HaltReason } from '../machines/messages.ts';
 import { scopeKindOf } from '../machines/quota-window.ts';
 import type { ConcurrencyEvent, Progress, QuotaEvent, RetryEvent, SliceEvent } from '../sync-types.ts';
@@ -173,7 +174,7 @@ export function haltWords(reason: HaltReason): string {
   }
 }
 
-function quotaWords(quota: 'qps' | 'load' | 'daily'): string {
+function quotaWords(quota: QuotaKind): string {
   switch (quota) {
     case 'qps':
       return 'too many requests a minute';

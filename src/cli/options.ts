@@ -8,9 +8,9 @@ import { addDays, FINAL_LAG_DAYS, isDay, oldestDayKept } from '../domain/day.ts'
 import { quoted } from '../domain/quoted.ts';
 import { type Day, parseDataset, SEARCH_TYPES, type SearchType } from '../domain/slice.ts';
 import { LongtailError } from '../errors.ts';
+import type { Credentials } from '../search-console/credentials.ts';
 import { unreadableFile } from '../search-console/credentials-file.ts';
 import { secureUrl } from '../search-console/root.ts';
-import type { Credentials } from '../sync-types.ts';
 import { usageError } from './errors.ts';
 import { LOG_LEVELS, type LogLevel } from './log.ts';
 import { count } from './render.ts';
@@ -192,12 +192,12 @@ function readCredentials(
   account: string | undefined,
   env: NodeJS.ProcessEnv,
 ): Credentials | undefined {
-  if (file !== undefined) return { file: checkFile(file, '--credentials') };
+  if (file !== undefined) return { file: checkFile(file, '--credentials'), account };
   const accessToken = variable(env, 'LONGTAIL_ACCESS_TOKEN');
   if (accessToken !== undefined) return { accessToken, account };
   const named = variable(env, 'GOOGLE_APPLICATION_CREDENTIALS');
-  if (named !== undefined) return { file: checkFile(named, 'GOOGLE_APPLICATION_CREDENTIALS') };
-  return undefined;
+  if (named !== undefined) return { file: checkFile(named, 'GOOGLE_APPLICATION_CREDENTIALS'), account };
+  return account === undefined ? undefined : { account };
 }
 
 function checkFile(path: string, source: string): string {

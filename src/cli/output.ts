@@ -1,7 +1,7 @@
 import type { WriteStream } from 'node:tty';
 import pc from 'picocolors';
 import type { Redactor } from './redact.ts';
-import { displayWidth, plain } from './render.ts';
+import { displayWidth, plain, wrapped } from './render.ts';
 
 const ESC = String.fromCharCode(27);
 
@@ -52,7 +52,14 @@ export function createOutput({ stdout, stderr, env, redactor }: OutputOptions): 
   const withLive = (): string => shown.map((line) => `${line}\n`).join('');
   const columns = (): number => Math.max(20, stderr.columns ?? 80);
 
-  const note = (text: string): void => write(stderr, `${withoutLive()}${text}\n${withLive()}`);
+  /** In words that stay whole. Secrets are out before: a line break in one would hide it from the redactor. */
+  const inLines = (text: string): string => {
+    if (!isTerminal) return text;
+    const lines = redactor.redact(text).split('\n');
+    return lines.map((line) => wrapped(line, columns())).join('\n');
+  };
+
+  const note = (text: string): void => write(stderr, `${withoutLive()}${inLines(text)}\n${withLive()}`);
   const noteColours = pc.createColors(hasColours(stderr, env));
 
   return {

@@ -15,13 +15,18 @@ const MOST_TOLD = 200;
 
 const examples = (self: string): string => `
 Examples:
-  $ ${self} demo                                  a made-up property, to see it work
-  $ ${self} sites                                 the properties you may read
-  $ ${self} sync --site sc-domain:example.com     all that Google still has, into PostgreSQL
-  $ ${self} status                                what is there, and what is missing
+  $ ${self} demo
+  $ ${self} sites
+  $ ${self} sync --site sc-domain:example.com
+  $ ${self} status
 
-Exit codes: 0 complete, 1 failed, 2 wrong use or configuration, 3 complete but for failed slices,
-75 halted by a quota (run again later), 130 halted by Ctrl-C.`;
+Exit codes:
+  0    complete
+  1    failed
+  2    wrong use or configuration
+  3    complete but for failed slices: run again to fetch those alone
+  75   halted by a quota, or another run has the property: run again later
+  130  halted by Ctrl-C`;
 
 /** The whole command line. Nothing in it ends the process: it throws, and `main` says and ends. */
 export function createProgram(session: Session): Command {

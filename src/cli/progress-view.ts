@@ -110,6 +110,7 @@ function timeLeft(progress: Progress): string {
 function stateWords(state: string): string {
   if (state.startsWith('planning')) return 'planning';
   if (state.includes('waitingForDatabase')) return 'waiting for the database';
+  if (state.includes('waitingForGoogle')) return 'waiting for Google';
   if (state.startsWith('running')) return 'fetching';
   if (state.startsWith('pausing')) return 'pausing';
   if (state.startsWith('paused')) return 'paused';

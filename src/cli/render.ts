@@ -75,6 +75,22 @@ export function cut(text: string, columns: number): string {
   return `${kept.trimEnd()}…`;
 }
 
+/** A line that a terminal would break somewhere in a word, broken between words. One that holds a command to copy stays whole. */
+export function wrapped(line: string, columns: number): string {
+  if (displayWidth(line) <= columns || /\bgcloud /.test(line)) return line;
+  const lines: string[] = [];
+  let current = '';
+  for (const word of line.split(' ')) {
+    const longer = current === '' ? word : `${current} ${word}`;
+    if (current.trim() === '' || displayWidth(longer) <= columns) current = longer;
+    else {
+      lines.push(current);
+      current = word;
+    }
+  }
+  return [...lines, current].join('\n');
+}
+
 export interface Column {
   readonly title: string;
   readonly align?: 'left' | 'right';

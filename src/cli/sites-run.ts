@@ -6,11 +6,15 @@ import { createGotTransport } from '../search-console/got-transport.ts';
 import { GOOGLE_API_ROOT } from '../search-console/root.ts';
 import { listSites, type Site, type SitesResult } from '../search-console/sites.ts';
 import { EXIT } from './exit-code.ts';
-import { readAccess } from './options.ts';
+import { type AccessFlags, readAccess } from './options.ts';
 import type { Output } from './output.ts';
 import { plain, table } from './render.ts';
 import type { Session } from './session.ts';
-import type { SitesFlags } from './sites.ts';
+
+/** The options, read and each right by itself. */
+export interface SitesFlags extends AccessFlags {
+  readonly json?: boolean;
+}
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const FIRST_BYTE_TIMEOUT_MS = 30_000;

@@ -1,11 +1,8 @@
 /** `longtail sites`: its options. What it does is in `sites-run.ts`. */
 import type { Command } from 'commander';
-import { type AccessFlags, readRoot } from './options.ts';
+import { readRoot } from './options.ts';
 import type { Session } from './session.ts';
-
-export interface SitesFlags extends AccessFlags {
-  readonly json?: boolean;
-}
+import type { SitesFlags } from './sites-run.ts';
 
 export function registerSites(program: Command, session: Session): void {
   program

@@ -8,7 +8,13 @@ import { EXIT } from './exit-code.ts';
 import type { Output } from './output.ts';
 import { count, plain, table } from './render.ts';
 import type { Session } from './session.ts';
-import type { StatusFlags } from './status.ts';
+
+/** The options, read and each right by itself. */
+export interface StatusFlags {
+  readonly site?: string;
+  readonly databaseUrl?: string;
+  readonly json?: boolean;
+}
 
 const EMBEDDED_DIRECTORY = '.longtail';
 /** After a signal, the way out is short. */

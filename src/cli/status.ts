@@ -2,12 +2,7 @@
 import type { Command } from 'commander';
 import { readSite } from './options.ts';
 import type { Session } from './session.ts';
-
-export interface StatusFlags {
-  readonly site?: string;
-  readonly databaseUrl?: string;
-  readonly json?: boolean;
-}
+import type { StatusFlags } from './status-run.ts';
 
 export function registerStatus(program: Command, session: Session): void {
   program

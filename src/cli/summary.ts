@@ -1,5 +1,6 @@
 import { daysBetween } from '../domain/day.ts';
-import type { DryRun, Outcome, RunFigures, SliceFailure } from '../sync-types.ts';
+import type { SliceFailure } from '../domain/slice.ts';
+import type { DryRun, Outcome, RunFigures } from '../sync-types.ts';
 import { haltWords } from './events.ts';
 import { count, counted, duration, megabytes, pairs, plain, rate } from './render.ts';
 

@@ -2,6 +2,7 @@
 import { readConfig } from '../config.ts';
 import { pacificDay } from '../domain/day.ts';
 import { peakRssBytes } from '../domain/peak-memory.ts';
+import type { SearchType } from '../domain/slice.ts';
 import { LongtailError } from '../errors.ts';
 import { keysOf } from '../machines/plan.ts';
 import { createAuth } from '../search-console/auth.ts';
@@ -20,14 +21,30 @@ import {
   stateEntry,
 } from './events.ts';
 import { EXIT, exitCodeOfOutcome } from './exit-code.ts';
-import { createLog, type Log } from './log.ts';
-import { checkRange, readAccess } from './options.ts';
+import { createLog, type Log, type LogLevel } from './log.ts';
+import { type AccessFlags, checkRange, type RangeFlags, readAccess } from './options.ts';
 import { startTelemetry } from './otel.ts';
 import type { Output } from './output.ts';
 import { createProgressView } from './progress-view.ts';
 import type { Session } from './session.ts';
 import { brokenOff, describeDryRun, jsonOf, type Paint, summarise } from './summary.ts';
-import type { SyncFlags } from './sync.ts';
+
+/** The options, read and each right by itself. */
+export interface SyncFlags extends RangeFlags, AccessFlags {
+  readonly site?: string;
+  readonly datasets: readonly string[];
+  readonly types: readonly SearchType[];
+  readonly maxConcurrency: number | 'auto';
+  readonly batchSize: number;
+  readonly qpm: number;
+  readonly databaseUrl?: string;
+  readonly refresh?: boolean;
+  readonly wait?: boolean;
+  readonly acceptShrunk?: boolean;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+  readonly logLevel?: LogLevel;
+}
 
 /** After a signal, the way out is short. */
 const INTERRUPTED_CLOSE_MS = 250;
@@ -74,8 +91,9 @@ export async function runSync(flags: SyncFlags, session: Session): Promise<void>
 async function openAndRun(flags: SyncFlags, options: SyncOptions, session: Session, log: Log): Promise<void> {
   const { signal, asked } = session.catchSignals();
   // What is most often wrong comes first, and before it is right nothing is set up. A dry run asks nobody, and needs none.
-  if (flags.dryRun !== true || options.credentials !== undefined) {
-    const { credentials, tokenUrl } = options;
+  const { credentials, tokenUrl } = options;
+  const isNamed = credentials !== undefined && ('file' in credentials || 'accessToken' in credentials);
+  if (flags.dryRun !== true || isNamed) {
     await Promise.race([
       createAuth({ credentials, tokenUrl, clock: session.clock, env: session.env }),
       asked,

@@ -1,12 +1,8 @@
 /** `longtail sync`: its options. What it does is in `sync-run.ts`. */
 import { type Command, Option } from 'commander';
-import type { SearchType } from '../domain/slice.ts';
-import type { LogLevel } from './log.ts';
 import {
-  type AccessFlags,
   concurrency,
   LIMITS,
-  type RangeFlags,
   readDatasets,
   readDay,
   readLogLevel,
@@ -16,49 +12,36 @@ import {
   wholeNumber,
 } from './options.ts';
 import type { Session } from './session.ts';
-
-/** The options, read and each right by itself. */
-export interface SyncFlags extends RangeFlags, AccessFlags {
-  readonly site?: string;
-  readonly datasets: readonly string[];
-  readonly types: readonly SearchType[];
-  readonly maxConcurrency: number | 'auto';
-  readonly batchSize: number;
-  readonly qpm: number;
-  readonly databaseUrl?: string;
-  readonly refresh?: boolean;
-  readonly wait?: boolean;
-  readonly acceptShrunk?: boolean;
-  readonly dryRun?: boolean;
-  readonly json?: boolean;
-  readonly logLevel?: LogLevel;
-}
+import type { SyncFlags } from './sync-run.ts';
 
 const help = (self: string): string => `
 Environment:
-  DATABASE_URL                     as --database-url; without both, an embedded PostgreSQL under .longtail/
-  GOOGLE_APPLICATION_CREDENTIALS   as --credentials
-  LONGTAIL_ACCESS_TOKEN            an access token instead of credentials
-  LONGTAIL_ACCOUNT                 as --account
-  LONGTAIL_API_ROOT                as --api-root
-  LONGTAIL_TOKEN_URL               as --token-url
-  OTEL_…                           traces and metrics, as OpenTelemetry names them
+  DATABASE_URL                    as --database-url; without either, an embedded
+                                  PostgreSQL under .longtail/
+  GOOGLE_APPLICATION_CREDENTIALS  as --credentials
+  LONGTAIL_ACCESS_TOKEN           an access token in place of credentials
+  LONGTAIL_ACCOUNT                as --account
+  LONGTAIL_API_ROOT               as --api-root
+  LONGTAIL_TOKEN_URL              as --token-url
+  HTTPS_PROXY, NO_PROXY           the proxy, and what is reached without it
+  OTEL_…                          traces and metrics, in OpenTelemetry's names
 
 Examples:
   $ ${self} sync --site sc-domain:example.com
-  $ ${self} sync --site https://www.example.com/ --days 28 --datasets date,page,query
-  $ ${self} sync --site sc-domain:example.com --from 2026-01-01 --to 2026-03-31 --dry-run
+  $ ${self} sync --site https://www.example.com/ --days 28 --datasets page
+  $ ${self} sync --site sc-domain:example.com --from 2026-01-01 --dry-run
 
-A property is named as Search Console names it: a domain property "sc-domain:example.com", a URL prefix
-"https://www.example.com/" with its last slash. They are two properties with two sets of data.`;
+A property is named as Search Console names it: a domain property
+"sc-domain:example.com", or a URL prefix "https://www.example.com/" with its
+last slash. They are two properties, each with its own data.`;
 
 export function registerSync(program: Command, session: Session): void {
   program
     .command('sync')
     .summary('copy what Google has and the table has not')
     .description(
-      'Copies a property’s search data into PostgreSQL: without dates, all that Google still has and the table has not.\n' +
-        'Safe to stop at any moment and to run again: it goes on where it stopped.',
+      'Copies a property’s search data into PostgreSQL. Without dates: all days that Google still has and the ' +
+        'table does not. Safe to stop at any moment: the next run goes on where it stopped.',
     )
     .optionsGroup('What:')
     .option('--site <url>', 'the property, as Search Console names it', readSite)
@@ -69,27 +52,26 @@ export function registerSync(program: Command, session: Session): void {
       'the newest n days that are final, instead of dates',
       wholeNumber('--days', LIMITS.days),
     )
-    .option(
-      '--datasets <list>',
-      'what to group by: date, or page, query, country, device joined by +',
-      readDatasets,
-      ['page', 'page+query'],
+    .addOption(
+      new Option(
+        '--datasets <list>',
+        'what to group by: date, or some of page, query, country, device joined by +',
+      )
+        .argParser(readDatasets)
+        .default(['page', 'page+query'], 'page,page+query'),
     )
     .addOption(
       new Option('--types <list>', 'web, image, video, news, discover, googleNews')
         .argParser(readTypes)
         .default(['web'], 'web'),
     )
-    .option('--refresh', 'fetch again what is complete, too')
-    .option('--wait', 'wait for a property or an account that another run holds, instead of ending with 75')
-    .option('--accept-shrunk', 'take a day that has less than half of the rows it had')
+    .option('--refresh', 'fetch complete days again, too')
+    .option('--wait', 'wait while another run has the property or the account, instead of ending with 75')
+    .option('--accept-shrunk', 'accept a day that now has less than half of its rows')
     .optionsGroup('From and to:')
     .option('--database-url <url>', 'postgres://user:password@host:5432/database')
     .option('--credentials <file>', 'a service account’s or a sign-in’s JSON file')
-    .option(
-      '--account <name>',
-      'whose the access token is (LONGTAIL_ACCESS_TOKEN): its quota is kept under this name',
-    )
+    .option('--account <name>', 'whose credentials these are: runs under the same name share one quota')
     .option('--api-root <url>', 'where the API is', readRoot('--api-root'))
     .option('--token-url <url>', 'where tokens are made', readRoot('--token-url'))
     .optionsGroup('How fast:')
@@ -106,7 +88,7 @@ export function registerSync(program: Command, session: Session): void {
     .option('--json', 'end with one JSON object on standard output')
     .option(
       '--log-level <level>',
-      'log lines in place of the bar: error, warn, info, debug, trace',
+      'log lines in place of the progress bar: error, warn, info, debug, trace',
       readLogLevel,
     )
     .addHelpText('after', help(session.self))

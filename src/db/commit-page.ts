@@ -11,7 +11,7 @@ import type { HeapNudge } from './heap-nudge.ts';
 import type { KeyHashes } from './key-hashes.ts';
 import { insertPages, type LedgerEntry, lockSlices, readCommitted } from './ledger.ts';
 import type { PageKeys } from './packed-keys.ts';
-import { judge, NOT_PUBLISHED, type Verdict } from './seal.ts';
+import { judge, NOT_PUBLISHED, type SealVerdict } from './seal.ts';
 import {
   type Completion,
   completeSlices,
@@ -229,7 +229,7 @@ async function seal(
   return next;
 }
 
-function judgeSlice(page: ReadPage, entry: LedgerEntry, duplicateRows: number): Verdict {
+function judgeSlice(page: ReadPage, entry: LedgerEntry, duplicateRows: number): SealVerdict {
   const { previousId, previousRows, previousDuplicates, previousFinal } = entry;
   return judge({
     rows: entry.rows,
@@ -237,7 +237,7 @@ function judgeSlice(page: ReadPage, entry: LedgerEntry, duplicateRows: number): 
     isSecondLook: entry.isSecondLook,
     mayBeEmpty: page.day.mayBeEmpty,
     clicks: mustHaveRows(page.slice.dataset, page.day.clicks ?? 0) ? (page.day.clicks ?? 0) : 0,
-    force: entry.force,
+    acceptShrunk: entry.acceptShrunk,
     previous:
       previousId === null
         ? null
@@ -245,7 +245,7 @@ function judgeSlice(page: ReadPage, entry: LedgerEntry, duplicateRows: number): 
   });
 }
 
-function afterEnd(verdict: Exclude<Verdict, { kind: 'complete' }>): Committed['next'] {
+function afterEnd(verdict: Exclude<SealVerdict, { kind: 'complete' }>): Committed['next'] {
   if (verdict.kind === 'failed') return { kind: 'failed', reason: verdict.reason };
   return verdict.reason === NOT_PUBLISHED ? { kind: 'notPublished' } : { kind: 'sealed' };
 }

@@ -2,9 +2,10 @@ import postgres, { type Sql } from 'postgres';
 import { LongtailError } from '../errors.ts';
 import { one } from './answer.ts';
 import { isPool, whyNoDatabase } from './database-option.ts';
-import { type Endpoint, parseDatabaseUrl, type SessionAttrs } from './database-url.ts';
+import { parseDatabaseUrl } from './database-url.ts';
 import { errorFacts, isConnectionLoss, toFailure } from './failure.ts';
-import { addressOf, type EndWatch, watchEnd } from './handed-pool.ts';
+import { addressOf, type EndWatch, type ServerAddress, watchEnd } from './handed-pool.ts';
+import { identifier } from './identifier.ts';
 import type { Line } from './line.ts';
 import { isNoRoom } from './no-room.ts';
 import { LineOpener } from './opening.ts';
@@ -13,7 +14,7 @@ import { passwordFromFile } from './pass-file.ts';
 import { Pool, type PoolTimes } from './pool.ts';
 import { SETTINGS_OF_SESSION } from './session.ts';
 import { surroundingsOf } from './surroundings.ts';
-import { type Attempt, waysTo } from './ways.ts';
+import { waysTo } from './ways.ts';
 
 /** A checked way to a PostgreSQL that Longtail can work with. */
 export interface Database {
@@ -154,14 +155,8 @@ function noRoomBeside(sql: Sql, error: unknown): LongtailError {
 }
 
 /** How the lines of a pool are made. */
-interface Plan {
-  readonly attempts: readonly Attempt[];
-  readonly endpoint: Endpoint;
-  readonly user: string;
-  readonly password: () => string | Promise<string>;
-  readonly database: string;
-  readonly sessionAttrs: SessionAttrs;
-  readonly startup: Readonly<Record<string, string>>;
+interface Plan extends ServerAddress {
+  /** Undefined: as soon as it is known that no pooler stands in between. */
   readonly prepare: boolean | undefined;
   readonly timeoutMs: number;
 }
@@ -292,7 +287,7 @@ async function checkServer(sql: Sql, where: string): Promise<boolean> {
     throw new LongtailError(
       'DATABASE_REFUSED',
       `The user ${facts.user} may not write to the schema longtail of ${where}.`,
-      `As its owner: GRANT USAGE ON SCHEMA longtail TO "${facts.user}"; GRANT ALL ON ALL TABLES IN SCHEMA longtail TO "${facts.user}";`,
+      `As its owner: GRANT USAGE ON SCHEMA longtail TO ${identifier(facts.user)}; GRANT ALL ON ALL TABLES IN SCHEMA longtail TO ${identifier(facts.user)};`,
     );
   }
   // A pooler hands out a process id of its own for cancelling.

@@ -1,11 +1,9 @@
 import type { Sql, TransactionSql } from 'postgres';
-import type { Coverage, CoverageRange, RunIdentity } from './types.ts';
+import type { Coverage, CoverageRange } from '../domain/coverage.ts';
+import { keyStatus } from './key-status.ts';
+import type { RunIdentity } from './types.ts';
 
-/**
- * See {@link Store.readCoverage}. What counts of a key's versions: an open second look, or an open one where nothing is
- * complete, is `open`; a failure newer than the complete version is `failed`, and is taken up again; else the complete
- * version stands.
- */
+/** See {@link Store.readCoverage}. A key that failed is taken up again. */
 export async function readCoverage(
   sql: Sql | TransactionSql,
   run: RunIdentity,
@@ -31,13 +29,7 @@ export async function readCoverage(
         and s.filter_key = '' and s.aggregation_type = '' and s.status in ('complete', 'open', 'failed')
       group by s.search_type, s.dataset, s.date
     ), judged as (
-      select state.*,
-        case
-          when open is not null and (second_look or complete is null or failed > complete) then 'open'
-          when failed is not null and failed > coalesce(complete, 0) then 'failed'
-          else 'complete'
-        end as status
-      from state
+      select state.*, ${keyStatus(sql)} as status from state
     )
     select j.search_type as "searchType", j.dataset as "dataset", j.date::text as "date", j.status as "status",
       j.status = 'complete' and j.final as "final",

@@ -1,8 +1,8 @@
 import { closeSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { Clock } from '../domain/clock.ts';
+import { pause } from '../domain/wait.ts';
 import { type Folder, openToAppend } from './embedded-folder.ts';
-import { pause } from './embedded-wait.ts';
 
 const BUSY = 5;
 const RETRY_MS = 20;

@@ -3,10 +3,10 @@ import { readFile, readlink, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Clock } from '../domain/clock.ts';
+import { pause } from '../domain/wait.ts';
 import { type Cluster, freePort, type Postmaster, startPostmaster } from './embedded-cluster.ts';
 import { embeddedError } from './embedded-error.ts';
 import { currentUser, readPlain } from './embedded-folder.ts';
-import { pause } from './embedded-wait.ts';
 
 const RETRY_MS = 50;
 /** How long processes of a killed server may still be ending. */

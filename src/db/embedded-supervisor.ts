@@ -12,6 +12,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { systemClock } from '../domain/clock.ts';
+import { within } from '../domain/wait.ts';
 import { LongtailError } from '../errors.ts';
 import { findNativePackage, usableBinaries } from './embedded-binaries.ts';
 import { type Clients, openClients, removeFallback } from './embedded-clients.ts';
@@ -42,7 +43,6 @@ import { checkContents, closeToOthers, currentFolder, type Folder } from './embe
 import { holdLock } from './embedded-lock.ts';
 import { boundedLog } from './embedded-log.ts';
 import { endOrphan, startReliably } from './embedded-start.ts';
-import { within } from './embedded-wait.ts';
 
 /**
  * What `startEmbedded` hands over, as JSON in the first argument. Everybody can read it there: no secrets. The folder

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { extname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Clock, systemClock } from '../domain/clock.ts';
+import { pause, within } from '../domain/wait.ts';
 import { LongtailError } from '../errors.ts';
 import { findNativePackage } from './embedded-binaries.ts';
 import { FORMER_USER, SERVER_DATABASE } from './embedded-cluster.ts';
@@ -20,7 +21,6 @@ import {
 } from './embedded-files.ts';
 import { currentUser, type Folder, openToAppend, readTail } from './embedded-folder.ts';
 import type { SupervisorOptions } from './embedded-supervisor.ts';
-import { pause, within } from './embedded-wait.ts';
 import { noteOurServer } from './surroundings.ts';
 
 export interface EmbeddedOptions {
@@ -33,6 +33,8 @@ export interface EmbeddedOptions {
   /** False for tests alone: the set-up is not written through to the disk. */
   readonly sync?: boolean;
   readonly clock?: Clock;
+  /** Gives up the start: it rejects at once, and the server, unless others use it, does not come up or stops again. */
+  readonly signal?: AbortSignal;
 }
 
 /** The embedded PostgreSQL, and this process's part in it. */
@@ -48,6 +50,7 @@ export interface EmbeddedServer extends AsyncDisposable {
   close(options?: { readonly waitMs?: number }): Promise<void>;
 }
 
+const NEVER = new AbortController().signal;
 const POLL_MS = 20;
 const CLOSE_WAIT_MS = 10_000;
 /** Includes the first set-up on a slow disk, and a recovery. */
@@ -57,10 +60,12 @@ const START_DEADLINE_MS = 180_000;
  * Starts the embedded PostgreSQL of a directory, or joins the one that runs there already. It runs detached from this
  * process, survives a Ctrl-C, and stops when the last process that uses it has closed it or is gone.
  *
- * Rejects with `EMBEDDED_SERVER` when it is not installed, cannot run here, or the data is of another version.
+ * Rejects with `EMBEDDED_SERVER` when it is not installed, cannot run here, or the data is of another version; with the signal's
+ * reason when it is given up.
  */
 export async function startEmbedded(options: EmbeddedOptions = {}): Promise<EmbeddedServer> {
-  const { log = () => undefined, clock = systemClock } = options;
+  const { log = () => undefined, clock = systemClock, signal = NEVER } = options;
+  signal.throwIfAborted();
   supervisorScript();
   await findNativePackage();
   const folder = await openLongtailFolder(absolute(options.directory ?? '.longtail'));
@@ -71,9 +76,11 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
   };
   let leaving: Promise<void> | undefined;
   const isLeaving = (): boolean => leaving !== undefined;
-  const enter = (): Promise<Membership> => join(folder, supervisorOptions, isLeaving, clock, log);
+  /** `givenUp` ends the first start alone: who was lost and comes back is waited for until it is left. */
+  const enter = (givenUp: AbortSignal): Promise<Membership> =>
+    join(folder, supervisorOptions, { isLeaving, givenUp }, clock, log);
 
-  let membership = enter();
+  let membership = enter(signal);
   let port: number;
   let url: string;
   try {
@@ -98,7 +105,7 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
       if (isLeaving()) return;
       log(`The embedded PostgreSQL was lost: ${reason.text}`);
       if (reason.kind === 'final') return;
-      membership = enter();
+      membership = enter(NEVER);
       const again = await membership;
       if (again.port !== port) log(`The embedded PostgreSQL is back on another port: ${again.port}.`);
     }
@@ -159,15 +166,16 @@ interface Membership {
 async function join(
   folder: Folder,
   options: SupervisorOptions,
-  givenUp: () => boolean,
+  { isLeaving, givenUp }: { readonly isLeaving: () => boolean; readonly givenUp: AbortSignal },
   clock: Clock,
   log: (line: string) => void,
 ): Promise<Membership> {
   const deadlineMs = clock.now() + START_DEADLINE_MS;
   let candidate: ChildProcess | undefined;
   try {
-    while (clock.now() < deadlineMs && !givenUp()) {
-      const membership = await tryToJoin(folder, deadlineMs - clock.now(), clock, log);
+    while (clock.now() < deadlineMs && !isLeaving()) {
+      const membership = await tryToJoin(folder, deadlineMs - clock.now(), givenUp, clock, log);
+      givenUp.throwIfAborted();
       if (membership !== undefined) return membership;
       candidate ??= await spawnSupervisor(folder, options);
       if (candidate.exitCode !== null || candidate.signalCode !== null) {
@@ -193,6 +201,7 @@ type Ready = Extract<ControlMessage, { kind: 'ready' }>;
 async function tryToJoin(
   folder: Folder,
   timeoutMs: number,
+  givenUp: AbortSignal,
   clock: Clock,
   log: (line: string) => void,
 ): Promise<Membership | undefined> {
@@ -200,6 +209,10 @@ async function tryToJoin(
   const controlPath = state === undefined ? undefined : socketOf(folder, state);
   if (controlPath === undefined) return undefined;
   const socket = connect(controlPath);
+  // The supervisor sees that nobody waits any more.
+  const giveUp = () => socket.destroy();
+  givenUp.addEventListener('abort', giveUp, { once: true });
+  if (givenUp.aborted) giveUp();
   const closed = new Promise<void>((done) => socket.once('close', () => done()));
   // The reason comes with `close`.
   socket.on('error', () => undefined);
@@ -227,10 +240,11 @@ async function tryToJoin(
     first = value ?? undefined;
   });
   await within(clock, timeoutMs, settled);
-  if (first === undefined || first instanceof LongtailError) {
+  givenUp.removeEventListener('abort', giveUp);
+  if (first === undefined || first instanceof LongtailError || givenUp.aborted) {
     socket.destroy();
-    if (first === undefined) return undefined;
-    throw first;
+    if (first instanceof LongtailError) throw first;
+    return undefined;
   }
   // A process that forgets to close it must be able to end.
   socket.unref();

@@ -1,3 +1,4 @@
+import { withoutSecrets } from '../domain/secrets.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { DatabaseFailure } from './types.ts';
 
@@ -135,10 +136,7 @@ export function isRejection(error: unknown): boolean {
   return /^(22|23|44|54|P0)...$/.test(code);
 }
 
-/** One line without a password: the driver's messages may quote the connection's URL. */
+/** One line without a secret: the driver's messages may quote the connection's URL. */
 export function oneLine(message: string): string {
-  return message
-    .replace(/(\w+:\/\/[^:@/\s]*):[^@/\s]*@/g, '$1:***@')
-    .replace(/\s+/g, ' ')
-    .trim();
+  return withoutSecrets(message).replace(/\s+/g, ' ').trim();
 }

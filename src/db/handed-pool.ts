@@ -9,15 +9,20 @@ import { isReliedOn } from './session.ts';
 import type { Encryption } from './socket.ts';
 import type { Attempt } from './ways.ts';
 
-/** Where a host's pool leads, and with what. */
-export interface HandedAddress {
+/** Where connections lead, and with what. */
+export interface ServerAddress {
   readonly attempts: readonly Attempt[];
   readonly endpoint: Endpoint;
   readonly user: string;
   readonly password: () => string | Promise<string>;
   readonly database: string;
   readonly sessionAttrs: SessionAttrs;
-  /** The host's own startup parameters, but for what our sessions set: some services are told by them which database is meant. */
+  readonly startup: Readonly<Record<string, string>>;
+}
+
+/** Where a host's pool leads. */
+export interface HandedAddress extends ServerAddress {
+  /** The host's own, but for what our sessions set: some services are told by them which database is meant. */
   readonly startup: Readonly<Record<string, string>>;
   readonly prepare: boolean;
 }

@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer';
 import { getHeapStatistics } from 'node:v8';
+import { sharedWhileUsed } from '../domain/shared.ts';
 
 /** Of COPY's text: four full pages, with some two megabytes of garbage. */
 const BYTES_A_NUDGE = 12 * 1024 * 1024;
@@ -56,3 +57,6 @@ function reserveBlock(): void {
     // No address space to spare: it goes without.
   }
 }
+
+/** There is one heap, however many runs share it. */
+export const sharedHeapNudge = sharedWhileUsed(() => new HeapNudge());

@@ -13,7 +13,7 @@ export interface LedgerEntry {
   /** False: the page was there before. */
   readonly isNew: boolean;
   /** The run's permission for less to replace more. */
-  readonly force: boolean;
+  readonly acceptShrunk: boolean;
   readonly isSecondLook: boolean;
   /** Rows of the pages that follow each other from the start without a gap, this one among them. */
   readonly contiguousRows: number;
@@ -115,7 +115,7 @@ export function insertPages(
       exists (select from ours) as "isOurs",
       t.id is not null as "isOpen",
       e.slice_id is not null as "isNew",
-      coalesce((select force from ours), false) as "force",
+      coalesce((select force from ours), false) as "acceptShrunk",
       coalesce(t.second_look, false) as "isSecondLook",
       coalesce(sums.contiguous, 0)::float8 as "contiguousRows",
       coalesce(sums.rows, 0)::float8 as "rows",

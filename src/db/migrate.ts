@@ -1,9 +1,10 @@
 import type { Sql, TransactionSql } from 'postgres';
 import { type Clock, systemClock } from '../domain/clock.ts';
+import { pause } from '../domain/wait.ts';
 import { LongtailError } from '../errors.ts';
 import { connect, connectError, place } from './connect.ts';
-import { pause } from './embedded-wait.ts';
 import { errorFacts, isConnectionLoss } from './failure.ts';
+import { identifier } from './identifier.ts';
 import { MIGRATIONS, type Migration } from './migrations.ts';
 import { readFacts, readState, refuse, type SchemaFacts, type SchemaState } from './schema-state.ts';
 import { transaction } from './transaction.ts';
@@ -174,7 +175,7 @@ async function keepPrivate(tx: TransactionSql, before: ReadonlySet<string>): Pro
 
 /** Says what is lacking, and how to give it, before anything is tried. */
 function checkRights(facts: SchemaFacts, state: SchemaState, where: string): void {
-  const user = quoted(facts.user);
+  const user = identifier(facts.user);
   if (facts.readOnly) {
     throw new LongtailError(
       'DATABASE_REFUSED',
@@ -188,12 +189,12 @@ function checkRights(facts: SchemaFacts, state: SchemaState, where: string): voi
     throw new LongtailError(
       'DATABASE_REFUSED',
       `Longtail's tables in the ${where} are of an older version, and belong to ${owner}: ${facts.user} may not change them.`,
-      `Run migrate() of 'longtail/migrate' once as ${owner}, or make ${facts.user} its member: GRANT ${quoted(owner)} TO ${user};`,
+      `Run migrate() of 'longtail/migrate' once as ${owner}, or make ${facts.user} its member: GRANT ${identifier(owner)} TO ${user};`,
     );
   }
   const grants: string[] = [];
   if (facts.schema === null && !facts.mayCreateSchema)
-    grants.push(`GRANT CREATE ON DATABASE ${quoted(facts.database)} TO ${user};`);
+    grants.push(`GRANT CREATE ON DATABASE ${identifier(facts.database)} TO ${user};`);
   if (facts.schema?.mayCreate === false) grants.push(`GRANT USAGE, CREATE ON SCHEMA longtail TO ${user};`);
   if (facts.public === null) grants.push('CREATE SCHEMA public;');
   if (facts.public?.mayCreate !== true) grants.push(`GRANT USAGE, CREATE ON SCHEMA public TO ${user};`);
@@ -205,10 +206,6 @@ function checkRights(facts: SchemaFacts, state: SchemaState, where: string): voi
       : `The user ${facts.user} may not make Longtail's tables and its view public.search_analytics in the ${where}.`,
     `As its owner: ${grants.join(' ')}`,
   );
-}
-
-function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }
 
 function isLockTimeout(error: unknown): boolean {
@@ -224,7 +221,7 @@ function migrationError(sql: Sql, error: unknown): LongtailError {
     return new LongtailError(
       'DATABASE_REFUSED',
       `The user ${user} may not make Longtail's tables in the ${place(sql)}: ${message}`,
-      `As its owner: GRANT CREATE ON DATABASE ${quoted(database)} TO ${quoted(user)}; GRANT CREATE ON SCHEMA public TO ${quoted(user)};`,
+      `As its owner: GRANT CREATE ON DATABASE ${identifier(database)} TO ${identifier(user)}; GRANT CREATE ON SCHEMA public TO ${identifier(user)};`,
       { cause: error },
     );
   }

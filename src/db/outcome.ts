@@ -1,18 +1,12 @@
 import type { Sql, TransactionSql } from 'postgres';
-import type { Dataset, Day, SearchType } from '../domain/slice.ts';
+import type { CoverageRange } from '../domain/coverage.ts';
+import type { SliceFailure } from '../domain/slice.ts';
 import { one } from './answer.ts';
 import { asLongtailError } from './connect.ts';
 import { readCoverage } from './coverage.ts';
 import { END_LOCK_TIMEOUT_MS } from './run.ts';
 import { transaction } from './transaction.ts';
-import type { CoverageRange, RunIdentity } from './types.ts';
-
-export interface SliceFailure {
-  readonly searchType: SearchType;
-  readonly dataset: Dataset;
-  readonly date: Day;
-  readonly reason: string;
-}
+import type { RunIdentity } from './types.ts';
 
 /** What the table has of a range, earlier runs' work included. */
 export interface OutcomeFigures {

@@ -1,3 +1,5 @@
+import { systemClock } from '../domain/clock.ts';
+import { within } from '../domain/wait.ts';
 import { isNoRoom } from './no-room.ts';
 import { lost } from './socket.ts';
 
@@ -82,12 +84,6 @@ export class Pool<L extends Pooled> {
     return this.#closing !== undefined;
   }
 
-  /** Puts a line in that was opened elsewhere. */
-  add(line: L): void {
-    this.#admit(line);
-    this.#hand(line);
-  }
-
   resize(max: number): void {
     this.#max = Math.max(1, max);
     this.#width = this.#max;
@@ -124,12 +120,10 @@ export class Pool<L extends Pooled> {
     for (const waiter of this.#waiting.splice(0)) this.#refuse(waiter, reason);
     for (const line of this.#idle.keys()) void line.end();
     if (this.#inUse.size > 0) {
-      let timer: NodeJS.Timeout | undefined;
-      await new Promise<void>((resolve) => {
+      const emptied = new Promise<void>((resolve) => {
         this.#emptied = resolve;
-        timer = setTimeout(resolve, timeoutMs);
       });
-      clearTimeout(timer);
+      await within(systemClock, timeoutMs, emptied);
     }
     for (const line of this.#inUse.keys()) line.destroy(reason);
     await Promise.all([...this.#lines].map(({ ended }) => ended));

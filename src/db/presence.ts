@@ -1,5 +1,6 @@
 import type { Sql, TransactionSql } from 'postgres';
 import type { Clock } from '../domain/clock.ts';
+import { within } from '../domain/wait.ts';
 import { errorFacts } from './failure.ts';
 import { transaction } from './transaction.ts';
 
@@ -68,7 +69,7 @@ class KeptPresence {
 
   async enter(): Promise<Presence> {
     this.#users += 1;
-    await this.#before(this.#first.promise, FIRST_WITHIN_MS);
+    await within(this.#clock, FIRST_WITHIN_MS, this.#first.promise);
     let hasLeft = false;
     return {
       name: () => this.#name,
@@ -86,7 +87,7 @@ class KeptPresence {
         this.#isOver = true;
         this.#over.resolve(undefined);
         // A database that has stopped answering gives it up with the connection, which the pool's end ends.
-        await this.#before(this.#keeping, RELEASE_TIMEOUT_MS);
+        await within(this.#clock, RELEASE_TIMEOUT_MS, this.#keeping);
       },
     };
   }
@@ -105,7 +106,7 @@ class KeptPresence {
         if (this.#isOver) await held.release();
       }
       if (this.#isOver) return;
-      await this.#before(this.#over.promise, delayMs);
+      await within(this.#clock, delayMs, this.#over.promise);
       delayMs = Math.min(2 * delayMs, RETRY_MS.most);
     }
   }
@@ -114,13 +115,6 @@ class KeptPresence {
     this.#name = name;
     if (this.#isOver) return;
     for (const listener of [...this.#listeners]) listener();
-  }
-
-  async #before(work: Promise<unknown>, mostMs: number): Promise<void> {
-    const late = Promise.withResolvers<undefined>();
-    const timer = this.#clock.setTimeout(() => late.resolve(undefined), mostMs);
-    await Promise.race([work, late.promise]);
-    this.#clock.clearTimeout(timer);
   }
 }
 
@@ -131,15 +125,15 @@ interface HeldLock {
 }
 
 /**
- * In an open transaction on a connection of its own: a session's lock would go with the pool's connection. Only the simple
- * protocol is used there, since the extended one keeps a snapshot, which holds back vacuum for the whole run.
+ * In an open transaction on a connection of its own: a session's lock would go with the pool's connection. It does nothing,
+ * which no setting of the server's may end: see `session.ts`. Only the simple protocol is used there, since the extended
+ * one keeps a snapshot, which holds back vacuum for the whole run.
  */
 async function holdLock(sql: Sql, name: string, clock: Clock): Promise<HeldLock | undefined> {
   const taken = Promise.withResolvers<TransactionSql | undefined>();
   const asked = Promise.withResolvers<void>();
   const lost = Promise.withResolvers<string>();
   const ended = transaction(sql, async (tx) => {
-    await forgetTimeouts(tx);
     if (!(await tryLock(tx, name))) {
       taken.resolve(undefined);
       return;
@@ -168,13 +162,6 @@ async function holdLock(sql: Sql, name: string, clock: Clock): Promise<HeldLock 
       await ended;
     },
   };
-}
-
-/** An open transaction that does nothing is what a presence looks like: no server setting may end it. */
-async function forgetTimeouts(tx: TransactionSql): Promise<void> {
-  await tx`
-    select set_config(name, '0', true) from pg_settings
-    where name in ('idle_in_transaction_session_timeout', 'transaction_timeout', 'statement_timeout')`.simple();
 }
 
 async function tryLock(tx: TransactionSql, name: string): Promise<boolean> {

@@ -1,15 +1,16 @@
 import type { Sql } from 'postgres';
+import type { CoverageRange } from '../domain/coverage.ts';
 import { one } from './answer.ts';
 import { asLongtailError } from './connect.ts';
 import { transaction } from './transaction.ts';
-import type { CoverageRange, RunIdentity } from './types.ts';
+import type { RunIdentity } from './types.ts';
 
 /** What a run was asked for. */
 export interface RunParameters extends CoverageRange {
   /** Fetch again what was fetched before this run. */
   readonly refresh: boolean;
   /** Let less replace more (never nothing replace something). */
-  readonly force: boolean;
+  readonly acceptShrunk: boolean;
   /** Whatever else should be kept with the run. JSON. */
   readonly options?: Readonly<Record<string, unknown>>;
 }
@@ -39,7 +40,7 @@ export async function startRun(
   lock: Omit<RunIdentity, 'runId'>,
   parameters: RunParameters,
 ): Promise<StartedRun> {
-  const { from, to, searchTypes, datasets, refresh, force } = parameters;
+  const { from, to, searchTypes, datasets, refresh, acceptShrunk } = parameters;
   const scope = JSON.stringify({ from, to, searchTypes, datasets });
   try {
     return await transaction(sql, async (tx) => {
@@ -66,7 +67,7 @@ export async function startRun(
           insert into longtail.run (property_id, epoch, status, from_date, to_date, parameters, force,
             refresh_cut_off, refresh_scope)
           values (${lock.propertyId}::text::bigint, ${lock.epoch}::text::bigint, 'running', ${from}::text::date,
-            ${to}::text::date, ${JSON.stringify(parameters)}::text::jsonb, ${force}::bool,
+            ${to}::text::date, ${JSON.stringify(parameters)}::text::jsonb, ${acceptShrunk}::bool,
             case when ${earlier !== undefined}::bool then ${earlier?.at ?? null}::text::timestamptz
               when ${refresh}::bool then now() end,
             ${earlier?.scope ?? (refresh ? scope : null)}::text::jsonb)

@@ -25,7 +25,7 @@ export interface SealFacts {
   /** Clicks that the day has by the calendar, where this dataset would have to show them. */
   readonly clicks?: number;
   /** The run was told that less may replace more. */
-  readonly force: boolean;
+  readonly acceptShrunk: boolean;
   /** The version that readers see now. */
   readonly previous: {
     readonly rows: number;
@@ -35,7 +35,7 @@ export interface SealFacts {
   } | null;
 }
 
-export type Verdict =
+export type SealVerdict =
   | { readonly kind: 'complete'; readonly capped: boolean; readonly lookAgain: boolean }
   | { readonly kind: 'failed'; readonly reason: string }
   | { readonly kind: 'abandoned'; readonly reason: string };
@@ -44,7 +44,7 @@ export type Verdict =
  * Decides how a slice ends. What Google no longer has is not replaced by less; a slice with duplicates is fetched once
  * more, and the version with more different rows stays.
  */
-export function judge(facts: SealFacts): Verdict {
+export function judge(facts: SealFacts): SealVerdict {
   const { rows, duplicateRows, previous } = facts;
   if (facts.isSecondLook && previous !== null) {
     const different = rows - duplicateRows;
@@ -60,7 +60,7 @@ export function judge(facts: SealFacts): Verdict {
   if (previous !== null && rows === 0 && previous.rows > 0) {
     return { kind: 'failed', reason: `shrunk: Google gives no rows now, and gave ${previous.rows} before` };
   }
-  if (previous !== null && isMuch(previous) && rows * 2 < previous.rows && !facts.force) {
+  if (previous !== null && isMuch(previous) && rows * 2 < previous.rows && !facts.acceptShrunk) {
     return {
       kind: 'failed',
       reason: `shrunk: Google gives ${rows} rows now, and gave ${previous.rows} before; acceptShrunk (--accept-shrunk) takes them`,
@@ -72,6 +72,6 @@ export function judge(facts: SealFacts): Verdict {
 const isMuch = ({ rows, final }: NonNullable<SealFacts['previous']>): boolean =>
   final && rows >= ROWS_THAT_MEAN_SOMETHING;
 
-function complete(rows: number, lookAgain: boolean): Verdict {
+function complete(rows: number, lookAgain: boolean): SealVerdict {
   return { kind: 'complete', capped: rows >= ROWS_GIVEN_AT_MOST, lookAgain };
 }

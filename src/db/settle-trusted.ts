@@ -1,8 +1,9 @@
 import type { Sql } from 'postgres';
+import type { SliceKey } from '../domain/slice.ts';
 import { holdRun } from './hold-run.ts';
 import { NOT_PUBLISHED } from './seal.ts';
 import { transaction } from './transaction.ts';
-import type { RunIdentity, SettledKey, SliceKey } from './types.ts';
+import type { RunIdentity, SettledKey } from './types.ts';
 
 /** See {@link Store.settleTrusted}. */
 export async function settleTrusted(

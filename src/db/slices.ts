@@ -1,10 +1,10 @@
 import type { Sql } from 'postgres';
-import type { SearchType } from '../domain/slice.ts';
+import type { SearchType, SliceKey } from '../domain/slice.ts';
 import { one } from './answer.ts';
 import { holdRun } from './hold-run.ts';
 import { readCommitted } from './ledger.ts';
 import { transaction } from './transaction.ts';
-import type { CommittedPage, OpenedSlice, PageCommit, RunIdentity, SliceKey } from './types.ts';
+import type { CommittedPage, OpenedSlice, PageCommit, RunIdentity } from './types.ts';
 
 /** The keys as a table with the columns place, search_type, dataset, date. Text, so that no driver setting matters. */
 function asJson(keys: readonly SliceKey[]): string {

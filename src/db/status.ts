@@ -1,6 +1,7 @@
 import type { Sql } from 'postgres';
 import type { Dataset, Day, SearchType } from '../domain/slice.ts';
 import { asLongtailError } from './connect.ts';
+import { keyStatus } from './key-status.ts';
 
 /** What the table has of one property, search type, dataset and month. Days are counted. */
 export interface MonthStatus {
@@ -42,10 +43,7 @@ export async function readStatus(sql: Sql, siteUrl?: string): Promise<MonthStatu
           and s.filter_key = '' and s.aggregation_type = '' and s.status in ('complete', 'open', 'failed')
         group by s.property_id, s.search_type, s.dataset, s.date
       ), judged as (
-        select *, case
-          when open is not null and (second_look or complete is null or failed > complete) then 'open'
-          when failed is not null and failed > coalesce(complete, 0) then 'failed'
-          else 'complete' end as status
+        select *, ${keyStatus(sql)} as status
         from known
       ), spans as (
         select j.property_id, j.search_type, j.dataset, min(j.date) as first,

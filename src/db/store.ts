@@ -1,11 +1,12 @@
-import type { SearchType } from '../domain/slice.ts';
+import type { Coverage, CoverageRange } from '../domain/coverage.ts';
+import type { SearchType, SliceKey } from '../domain/slice.ts';
 import { answer } from './answer.ts';
 import { commitCalendar } from './calendar.ts';
 import { CommitQueue } from './commit-queue.ts';
 import type { Database } from './connect.ts';
-import { CopyMemory } from './copy-memory.ts';
+import { sharedCopyMemory } from './copy-memory.ts';
 import { readCoverage } from './coverage.ts';
-import { HeapNudge } from './heap-nudge.ts';
+import { sharedHeapNudge } from './heap-nudge.ts';
 import { KeyHashes } from './key-hashes.ts';
 import { readOpenLeases, recordLease, settleLease } from './leases.ts';
 import { settleTrusted } from './settle-trusted.ts';
@@ -16,8 +17,6 @@ import type {
   Calendar,
   CommitResult,
   CommittedPage,
-  Coverage,
-  CoverageRange,
   DatabaseAway,
   DayTotal,
   LeaseGrant,
@@ -27,7 +26,6 @@ import type {
   PageCommit,
   RunIdentity,
   SettledKey,
-  SliceKey,
 } from './types.ts';
 
 /**
@@ -116,8 +114,8 @@ export function createStore(
   { lockTimeoutMs = 3_000 }: { readonly lockTimeoutMs?: number } = {},
 ): Store {
   const hashes = new KeyHashes();
-  const memory = new CopyMemory();
-  const nudge = new HeapNudge();
+  const memory = sharedCopyMemory();
+  const nudge = sharedHeapNudge();
   const openQueue = (signal: AbortSignal, wait?: WaitForDatabase) => {
     const queue = new CommitQueue({ sql, run, hashes, nudge, lockTimeoutMs }, memory, signal, wait);
     return { commitPage: (commit: PageCommit) => queue.commit(commit) };

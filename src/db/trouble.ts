@@ -5,6 +5,7 @@
 import type { Sql, TransactionSql } from 'postgres';
 import { one, Refusal } from './answer.ts';
 import { errorFacts } from './failure.ts';
+import { identifier } from './identifier.ts';
 import { transaction } from './transaction.ts';
 import type { DatabaseAway, DatabaseFailure } from './types.ts';
 
@@ -120,16 +121,14 @@ async function readSettings(sql: Sql, names: readonly string[]): Promise<readonl
   });
 }
 
-const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`;
-
 function ofWhat({ place, role, database }: Setting): string {
   switch (place) {
     case 'role':
-      return ` of role ${quoted(role)}`;
+      return ` of role ${identifier(role)}`;
     case 'roleInDatabase':
-      return ` of role ${quoted(role)} in database ${quoted(database)}`;
+      return ` of role ${identifier(role)} in database ${identifier(database)}`;
     case 'database':
-      return ` of database ${quoted(database)}`;
+      return ` of database ${identifier(database)}`;
     case null:
       return ' of the server or the connection';
   }
@@ -138,11 +137,11 @@ function ofWhat({ place, role, database }: Setting): string {
 function lift({ place, role, database, name }: Setting, off: string): string {
   switch (place) {
     case 'role':
-      return `ALTER ROLE ${quoted(role)} SET ${name} = ${off}`;
+      return `ALTER ROLE ${identifier(role)} SET ${name} = ${off}`;
     case 'roleInDatabase':
-      return `ALTER ROLE ${quoted(role)} IN DATABASE ${quoted(database)} SET ${name} = ${off}`;
+      return `ALTER ROLE ${identifier(role)} IN DATABASE ${identifier(database)} SET ${name} = ${off}`;
     case 'database':
-      return `ALTER DATABASE ${quoted(database)} SET ${name} = ${off}`;
+      return `ALTER DATABASE ${identifier(database)} SET ${name} = ${off}`;
     case null:
       return `Set ${name} = ${off} in the server’s configuration or the connection’s options`;
   }

@@ -1,5 +1,6 @@
+import type { AfterPage } from '../domain/page-result.ts';
 import type { RowBlock } from '../domain/row-block.ts';
-import type { Dataset, Day, SearchType, Slice } from '../domain/slice.ts';
+import type { Day, Slice, SliceKey } from '../domain/slice.ts';
 
 /** The database takes nothing at present, for whatever reason: the same call may go through later. */
 export interface DatabaseAway {
@@ -33,13 +34,6 @@ export interface RunIdentity {
   readonly holder: string;
 }
 
-/** One key of the plan. */
-export interface SliceKey {
-  readonly searchType: SearchType;
-  readonly dataset: Dataset;
-  readonly date: Day;
-}
-
 export interface PageCommit {
   readonly slice: Slice;
   readonly startRow: number;
@@ -71,12 +65,7 @@ export interface CommittedPage {
   /** `alreadyCommitted`: this page was in the ledger; nothing was written. Both are success. */
   readonly kind: 'committed' | 'alreadyCommitted';
   readonly rows: number;
-  readonly next:
-    | { readonly kind: 'page'; readonly startRow: number }
-    | { readonly kind: 'sealed' }
-    | { readonly kind: 'again'; readonly sliceId: string }
-    | { readonly kind: 'notPublished' }
-    | { readonly kind: 'failed'; readonly reason: string };
+  readonly next: AfterPage;
 }
 
 export type CommitResult =
@@ -91,14 +80,6 @@ export type CommitResult =
 export interface OpenedSlice {
   readonly slice: Slice;
   readonly startRow: number;
-}
-
-/** What the table knows of one key. Keys without a row are missing. */
-export interface Coverage extends SliceKey {
-  readonly status: 'complete' | 'open' | 'failed';
-  readonly final: boolean;
-  /** Completed before the refresh's cut-off, so a refresh fetches it again. */
-  readonly beforeCutOff: boolean;
 }
 
 /** A day of the calendar: what Google says it has for the property, whatever the dataset. */
@@ -152,12 +133,4 @@ export interface LeaseSettlement {
   readonly graceMs: number;
   /** Tokens whose requests were never sent. */
   readonly returned: number;
-}
-
-/** Which keys a question is about: all of them that the lists and the range span. */
-export interface CoverageRange {
-  readonly from: Day;
-  readonly to: Day;
-  readonly searchTypes: readonly SearchType[];
-  readonly datasets: readonly Dataset[];
 }

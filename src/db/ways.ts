@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { ConnectionOptions, SecureVersion } from 'node:tls';
+import { isLoopback } from '../domain/loopback.ts';
 import { LongtailError } from '../errors.ts';
 import type { DatabaseAddress, Endpoint, TlsMode, TlsWish } from './database-url.ts';
 import { errorFacts } from './failure.ts';
@@ -25,7 +26,7 @@ export async function waysTo({ endpoints, tls }: DatabaseAddress): Promise<reado
 function waysToOne(endpoint: Endpoint, wish: TlsWish, files: ConnectionOptions): readonly Attempt[] {
   const plain: Way = { endpoint, encryption: undefined };
   if (endpoint.kind === 'socket') return [{ way: plain, nextIsSameServer: false }];
-  const mode = wish.mode ?? (isThisMachine(endpoint) ? 'allow' : 'prefer');
+  const mode = wish.mode ?? (isLoopback(endpoint.address ?? endpoint.host) ? 'allow' : 'prefer');
   const encrypted: Way = { endpoint, encryption: encryptionOf(mode, wish, files) };
   const last = (way: Way): Attempt => ({ way, nextIsSameServer: false });
   const first = (way: Way): Attempt => ({ way, nextIsSameServer: true });
@@ -39,10 +40,6 @@ function waysToOne(endpoint: Endpoint, wish: TlsWish, files: ConnectionOptions):
     default:
       return [last(encrypted)];
   }
-}
-
-function isThisMachine({ host, address }: Extract<Endpoint, { kind: 'tcp' }>): boolean {
-  return /^(?:localhost|127(?:\.\d+){3}|::1)$/i.test(address ?? host);
 }
 
 function encryptionOf(mode: TlsMode, wish: TlsWish, files: ConnectionOptions): Encryption {

@@ -36,7 +36,7 @@ export function normalName(name: string): string {
   if (domain !== undefined) return `sc-domain:${readableHost(domain)}`;
   const [, scheme = '', host = '', path = ''] = PREFIX.exec(text) ?? [];
   if (scheme === '' || host.includes('@')) return text;
-  return `${scheme.toLowerCase()}://${readableHost(host)}${encodedPath(path)}`;
+  return `${scheme.toLowerCase()}://${readableHost(withoutUsualPort(scheme, host))}${encodedPath(path)}`;
 }
 
 /** Whether Search Console may list it in another spelling than ours. */
@@ -44,12 +44,18 @@ export function hasSpellings(name: string): boolean {
   return /[^ -~]|%/.test(name);
 }
 
+/** Search Console leaves out the port that the scheme stands for. */
+const withoutUsualPort = (scheme: string, hostAndPort: string): string =>
+  hostAndPort.replace(scheme.toLowerCase() === 'https' ? /:443$/ : /:80$/, '');
+
 function readableHost(hostAndPort: string): string {
   // What cannot be a host is shown as it was given.
   if (/[\s/\\?#@%[\]]/.test(hostAndPort)) return hostAndPort;
   const [host = '', ...port] = hostAndPort.split(':');
   const readable = domainToUnicode(host.toLowerCase());
-  return [readable === '' ? host.toLowerCase() : readable, ...port].join(':');
+  // The root of all names is a dot that nobody writes, and Search Console does not.
+  const name = (readable === '' ? host.toLowerCase() : readable).replace(/(?<=[^.])\.$/, '');
+  return [name, ...port].join(':');
 }
 
 /** `ü` as `%C3%BC`; what is encoded already stays so, in capitals. */

@@ -37,13 +37,22 @@ export type DatasetName = 'date' | 'searchAppearance' | Joined<Joinable> | (stri
 /** A calendar day in Pacific time, `YYYY-MM-DD`. Never a JavaScript Date: a day has no time zone of its own here. */
 export type Day = string;
 
-/** What one slice holds. `id` is the row in `longtail.slice`, as text. */
-export interface Slice {
-  readonly id: string;
-  readonly siteUrl: string;
+/** Which slice of a property. */
+export interface SliceKey {
   readonly searchType: SearchType;
   readonly dataset: Dataset;
   readonly date: Day;
+}
+
+/** A slice that has failed, and why. */
+export interface SliceFailure extends SliceKey {
+  readonly reason: string;
+}
+
+/** What one slice holds. `id` is the row in `longtail.slice`, as text. */
+export interface Slice extends SliceKey {
+  readonly id: string;
+  readonly siteUrl: string;
 }
 
 /** Dimensions of a dataset: `page+query` → `['page', 'query']`, `date` → `[]`. */

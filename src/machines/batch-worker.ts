@@ -17,7 +17,9 @@
  *
  * A grant that nobody waits for any more, because it crossed a cancel, is given back in whatever state it arrives.
  */
+
 import { assign, enqueueActions, fromCallback, type SnapshotFrom, setup } from 'xstate';
+import type { QuotaKind } from '../domain/quota-kind.ts';
 import { type BackoffRule, backoffMs } from './backoff.ts';
 import type {
   Blame,
@@ -26,7 +28,6 @@ import type {
   GrantEvent,
   LimiterEvent,
   Page,
-  QuotaKind,
   Recipient,
   WorkerOrder,
   WorkerReport,

@@ -2,7 +2,9 @@
  * What the coordinator knows: its input, its context, its events, and pure questions about them. What it does is in
  * `coordinator-setup.ts`, when it does it in `coordinator.ts`.
  */
+
 import type { DoneActorEvent, ErrorActorEvent } from 'xstate';
+import type { AfterPage } from '../domain/page-result.ts';
 import type { BackoffRule } from './backoff.ts';
 import type { BatchWorkerInput } from './batch-worker.ts';
 import {
@@ -16,7 +18,6 @@ import {
   type WorkerSlot,
 } from './dispatch.ts';
 import type {
-  AfterPage,
   Away,
   Blame,
   ControlEvent,

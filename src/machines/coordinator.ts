@@ -27,7 +27,7 @@
  * In `working`, and there only, pages go out: `always` dispatches while a worker is free and a page waits, asks the plan
  * for more when the look-ahead runs low, and ends the run when nothing is left. So no handler has to remember to.
  */
-import { and, type SnapshotFrom } from 'xstate';
+import { and, not, type SnapshotFrom } from 'xstate';
 import { initialContext } from './coordinator-context.ts';
 import { coordinatorSetup } from './coordinator-setup.ts';
 
@@ -54,6 +54,7 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
     'concurrency.change': { actions: 'changeConcurrency' },
     halt: { target: '.halting', actions: 'endHalted' },
     fail: { target: '.halting', actions: 'endFailed' },
+    // States of their own add what more it may mean there; an end that is none of theirs comes here.
     'batch.ended': [
       { guard: 'isDenied', target: '.drainingForQuota', actions: ['endByOutcome', 'closeAssignment'] },
       { guard: 'endsTheRun', target: '.halting', actions: ['endByOutcome', 'closeAssignment'] },
@@ -131,16 +132,6 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
           on: {
             'batch.ended': [
               {
-                guard: 'isDenied',
-                target: '#coordinator.drainingForQuota',
-                actions: ['endByOutcome', 'closeAssignment'],
-              },
-              {
-                guard: 'endsTheRun',
-                target: '#coordinator.halting',
-                actions: ['endByOutcome', 'closeAssignment'],
-              },
-              {
                 guard: 'databaseIsAway',
                 target: 'waitingForDatabase',
                 actions: ['closeAssignment', 'beginProbing'],
@@ -154,7 +145,10 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
                 actions: ['endByOutcome', 'closeAssignment'],
               },
               // `probing` is left for want of a probe.
-              { guard: 'googleProbeEnded', actions: ['countGoogleProbe', 'closeAssignment'] },
+              {
+                guard: and(['googleProbeEnded', not('isDenied'), not('endsTheRun')]),
+                actions: ['countGoogleProbe', 'closeAssignment'],
+              },
             ],
           },
           states: {

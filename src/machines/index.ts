@@ -3,6 +3,9 @@
  * Provide their actors with `machine.provide({ actors })`: `fetchBatch`, `loadPlan`, `probeDatabase`, `reapWorker`, `leaseBook`; `open`,
  * `execute`, `ask`, `closeAll`.
  */
+
+export type { AfterPage } from '../domain/page-result.ts';
+export type { QuotaKind } from '../domain/quota-kind.ts';
 export { type BackoffRule, backoffMs } from './backoff.ts';
 export {
   type BatchWorkerContext,

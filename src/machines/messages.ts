@@ -1,4 +1,6 @@
 import type { ActorRef, EventObject, Snapshot } from 'xstate';
+import type { AfterPage } from '../domain/page-result.ts';
+import type { QuotaKind } from '../domain/quota-kind.ts';
 
 /**
  * Every message between the actors, and nothing else. Orders are imperative (`batch.assign`), facts are past
@@ -17,9 +19,6 @@ export interface Page {
   /** Calls in a row that failed as a whole with this page among theirs. */
   readonly callFailures: number;
 }
-
-/** `qps`: too many requests a minute. `load`: too much work in ten minutes. `daily`: the day's allowance is used. */
-export type QuotaKind = 'qps' | 'load' | 'daily';
 
 /**
  * Whose fault it is when a call fails in all its pages. `call`: nobody's, until more is known. `page`: its one page's, which has
@@ -65,17 +64,6 @@ export type PageResult =
       /** What the server says is overrun; see `quota.refused`. */
       readonly scopeKind?: string | null;
     };
-
-/** What follows a committed page. */
-export type AfterPage =
-  | { readonly kind: 'page'; readonly startRow: number }
-  | { readonly kind: 'sealed' }
-  /** The slice looked as if rows were missing: it is fetched once more, under a new id. */
-  | { readonly kind: 'again'; readonly sliceId: string }
-  /** The day is not published yet: not complete, not failed. */
-  | { readonly kind: 'notPublished' }
-  /** The slice ended as failed although its pages came (it shrank). */
-  | { readonly kind: 'failed'; readonly reason: string };
 
 /** How a call ended, once and for all. */
 export type CallOutcome =

@@ -1,32 +1,12 @@
 /**
  * What is to be fetched: pure decisions over the range asked for, what the table has, and Google's calendar.
  */
+import type { Coverage, CoverageRange } from '../domain/coverage.ts';
 import { addDays, daysNewestFirst, FINAL_LAG_DAYS } from '../domain/day.ts';
-import { type Dataset, type Day, type SearchType, whyNotServed } from '../domain/slice.ts';
-
-export interface PlanRange {
-  readonly from: Day;
-  readonly to: Day;
-  readonly searchTypes: readonly SearchType[];
-  readonly datasets: readonly Dataset[];
-}
-
-export interface PlanKey {
-  readonly searchType: SearchType;
-  readonly dataset: Dataset;
-  readonly date: Day;
-}
-
-/** What the table has of one key. */
-export interface Held extends PlanKey {
-  readonly status: 'complete' | 'open' | 'failed';
-  readonly final: boolean;
-  /** A refresh is under way that this slice is older than. */
-  readonly beforeCutOff: boolean;
-}
+import { type Day, type SearchType, type SliceKey, whyNotServed } from '../domain/slice.ts';
 
 /** What Google says it has for one search type: published days with data, and from where on they still change. */
-export interface Calendar {
+export interface PublishedDays {
   /** Their clicks. */
   readonly days: ReadonlyMap<Day, number>;
   readonly lastPublished: Day | null;
@@ -44,15 +24,15 @@ export interface TrustRules {
 
 /** `fetch` in the order to fetch in. `empty` days are complete without a call; `notPublished` ones are left for later. */
 export interface Plan {
-  readonly fetch: readonly PlanKey[];
-  readonly empty: readonly PlanKey[];
-  readonly notPublished: readonly PlanKey[];
+  readonly fetch: readonly SliceKey[];
+  readonly empty: readonly SliceKey[];
+  readonly notPublished: readonly SliceKey[];
 }
 
-export const keyOf = ({ searchType, dataset, date }: PlanKey): string => `${searchType} ${dataset} ${date}`;
+export const keyOf = ({ searchType, dataset, date }: SliceKey): string => `${searchType} ${dataset} ${date}`;
 
 /** Every key of the range, newest day first. Combinations that Google does not serve are no part of it. */
-export function keysOf({ from, to, searchTypes, datasets }: PlanRange): PlanKey[] {
+export function keysOf({ from, to, searchTypes, datasets }: CoverageRange): SliceKey[] {
   return daysNewestFirst(from, to).flatMap((date) =>
     searchTypes.flatMap((searchType) =>
       datasets
@@ -63,7 +43,7 @@ export function keysOf({ from, to, searchTypes, datasets }: PlanRange): PlanKey[
 }
 
 /** Keys that the table does not have for good: missing, open, failed, not final when fetched, or due for a refresh. */
-export function missingKeys(range: PlanRange, held: readonly Held[]): PlanKey[] {
+export function missingKeys(range: CoverageRange, held: readonly Coverage[]): SliceKey[] {
   const done = new Set(
     held
       .filter(({ status, final, beforeCutOff }) => status === 'complete' && final && !beforeCutOff)
@@ -78,13 +58,13 @@ export function missingKeys(range: PlanRange, held: readonly Held[]): PlanKey[] 
  * of which something is complete.
  */
 export function planByCalendar(
-  missing: readonly PlanKey[],
-  calendars: ReadonlyMap<SearchType, Calendar>,
+  missing: readonly SliceKey[],
+  calendars: ReadonlyMap<SearchType, PublishedDays>,
   held: ReadonlySet<string> = new Set(),
 ): Plan {
-  const fetch: PlanKey[] = [];
-  const empty: PlanKey[] = [];
-  const notPublished: PlanKey[] = [];
+  const fetch: SliceKey[] = [];
+  const empty: SliceKey[] = [];
+  const notPublished: SliceKey[] = [];
   for (const key of missing) {
     const calendar = calendars.get(key.searchType);
     const last = calendar?.lastPublished ?? null;
@@ -114,9 +94,9 @@ const LEAST_ROUNDS = 2;
  * fetch a calendar: newest first, of days that will almost surely have data. None in a small plan.
  */
 export function trustedKeys(
-  missing: readonly PlanKey[],
+  missing: readonly SliceKey[],
   { maxConcurrency, batchSize, today }: TrustRules,
-): readonly PlanKey[] {
+): readonly SliceKey[] {
   const calendars = new Set(missing.map(({ searchType }) => searchType)).size;
   if (maxConcurrency < 2 || missing.length < LEAST_ROUNDS * maxConcurrency * batchSize) return [];
   const most = Math.max(1, maxConcurrency - calendars) * batchSize;
@@ -127,14 +107,14 @@ export function trustedKeys(
 }
 
 /** Whether Google will change this day no more. Without a word of Google's, its documented lag decides. */
-export function isFinal(date: Day, calendar: Calendar | undefined, today: Day): boolean {
+export function isFinal(date: Day, calendar: PublishedDays | undefined, today: Day): boolean {
   if (date > addDays(today, -FINAL_LAG_DAYS)) return false;
   const firstIncomplete = calendar?.firstIncomplete ?? null;
   return firstIncomplete === null || date < firstIncomplete;
 }
 
 /** Whether an empty answer completes the day: only before the last published one. */
-export function mayBeEmpty(date: Day, calendar: Calendar | undefined): boolean {
+export function mayBeEmpty(date: Day, calendar: PublishedDays | undefined): boolean {
   const last = calendar?.lastPublished ?? null;
   return last !== null && date < last;
 }

@@ -9,11 +9,13 @@
  *    └─refused: daily, or qps, load ──┴──► refusing (whoever asks is denied) ──rested──► calm
  *      once too often in a row
  *
- * `accepted` (the server took a request) ends the row. Whoever keeps it sets a timer for `restMs` when it begins to rest,
- * and says `rested` when that has passed: the statechart has no clock.
+ * `accepted` (the server took a request) ends the row, and so does `rested` while it is calm: nothing was refused for
+ * `refusingMs`. Whoever keeps it sets a timer for `restMs` when it begins to rest, and another when it has rested and the row
+ * is not over, and says `rested` when that has passed: the statechart has no clock.
  */
+
 import { assign, setup, transition } from 'xstate';
-import type { QuotaKind } from './messages.ts';
+import type { QuotaKind } from '../domain/quota-kind.ts';
 
 /** How long a refused scope rests, and how often in a row. */
 export interface Patience {
@@ -24,7 +26,7 @@ export interface Patience {
   /** Coolings in a row, without a request taken in between, after which it refuses. */
   readonly maxLoadCoolings: number;
   readonly maxQpsCoolings: number;
-  /** How long it refuses before it tries again. */
+  /** How long it refuses before it tries again, and how long a row of coolings is remembered when nothing more is refused. */
   readonly refusingMs: number;
 }
 
@@ -103,6 +105,7 @@ export const quotaScopeMachine = setup({
           { target: 'cooling', actions: 'beginCooling' },
         ],
         accepted: { actions: 'forgetCoolings' },
+        rested: { actions: 'forgetCoolings' },
       },
     },
     cooling: {

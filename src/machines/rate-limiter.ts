@@ -13,9 +13,11 @@
  * Leases outlive all of that: they settle, expire and come back at any time. There is no clock in here: a settled token
  * counts until the delayed event `lease.expired`.
  */
+
 import { assign, enqueueActions, type SnapshotFrom, setup } from 'xstate';
+import type { QuotaKind } from '../domain/quota-kind.ts';
 import { Lookup } from './lookup.ts';
-import type { GrantEvent, LimiterEvent, QuotaKind, Recipient } from './messages.ts';
+import type { GrantEvent, LimiterEvent, Recipient } from './messages.ts';
 import { CALM, isForgettable, nextCondition, type Patience, type ScopeCondition } from './quota-scope.ts';
 import {
   BUCKET_MS,
@@ -64,7 +66,7 @@ export interface RateLimiterContext {
   readonly queue: readonly Waiting[];
   /** By id. */
   readonly leases: Lookup<Lease>;
-  /** Scopes that were refused, until the server has taken a request of theirs again. */
+  /** Scopes that were refused, until the server has taken a request of theirs again, or for long enough. */
   readonly conditions: Lookup<ScopeCondition>;
   /** Whether the minute's tick for budgets in buckets is set. */
   readonly isTicking: boolean;
@@ -81,7 +83,7 @@ type InternalEvent =
   /** Requests that had no answer cannot arrive any more. */
   | { readonly type: 'grace.over'; readonly scopes: readonly string[]; readonly tokens: number }
   | { readonly type: 'bucket.rolled' }
-  /** A scope has cooled, or refused, for as long as it had to. */
+  /** A scope has cooled, or refused, for as long as it had to; or nothing was refused for so long that its row is over. */
   | { readonly type: 'scope.rested'; readonly scope: string }
   /** Nothing was refused since the limit was lowered, or last raised. */
   | { readonly type: 'limit.rises'; readonly scope: string; readonly windowMs: number };
@@ -261,9 +263,11 @@ export const rateLimiterMachine = setup({
       let { conditions } = context;
       for (const scope of scopes) {
         const before = conditions.get(scope);
-        if (before !== undefined) {
-          conditions = withCondition(conditions, scope, nextCondition(before, { type: 'accepted' }));
-        }
+        if (before === undefined) continue;
+        const after = nextCondition(before, { type: 'accepted' });
+        if (after === before) continue;
+        conditions = withCondition(conditions, scope, after);
+        enqueue.cancel(restId(scope));
       }
       enqueue.assign({ conditions });
     }),
@@ -350,11 +354,17 @@ export const rateLimiterMachine = setup({
         }
       }
     }),
-    endRest: assign(({ context, event }) => {
-      if (event.type !== 'scope.rested') return {};
+    /** What is left of it is the row of refusals, and that is over when nothing has been refused for long enough. */
+    endRest: enqueueActions(({ context, event, enqueue }) => {
+      if (event.type !== 'scope.rested') return;
       const { scope } = event;
-      const after = nextCondition(conditionOf(context, scope), { type: 'rested' });
-      return { conditions: withCondition(context.conditions, scope, after) };
+      const before = context.conditions.get(scope);
+      if (before === undefined) return;
+      const after = nextCondition(before, { type: 'rested' });
+      enqueue.assign({ conditions: withCondition(context.conditions, scope, after) });
+      if (isForgettable(after)) return;
+      const delay = context.input.refusingMs;
+      enqueue.raise({ type: 'scope.rested', scope }, { id: restId(scope), delay });
     }),
     raiseLimit: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'limit.rises') return;

@@ -10,6 +10,8 @@
 
 /** Tokens that settled together. */
 export interface SettledTokens {
+  /** Whose they were. */
+  readonly runId: string;
   readonly tokens: number;
   /** From their settling until the server surely counts them no more. */
   readonly lastingMs: number;
@@ -18,8 +20,8 @@ export interface SettledTokens {
 /** Oldest first. Tokens of calls under way are not in it: they are with the calls. */
 export type ServerWindow = readonly SettledTokens[];
 
-export function settleAtServer(window: ServerWindow, tokens: number, lastingMs: number): ServerWindow {
-  return tokens === 0 ? window : [...window, { tokens, lastingMs }];
+export function settleAtServer(window: ServerWindow, settled: SettledTokens): ServerWindow {
+  return settled.tokens === 0 ? window : [...window, settled];
 }
 
 /** Which of them are over when a timer of `delayMs`, set when the first `known` of them had settled, fires. */

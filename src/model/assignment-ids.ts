@@ -5,13 +5,10 @@
  */
 import type { AnyMachineSnapshot } from 'xstate';
 import { Lookup } from '../machines/lookup.ts';
-import { RUN_ID } from './options.ts';
+import { ALONE, type Property } from './options.ts';
 import type { StepMemory } from './step-memory.ts';
 import type { World } from './world.ts';
 import type { Address } from './xstate-internals.ts';
-
-const ID = new RegExp(`${RUN_ID}:(w\\d+)\\.(\\d+)`, 'g');
-const idOf = (workerId: string, serial: number): string => `${RUN_ID}:${workerId}.${serial}`;
 
 type Renaming = ReadonlyMap<string, string>;
 const NOTHING: Renaming = new Map();
@@ -24,26 +21,34 @@ interface Mention {
   readonly serial: number;
 }
 
+/** Of one run. Those of another that shares its limiter are left as they are. */
 export class AssignmentIds {
   readonly #memory: StepMemory;
+  readonly #property: Property;
+  readonly #id: RegExp;
   readonly #mentions = new WeakMap<object, readonly Mention[]>();
   /** One object a renaming, so that what it did to a value can be looked up. */
   readonly #renamings = new Map<string, Renaming>();
   readonly #renamed = new WeakMap<Renaming, WeakMap<object, object>>();
 
-  constructor(memory: StepMemory) {
+  constructor(memory: StepMemory, property: Property = ALONE) {
     this.#memory = memory;
+    this.#property = property;
+    this.#id = new RegExp(`${property.runId}:(w\\d+)\\.(\\d+)`, 'g');
   }
 
   renumber(world: World): World {
     const renaming = this.#renamingFor(world);
     if (renaming.size === 0) return world;
     const rename = <T extends object>(value: T): T => this.#rename(value, renaming);
+    const { prefix } = this.#property;
     return {
       ...world,
-      coordinator: this.#renameSnapshot('coordinator', world.coordinator, renaming),
+      coordinator: this.#renameSnapshot(`${prefix}coordinator`, world.coordinator, renaming),
       limiter: this.#renameSnapshot('limiter', world.limiter, renaming),
-      workers: mapValues(world.workers, (worker, id) => this.#renameSnapshot(id, worker, renaming)),
+      workers: mapValues(world.workers, (worker, id) =>
+        this.#renameSnapshot(`${prefix}${id}`, worker, renaming),
+      ),
       channels: mapValues(world.channels, (events) => events.map(rename)),
       timers: world.timers.map((timer) => ({
         ...timer,
@@ -58,7 +63,7 @@ export class AssignmentIds {
   #renameSnapshot<S extends AnyMachineSnapshot>(address: Address, snapshot: S, renaming: Renaming): S {
     return this.#remember(snapshot, renaming, () => {
       // The input holds the id the worker was born with, which no machine reads again.
-      const context = renameWithin(withoutInput(snapshot.context), renaming);
+      const context = this.#renameWithin(withoutInput(snapshot.context), renaming);
       return this.#memory.unique(address, {
         ...snapshot,
         context: Object.assign({}, context, { input: snapshot.context.input }),
@@ -88,7 +93,7 @@ export class AssignmentIds {
     for (const [workerId, live] of serials) {
       if (Math.max(...live) === live.length - 1) continue;
       for (const [rank, serial] of live.sort((a, b) => a - b).entries()) {
-        if (rank !== serial) renaming.set(idOf(workerId, serial), idOf(workerId, rank));
+        if (rank !== serial) renaming.set(this.#idOf(workerId, serial), this.#idOf(workerId, rank));
       }
     }
     if (renaming.size === 0) return NOTHING;
@@ -102,9 +107,13 @@ export class AssignmentIds {
     const known = this.#mentions.get(value);
     if (known !== undefined) return known;
     const text = JSON.stringify('context' in value ? withoutInput(value.context as object) : value);
-    const mentions = [...new Set(text.match(ID) ?? [])].map((id): Mention => {
+    const mentions = [...new Set(text.match(this.#id) ?? [])].map((id): Mention => {
       const dot = id.indexOf('.');
-      return { id, workerId: id.slice(RUN_ID.length + 1, dot), serial: Number(id.slice(dot + 1)) };
+      return {
+        id,
+        workerId: id.slice(this.#property.runId.length + 1, dot),
+        serial: Number(id.slice(dot + 1)),
+      };
     });
     this.#mentions.set(value, mentions);
     return mentions;
@@ -112,7 +121,7 @@ export class AssignmentIds {
 
   #rename<T extends object>(value: T, renaming: Renaming): T {
     // Renaming changes strings and serials, never the shape.
-    return this.#remember(value, renaming, () => renameWithin(value, renaming) as T);
+    return this.#remember(value, renaming, () => this.#renameWithin(value, renaming) as T);
   }
 
   #remember<T extends object>(value: T, renaming: Renaming, rename: () => T): T {
@@ -131,32 +140,36 @@ export class AssignmentIds {
     known.set(value, renamed);
     return renamed;
   }
+
+  #renameWithin(value: unknown, renaming: Renaming): unknown {
+    if (typeof value === 'string') return renaming.get(value) ?? value;
+    if (Array.isArray(value)) return value.map((item) => this.#renameWithin(item, renaming));
+    if (typeof value !== 'object' || value === null || 'sessionId' in value) return value;
+    if (value instanceof Lookup) {
+      const entries = [...value].map(([key, item]) => {
+        return [renaming.get(key) ?? key, this.#renameWithin(item, renaming)] as const;
+      });
+      return Lookup.of(entries);
+    }
+    const renamed = Object.fromEntries(
+      Object.entries(value).map(([key, item]) => [key, this.#renameWithin(item, renaming)]),
+    );
+    // A slot of the coordinator's pool: its serial is the number that its present assignment's id is made of.
+    if (typeof renamed.serial === 'number' && typeof renamed.workerId === 'string') {
+      const present = this.#idOf(renamed.workerId, renamed.serial);
+      renamed.serial = Number((renaming.get(present) ?? present).split('.')[1]);
+    }
+    return renamed;
+  }
+
+  #idOf(workerId: string, serial: number): string {
+    return `${this.#property.runId}:${workerId}.${serial}`;
+  }
 }
 
 function withoutInput(context: object): object {
   const { input: _, ...rest } = context as { input?: unknown };
   return rest;
-}
-
-function renameWithin(value: unknown, renaming: Renaming): unknown {
-  if (typeof value === 'string') return renaming.get(value) ?? value;
-  if (Array.isArray(value)) return value.map((item) => renameWithin(item, renaming));
-  if (typeof value !== 'object' || value === null || 'sessionId' in value) return value;
-  if (value instanceof Lookup) {
-    const entries = [...value].map(([key, item]) => {
-      return [renaming.get(key) ?? key, renameWithin(item, renaming)] as const;
-    });
-    return Lookup.of(entries);
-  }
-  const renamed = Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [key, renameWithin(item, renaming)]),
-  );
-  // A slot of the coordinator's pool: its serial is the number that its present assignment's id is made of.
-  if (typeof renamed.serial === 'number' && typeof renamed.workerId === 'string') {
-    const present = idOf(renamed.workerId, renamed.serial);
-    renamed.serial = Number((renaming.get(present) ?? present).split('.')[1]);
-  }
-  return renamed;
 }
 
 function mapValues<V extends object>(

@@ -73,6 +73,23 @@ export function possibleEvents(world: World, options: ModelOptions): readonly Wo
   });
 }
 
+/** A run has ended: last words are heard, and where others go on, calls that its end cut short come to theirs. */
+export function eventsAfterEnd(
+  world: World,
+  othersGoOn: boolean,
+  options: ModelOptions,
+): readonly WorldEvent[] {
+  const calls = Object.keys(world.calls)
+    .sort()
+    .flatMap((worker) => callEvents(world, options, worker));
+  return [
+    ...deliveriesOf(world),
+    ...(othersGoOn
+      ? calls.filter((event) => event.type === 'call.ends' && rareKindOf(event) === undefined)
+      : []),
+  ];
+}
+
 function deliveriesOf(world: World): WorldEvent[] {
   return Object.keys(world.channels)
     .sort()
@@ -136,7 +153,7 @@ function planEvents({ plan, database }: World): WorldEvent[] {
 }
 
 /** Timers of one name fire in the order in which they were set. */
-function timerEvents({ timers }: World): WorldEvent[] {
+export function timerEvents({ timers }: Pick<World, 'timers'>): WorldEvent[] {
   return timers
     .filter(
       ({ owner, name }, index) =>

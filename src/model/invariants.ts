@@ -3,6 +3,7 @@
  * speak of (rows, facts, versions of a slice) is enforced in the database and tested there.
  */
 import { PROBE } from '../machines/index.ts';
+import { room } from '../machines/quota-window.ts';
 import { isCommitted } from './abstract-database.ts';
 import { countTokens } from './abstract-server.ts';
 import type { InvariantOf } from './explore.ts';
@@ -11,13 +12,12 @@ import { channelName, isAtWork, isEnd, pageKey, type World } from './world.ts';
 
 export type Invariant = InvariantOf<World, ModelOptions>;
 
-const brokenOnTheWay = (number: number, name: string): Invariant => ({
+export const brokenOnTheWay = (number: number, name: string): Invariant => ({
   number,
   name,
   check: ({ history }) => history.broken.find(({ invariant }) => invariant === number)?.what,
 });
 
-const budgetsIn = ({ context }: World['limiter']) => [...context.budgets.values()].flat();
 /** No scope rests. */
 const isCalm = ({ context }: World['limiter']): boolean =>
   context.conditions.size === 0 || [...context.conditions.values()].every(({ state }) => state === 'calm');
@@ -26,7 +26,8 @@ const isRunning = ({ coordinator }: World): boolean => coordinator.status === 'a
 const endedInOrder = (world: World): boolean =>
   isEnd(world) && world.coordinator.context.workers.every(({ status }) => status === 'halted');
 
-export const INVARIANTS: readonly Invariant[] = [
+/** Of one run and what is its own in the limiter. */
+export const INVARIANTS_OF_A_RUN: readonly Invariant[] = [
   brokenOnTheWay(1, 'a page is put in line once, given out only while due, and reported once'),
   {
     number: 1,
@@ -88,26 +89,6 @@ export const INVARIANTS: readonly Invariant[] = [
     'a call has exactly one token for each of its requests; after a refusal nothing is granted',
   ),
   {
-    number: 3,
-    name: 'the budget is what is granted and unsettled, and what has settled and not expired',
-    check: ({ limiter, timers }) => {
-      const unsettled = [...limiter.context.leases.values()].reduce((sum, lease) => sum + lease.unsettled, 0);
-      const settled = timers.reduce((sum, { event }) => sum + tokensOf(event, 'lease.expired'), 0);
-      const wrong = budgetsIn(limiter).find(({ spent }) => spent !== unsettled + settled);
-      return wrong && `${wrong.spent} tokens are spent, ${unsettled} are unsettled and ${settled} settled`;
-    },
-  },
-  {
-    number: 3,
-    name: 'nobody waits for tokens that are there',
-    applies: ({ limiter }) => isCalm(limiter),
-    check: ({ limiter }) => {
-      const free = budgetsIn(limiter).every(({ limit, spent }) => spent < limit);
-      const [waiting] = limiter.context.queue;
-      return free && waiting !== undefined ? `${waiting.requestId} waits` : undefined;
-    },
-  },
-  {
     number: 4,
     name: 'every page is in exactly one place',
     check: (world) => {
@@ -164,6 +145,22 @@ export const INVARIANTS: readonly Invariant[] = [
           ),
       );
       return stray && `${stray.requestId} waits for tokens, and nobody wants them`;
+    },
+  },
+  {
+    number: 4,
+    name: 'who waits for tokens is in the limiter’s line',
+    applies: ({ workers }, { semantics }) =>
+      semantics === 'sync' && Object.values(workers).some((worker) => worker.matches('awaitingTokens')),
+    check: ({ limiter, workers }) => {
+      const forgotten = Object.keys(workers).find((id) => {
+        const worker = workers[id];
+        return (
+          worker?.matches('awaitingTokens') === true &&
+          !limiter.context.queue.some(({ requestId }) => requestId === worker.context.assignmentId)
+        );
+      });
+      return forgotten && `${forgotten} waits for tokens, and the limiter does not know`;
     },
   },
   brokenOnTheWay(5, 'after a halt, or during a pause, no page is given out; after a halt no call starts'),
@@ -239,24 +236,6 @@ export const INVARIANTS: readonly Invariant[] = [
   brokenOnTheWay(6, 'no machine throws, and all come to rest after every event'),
   {
     number: 6,
-    name: 'a limiter that grants nothing for a while keeps nobody waiting for ever',
-    applies: ({ limiter }) => !isCalm(limiter),
-    check: ({ limiter, timers }) => {
-      const { conditions, queue } = limiter.context;
-      for (const [scope, { state }] of conditions) {
-        if (state === 'calm') continue;
-        const ends = timers.some(({ owner, name }) => owner === 'limiter' && name === `rest ${scope}`);
-        if (!ends) return `nothing ends the ${state} of ${scope}`;
-        const waiting = queue.find(({ scopes }) => scopes.includes(scope));
-        if (state === 'refusing' && waiting !== undefined) {
-          return `${waiting.requestId} waits for tokens that are refused`;
-        }
-      }
-      return undefined;
-    },
-  },
-  {
-    number: 6,
     name: 'nobody idles while pages wait, and every retry has its timer',
     applies: (world) => isRunning(world) && world.coordinator.matches('running'),
     check: ({ coordinator, timers }) => {
@@ -325,6 +304,63 @@ export const INVARIANTS: readonly Invariant[] = [
     },
   },
 ];
+
+/** Of the limiter, whomever it serves. */
+export const INVARIANTS_OF_THE_LIMITER: readonly Invariant[] = [
+  {
+    number: 3,
+    name: 'the budget is what is granted and unsettled, and what has settled and not expired',
+    check: ({ limiter: { context }, timers }) => {
+      for (const [scope, budgets] of context.budgets) {
+        const unsettled = [...context.leases.values()]
+          .filter(({ scopes }) => scopes.includes(scope))
+          .reduce((sum, lease) => sum + lease.unsettled, 0);
+        for (const { spent, windowMs } of budgets) {
+          const settled = timers
+            .filter(({ event }) => event.windowMs === windowMs && event.scopes?.includes(scope) === true)
+            .reduce((sum, { event }) => sum + tokensOf(event, 'lease.expired'), 0);
+          if (spent !== unsettled + settled) {
+            return `${spent} tokens of ${scope} are spent, ${unsettled} are unsettled and ${settled} settled`;
+          }
+        }
+      }
+      return undefined;
+    },
+  },
+  {
+    number: 3,
+    name: 'nobody waits for tokens that are there',
+    applies: ({ limiter }) => limiter.context.queue.length > 0,
+    check: ({ limiter: { context } }) => {
+      const waiting = context.queue.find(
+        ({ scopes }) =>
+          scopes.every((scope) => (context.conditions.get(scope)?.state ?? 'calm') === 'calm') &&
+          room(context.budgets, scopes) > 0,
+      );
+      return waiting && `${waiting.requestId} waits`;
+    },
+  },
+  {
+    number: 6,
+    name: 'a limiter that grants nothing for a while keeps nobody waiting for ever',
+    applies: ({ limiter }) => !isCalm(limiter),
+    check: ({ limiter, timers }) => {
+      const { conditions, queue } = limiter.context;
+      for (const [scope, { state }] of conditions) {
+        if (state === 'calm') continue;
+        const ends = timers.some(({ owner, name }) => owner === 'limiter' && name === `rest ${scope}`);
+        if (!ends) return `nothing ends the ${state} of ${scope}`;
+        const waiting = queue.find(({ scopes }) => scopes.includes(scope));
+        if (state === 'refusing' && waiting !== undefined) {
+          return `${waiting.requestId} waits for tokens that are refused`;
+        }
+      }
+      return undefined;
+    },
+  },
+];
+
+export const INVARIANTS: readonly Invariant[] = [...INVARIANTS_OF_A_RUN, ...INVARIANTS_OF_THE_LIMITER];
 
 /** What a worker's state is in the coordinator's words. */
 const EXPECTED: Readonly<Record<string, string>> = {

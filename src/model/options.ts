@@ -1,4 +1,5 @@
 /** How large a world to explore, and how much may go wrong in it. */
+import type { QuotaKind } from '../domain/quota-kind.ts';
 
 /** What happens seldom. Each is counted along a path, so that a world with a few of them stays finite. */
 export const RARE_KINDS = [
@@ -31,6 +32,9 @@ export type RareKind = (typeof RARE_KINDS)[number];
 /** `sync`: XState's own order of delivery. `interleaved`: any channel may deliver next; each channel is first in, first out. */
 export type Semantics = 'sync' | 'interleaved';
 
+/** What a page may be refused for. `user…`: and the server says that it is the user's allowance that is overrun. */
+export type Refusal = QuotaKind | 'userQps' | 'userDaily';
+
 export interface ModelOptions {
   readonly semantics: Semantics;
   readonly workers: number;
@@ -52,7 +56,7 @@ export interface ModelOptions {
   readonly maxRare: number;
   /** What `concurrency.change` may be told. */
   readonly concurrencies: readonly number[];
-  readonly refusals: readonly ('qps' | 'load' | 'daily')[];
+  readonly refusals: readonly Refusal[];
   /** Whether the reaper reads the ledger of a crashed worker, or leaves it to the second commit. */
   readonly reaperReadsLedger: boolean;
   readonly maxConsecutiveCallFailures: number;
@@ -89,7 +93,21 @@ export const DEFAULT_OPTIONS: ModelOptions = {
 /** The window that the quota is counted in, and the longest time a request without an answer may still be on its way. */
 export const WINDOW_MS = 60_000;
 export const GRACE_MS = 20_000;
+/** What the limiter adds to every window. */
+export const MARGIN_MS = 1_000;
 /** Time between a crash of the process and its restart. */
 export const RESTART_MS = 30_000;
 export const SCOPE = 'site:example';
 export const RUN_ID = 'run';
+
+/** The property that a run is for, and what the run is called where several share a limiter. */
+export interface Property {
+  /** Of the addresses of the run's actors. */
+  readonly prefix: string;
+  readonly runId: string;
+  /** The budgets that its tokens are taken from. */
+  readonly scopes: readonly string[];
+}
+
+/** The only one. */
+export const ALONE: Property = { prefix: '', runId: RUN_ID, scopes: [SCOPE] };

@@ -7,12 +7,20 @@ import {
   PROBE,
   type WorkerOrder,
 } from '../machines/index.ts';
+import { scopeKindOf } from '../machines/quota-window.ts';
 import type { AbstractCall } from './abstract-call.ts';
 import { isCommitted } from './abstract-database.ts';
-import { SCOPE } from './options.ts';
-import type { Turn } from './turn.ts';
-import { isAtWork, type PageFate, pageKey } from './world.ts';
+import type { ModelOptions, Property, Refusal } from './options.ts';
+import { type Broken, type Draft, isAtWork, type PageFate, pageKey } from './world.ts';
 import type { Address } from './xstate-internals.ts';
+
+/** The turn that is written about. */
+interface Turn {
+  readonly world: Draft;
+  readonly options: ModelOptions;
+  readonly property: Property;
+  breaks(invariant: Broken['invariant'], what: string): void;
+}
 
 type PageId = Pick<Page, 'sliceId' | 'startRow'>;
 
@@ -89,9 +97,11 @@ export function noteRead(turn: Turn, page: PageId): void {
 }
 
 /** The server has refused a page for want of quota. */
-export function noteRefusal(turn: Turn): void {
+export function noteRefusal(turn: Turn, refusal: Refusal): void {
   const { conditions } = turn.world.limiter.context;
-  const isCalm = (conditions.get(SCOPE)?.state ?? 'calm') === 'calm';
+  const kind = refusal.startsWith('user') ? 'user' : 'site';
+  const refused = turn.property.scopes.filter((scope) => scopeKindOf(scope) === kind);
+  const isCalm = refused.some((scope) => (conditions.get(scope)?.state ?? 'calm') === 'calm');
   if (turn.options.semantics === 'sync' && isCalm) {
     turn.breaks(3, 'the server refused a page, and the limiter grants on');
   }

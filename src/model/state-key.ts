@@ -26,7 +26,7 @@ export function stateKey(world: World, options: ModelOptions, memory: StepMemory
     world.probing,
     all(world.reapers),
     all(world.database),
-    world.server.map(({ tokens, lastingMs }) => `${tokens}:${lastingMs}`).join(),
+    world.server.map(({ runId, tokens, lastingMs }) => `${runId}${tokens}:${lastingMs}`).join(),
     // What may still happen matters, not what did.
     options.maxRare === 0 ? '' : RARE_KINDS.map((kind) => rareLeft(world, options, kind)).join(''),
     world.history.haltAsked,

@@ -49,5 +49,5 @@ export function createSystemModel(given: Given<ModelOptions> = {}): SystemModel 
   };
 }
 
-const isDeadline = (event: WorldEvent): boolean =>
+export const isDeadline = (event: WorldEvent): boolean =>
   event.type === 'timer' && event.owner === 'coordinator' && /(?:halt|finish)Deadline/.test(event.timer);

@@ -1,9 +1,34 @@
 /** A path through the model as a text: what happened, and who then said what to whom. */
+import type { EventObject, Snapshot } from 'xstate';
+import type { Explorable } from './explore.ts';
 import { sentence } from './sentence.ts';
+import type { SharedModel } from './shared-model.ts';
+import { letterOf, type SharedEvent } from './shared-world.ts';
 import type { SystemModel } from './system-model.ts';
+import type { Message } from './turn.ts';
 import type { World, WorldEvent } from './world.ts';
 
 export function describePath(model: SystemModel, path: readonly WorldEvent[]): string {
+  return describe(model, path, describeWorld);
+}
+
+/** The same where several properties share a limiter. */
+export function describeSharedPath(model: SharedModel, path: readonly SharedEvent[]): string {
+  return describe(model, path, ({ properties }) =>
+    properties.flatMap((world, index) => [`  ${letterOf(index)}:`, ...describeWorld(world)]),
+  );
+}
+
+interface Tellable<W extends Snapshot<unknown>, E extends EventObject> {
+  readonly logic: Explorable<W, E, unknown>['logic'];
+  readonly messages: (world: W, event: E) => readonly Message[];
+}
+
+function describe<W extends Snapshot<unknown>, E extends EventObject>(
+  model: Tellable<W, E>,
+  path: readonly E[],
+  whereAll: (world: W) => readonly string[],
+): string {
   const lines: string[] = [];
   let world = firstWorld(model);
   for (const [index, event] of path.entries()) {
@@ -13,15 +38,15 @@ export function describePath(model: SystemModel, path: readonly WorldEvent[]): s
     );
     world = model.logic.transition(world, event, NO_SCOPE);
   }
-  return [...lines, ...describeWorld(world)].join('\n');
+  return [...lines, ...whereAll(world)].join('\n');
 }
 
 /** Walks a path. Throws where an event of it is not possible. */
-export function walk(
-  model: SystemModel,
-  path: readonly WorldEvent[],
-  onWorld: (world: World, event: WorldEvent | undefined) => void = () => {},
-): World {
+export function walk<W extends Snapshot<unknown>, E extends EventObject, O>(
+  model: Explorable<W, E, O>,
+  path: readonly E[],
+  onWorld: (world: W, event: E | undefined) => void = () => {},
+): W {
   let world = firstWorld(model);
   onWorld(world, undefined);
   for (const event of path) {
@@ -35,7 +60,10 @@ export function walk(
 }
 
 /** The first invariant that does not hold in a world, and how. */
-export function findBroken(model: SystemModel, world: World): string | undefined {
+export function findBroken<W extends Snapshot<unknown>, E extends EventObject, O>(
+  model: Explorable<W, E, O>,
+  world: W,
+): string | undefined {
   for (const { number, name, applies, check } of model.invariants) {
     if (applies?.(world, model.options) === false) continue;
     const what = check(world, model.options);
@@ -44,7 +72,7 @@ export function findBroken(model: SystemModel, world: World): string | undefined
   return undefined;
 }
 
-function describeEvent(event: WorldEvent): string {
+function describeEvent(event: EventObject): string {
   const { type, ...rest } = event;
   const details = Object.entries(rest)
     .filter(([, value]) => value !== false)
@@ -64,7 +92,9 @@ function describeWorld(world: World): string[] {
   return lines.map((line) => `  = ${line}`);
 }
 
-const firstWorld = (model: SystemModel): World => model.logic.getInitialSnapshot(NO_SCOPE, undefined);
+const firstWorld = <W extends Snapshot<unknown>, E extends EventObject>({
+  logic,
+}: Pick<Tellable<W, E>, 'logic'>): W => logic.getInitialSnapshot(NO_SCOPE, undefined);
 
 /** The world's logic needs no actor around it. */
 const NO_SCOPE = undefined as never;

@@ -10,6 +10,7 @@ import {
   type PageResult,
   type PlanReport,
   PROBE,
+  type QuotaKind,
   type RateLimiterInput,
   type ReapOutput,
   rateLimiterMachine,
@@ -26,9 +27,18 @@ import {
   type SliceEnd,
 } from './abstract-database.ts';
 import { startPlan } from './abstract-plan.ts';
-import { age, isOver, type ServerWindow, settleAtServer } from './abstract-server.ts';
+import { age, type ServerWindow, settleAtServer } from './abstract-server.ts';
 import { rareKindOf } from './events.ts';
-import { GRACE_MS, type ModelOptions, RESTART_MS, RUN_ID, SCOPE, WINDOW_MS } from './options.ts';
+import {
+  ALONE,
+  GRACE_MS,
+  MARGIN_MS,
+  type ModelOptions,
+  type Property,
+  RESTART_MS,
+  type Refusal,
+  WINDOW_MS,
+} from './options.ts';
 import { noteRead, noteRefusal } from './record.ts';
 import type { StepMemory } from './step-memory.ts';
 import { type Listener, Turn } from './turn.ts';
@@ -46,16 +56,26 @@ const PROBE_FAILED = {
   error: new Error('the database does not answer'),
   actorId: 'probe',
 };
+const REFUSALS: Readonly<Record<Refusal, { quota: QuotaKind; scopeKind?: string }>> = {
+  qps: { quota: 'qps' },
+  load: { quota: 'load' },
+  daily: { quota: 'daily' },
+  userQps: { quota: 'qps', scopeKind: 'user' },
+  userDaily: { quota: 'daily', scopeKind: 'user' },
+};
 const AWAY = { kind: 'databaseAway', reason: 'away' } as const;
 const FATAL = { kind: 'fatal', fatal: { code: 'FORBIDDEN', reason: 'no permission' } } as const;
 
-export function coordinatorInput(options: ModelOptions): CoordinatorInput {
+export function coordinatorInput(
+  options: ModelOptions,
+  { runId, scopes }: Property = ALONE,
+): CoordinatorInput {
   const backoff = { baseMs: 1_000, maxMs: 1_000 };
   return {
-    runId: RUN_ID,
+    runId,
     // The limiter's stand-in takes what the limiter takes.
     limiter: refTo('limiter') as unknown as CoordinatorInput['limiter'],
-    scopes: [SCOPE],
+    scopes,
     maxConcurrency: options.workers,
     batchSize: options.batchSize,
     maxAttempts: options.maxAttempts,
@@ -77,7 +97,7 @@ export function coordinatorInput(options: ModelOptions): CoordinatorInput {
 export function limiterInput(options: ModelOptions): RateLimiterInput {
   return {
     rules: [{ scopeKind: 'site', limit: options.quota, windowMs: WINDOW_MS }],
-    marginMs: 1_000,
+    marginMs: MARGIN_MS,
     loadCoolingMs: 900_000,
     qpsCoolingMs: 60_000,
     maxLoadCoolings: 1,
@@ -91,14 +111,27 @@ export function initialWorld(options: ModelOptions, memory: StepMemory): World {
   return bornWorld(options, memory, { database, server: [], rare: {} });
 }
 
-/** A process starts: from an empty database, or from what one that crashed left behind. */
-function bornWorld(
+/** What a process finds that starts: an empty database, or what one that crashed left behind. */
+export interface Left extends Pick<World, 'database' | 'server'> {
+  readonly rare: World['history']['rare'];
+}
+
+function bornWorld(options: ModelOptions, memory: StepMemory, left: Left): World {
+  const turn = new Turn(unbornWorld(options, memory, left), options, memory);
+  recoverLeases(turn);
+  turn.begin(coordinatorMachine, 'coordinator', coordinatorInput(options));
+  return turn.world;
+}
+
+/** Before the coordinator's first step. */
+export function unbornWorld(
   options: ModelOptions,
   memory: StepMemory,
-  left: Pick<World, 'database' | 'server'> & { readonly rare: World['history']['rare'] },
+  left: Left,
+  input: RateLimiterInput = limiterInput(options),
 ): World {
-  const limiter = memory.begin(rateLimiterMachine, 'limiter', limiterInput(options)).snapshot;
-  const nothing: World = {
+  const limiter = memory.begin(rateLimiterMachine, 'limiter', input).snapshot;
+  return {
     status: 'active',
     output: undefined,
     error: undefined,
@@ -116,19 +149,19 @@ function bornWorld(
     server: left.server,
     history: { rare: left.rare, haltAsked: false, pages: {}, read: [], broken: [] },
   };
-  const turn = new Turn(nothing, options, memory);
-  if (left.server.length > 0) {
-    turn.happen('limiter', {
-      type: 'leases.recovered',
-      leases: left.server.map(({ tokens, lastingMs }) => ({
-        scope: SCOPE,
-        tokens,
-        settledMsAgo: WINDOW_MS - lastingMs,
-      })),
-    });
-  }
-  turn.begin(coordinatorMachine, 'coordinator', coordinatorInput(options));
-  return turn.world;
+}
+
+/** The limiter counts what this run had sent before, in each of its scopes. */
+export function recoverLeases(turn: Turn): void {
+  const { runId, scopes } = turn.property;
+  const own = turn.world.server.filter((settled) => settled.runId === runId);
+  if (own.length === 0) return;
+  turn.happen('limiter', {
+    type: 'leases.recovered',
+    leases: own.flatMap(({ tokens, lastingMs }) =>
+      scopes.map((scope) => ({ scope, tokens, settledMsAgo: WINDOW_MS - lastingMs })),
+    ),
+  });
 }
 
 export function nextWorld(
@@ -145,14 +178,14 @@ export function nextWorld(
   return turn.world;
 }
 
-function countRare(world: World, event: WorldEvent): World {
+export function countRare(world: World, event: WorldEvent): World {
   const kind = rareKindOf(event);
   if (kind === undefined) return world;
   const { rare } = world.history;
   return { ...world, history: { ...world.history, rare: { ...rare, [kind]: (rare[kind] ?? 0) + 1 } } };
 }
 
-function carryOut(turn: Turn, event: Exclude<WorldEvent, { type: 'process.crashes' }>): void {
+export function carryOut(turn: Turn, event: Exclude<WorldEvent, { type: 'process.crashes' }>): void {
   switch (event.type) {
     case 'deliver':
       deliverFrom(turn, event.channel);
@@ -171,8 +204,8 @@ function carryOut(turn: Turn, event: Exclude<WorldEvent, { type: 'process.crashe
       failPage(turn, event);
       break;
     case 'call.refuses':
-      answerPage(turn, event, 0, { kind: 'refused', quota: event.quota, retryAfterMs: null });
-      noteRefusal(turn);
+      answerPage(turn, event, 0, { kind: 'refused', retryAfterMs: null, ...REFUSALS[event.quota] });
+      noteRefusal(turn, event.quota);
       break;
     case 'call.stalls':
       stall(turn, event, event.landed);
@@ -227,18 +260,8 @@ function deliverFrom(turn: Turn, channel: string): void {
 
 /** A timer that fires says that its delay has passed: what the server counted before that is over. */
 function fire(turn: Turn, owner: string, name: string): void {
-  const index = turn.world.timers.findIndex((timer) => timer.owner === owner && timer.name === name);
-  const timer = turn.world.timers[index];
-  if (timer === undefined) return;
-  const gone = turn.world.server.map((entry, at) => isOver(entry, at, timer.settledBefore, timer.delayMs));
-  turn.world.server = turn.world.server.filter((_, at) => gone[at] !== true);
-  turn.world.timers = turn.world.timers
-    .filter((_, at) => at !== index)
-    .map((other) => {
-      const fewer = gone.slice(0, other.settledBefore).filter(Boolean).length;
-      return fewer === 0 ? other : { ...other, settledBefore: other.settledBefore - fewer };
-    });
-  turn.happen(owner, timer.event);
+  const timer = turn.takeTimer(owner, name);
+  if (timer !== undefined) turn.happen(owner, timer.event);
 }
 
 interface PageOfCall {
@@ -301,7 +324,7 @@ function settleOne(turn: Turn, worker: string, accepted: number): void {
     answered: true,
     unsettled: call.unsettled - 1,
   });
-  turn.world.server = settleAtServer(turn.world.server, 1, WINDOW_MS);
+  turn.settleAtServer(1, WINDOW_MS);
   tell(turn, worker, { type: 'call.settled', tokens: 1, accepted, graceMs: 0 });
 }
 
@@ -336,7 +359,7 @@ function endCall(turn: Turn, worker: string, how: CallEnd): void {
     stalled: null,
     unsettled: 0,
   });
-  if (!unsent) turn.world.server = settleAtServer(turn.world.server, tokens, WINDOW_MS + graceMs);
+  if (!unsent) turn.settleAtServer(tokens, WINDOW_MS + graceMs);
   if (tokens > 0) {
     tell(
       turn,
@@ -430,9 +453,14 @@ function endReaper(turn: Turn, workerId: string, how: 'done' | 'failed'): void {
 
 /** The process is gone, and started again. What its calls had sent counts from when the new one finds it. */
 function restart(world: World, options: ModelOptions, memory: StepMemory): World {
-  const unsettled = Object.values(world.calls).reduce((sum, call) => sum + call.unsettled, 0);
-  const server: ServerWindow = settleAtServer(age(world.server, RESTART_MS), unsettled, WINDOW_MS);
+  const server = settleUnderWay(age(world.server, RESTART_MS), world, ALONE);
   return bornWorld(options, memory, { database: world.database, server, rare: world.history.rare });
+}
+
+/** What a run's calls had sent when its process went. */
+export function settleUnderWay(server: ServerWindow, { calls }: World, { runId }: Property): ServerWindow {
+  const tokens = Object.values(calls).reduce((sum, { unsettled }) => sum + unsettled, 0);
+  return settleAtServer(server, { runId, tokens, lastingMs: WINDOW_MS });
 }
 
 const findPage = (pages: readonly Page[], { sliceId, startRow }: PageOfCall): Page | undefined =>

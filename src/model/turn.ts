@@ -5,6 +5,9 @@
  * In `sync` semantics a message is handled where it is sent, before the sender's next effect, unless its receiver is in
  * the middle of a step: then it waits in the receiver's mailbox. That is XState's order. In `interleaved` semantics
  * messages between machines wait in their channel until a `deliver` event.
+ *
+ * Several runs may share a limiter: then each has a turn, and what one's changes of the limiter, of its timers or of the
+ * server's window holds for all.
  */
 import type { AnyEventObject, AnyMachineSnapshot, AnyStateMachine } from 'xstate';
 import {
@@ -18,19 +21,22 @@ import {
   rateLimiterMachine,
 } from '../machines/index.ts';
 import { startCall } from './abstract-call.ts';
-import type { ModelOptions } from './options.ts';
+import { isOver, type SettledTokens, settleAtServer } from './abstract-server.ts';
+import { ALONE, GRACE_MS, MARGIN_MS, type ModelOptions, type Property, WINDOW_MS } from './options.ts';
 import { noteAssignment, noteCallStart, noteCommit, noteDelivery } from './record.ts';
+import { noteAnswer, noteLimiterStep, speaksOf } from './sharing.ts';
 import type { StepMemory } from './step-memory.ts';
-import { type Broken, channelName, type Timer, type World, withEntry } from './world.ts';
-import { type Address, type Effect, idOf, parentOf } from './xstate-internals.ts';
-
-export type Draft = { -readonly [K in keyof World]: World[K] };
+import { type Broken, channelName, type Draft, type Timer, type World, withEntry } from './world.ts';
+import { type Address, type Effect, idOf, parentOf, prefixOf } from './xstate-internals.ts';
 
 /** More messages than this in one turn, and it never comes to rest: a turn of a large world has some dozens. */
 const MOST_MESSAGES = 2_000;
 
 /** What a stopped actor finds at the end of its mailbox. */
 const STOP: AnyEventObject = { type: 'xstate.stop' };
+
+/** Tokens that count for longer were given up, and not settled by whoever had them. */
+export const LONGEST_MS = WINDOW_MS + GRACE_MS + MARGIN_MS;
 
 const isWorker = (address: Address): boolean => /^w\d+$/.test(address);
 
@@ -43,51 +49,129 @@ export interface Message {
 }
 export type Listener = (message: Message) => void;
 
+/** Turns of one event: one for each run that the limiter serves. */
+export class Company {
+  readonly turns: Turn[] = [];
+  /** Of actors in the middle of a step, all over the place. */
+  readonly mailboxes = new Map<Address, AnyEventObject[]>();
+}
+
 export class Turn {
   readonly world: Draft;
   readonly options: ModelOptions;
+  readonly property: Property;
   readonly #memory: StepMemory;
   readonly #listener: Listener | undefined;
-  /** Of actors in the middle of a step. */
-  readonly #mailboxes = new Map<Address, AnyEventObject[]>();
+  readonly #company: Company;
   #messages = 0;
 
-  constructor(world: World, options: ModelOptions, memory: StepMemory, listener?: Listener) {
+  constructor(
+    world: World,
+    options: ModelOptions,
+    memory: StepMemory,
+    listener?: Listener,
+    property: Property = ALONE,
+    company: Company = new Company(),
+  ) {
     this.world = { ...world };
     this.options = options;
+    this.property = property;
     this.#memory = memory;
     this.#listener = listener;
+    this.#company = company;
+    company.turns.push(this);
   }
 
   /** Something from outside happens to a machine now, whatever the semantics. */
   happen(to: Address, event: AnyEventObject): void {
-    this.#listener?.({ from: undefined, to, event });
+    this.#listener?.({ from: undefined, to: this.#placeOf(to), event });
     this.deliver(to, event);
   }
 
   /** Hands an event to a machine. */
   deliver(to: Address, event: AnyEventObject): void {
-    const mailbox = this.#mailboxes.get(to);
+    const { mailboxes } = this.#company;
+    const place = this.#placeOf(to);
+    const mailbox = mailboxes.get(place);
     if (mailbox !== undefined) {
       mailbox.push(event);
       return;
     }
     const own: AnyEventObject[] = [];
-    this.#mailboxes.set(to, own);
+    mailboxes.set(place, own);
     for (let next: AnyEventObject | undefined = event; next !== undefined; next = own.shift()) {
       this.#process(to, next);
     }
-    this.#mailboxes.delete(to);
+    mailboxes.delete(place);
   }
 
   begin(machine: AnyStateMachine, address: Address, input: unknown): void {
-    const { snapshot, effects } = this.#memory.begin(machine, address, input);
-    this.#mailboxes.set(address, []);
+    const { mailboxes } = this.#company;
+    const place = this.#placeOf(address);
+    const { snapshot, effects } = this.#memory.begin(machine, place, input);
+    mailboxes.set(place, []);
     this.#write(address, snapshot);
     this.#carryOut(address, effects);
-    const mailbox = this.#mailboxes.get(address) ?? [];
-    this.#mailboxes.delete(address);
+    const mailbox = mailboxes.get(place) ?? [];
+    mailboxes.delete(place);
     for (const event of mailbox) this.deliver(address, event);
+  }
+
+  /** Tokens of this run count at the server for so long from now on. */
+  settleAtServer(tokens: number, lastingMs: number): void {
+    const settled = { runId: this.property.runId, tokens, lastingMs };
+    const server = settleAtServer(this.world.server, settled);
+    for (const { world } of this.#company.turns) world.server = server;
+  }
+
+  /** A timer fires: it is gone, and with it what the server had counted before its delay began. */
+  takeTimer(owner: Address, name: string): Timer | undefined {
+    const isIt = (timer: Timer): boolean => timer.owner === owner && timer.name === name;
+    const timer = this.world.timers.find(isIt);
+    if (timer === undefined) return undefined;
+    const gone = this.world.server.map(
+      (entry, at) => isOver(entry, at, timer.settledBefore, timer.delayMs) || this.#isOfNobody(entry, timer),
+    );
+    const server = this.world.server.filter((_, at) => gone[at] !== true);
+    for (const { world } of this.#company.turns) {
+      world.server = server;
+      const index = owner === 'limiter' || world === this.world ? world.timers.findIndex(isIt) : -1;
+      world.timers = world.timers
+        .filter((_, at) => at !== index)
+        .map((other) => {
+          const fewer = gone.slice(0, other.settledBefore).filter(Boolean).length;
+          return fewer === 0 ? other : { ...other, settledBefore: other.settledBefore - fewer };
+        });
+    }
+    return timer;
+  }
+
+  /**
+   * A run that was cut short gave up tokens whose calls had not ended, and they count for longer than any call lasts: when
+   * that is over, nothing of this run's counts any more.
+   */
+  #isOfNobody({ runId }: SettledTokens, { event, delayMs }: Timer): boolean {
+    if (event.type !== 'lease.expired' || delayMs <= LONGEST_MS) return false;
+    const run = this.#company.turns.find(({ property }) => property.runId === runId);
+    return run !== undefined && run.world.coordinator.status !== 'active' && speaksOf(event, run.property);
+  }
+
+  #placeOf(address: Address): Address {
+    return address === 'limiter' ? address : `${this.property.prefix}${address}`;
+  }
+
+  /** The turn in which the actor of this place lives. The limiter lives in all of them. */
+  #turnOf(place: Address): Turn {
+    if (place === 'limiter') return this;
+    const prefix = prefixOf(place);
+    return this.#company.turns.find(({ property }) => property.prefix === prefix) ?? this;
+  }
+
+  /** Timers of the limiter are everybody's. */
+  #changeTimers(owner: Address, change: (timers: readonly Timer[]) => readonly Timer[]): void {
+    for (const { world } of owner === 'limiter' ? this.#company.turns : [this]) {
+      world.timers = change(world.timers);
+    }
   }
 
   breaks(invariant: Broken['invariant'], what: string): void {
@@ -122,10 +206,14 @@ export class Turn {
     // A dead letter: XState drops it, too.
     if (machine === undefined || before === undefined || before.status !== 'active') return;
     try {
-      const { snapshot, effects } = this.#memory.advance(machine, to, before, event);
+      const { snapshot, effects } = this.#memory.advance(machine, this.#placeOf(to), before, event);
       this.#write(to, snapshot);
       if (snapshot.status === 'error') throw snapshot.error;
       noteDelivery(this, to, event);
+      if (to === 'limiter' && this.#company.turns.length > 1) {
+        // What `#write` has just written is the limiter's.
+        noteLimiterStep(this, this.#company.turns, event, before as RateLimiterSnapshot);
+      }
       if (snapshot.status === 'done')
         this.world.timers = this.world.timers.filter(({ owner }) => owner !== to);
       this.#carryOut(to, effects);
@@ -139,15 +227,19 @@ export class Turn {
   #carryOut(from: Address, effects: readonly Effect[]): void {
     for (const [index, effect] of effects.entries()) {
       switch (effect.kind) {
-        case 'send':
-          this.#send(from, effect.to, effect.event);
+        case 'send': {
+          const turn = this.#turnOf(effect.to);
+          const to = addressIn(turn, effect.to);
+          if (from === 'limiter') noteAnswer(turn, effect.event);
+          turn.#send(from, to, effect.event);
           break;
+        }
         case 'schedule':
           this.#schedule(from, effect);
           break;
         case 'cancel':
-          this.world.timers = this.world.timers.filter(
-            ({ owner, name }) => owner !== from || name !== effect.id,
+          this.#changeTimers(from, (timers) =>
+            timers.filter(({ owner, name }) => owner !== from || name !== effect.id),
           );
           break;
         case 'spawn':
@@ -155,7 +247,7 @@ export class Turn {
           if (!isStopped(effects.slice(index + 1), effect.address)) this.#spawn(effect);
           break;
         case 'stop':
-          this.#stop(effect.address);
+          this.#stop(addressIn(this, effect.address));
           break;
         case 'emit':
           if (from === 'coordinator') noteCommit(this, effect.event);
@@ -165,7 +257,7 @@ export class Turn {
   }
 
   #send(from: Address, to: Address, event: AnyEventObject): void {
-    this.#listener?.({ from, to, event });
+    this.#listener?.({ from: this.#placeOf(from), to: this.#placeOf(to), event });
     if (from === 'coordinator' && event.type === 'batch.assign') noteAssignment(this, to, event);
     if (to === 'plan') {
       const { plan } = this.world;
@@ -208,12 +300,14 @@ export class Turn {
     const settledBefore = event.type === 'lease.expired' ? this.world.server.length : 0;
     const timer: Timer = { owner, name, event, delayMs, settledBefore };
     // XState keeps one timer an id: a second one takes the first one's place.
-    const others =
-      id === undefined ? this.world.timers : this.world.timers.filter((other) => !isSame(other, timer));
-    this.world.timers = [...others, timer];
+    this.#changeTimers(owner, (timers) => [
+      ...(id === undefined ? timers : timers.filter((other) => !isSame(other, timer))),
+      timer,
+    ]);
   }
 
-  #spawn({ address, source, input }: Extract<Effect, { kind: 'spawn' }>): void {
+  #spawn({ address: place, source, input }: Extract<Effect, { kind: 'spawn' }>): void {
+    const address = addressIn(this, place);
     switch (source) {
       case 'batchWorker':
         this.begin(batchWorkerMachine, address, input);
@@ -254,7 +348,7 @@ export class Turn {
       this.abortCall(workerId);
     }
     if (!isWorker(address)) return;
-    const mailbox = this.#mailboxes.get(address);
+    const mailbox = this.#company.mailboxes.get(this.#placeOf(address));
     if (mailbox === undefined) this.#remove(address);
     else mailbox.splice(0, mailbox.length, STOP);
   }
@@ -273,7 +367,7 @@ export class Turn {
         this.world.channels = withEntry(this.world.channels, channel, undefined);
       }
     }
-    this.#mailboxes.get(address)?.splice(0);
+    this.#company.mailboxes.get(this.#placeOf(address))?.splice(0);
   }
 
   #read(address: Address): AnyMachineSnapshot | undefined {
@@ -294,7 +388,8 @@ export class Turn {
         if (snapshot !== undefined) this.world.coordinator = snapshot as CoordinatorSnapshot;
         break;
       case 'limiter':
-        if (snapshot !== undefined) this.world.limiter = snapshot as RateLimiterSnapshot;
+        if (snapshot === undefined) break;
+        for (const { world } of this.#company.turns) world.limiter = snapshot as RateLimiterSnapshot;
         break;
       default:
         this.world.workers = withEntry(
@@ -305,6 +400,10 @@ export class Turn {
     }
   }
 }
+
+/** What an actor of this turn is called within it. */
+const addressIn = ({ property }: Turn, place: Address): Address =>
+  place === 'limiter' ? place : place.slice(property.prefix.length);
 
 function machineAt(address: Address): AnyStateMachine | undefined {
   if (address === 'coordinator') return coordinatorMachine;

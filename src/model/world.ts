@@ -2,6 +2,7 @@
  * The state of the composed system: every machine's snapshot, the messages under way, the timers, the calls, the plan,
  * the database and the server's window; and a record of what happened, for the invariants to speak of.
  */
+
 import type { AnyEventObject } from 'xstate';
 import type {
   BatchWorkerSnapshot,
@@ -14,7 +15,7 @@ import type { AbstractCall, CallEnd } from './abstract-call.ts';
 import type { AbstractDatabase, SliceEnd } from './abstract-database.ts';
 import type { AbstractPlan } from './abstract-plan.ts';
 import type { ServerWindow } from './abstract-server.ts';
-import type { RareKind } from './options.ts';
+import type { RareKind, Refusal } from './options.ts';
 import type { Address } from './xstate-internals.ts';
 
 export interface World {
@@ -41,6 +42,9 @@ export interface World {
   readonly server: ServerWindow;
   readonly history: History;
 }
+
+/** A world that is being worked on. */
+export type Draft = { -readonly [K in keyof World]: World[K] };
 
 export interface Timer {
   readonly owner: Address;
@@ -95,7 +99,7 @@ export type WorldEvent =
       readonly worker: string;
       readonly sliceId: string;
       readonly startRow: number;
-      readonly quota: 'qps' | 'load' | 'daily';
+      readonly quota: Refusal;
     }
   /** The database does not take a page that has been read. `landed`: a COMMIT whose answer was lost got through. */
   | {

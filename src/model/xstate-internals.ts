@@ -6,7 +6,10 @@
  */
 import type { AnyActorRef, AnyEventObject, AnyMachineSnapshot, AnyStateMachine } from 'xstate';
 
-/** Where an actor lives: `coordinator`, `limiter`, `keeper`, `w0`, `w0/call`, `plan`, `probe`, `reap:w0`. */
+/**
+ * Where an actor lives: `coordinator`, `limiter`, `keeper`, `w0`, `w0/call`, `plan`, `probe`, `reap:w0`. Where several runs
+ * share a limiter, the letter of each stands before its own: `b.coordinator`, `b.w0`.
+ */
 export type Address = string;
 
 /** What a step asks for, in the order in which XState carries it out. */
@@ -67,15 +70,19 @@ const ROOTS: readonly Address[] = ['coordinator', 'limiter', 'keeper'];
 
 /** The actor whose child this is; undefined for a root. */
 export function parentOf(address: Address): Address | undefined {
-  if (ROOTS.includes(address)) return undefined;
+  const prefix = prefixOf(address);
+  if (ROOTS.includes(address.slice(prefix.length))) return undefined;
   const slash = address.lastIndexOf('/');
-  return slash === -1 ? 'coordinator' : address.slice(0, slash);
+  return slash === -1 ? `${prefix}coordinator` : address.slice(0, slash);
 }
 
 /** The id under which its parent knows it. */
 export function idOf(address: Address): string {
-  return address.slice(address.lastIndexOf('/') + 1);
+  return address.slice(Math.max(address.lastIndexOf('/') + 1, prefixOf(address).length));
 }
+
+/** What stands before the addresses of one run's actors; empty where there is only one run, and for the limiter. */
+export const prefixOf = (address: Address): string => /^[a-z]\./.exec(address)?.[0] ?? '';
 
 const refs = new Map<Address, RefStandIn>();
 
@@ -110,7 +117,8 @@ export function addressOf(ref: unknown): Address {
   const { address, id, _parent } = ref as Partial<RefStandIn> & { id: string };
   if (address !== undefined) return address;
   const parent = _parent === undefined ? undefined : addressOf(_parent);
-  return parent === undefined || parent === 'coordinator' ? id : `${parent}/${id}`;
+  if (parent === undefined) return id;
+  return parentOf(parent) === undefined ? `${prefixOf(parent)}${id}` : `${parent}/${id}`;
 }
 
 interface RecordedAction {

@@ -1,25 +1,20 @@
 import { type Clock, systemClock } from '../domain/clock.ts';
+import { wordsOf } from '../domain/words.ts';
 import { LongtailError } from '../errors.ts';
+import type { Credentials } from './credentials.ts';
 import { defaultCredentialsPath, type Identity, readCredentialsFile } from './credentials-file.ts';
 import type { TokenWay } from './google-tokens.ts';
 import { oneLine } from './one-line.ts';
 import { secureUrl } from './root.ts';
-import { ownerOf, scopeOfAccount } from './token-info.ts';
+import { ownerOf, scopeOfAccount, type TokenInfoWay } from './token-info.ts';
 import type { TokenResult, TokenSource } from './token-source.ts';
 
 export type { Identity } from './credentials-file.ts';
 export type { TokenResult } from './token-source.ts';
 
-/** Where access tokens come from. */
-export type AuthCredentials =
-  | { readonly getAccessToken: () => string | Promise<string>; readonly account?: string | undefined }
-  | { readonly accessToken: string; readonly account?: string | undefined }
-  /** Path of a credentials file of any type that google-auth-library reads. */
-  | { readonly file: string };
-
 export interface AuthOptions {
   /** Without: Application Default Credentials. */
-  readonly credentials?: AuthCredentials | undefined;
+  readonly credentials?: Credentials | undefined;
   /** Takes the place of Google's token endpoint, for user credentials and service accounts. */
   readonly tokenUrl?: string | undefined;
   /** Where to ask whose a caller's token is, when no account is named. Without: nobody is asked. */
@@ -67,15 +62,35 @@ interface OpenedSource {
 
 async function openSource(options: AuthOptions, tokenUrl: string | undefined): Promise<OpenedSource> {
   const { credentials } = options;
+  const env = options.env ?? process.env;
+  const account: AccountQuestion = {
+    named: credentials?.account,
+    tokenInfoUrl: options.tokenInfoUrl,
+    way: { clock: options.clock ?? systemClock, env },
+  };
   if (credentials !== undefined && 'accessToken' in credentials) {
-    return fixedToken(credentials.accessToken, credentials.account, options.tokenInfoUrl);
+    return fixedToken(credentials.accessToken, account);
   }
   if (credentials !== undefined && 'getAccessToken' in credentials) {
-    return callersToken(credentials.getAccessToken, credentials.account, options.tokenInfoUrl);
+    return callersToken(credentials.getAccessToken, account);
   }
-  const path = credentials?.file;
-  const env = options.env ?? process.env;
-  const way: TokenWay = { tokenUrl, env };
+  const path = credentials !== undefined && 'file' in credentials ? credentials.file : undefined;
+  const opened = await openFile(path, { tokenUrl, env });
+  if (account.named === undefined) return opened;
+  // Two sign-ins of one account are two files, and say nothing of it: whoever names the account knows.
+  return { ...opened, identity: { ...opened.identity, userScope: scopeOfAccount(account.named) } };
+}
+
+/** Whose a caller's tokens are, and where to ask. */
+interface AccountQuestion {
+  readonly named: string | undefined;
+  readonly tokenInfoUrl: string | undefined;
+  readonly way: TokenInfoWay;
+}
+
+/** The file that is named, else Application Default Credentials. */
+async function openFile(path: string | undefined, way: TokenWay): Promise<OpenedSource> {
+  const { env } = way;
   if (path !== undefined) return fromFile(path, way);
   const found = defaultCredentialsPath(env, process.platform);
   if (found.named) return fromFile(found.path, way, 'GOOGLE_APPLICATION_CREDENTIALS');
@@ -108,11 +123,7 @@ async function fromFile(path: string, way: TokenWay, source?: string): Promise<O
   return { source: tokensFromFile(file, way), identity: file.identity, isFixed: false };
 }
 
-async function fixedToken(
-  token: string,
-  account: string | undefined,
-  tokenInfoUrl: string | undefined,
-): Promise<OpenedSource> {
+async function fixedToken(token: string, account: AccountQuestion): Promise<OpenedSource> {
   if (!isToken(token)) {
     throw new LongtailError(
       'BAD_CREDENTIALS',
@@ -122,7 +133,7 @@ async function fixedToken(
   }
   return {
     source: { get: async () => ({ kind: 'token', token }) },
-    identity: await identityOf(token, account, tokenInfoUrl),
+    identity: await identityOf(token, account),
     isFixed: true,
   };
 }
@@ -130,8 +141,7 @@ async function fixedToken(
 /** Asked once at the start: what is wrong with it shows before anything is opened. */
 async function callersToken(
   getAccessToken: () => string | Promise<string>,
-  account: string | undefined,
-  tokenInfoUrl: string | undefined,
+  account: AccountQuestion,
 ): Promise<OpenedSource> {
   const source: TokenSource = {
     get: async () => {
@@ -145,14 +155,13 @@ async function callersToken(
           nextStep: 'Return the token alone, as a string.',
         };
       } catch (error) {
-        const said = error instanceof Error ? error.message : String(error);
-        return { kind: 'unavailable', reason: oneLine(`getAccessToken failed: ${said}`) };
+        return { kind: 'unavailable', reason: oneLine(`getAccessToken failed: ${wordsOf(error)}`) };
       }
     },
   };
   const first = await source.get(false);
   if (first.kind === 'token') {
-    return { source, identity: await identityOf(first.token, account, tokenInfoUrl), isFixed: false };
+    return { source, identity: await identityOf(first.token, account), isFixed: false };
   }
   if (first.kind === 'failed') throw new LongtailError(first.code, first.reason, first.nextStep);
   throw new LongtailError('NO_CREDENTIALS', first.reason, 'See to it that getAccessToken returns a token.');
@@ -165,15 +174,11 @@ const UNKNOWN_ACCOUNT = 'user:unknown';
  * Whose quota a caller's tokens use. A token is no name: there is a new one every hour, and several at a time, and the
  * account's budget is one.
  */
-async function identityOf(
-  token: string,
-  account: string | undefined,
-  tokenInfoUrl: string | undefined,
-): Promise<Identity> {
+async function identityOf(token: string, { named, tokenInfoUrl, way }: AccountQuestion): Promise<Identity> {
   const nobody = { userScope: UNKNOWN_ACCOUNT, projectScope: null, quotaProjectId: null };
-  if (account !== undefined) return { ...nobody, userScope: scopeOfAccount(account) };
+  if (named !== undefined) return { ...nobody, userScope: scopeOfAccount(named) };
   if (tokenInfoUrl === undefined) return nobody;
-  const owner = await ownerOf(token, tokenInfoUrl);
+  const owner = await ownerOf(token, tokenInfoUrl, way);
   return owner.kind === 'known'
     ? { ...nobody, userScope: owner.userScope }
     : { ...nobody, accountProblem: owner.reason };

@@ -1,4 +1,4 @@
-import type { ApiRequest } from './call.ts';
+import type { ApiRequest } from './query.ts';
 
 /** The most calls that one batch may hold. */
 export const MAX_BATCH_SIZE = 1_000;

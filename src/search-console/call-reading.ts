@@ -1,13 +1,14 @@
 import type { BatchAnswer } from './batch-endpoint.ts';
 import { indexOfContentId } from './batch-request.ts';
 import { asBuffer } from './byte-arena.ts';
-import type { ApiRequest, CallEnd, CallStep, PageOutcome } from './call.ts';
+import type { CallStep, HttpCallEnd, PageOutcome } from './call.ts';
 import { decodeRows } from './decode-rows.ts';
 import type { Exchange } from './exchange.ts';
 import { type MultipartEvent, MultipartReader } from './multipart.ts';
 import { boundaryOf } from './multipart-head.ts';
 import { oneLine } from './one-line.ts';
-import { type Refusal, refusalOf } from './outcome.ts';
+import { type Refusal, refusalOf, refusalOnTheWay, statusInside } from './outcome.ts';
+import type { ApiRequest } from './query.ts';
 import type { ReadingMemory } from './reading-memory.ts';
 import { type HttpAnswer, TransportError } from './transport.ts';
 
@@ -35,7 +36,7 @@ export class CallReading {
   readonly #answerHad = new Set<number>();
   /** The head of the part under way. */
   #head: Head = { status: 0, headers: {} };
-  end: CallEnd = { kind: 'answered' };
+  end: HttpCallEnd = { kind: 'answered' };
   /** Parts that nobody asked for, or that came twice. */
   strayParts = 0;
   /** What the answer says of the endpoint for batches. */
@@ -85,6 +86,12 @@ export class CallReading {
     const boundary = boundaryOf(headers['content-type']);
     if (boundary === null) {
       const body = await exchange.readSome(MAX_ERROR_BYTES);
+      // 200 from whoever stands before the API, and an error of the API's own.
+      const inside = statusInside(body);
+      if (inside !== undefined) {
+        this.end = this.#outerRefusal(inside, this.#refusal(inside, body, headers['retry-after']));
+        return;
+      }
       const shown = oneLine(Buffer.from(body).toString('utf8', 0, 200), this.#secrets);
       this.batchAnswer = 'strange';
       this.end = failed(`the answer to the batch is not multipart: ${shown}`);
@@ -167,9 +174,12 @@ export class CallReading {
   }
 
   /** The exchange broke before any part of the answer was read, or was aborted. */
-  broken({ kind, message, mayHaveArrived }: TransportError): void {
+  broken(error: TransportError): void {
+    const { kind, message, mayHaveArrived } = error;
     const arrived = mayHaveArrived || this.#options.exchange.sent;
+    const refusal = refusalOnTheWay(error);
     if (kind === 'aborted') this.end = { kind: 'aborted', mayHaveArrived: arrived };
+    else if (refusal?.kind === 'fatal') this.end = refusal;
     else this.end = failed(oneLine(message, this.#secrets), arrived);
   }
 
@@ -188,20 +198,23 @@ export class CallReading {
     }
     const decoded = decodeRows(bytes, request, this.#options.memory.scan);
     if ('answer' in decoded) return { kind: 'ok', answer: decoded.answer };
-    return { kind: 'retryable', reason: isWhole ? decoded.problem : cutOff() };
+    if (!isWhole) return { kind: 'retryable', reason: cutOff() };
+    const inside = statusInside(bytes);
+    if (inside === undefined) return { kind: 'retryable', reason: decoded.problem };
+    return this.#refusal(inside, bytes.subarray(0, MAX_ERROR_BYTES), headers['retry-after']);
   }
 
   #refusal(status: number, body: Uint8Array, retryAfter: string | undefined): Refusal {
     return refusalOf({ status, body, retryAfter, nowMs: this.#options.now(), secrets: this.#secrets });
   }
 
-  #outerRefusal(status: number, refusal: Refusal): CallEnd {
+  #outerRefusal(status: number, refusal: Refusal): HttpCallEnd {
     switch (refusal.kind) {
       case 'retryable':
-        return failed(refusal.reason);
       case 'invalid':
         // There may be no such endpoint any more; or it is this batch's own fault, which a smaller one has not.
-        this.batchAnswer = GONE.has(status) ? 'gone' : 'strange';
+        if (GONE.has(status)) this.batchAnswer = 'gone';
+        else if (refusal.kind === 'invalid' || STRANGE.has(status)) this.batchAnswer = 'strange';
         return failed(refusal.reason);
       default:
         return refusal;
@@ -211,12 +224,14 @@ export class CallReading {
 
 /** Not there; not for POST; no more; not made for it. */
 const GONE = new Set([404, 405, 410]);
+/** Said of a batch as such, whoever says it. */
+const STRANGE = new Set([400, 406, 411, 415, 422]);
 
 type Head = Pick<HttpAnswer, 'status' | 'headers'>;
 
 const isSuccess = (status: number): boolean => status >= 200 && status < 300;
 
-function failed(reason: string, mayHaveArrived = true): CallEnd {
+function failed(reason: string, mayHaveArrived = true): HttpCallEnd {
   return { kind: 'failed', reason, mayHaveArrived };
 }
 

@@ -1,18 +1,6 @@
 import type { QueryAnswer } from './decode-rows.ts';
 import type { QuotaRefusal, Refusal } from './outcome.ts';
-
-/** One request to the API, sent plainly or as a part of a batch. Made by `query.ts`. */
-export interface ApiRequest {
-  readonly method: 'POST';
-  /** Path and query string, beginning with `/`: `/webmasters/v3/sites/…/searchAnalytics/query?prettyPrint=false`. */
-  readonly path: string;
-  /** JSON. */
-  readonly body: string;
-  /** How many keys each row of the answer must have. */
-  readonly keyCount: number;
-  /** How many rows the answer may have at most. */
-  readonly rowLimit: number;
-}
+import type { ApiRequest } from './query.ts';
 
 export interface CallOptions {
   readonly accessToken: string;
@@ -34,7 +22,7 @@ export type CallStep =
   | { readonly kind: 'answer'; readonly index: number; readonly outcome: PageOutcome }
   | {
       readonly kind: 'end';
-      readonly outcome: CallEnd;
+      readonly outcome: HttpCallEnd;
       /** Parts that nobody asked for, or that came twice: ignored. */
       readonly strayParts: number;
     };
@@ -44,7 +32,7 @@ export type CallStep =
  * left out or too large. In all other cases indexes without an `answer` had none, as when the line was cut after some of
  * the parts: the call costs them no attempt.
  */
-export type CallEnd =
+export type HttpCallEnd =
   | { readonly kind: 'answered' }
   /** No answer, or a refusal of the whole that names no page. `mayHaveArrived` is false only if surely nothing was sent. */
   | { readonly kind: 'failed'; readonly reason: string; readonly mayHaveArrived: boolean }

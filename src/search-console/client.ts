@@ -1,10 +1,11 @@
 import type { Clock } from '../domain/clock.ts';
 import { BatchEndpoint } from './batch-endpoint.ts';
 import { batchBody, batchUrl, MAX_BATCH_SIZE } from './batch-request.ts';
-import type { ApiRequest, CallEnd, CallOptions, CallStep, Client } from './call.ts';
+import type { CallOptions, CallStep, Client, HttpCallEnd } from './call.ts';
 import { CallReading } from './call-reading.ts';
 import { Exchange } from './exchange.ts';
-import { ReadingMemoryPool } from './reading-memory.ts';
+import type { ApiRequest } from './query.ts';
+import { type ReadingMemoryPool, sharedReadingMemory } from './reading-memory.ts';
 import { secureApiRoot } from './root.ts';
 import { type HttpRequest, type Transport, TransportError } from './transport.ts';
 
@@ -37,7 +38,7 @@ export function createClient(options: ClientOptions): Client {
     idleTimeoutMs: options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS,
     maxWaitMs: options.maxWaitMs ?? DEFAULT_MAX_WAIT_MS,
     maxPartBytes: options.maxPartBytes ?? DEFAULT_MAX_PART_BYTES,
-    memory: new ReadingMemoryPool(),
+    memory: sharedReadingMemory(),
     batches: new BatchEndpoint(),
   };
   return { call: (requests, callOptions) => call(settings, requests, callOptions) };
@@ -130,7 +131,7 @@ async function* exchangeOf(
 }
 
 /** How a call ends whose answer was read. One that finds no endpoint for batches says so once; to all others nothing happened. */
-function endOf({ batches, clock }: Settings, { end, batchAnswer }: CallReading): CallEnd {
+function endOf({ batches, clock }: Settings, { end, batchAnswer }: CallReading): HttpCallEnd {
   const restMs = batches.note(batchAnswer, clock.now());
   if (end.kind !== 'failed') return end;
   if (restMs !== undefined) {
@@ -153,7 +154,7 @@ async function* oneByOne(
   requests: readonly ApiRequest[],
   options: CallOptions,
 ): AsyncGenerator<CallStep, void, void> {
-  let outcome: CallEnd = { kind: 'answered' };
+  let outcome: HttpCallEnd = { kind: 'answered' };
   let wasSent = false;
   let failures = 0;
   for (const [index, request] of requests.entries()) {

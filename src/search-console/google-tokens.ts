@@ -6,7 +6,7 @@ import { LongtailError } from '../errors.ts';
 import { type CredentialsFile, type Identity, READ_SCOPE } from './credentials-file.ts';
 import { type ClientSettings, makeGoogleClient } from './google-clients.ts';
 import { oneLine } from './one-line.ts';
-import { type Environment, proxyFor } from './proxy-settings.ts';
+import { type Environment, PROXY_SIGN_IN, PROXY_SIGN_IN_STEP, proxyFor } from './proxy-settings.ts';
 import { ProxyTunnel } from './proxy-tunnel.ts';
 import { isSafeForSecrets } from './root.ts';
 import type { TokenResult, TokenSource } from './token-source.ts';
@@ -154,6 +154,10 @@ export function explainTokenFailure(
   const said = oneLine([name, description].filter((part) => part !== '').join(': '), secrets);
   if (name === 'invalid_grant') return invalidGrant(said, file);
   const message = oneLine(error instanceof Error ? error.message : String(error), secrets);
+  if (status === undefined && codeOf(error) === PROXY_SIGN_IN) {
+    const reason = `The token endpoint cannot be reached: ${message}`;
+    return { kind: 'failed', code: 'API_UNREACHABLE', reason, nextStep: PROXY_SIGN_IN_STEP };
+  }
   if (status === undefined && isNetworkError(error)) {
     const advice = adviceOnIssuer(codeOf(error));
     return { kind: 'unavailable', reason: `The token endpoint cannot be reached: ${message}${advice}` };

@@ -6,7 +6,7 @@ import { type Clock, systemClock } from '../domain/clock.ts';
 import { LongtailError } from '../errors.ts';
 import { gunzip } from './gunzip.ts';
 import { oneLine } from './one-line.ts';
-import { type Environment, type HttpProxy, nameOf, proxyFor } from './proxy-settings.ts';
+import { type Environment, type HttpProxy, nameOf, PROXY_SIGN_IN, proxyFor } from './proxy-settings.ts';
 import type { ProxyTunnel } from './proxy-tunnel.ts';
 import {
   type HttpAnswer,
@@ -252,13 +252,15 @@ class GotExchange {
     const code = codeOf(error);
     const kind = this.#kind(code);
     const text = error instanceof Error ? error.message : String(error);
-    const named = code === '' || text.includes(code) ? text : `${text} (${code})`;
+    const isTold = code === '' || code === PROXY_SIGN_IN || text.includes(code);
+    const named = isTold ? text : `${text} (${code})`;
     const message = oneLine(`${named}${adviceOnIssuer(code)}`);
     return new TransportError(kind, this.#phase, this.#phase !== 'connect', message);
   }
 
   #kind(code: string): TransportErrorKind {
     if (code === 'ETIMEDOUT') return 'timeout';
+    if (code === PROXY_SIGN_IN) return 'proxySignIn';
     if (/^(?:ERR_TLS|ERR_SSL|CERT_|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|ERR_OSSL)|^EPROTO$/.test(code))
       return 'tls';
     // A compressed body that ends too early is cut off, not broken.

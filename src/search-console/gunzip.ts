@@ -13,6 +13,9 @@ import { free } from '../domain/free.ts';
 /** Fits the processor's cache; zlib's own 16 KiB means sixteen times as many pieces a megabyte. */
 const PIECE_BYTES = 256 * 1024;
 const NOTHING = Buffer.alloc(0);
+/** Outputs of streams that were read to their end: an answer is small as a rule, and a quarter of a megabyte of garbage is not. */
+const MAX_SPARE = 4;
+const spare: Buffer[] = [];
 
 /**
  * The plain bytes of `stream`, whose chunks are its own to use up. A piece is valid until the next one is asked for. Throws
@@ -37,7 +40,7 @@ async function* inflate(
   zlib: Gunzip,
   drive: Drive,
 ): AsyncGenerator<Uint8Array, void, void> {
-  const output = Buffer.allocUnsafeSlow(PIECE_BYTES);
+  const output = spare.pop() ?? Buffer.allocUnsafeSlow(PIECE_BYTES);
   // Thrown from here as soon as it is known; the event comes later, to nobody.
   zlib.on('error', () => undefined);
   const step = (flush: number, input: Uint8Array, from: number): Step => {
@@ -62,6 +65,9 @@ async function* inflate(
       if (put > 0) yield output.subarray(0, put);
       if (put < output.length) break;
     }
+    // The reader has asked for what comes after the last piece. Where it stops earlier it may still hold one.
+    if (spare.length < MAX_SPARE) spare.push(output);
+    else free(output);
   } finally {
     zlib.destroy();
   }

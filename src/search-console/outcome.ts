@@ -1,12 +1,15 @@
+import type { QuotaKind } from '../domain/quota-kind.ts';
 import { oneLine } from './one-line.ts';
 import { projectRefusal } from './project-refusal.ts';
+import { PROXY_SIGN_IN_STEP } from './proxy-settings.ts';
 import { refusedScopeKind } from './refused-scope.ts';
+import type { TransportError } from './transport.ts';
 
 /** The server took on no more. It costs the page no attempt. */
 export interface QuotaRefusal {
   readonly kind: 'quota';
   /** `qps`: too many requests a minute. `load`: too much work in ten minutes. `daily`: the day's allowance is used. */
-  readonly quota: 'qps' | 'load' | 'daily';
+  readonly quota: QuotaKind;
   /** From Retry-After, when the server sent one. */
   readonly retryAfterMs: number | null;
   /** `site`, `user` or `project`, where the server says whose allowance is used up. */
@@ -25,7 +28,7 @@ export type Refusal =
   /** Nothing will go through until a human acts. */
   | {
       readonly kind: 'fatal';
-      readonly code: 'API_NOT_ENABLED' | 'PROJECT_REFUSED' | 'INVALID_GRANT' | 'UNEXPECTED_ANSWER';
+      readonly code: 'API_NOT_ENABLED' | 'PROJECT_REFUSED' | 'INVALID_GRANT' | 'API_UNREACHABLE';
       readonly reason: string;
       readonly nextStep?: string;
     }
@@ -47,6 +50,8 @@ export interface RefusedAnswer {
 
 /** What Google's error body says, in any of its shapes; empty where it says nothing. */
 interface ApiError {
+  /** The status that it gives itself; 0 where it gives none. */
+  readonly code: number;
   readonly message: string;
   /** `errors[].reason`, `details[].reason`, and the name of an OAuth error. */
   readonly reasons: readonly string[];
@@ -81,8 +86,27 @@ export function refusalOf(answer: RefusedAnswer): Refusal {
   if (status === 401) return { kind: 'unauthorized', reason };
   if (status === 403 || status === 429) return refusedAccess(answer, error, reason);
   if (status === 408 || status === 425) return { kind: 'retryable', reason };
-  if (status >= 400 && status < 500) return { kind: 'invalid', reason };
-  return { kind: 'retryable', reason };
+  // A page of somebody else's on the way, or of Google's front door: the API has said nothing of the request.
+  const isSaid = error.recognised || SIZE_STATUSES.has(status);
+  return status >= 400 && status < 500 && isSaid
+    ? { kind: 'invalid', reason }
+    : { kind: 'retryable', reason };
+}
+
+/** Whoever refuses a request for its size means that very request. */
+const SIZE_STATUSES = new Set([413, 414, 431]);
+
+/** What it means for a request, and for all others, that there is no way to Google. Undefined: it may come back. */
+export function refusalOnTheWay({ kind, message }: TransportError): Refusal | undefined {
+  if (kind !== 'proxySignIn') return undefined;
+  const reason = oneLine(`Google cannot be reached: ${message}`);
+  return { kind: 'fatal', code: 'API_UNREACHABLE', reason, nextStep: PROXY_SIGN_IN_STEP };
+}
+
+/** The status that an error's body gives itself; undefined where it is no error of the API's. */
+export function statusInside(body: Uint8Array): number | undefined {
+  const code = readError(body).code;
+  return code >= 400 && code < 600 ? code : undefined;
 }
 
 /** 403 and 429 stand for many things; the body tells them apart. */
@@ -145,7 +169,7 @@ function describe({ status, body, secrets }: RefusedAnswer, error: ApiError): st
 }
 
 function readError(body: Uint8Array): ApiError {
-  const none: ApiError = { message: '', reasons: [], domains: [], limits: [], recognised: false };
+  const none: ApiError = { code: 0, message: '', reasons: [], domains: [], limits: [], recognised: false };
   let parsed: unknown;
   try {
     parsed = JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'));
@@ -163,7 +187,9 @@ function readError(body: Uint8Array): ApiError {
   const items = [...list(field(error, 'errors')), ...list(field(error, 'details'))];
   const status = text(field(error, 'status'));
   const reasons = items.map((item) => text(field(item, 'reason'))).filter((name) => name !== '');
+  const code = field(error, 'code');
   return {
+    code: Number.isInteger(code) ? Number(code) : 0,
     message: text(field(error, 'message')) || text(field(items[0], 'message')),
     reasons: reasons.length === 0 && status !== '' ? [status] : reasons,
     domains: items.map((item) => text(field(item, 'domain'))),

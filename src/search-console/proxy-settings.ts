@@ -1,7 +1,7 @@
 import { BlockList, isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
+import { isLoopback } from '../domain/loopback.ts';
 import { LongtailError } from '../errors.ts';
-import { isLoopback } from './root.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -21,6 +21,13 @@ export interface HttpProxy {
 export function nameOf({ hostname, port, source }: HttpProxy): string {
   return `the proxy ${hostname}:${port} (${source})`;
 }
+
+/** The code of the error of a proxy that wants another sign-in, or one at all: no retry mends it. */
+export const PROXY_SIGN_IN = 'PROXY_SIGN_IN';
+
+/** What to do about {@link PROXY_SIGN_IN}. */
+export const PROXY_SIGN_IN_STEP =
+  'Give the proxy’s user and password in that variable: http://user:password@host:port (with %40 for an @ in the password, %2F for a /).';
 
 /** Tokens travel over https alone, but for this machine itself: a proxy for plain http is never needed. */
 const VARIABLES = ['https_proxy', 'HTTPS_PROXY', 'all_proxy', 'ALL_PROXY'];

@@ -4,7 +4,7 @@ import { isIP, type Socket } from 'node:net';
 import tls from 'node:tls';
 import { Agent, type AgentConnectOpts } from 'agent-base';
 import type { Clock } from '../domain/clock.ts';
-import { type HttpProxy, nameOf } from './proxy-settings.ts';
+import { type HttpProxy, nameOf, PROXY_SIGN_IN } from './proxy-settings.ts';
 
 export interface ProxyTunnelOptions {
   readonly clock: Clock;
@@ -90,11 +90,11 @@ function openTunnel(proxy: HttpProxy, authority: string, signal: AbortSignal): P
     signal,
   });
   // Node says this of every answer to a CONNECT, whatever its status.
-  asked.once('connect', ({ statusCode = 0 }, socket, head) => {
+  asked.once('connect', ({ statusCode = 0, headers }, socket, head) => {
     // A server with TLS never speaks first: bytes after the head are the proxy's.
     if (statusCode >= 200 && statusCode < 300 && head.length === 0) return resolve(socket);
     socket.destroy();
-    reject(new Error(refusal(proxy, statusCode)));
+    reject(refusal(proxy, statusCode, headers['proxy-authenticate'] ?? ''));
   });
   asked.on('error', (error) => {
     reject(signal.aborted ? signal.reason : new Error(`${nameOf(proxy)} failed: ${codeAndText(error)}`));
@@ -132,14 +132,21 @@ function secure(socket: Socket, options: tls.ConnectionOptions, signal: AbortSig
   return promise;
 }
 
-function refusal(proxy: HttpProxy, status: number): string {
-  const { authorization, source } = proxy;
-  if (status === 407) {
-    return authorization === undefined
-      ? `${nameOf(proxy)} wants a sign-in: put user:password@ before its host in ${source}`
-      : `${nameOf(proxy)} does not accept the user and password in ${source}`;
+function refusal(proxy: HttpProxy, status: number, ways: string): Error {
+  if (status !== 407) return new Error(`${nameOf(proxy)} answered ${status} where it was to open a tunnel`);
+  // By its code it is known again after a library has wrapped it.
+  return Object.assign(new Error(`${nameOf(proxy)} ${whatItWants(proxy, ways)}`), { code: PROXY_SIGN_IN });
+}
+
+/** `ways` is what it says of how to sign in: `Basic realm="x"`, or `Negotiate, NTLM`. */
+function whatItWants({ authorization, source }: HttpProxy, ways: string): string {
+  const names = ways.split(',').flatMap((way) => /^\s*([a-z][a-z-]{0,20})(?:\s|$)/i.exec(way)?.[1] ?? []);
+  if (names.length > 0 && !names.some((name) => /^basic$/i.test(name))) {
+    return `wants a sign-in by ${names.join(' or ')}, and Longtail knows only the one by user and password (Basic)`;
   }
-  return `${nameOf(proxy)} answered ${status} where it was to open a tunnel`;
+  return authorization === undefined
+    ? `wants a sign-in: put user:password@ before its host in ${source}`
+    : `does not accept the user and password in ${source}`;
 }
 
 function codeAndText(error: Error): string {

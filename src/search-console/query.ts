@@ -1,8 +1,20 @@
 import { type Dataset, type Day, dimensionsOf, type SearchType, type Slice } from '../domain/slice.ts';
-import type { ApiRequest } from './call.ts';
 
 /** The most rows that one answer holds. */
 export const MAX_ROW_LIMIT = 25_000;
+
+/** One request to the API, sent plainly or as a part of a batch. */
+export interface ApiRequest {
+  readonly method: 'POST';
+  /** Path and query string, beginning with `/`: `/webmasters/v3/sites/…/searchAnalytics/query?prettyPrint=false`. */
+  readonly path: string;
+  /** JSON. */
+  readonly body: string;
+  /** How many keys each row of the answer must have. */
+  readonly keyCount: number;
+  /** How many rows the answer may have at most. */
+  readonly rowLimit: number;
+}
 
 export interface PageRange {
   readonly startRow: number;

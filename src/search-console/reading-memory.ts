@@ -1,3 +1,4 @@
+import { sharedWhileUsed } from '../domain/shared.ts';
 import { ByteArena } from './byte-arena.ts';
 import { ScanMemory } from './scan-rows.ts';
 
@@ -34,3 +35,6 @@ export class ReadingMemoryPool {
     else memory.arena.free();
   }
 }
+
+/** One for all runs of a process: forty of them, begun again and again, would have the collector run all the time. */
+export const sharedReadingMemory = sharedWhileUsed(() => new ReadingMemoryPool());

@@ -1,3 +1,4 @@
+import { isLoopback } from '../domain/loopback.ts';
 import { LongtailError } from '../errors.ts';
 
 /** Google's own. */
@@ -8,11 +9,6 @@ export function isSafeForSecrets(url: URL): boolean {
   if (url.protocol === 'https:') return true;
   if (url.protocol !== 'http:') return false;
   return isLoopback(url.hostname);
-}
-
-/** Whether a URL's host is this very machine. */
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '[::1]' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
 }
 
 /**

@@ -17,25 +17,28 @@ export interface ScannedRows {
   readonly to: number;
 }
 
-/** A full page of four keys a row: one allocation, of which only what is written to takes memory. */
-const FIRST_OFFSETS = MAX_ROW_LIMIT * strideOf(4);
-const FIRST_ESCAPED = MAX_ROW_LIMIT * 4;
+/** Of four keys each. Where they do not do, it is a full page at once: of that, only what is written to takes memory. */
+const FEW_ROWS = 500;
+const FEW_OFFSETS = FEW_ROWS * strideOf(4);
+const FEW_ESCAPED = FEW_ROWS * 4;
+const FULL_OFFSETS = MAX_ROW_LIMIT * strideOf(4);
+const FULL_ESCAPED = MAX_ROW_LIMIT * 4;
 
 /** The index of an answer's rows, written over by the next answer's. */
 export class ScanMemory {
-  offsets = new Uint32Array(FIRST_OFFSETS);
-  escaped = new Uint8Array(FIRST_ESCAPED);
+  offsets = new Uint32Array(FEW_OFFSETS);
+  escaped = new Uint8Array(FEW_ESCAPED);
 
   /** Makes it large enough; what it holds stays. */
   provide(offsets: number, escaped: number): void {
     if (offsets > this.offsets.length) {
-      const larger = new Uint32Array(offsets);
+      const larger = new Uint32Array(Math.max(offsets, FULL_OFFSETS));
       larger.set(this.offsets);
       free(this.offsets);
       this.offsets = larger;
     }
     if (escaped > this.escaped.length) {
-      const larger = new Uint8Array(escaped);
+      const larger = new Uint8Array(Math.max(escaped, FULL_ESCAPED));
       larger.set(this.escaped);
       free(this.escaped);
       this.escaped = larger;

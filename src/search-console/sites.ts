@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { type ClientOptions, commonHeaders, DEFAULT_IDLE_TIMEOUT_MS } from './client.ts';
 import { Exchange } from './exchange.ts';
 import { oneLine } from './one-line.ts';
-import { type Refusal, refusalOf } from './outcome.ts';
+import { type Refusal, refusalOf, refusalOnTheWay } from './outcome.ts';
 import { secureApiRoot } from './root.ts';
 import { TransportError } from './transport.ts';
 
@@ -51,7 +51,7 @@ export async function listSites(options: SitesOptions): Promise<SitesResult> {
   } catch (error) {
     if (!(error instanceof TransportError)) throw error;
     if (error.kind === 'aborted') return { kind: 'aborted' };
-    return { kind: 'retryable', reason: oneLine(error.message, [accessToken]) };
+    return refusalOnTheWay(error) ?? { kind: 'retryable', reason: oneLine(error.message, [accessToken]) };
   } finally {
     exchange.close();
   }

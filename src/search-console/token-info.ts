@@ -1,4 +1,9 @@
+import type { Clock } from '../domain/clock.ts';
+import { wordsOf } from '../domain/words.ts';
+import { Exchange } from './exchange.ts';
+import { createGotTransport } from './got-transport.ts';
 import { oneLine } from './one-line.ts';
+import type { Environment } from './proxy-settings.ts';
 import { GOOGLE_API_ROOT, isSafeForSecrets } from './root.ts';
 
 /** Whose token it is, as a scope's name; or why nobody can say. Never holds the token. */
@@ -9,7 +14,7 @@ export type TokenOwner =
 const GOOGLE_TOKEN_INFO_URL = 'https://oauth2.googleapis.com/tokeninfo';
 /** Not worth more: without an answer the account shares a budget with all that are not known. */
 const ASK_WITHIN_MS = 5_000;
-const MOST_CHARACTERS = 16_384;
+const MOST_BYTES = 16_384;
 
 /**
  * Where to ask whose a token is: beside the token endpoint that was named, or at Google where the token goes to Google.
@@ -23,36 +28,52 @@ export function tokenInfoUrl(apiRoot: string, tokenUrl: string | undefined): str
 /** The scope of an account that goes by this name, whoever says so: a caller, a file, or Google. */
 export const scopeOfAccount = (name: string): string => `user:${name.trim().toLowerCase()}`;
 
+/** What the way to tokeninfo depends on. */
+export interface TokenInfoWay {
+  readonly clock: Clock;
+  /** Names the proxies. */
+  readonly env: Environment;
+}
+
 /** Asks whose a token is. The token goes into a header, where no log of addresses sees it. Never rejects. */
-export async function ownerOf(token: string, url: string): Promise<TokenOwner> {
+export async function ownerOf(token: string, url: string, { clock, env }: TokenInfoWay): Promise<TokenOwner> {
   if (!isSafeForSecrets(new URL(url))) return unknown('it would be sent in the clear');
+  const limits = { connectTimeoutMs: ASK_WITHIN_MS, firstByteTimeoutMs: ASK_WITHIN_MS };
+  const transport = createGotTransport({ clock, env, maxSockets: 1, ...limits });
+  const late = new AbortController();
+  const timer = clock.setTimeout(() => late.abort(), ASK_WITHIN_MS);
+  const exchange = new Exchange({
+    transport,
+    clock,
+    idleTimeoutMs: ASK_WITHIN_MS,
+    maxWaitMs: ASK_WITHIN_MS,
+    maxAnswerBytes: MOST_BYTES,
+    signal: late.signal,
+  });
   try {
-    const response = await fetch(url, {
+    await exchange.start({
       method: 'POST',
+      url,
       headers: {
         authorization: `Bearer ${token}`,
         'content-type': 'application/x-www-form-urlencoded;charset=UTF-8',
       },
-      redirect: 'error',
-      signal: AbortSignal.timeout(ASK_WITHIN_MS),
+      body: '',
     });
-    const text = await readStart(response);
-    if (!response.ok) return unknown(`HTTP ${response.status}`);
-    return ownerIn(JSON.parse(text));
+    const { status } = await exchange.head();
+    const body = await exchange.readAll();
+    if (status < 200 || status > 299) return unknown(`HTTP ${status}`);
+    return ownerIn(JSON.parse(body.toString('utf8')));
   } catch (error) {
-    return unknown(oneLine(error instanceof Error ? error.message : String(error), [token]));
+    if (late.signal.aborted) return unknown(`no answer within ${ASK_WITHIN_MS} ms`);
+    // The parser's words quote what it read.
+    if (error instanceof SyntaxError) return unknown('the answer is not JSON');
+    return unknown(oneLine(wordsOf(error), [token]));
+  } finally {
+    clock.clearTimeout(timer);
+    exchange.close();
+    transport.close();
   }
-}
-
-/** No more of an answer than one that makes sense has. */
-async function readStart(response: Response): Promise<string> {
-  let text = '';
-  const decoder = new TextDecoder();
-  for await (const chunk of response.body ?? []) {
-    text += decoder.decode(chunk, { stream: true });
-    if (text.length > MOST_CHARACTERS) throw new Error('the answer is too long');
-  }
-  return text;
 }
 
 const unknown = (reason: string): TokenOwner => ({ kind: 'unknown', reason });

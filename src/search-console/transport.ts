@@ -36,9 +36,17 @@ export interface Transport {
 /**
  * `connect`: no connection (refused, no route, name not found). `timeout`: connect or first byte took too long, or the
  * body fell silent. `reset`: the connection broke, or the body ended before its announced end. `tls`: the certificate
- * or handshake failed. `malformed`: what came is not HTTP, its gzip is broken, or there is no end to it.
+ * or handshake failed. `proxySignIn`: the proxy on the way wants another sign-in. `malformed`: what came is not HTTP, its
+ * gzip is broken, or there is no end to it.
  */
-export type TransportErrorKind = 'connect' | 'reset' | 'timeout' | 'aborted' | 'tls' | 'malformed';
+export type TransportErrorKind =
+  | 'connect'
+  | 'reset'
+  | 'timeout'
+  | 'aborted'
+  | 'tls'
+  | 'proxySignIn'
+  | 'malformed';
 export type TransportPhase = 'connect' | 'firstByte' | 'body';
 
 /** Why there is no answer, or no whole one. Its message is one line, and holds no header of the request. */

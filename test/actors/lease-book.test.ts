@@ -3,7 +3,7 @@ import { createActor, setup } from 'xstate';
 import { createLeaseBook } from '../../src/actors/lease-book.ts';
 import type { Answer } from '../../src/db/types.ts';
 import type { LeaseKeeperEvent } from '../../src/machines/lease-keeper.ts';
-import { ManualClock } from '../machines/support/manual-clock.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 
 const ANSWER_WITHIN_MS = 20_000;
 const stops: (() => void)[] = [];

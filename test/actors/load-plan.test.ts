@@ -2,15 +2,16 @@ import { expect, it } from 'vitest';
 import { createActor, setup } from 'xstate';
 import { calendarId, createCatalogue } from '../../src/actors/catalogue.ts';
 import { createLoadPlan, type LoadPlanPorts, type PlanSummary } from '../../src/actors/load-plan.ts';
-import type { Answer, SliceKey } from '../../src/db/types.ts';
+import type { Answer } from '../../src/db/types.ts';
 import { systemClock } from '../../src/domain/clock.ts';
-import { parseDataset } from '../../src/domain/slice.ts';
+import type { CoverageRange } from '../../src/domain/coverage.ts';
+import { parseDataset, type SliceKey } from '../../src/domain/slice.ts';
 import type { PlanOrder, PlanReport } from '../../src/machines/messages.ts';
-import { keyOf, keysOf, type PlanRange } from '../../src/machines/plan.ts';
+import { keyOf, keysOf } from '../../src/machines/plan.ts';
 
 const page = parseDataset('page');
 if ('problem' in page) throw new Error(page.problem);
-const range: PlanRange = {
+const range: CoverageRange = {
   from: '2026-01-01',
   to: '2026-01-20',
   searchTypes: ['web'],

@@ -6,7 +6,7 @@ import type { CallStep } from '../../src/search-console/call.ts';
 import { createClient } from '../../src/search-console/client.ts';
 import { createGotTransport } from '../../src/search-console/got-transport.ts';
 import { sliceQuery } from '../../src/search-console/query.ts';
-import { until } from '../support/property.ts';
+import { until } from '../support/until.ts';
 import { joined, repeated, startHostileApi, type Takes, write } from './support/hostile-api.ts';
 
 const MB = 1024 * 1024;

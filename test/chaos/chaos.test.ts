@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { chances } from '../support/chance.ts';
 import { startTestServer, type TestServer } from '../support/postgres.ts';
-import { chances } from './support/chance.ts';
 import { FAULTS } from './support/faults.ts';
 
 /** The same faults as in the table of `npm run chaos`, fewer times each. */

@@ -42,6 +42,29 @@ describe('on a terminal', () => {
   });
 });
 
+describe('words on a terminal', () => {
+  function said(hidden: string | undefined, say: (output: Output) => void): string {
+    const stderr = Object.assign(new PassThrough().setEncoding('utf8'), { isTTY: true, columns: 30 });
+    const redactor = createRedactor();
+    redactor.hide(hidden);
+    say(createOutput({ stdout: new PassThrough(), stderr, env: { NO_COLOR: '1' }, redactor }));
+    return String(stderr.read());
+  }
+
+  it('are not broken, and those of a command that is to be copied stay on one line', () => {
+    const word = 'x'.repeat(40);
+    const command = 'Sign in: gcloud auth application-default login --x';
+    expect(said(undefined, ({ error }) => error(`what happened is told in ${word} words`, command))).toBe(
+      `longtail: what happened is\ntold in\n${word}\nwords\n${command}\n`,
+    );
+  });
+
+  it('hide a secret that has a blank where the line is broken', () => {
+    const told = said('geheim1 geheim2', ({ note }) => note('the word is geheim1 geheim2 and more'));
+    expect(told).toBe('the word is *** and more\n');
+  });
+});
+
 describe('without a terminal', () => {
   it('has no live lines, no colours and no control characters', () => {
     const { output, err, out } = fixture();

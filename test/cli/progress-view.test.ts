@@ -51,6 +51,17 @@ describe('on a terminal', () => {
     for (const line of live[0] ?? []) expect(displayWidth(line)).toBeLessThan(columns);
   });
 
+  it('says whom the run waits for', () => {
+    for (const [state, words] of [
+      ['running.waitingForGoogle.sleeping', 'waiting for Google'],
+      ['running.waitingForDatabase.probing', 'waiting for the database'],
+    ] as const) {
+      const { view, live } = fixture({ isTerminal: true });
+      view.update({ ...PROGRESS, state });
+      expect(live[0]?.[0]).toContain(words);
+    }
+  });
+
   it('is drawn ten times a second at most, and goes away at the end', () => {
     const { view, live, wait } = fixture({ isTerminal: true });
     view.update(PROGRESS);

@@ -2,15 +2,15 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { connect } from '../../src/db/connect.ts';
 import { createStore } from '../../src/db/store.ts';
-import { ledgerProblems } from '../support/ledger-check.ts';
 import { lockWaiters } from '../support/locks.ts';
 import type { TestDatabase } from '../support/postgres.ts';
 import {
   beginRun,
   commit,
+  databaseWithRun,
   holdLeases,
+  leaveRun,
   makeRows,
-  migratedDatabase,
   openOne,
   type TestRun,
   unwrap,
@@ -21,18 +21,9 @@ let database: TestDatabase;
 let current: TestRun;
 
 beforeEach(async () => {
-  database = await migratedDatabase();
-  current = await beginRun(database.sql);
+  ({ database, current } = await databaseWithRun());
 });
-afterEach(async () => {
-  try {
-    // Whatever happened, the ledger is right.
-    expect(await ledgerProblems(database.sql)).toEqual([]);
-  } finally {
-    await current.lock.release();
-    await database.close();
-  }
-});
+afterEach(() => leaveRun(database, current));
 
 async function seen(): Promise<string[]> {
   const rows = await database.sql<{ page: string }[]>`select page from public.search_analytics order by page`;

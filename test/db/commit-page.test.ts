@@ -1,13 +1,13 @@
 // Holds invariants 1 of SPEC.md.
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createStore } from '../../src/db/store.ts';
-import { ledgerProblems } from '../support/ledger-check.ts';
 import type { TestDatabase } from '../support/postgres.ts';
 import {
   beginRun,
   commit,
+  databaseWithRun,
+  leaveRun,
   makeRows,
-  migratedDatabase,
   openOne,
   type TestRun,
   unwrap,
@@ -17,18 +17,9 @@ let database: TestDatabase;
 let current: TestRun;
 
 beforeEach(async () => {
-  database = await migratedDatabase();
-  current = await beginRun(database.sql);
+  ({ database, current } = await databaseWithRun());
 });
-afterEach(async () => {
-  try {
-    // Whatever happened, the ledger is right.
-    expect(await ledgerProblems(database.sql)).toEqual([]);
-  } finally {
-    await current.lock.release();
-    await database.close();
-  }
-});
+afterEach(() => leaveRun(database, current));
 
 interface SliceState {
   status: string;
@@ -239,7 +230,7 @@ test('nothing replaces rows by none, and less than half only if forced', async (
   });
 
   await current.lock.release();
-  current = await beginRun(database.sql, { force: true });
+  current = await beginRun(database.sql, { acceptShrunk: true });
   const forced = await openOne(current.store);
   expect(await commit(current.store, forced.slice, makeRows(1), WIDE)).toMatchObject({
     next: { kind: 'sealed' },

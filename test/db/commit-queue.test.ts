@@ -5,13 +5,13 @@ import { connect } from '../../src/db/connect.ts';
 import { createStore } from '../../src/db/store.ts';
 import type { CommitResult } from '../../src/db/types.ts';
 import type { Slice } from '../../src/domain/slice.ts';
-import { ledgerProblems } from '../support/ledger-check.ts';
 import type { TestDatabase } from '../support/postgres.ts';
 import {
   beginRun,
   commit,
+  databaseWithRun,
+  leaveRun,
   makeRows,
-  migratedDatabase,
   openOne,
   type TestRun,
   unwrap,
@@ -23,18 +23,9 @@ let current: TestRun;
 const never = new AbortController().signal;
 
 beforeEach(async () => {
-  database = await migratedDatabase();
-  current = await beginRun(database.sql);
+  ({ database, current } = await databaseWithRun());
 });
-afterEach(async () => {
-  try {
-    // Whatever happened, the ledger is right.
-    expect(await ledgerProblems(database.sql)).toEqual([]);
-  } finally {
-    await current.lock.release();
-    await database.close();
-  }
-});
+afterEach(() => leaveRun(database, current));
 
 const SEALED = (rows: number): CommitResult => ({ kind: 'committed', rows, next: { kind: 'sealed' } });
 

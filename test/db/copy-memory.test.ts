@@ -14,7 +14,7 @@ test('pages without rows take no memory: a slice that ends with one would hold a
 test('a full page fits at once, and what one transaction gives back the next one takes', () => {
   const memory = new CopyMemory();
   const first = new CopyArena(memory);
-  first.reserve(100);
+  first.reserve(MEGABYTE);
   const { buffer } = first.buffer;
   first.reserve(3 * MEGABYTE);
   expect(first.buffer.buffer).toBe(buffer);
@@ -28,12 +28,12 @@ test('a full page fits at once, and what one transaction gives back the next one
 test('of two that were given back the last is taken, so that the other stays as small as it was', () => {
   const memory = new CopyMemory();
   const arenas = [new CopyArena(memory), new CopyArena(memory)] as const;
-  for (const arena of arenas) arena.reserve(1);
+  for (const arena of arenas) arena.reserve(MEGABYTE);
   const last = arenas[1].buffer.buffer;
   for (const arena of arenas) arena.release();
   for (let page = 0; page < 3; page += 1) {
     const arena = new CopyArena(memory);
-    arena.reserve(1);
+    arena.reserve(MEGABYTE);
     expect(arena.buffer.buffer).toBe(last);
     arena.release();
   }
@@ -42,14 +42,14 @@ test('of two that were given back the last is taken, so that the other stays as 
 test('an arena that grows keeps what it holds, and leaves its old memory to others', () => {
   const memory = new CopyMemory();
   const arena = new CopyArena(memory);
-  arena.reserve(5);
+  arena.reserve(MEGABYTE);
   const { buffer } = arena.buffer;
   arena.end = arena.buffer.write('12345');
   arena.reserve(5 * MEGABYTE);
   expect(arena.buffer.length).toBe(8 * MEGABYTE);
   expect(arena.buffer.toString('latin1', 0, arena.end)).toBe('12345');
   const other = new CopyArena(memory);
-  other.reserve(1);
+  other.reserve(MEGABYTE);
   expect(other.buffer.buffer).toBe(buffer);
 });
 
@@ -60,4 +60,15 @@ test('what a monstrous page took is given back at once', () => {
   const { buffer } = arena.buffer;
   arena.release();
   expect(buffer.byteLength).toBe(0);
+});
+
+test('a small page takes little: forty runs in one process have forty of them', () => {
+  const memory = new CopyMemory();
+  const arenas = Array.from({ length: 40 }, () => new CopyArena(memory));
+  for (const arena of arenas) arena.reserve(5_000);
+  expect(arenas.reduce((sum, { buffer }) => sum + buffer.length, 0)).toBeLessThan(4 * MEGABYTE);
+  const buffers = new Set(arenas.map(({ buffer }) => buffer.buffer));
+  for (const arena of arenas) arena.release();
+  for (const arena of arenas) arena.reserve(5_000);
+  expect(arenas.every(({ buffer }) => buffers.has(buffer.buffer))).toBe(true);
 });

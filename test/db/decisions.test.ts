@@ -14,7 +14,7 @@ describe('how a slice ends', () => {
     duplicateRows: 0,
     isSecondLook: false,
     mayBeEmpty: true,
-    force: false,
+    acceptShrunk: false,
     previous: null,
   };
   const judged = (change: Partial<SealFacts>): string => {
@@ -33,11 +33,11 @@ describe('how a slice ends', () => {
     ['no rows on a day that may yet come', { rows: 0, mayBeEmpty: false }, 'abandoned'],
     ['rows on a day that may yet come', { mayBeEmpty: false }, 'complete'],
     ['no rows where there were some', { rows: 0, previous: previous(1) }, 'failed'],
-    ['the same, forced', { rows: 0, previous: previous(1), force: true }, 'failed'],
+    ['the same, forced', { rows: 0, previous: previous(1), acceptShrunk: true }, 'failed'],
     ['no rows where there were none', { rows: 0, previous: previous(0) }, 'complete'],
     ['half', { rows: 50, previous: previous(100) }, 'complete'],
     ['less than half', { rows: 49, previous: previous(100) }, 'failed'],
-    ['less than half, forced', { rows: 49, previous: previous(100), force: true }, 'complete'],
+    ['less than half, forced', { rows: 49, previous: previous(100), acceptShrunk: true }, 'complete'],
     ['less than half of few', { rows: 1, previous: previous(99) }, 'complete'],
     ['less than half of what was not final', { rows: 1, previous: previous(100, 0, false) }, 'complete'],
     ['none where some were not final', { rows: 0, previous: previous(3, 0, false) }, 'failed'],
@@ -103,6 +103,8 @@ describe('what an error means', () => {
   });
   test('messages are one line and hold no password', () => {
     expect(oneLine('a\n  b postgres://me:s3cret@host/db')).toBe('a b postgres://me:***@host/db');
+    expect(oneLine('postgres://me:s3@cr/t@host/db')).toBe('postgres://me:***@host/db');
+    expect(oneLine('sslpassword=s3cret refused')).toBe('sslpassword=*** refused');
     const many = new AggregateError([new Error('connect ::1'), new Error('connect 127.0.0.1')]);
     expect(errorFacts(many).message).toBe('connect ::1; connect 127.0.0.1');
   });

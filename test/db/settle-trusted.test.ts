@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { CommitResult, DayKnowledge, SliceKey } from '../../src/db/types.ts';
+import type { CommitResult, DayKnowledge } from '../../src/db/types.ts';
 import { rowBlock } from '../../src/domain/row-block.ts';
+import type { SliceKey } from '../../src/domain/slice.ts';
 import type { TestDatabase } from '../support/postgres.ts';
 import {
   beginRun,

@@ -1,18 +1,20 @@
 // Holds invariants 7 of SPEC.md.
+
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { readCalendar } from '../../src/db/calendar.ts';
 import { analyze, cleanUp } from '../../src/db/cleanup.ts';
 import { readOutcome } from '../../src/db/outcome.ts';
 import { finishRun, type RunEnd, type RunParameters } from '../../src/db/run.ts';
 import { readStatus } from '../../src/db/status.ts';
-import type { Coverage, CoverageRange, SliceKey } from '../../src/db/types.ts';
-import { ledgerProblems } from '../support/ledger-check.ts';
+import type { Coverage, CoverageRange } from '../../src/domain/coverage.ts';
+import type { SliceKey } from '../../src/domain/slice.ts';
 import type { TestDatabase } from '../support/postgres.ts';
 import {
   beginRun,
   commit,
+  databaseWithRun,
+  leaveRun,
   makeRows,
-  migratedDatabase,
   openOne,
   SITE,
   type TestRun,
@@ -23,17 +25,9 @@ let database: TestDatabase;
 let current: TestRun;
 
 beforeEach(async () => {
-  database = await migratedDatabase();
-  current = await beginRun(database.sql);
+  ({ database, current } = await databaseWithRun());
 });
-afterEach(async () => {
-  try {
-    expect(await ledgerProblems(database.sql)).toEqual([]);
-  } finally {
-    await current.lock.release();
-    await database.close();
-  }
-});
+afterEach(() => leaveRun(database, current));
 
 const RANGE: CoverageRange = {
   from: '2026-03-01',

@@ -7,7 +7,9 @@ import {
   startEmulator,
 } from '../../src/emulator/index.ts';
 import { LongtailError } from '../../src/errors.ts';
-import { batch, httpText, ManualClock, query, rawExchange, TODAY, until } from './support.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { until } from '../support/until.ts';
+import { batch, httpText, query, rawExchange, TODAY } from './support.ts';
 
 const DAY = { startDate: '2026-05-01', endDate: '2026-05-01', dimensions: ['page', 'query'] };
 const PATH = '/webmasters/v3/sites/sc-domain%3Aexample.com/searchAnalytics/query';
@@ -269,13 +271,13 @@ describe('faults of a whole HTTP call', () => {
       settled = true;
       return value;
     });
-    await until(() => clock.waiting === 1);
+    await until(() => clock.pending.length === 1);
     clock.advance(5_999);
-    expect(clock.waiting).toBe(1);
+    expect(clock.pending.length).toBe(1);
     clock.advance(1);
     let pieces = 0;
     while (!settled) {
-      await until(() => settled || clock.waiting === 1);
+      await until(() => settled || clock.pending.length === 1);
       if (settled) break;
       pieces += 1;
       clock.advance(100);
@@ -312,11 +314,11 @@ describe('faults of a whole HTTP call', () => {
       latencyMs: 10_000,
     });
     const waiting = query(server, DAY).catch(() => 'gone');
-    await until(() => clock.waiting === 1);
+    await until(() => clock.pending.length === 1);
     await expect(query(server, DAY)).rejects.toThrow();
     await server.close();
     expect(await waiting).toBe('gone');
-    expect(clock.waiting).toBe(0);
+    expect(clock.pending.length).toBe(0);
   });
 });
 

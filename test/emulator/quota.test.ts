@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type Emulator, type EmulatorOptions, startEmulator } from '../../src/emulator/index.ts';
-import { batch, ManualClock, query, TODAY } from './support.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { batch, query, TODAY } from './support.ts';
 
 const DAY = { startDate: '2026-05-01', endDate: '2026-05-01' };
 const NOON = Date.parse('2026-06-01T19:00:00Z');

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { connect, createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { startEmulator } from '../../src/emulator/index.ts';
-import { batch, httpText, query, rawExchange, SITE, TODAY, until } from './support.ts';
+import { until } from '../support/until.ts';
+import { batch, httpText, query, rawExchange, SITE, TODAY } from './support.ts';
 
 const DAY = { startDate: '2026-05-01', endDate: '2026-05-01' };
 

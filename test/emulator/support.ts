@@ -1,5 +1,4 @@
 import { connect } from 'node:net';
-import type { Clock } from '../../src/domain/clock.ts';
 import type { Emulator } from '../../src/emulator/index.ts';
 
 export const SITE = 'sc-domain:example.com';
@@ -98,45 +97,6 @@ export async function batch(
   };
 }
 
-/** Time that stands still until it is moved. */
-export class ManualClock implements Clock {
-  #nowMs: number;
-  #timers: { readonly atMs: number; readonly callback: () => void }[] = [];
-
-  constructor(nowMs: number) {
-    this.#nowMs = nowMs;
-  }
-
-  now(): number {
-    return this.#nowMs;
-  }
-
-  setTimeout(callback: () => void, delayMs: number): unknown {
-    const timer = { atMs: this.#nowMs + delayMs, callback };
-    this.#timers.push(timer);
-    return timer;
-  }
-
-  clearTimeout(handle: unknown): void {
-    this.#timers = this.#timers.filter((timer) => timer !== handle);
-  }
-
-  random(): number {
-    return 0.5;
-  }
-
-  get waiting(): number {
-    return this.#timers.length;
-  }
-
-  advance(ms: number): void {
-    this.#nowMs += ms;
-    const due = this.#timers.filter((timer) => timer.atMs <= this.#nowMs);
-    this.#timers = this.#timers.filter((timer) => timer.atMs > this.#nowMs);
-    for (const timer of due) timer.callback();
-  }
-}
-
 /** Sends bytes as they are and gives back all that comes until the connection ends, and how it ended. */
 export function rawExchange(
   url: string,
@@ -174,12 +134,4 @@ export function httpText(
     '',
     body,
   ].join('\r\n');
-}
-
-/** Waits until something holds; fails after a while that no machine needs. */
-export async function until(condition: () => boolean): Promise<void> {
-  for (let turn = 0; !condition(); turn++) {
-    if (turn > 2_000) throw new Error('what was waited for never came');
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }

@@ -1,7 +1,8 @@
 import { createSign, generateKeyPairSync } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type Emulator, type EmulatorOptions, startEmulator } from '../../src/emulator/index.ts';
-import { batch, ManualClock, query, TODAY } from './support.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { batch, query, TODAY } from './support.ts';
 
 const NOW_MS = 1_780_000_000_000;
 const DAY = { startDate: '2026-05-01', endDate: '2026-05-01' };

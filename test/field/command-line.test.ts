@@ -76,7 +76,7 @@ describe('at 80 columns', () => {
     async (command) => {
       const { code, stdout } = await runHere([...(command === '' ? [] : [command]), '--help']);
       expect(code).toBe(0);
-      for (const line of stdout.split('\n')) expect(line.length, line).toBeLessThanOrEqual(110);
+      for (const line of stdout.split('\n')) expect(line.length, line).toBeLessThanOrEqual(80);
     },
   );
 });

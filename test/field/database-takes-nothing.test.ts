@@ -3,6 +3,7 @@
  * The database is there and takes nothing: a timeout, somebody's lock, read-only. What was read waits, and Google is not
  * asked again for what it has given.
  */
+
 import { randomBytes } from 'node:crypto';
 import postgres, { type Sql } from 'postgres';
 import { expect, test } from 'vitest';
@@ -14,8 +15,9 @@ import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { lockWaiters } from '../support/locks.ts';
 import { startTestServer, type TestDatabase, testDatabase } from '../support/postgres.ts';
-import { emulate, options, queries, SITE, settledDays, until } from '../support/property.ts';
+import { emulate, options, queries, SITE, settledDays } from '../support/property.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
+import { until } from '../support/until.ts';
 
 const datasets = ['page'];
 const web = { siteUrl: SITE, searchTypes: ['web'], datasets } as const;

@@ -1,10 +1,12 @@
 /** The end of a run, and what it tidies, where other people are at work on the same tables. */
+
 import { expect, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import { createSync } from '../../src/sync.ts';
 import { differences } from '../support/compare.ts';
 import { testDatabase } from '../support/postgres.ts';
-import { emulate, options, SITE, settledDays, until } from '../support/property.ts';
+import { emulate, options, SITE, settledDays } from '../support/property.ts';
+import { until } from '../support/until.ts';
 
 const datasets = ['page'];
 const web = { siteUrl: SITE, searchTypes: ['web'], datasets } as const;

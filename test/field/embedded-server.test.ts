@@ -2,6 +2,7 @@
  * The embedded server as a guest on somebody's machine: among other users' files and links, and in surroundings that it
  * did not choose. Other users are played by root, so most of it is left out where the tests run as somebody else.
  */
+
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -28,11 +29,11 @@ import { findNativePackage, usableBinaries } from '../../src/db/embedded-binarie
 import { createCluster } from '../../src/db/embedded-cluster.ts';
 import { namelessLibrary } from '../../src/db/embedded-nameless.ts';
 import { LongtailError } from '../../src/errors.ts';
+import { BIN } from '../support/command.ts';
 import { killHard, nothingLeft, runningState, useWorkplace, withSql } from '../support/embedded.ts';
 
 const root = process.getuid?.() === 0;
 const CLIENT = fileURLToPath(new URL('../support/embedded-client.ts', import.meta.url));
-const BIN = fileURLToPath(new URL('../../bin/longtail.js', import.meta.url));
 /** Nobody has these numbers: users without a name. */
 const STRANGER = 54_321;
 const NAMELESS = 12_345;
@@ -531,5 +532,43 @@ describe('a folder that is in use', () => {
         timeout: 15_000,
       })
       .toEqual([{ number: 1 }]);
+  });
+});
+
+describe('a start that is given up', () => {
+  test.each([0, 300, 1_000])('after %i ms rejects at once, and leaves no process', async (afterMs) => {
+    const { options } = workplace();
+    const reason = new Error('enough');
+    const giveUp = new AbortController();
+    const starting = startEmbedded({ ...options(), signal: giveUp.signal }).then(
+      (server) => server.close(),
+      (error: unknown) => error,
+    );
+    await new Promise((resolve) => setTimeout(resolve, afterMs));
+    giveUp.abort(reason);
+    const abortedAt = performance.now();
+    // On a quick machine it may be up by then; then it is there, and closes as ever.
+    expect([reason, undefined]).toContain(await starting);
+    // No sooner than the set-up that was under way has ended would be ten times as long.
+    expect(performance.now() - abortedAt).toBeLessThan(15_000);
+  });
+
+  test('before it began starts nothing', async () => {
+    const { folder, options } = workplace();
+    const reason = new Error('enough');
+    await expect(startEmbedded({ ...options(), signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  test('leaves those alone who wait for the same server', async () => {
+    const { options } = workplace();
+    const giveUp = new AbortController();
+    const one = startEmbedded({ ...options(), signal: giveUp.signal }).catch((error: unknown) => error);
+    const other = startEmbedded(options());
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    giveUp.abort(new Error('enough'));
+    await one;
+    await using server = await other;
+    expect(await withSql(server.url, (sql) => sql`SELECT 1 AS number`)).toEqual([{ number: 1 }]);
   });
 });

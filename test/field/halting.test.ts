@@ -6,7 +6,8 @@ import type { Emulator } from '../../src/emulator/index.ts';
 import { createSync } from '../../src/sync.ts';
 import type { Outcome, Sync, SyncOptions } from '../../src/sync-types.ts';
 import { type TestDatabase, testDatabase } from '../support/postgres.ts';
-import { emulate, options, settledDays, until } from '../support/property.ts';
+import { emulate, options, settledDays } from '../support/property.ts';
+import { until } from '../support/until.ts';
 import { type FreezingProxy, startFreezingProxy, startSilentServer } from './support/freezing-proxy.ts';
 
 /** The three ways in which a host ends a run; each resolves when it is told that the run is over. */

@@ -1,4 +1,5 @@
 /** A pool that a backend hands in stays the backend's: its queries are answered, its lines may break, it may be ended. */
+
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres, { type Sql } from 'postgres';
 import { describe, expect, test } from 'vitest';
@@ -7,8 +8,9 @@ import { LongtailError } from '../../src/errors.ts';
 import { createSync } from '../../src/sync.ts';
 import { differences } from '../support/compare.ts';
 import { testDatabase } from '../support/postgres.ts';
-import { emulate, options, SITE, settledDays, until } from '../support/property.ts';
+import { emulate, options, SITE, settledDays } from '../support/property.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
+import { until } from '../support/until.ts';
 
 const datasets = ['page', 'page+query'];
 const web = { siteUrl: SITE, searchTypes: ['web'], datasets } as const;

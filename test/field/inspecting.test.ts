@@ -1,11 +1,13 @@
 /** A host's own code that watches: whatever it does, it harms neither the run nor the host's process. */
+
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { Emulator } from '../../src/emulator/index.ts';
 import { createRateLimiter } from '../../src/rate-limiter.ts';
 import { createSync } from '../../src/sync.ts';
 import type { SyncEvents, SyncOptions } from '../../src/sync-types.ts';
 import { type TestDatabase, testDatabase } from '../support/postgres.ts';
-import { emulate, options, settledDays, until } from '../support/property.ts';
+import { emulate, options, settledDays } from '../support/property.ts';
+import { until } from '../support/until.ts';
 
 const days = settledDays(3);
 const sites = Array.from({ length: 20 }, (_, index) => `sc-domain:site${index}.example`);

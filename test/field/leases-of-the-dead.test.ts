@@ -1,5 +1,6 @@
 // Holds invariants 11 of SPEC.md.
 /** Who is taken for dead, and who is not, among processes that have several runs, and sessions that end at a bad moment. */
+
 import { expect, test } from 'vitest';
 import { createLeaseTable, type LeaseTable } from '../../src/db/lease-book.ts';
 import { enterPresence } from '../../src/db/presence.ts';
@@ -7,8 +8,9 @@ import { systemClock } from '../../src/domain/clock.ts';
 import { createSync } from '../../src/index.ts';
 import { takeLeasesIn } from '../../src/keep-leases.ts';
 import { testDatabase } from '../support/postgres.ts';
-import { emulate, options, SITE, settledDays, until } from '../support/property.ts';
+import { emulate, options, SITE, settledDays } from '../support/property.ts';
 import { migratedDatabase } from '../support/synchronisation.ts';
+import { until } from '../support/until.ts';
 
 const datasets = ['page'];
 const days = settledDays(6);

@@ -7,8 +7,9 @@ import { createSync } from '../../src/sync.ts';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { testDatabase } from '../support/postgres.ts';
-import { emulate, options, SITE, settledDays, until } from '../support/property.ts';
+import { emulate, options, SITE, settledDays } from '../support/property.ts';
 import { startSyncProcess } from '../support/sync-process.ts';
+import { until } from '../support/until.ts';
 
 const datasets = ['page', 'page+query'];
 const days = settledDays(12);

@@ -162,6 +162,88 @@ describe('behind a proxy, with a certificate authority of the company', () => {
     }
   });
 
+  const PROXY_SIGN_IN =
+    'HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="x"\r\n\r\n';
+  const SYNC = ['sync', '--site', SITE, '--days', '3', '--json', '--log-level', 'debug'];
+  const WITH_TOKEN = { GOOGLE_APPLICATION_CREDENTIALS: '', LONGTAIL_ACCESS_TOKEN: 'a-token' };
+
+  it.each([
+    ['from the first tunnel on', 0],
+    // Whose the token is, and the calendar.
+    ['once the run is under way', 2],
+  ])('wants another sign-in %s: the run ends at once, and says whose', async (_, before) => {
+    await using proxy = await startProxy({ instead: (nth) => (nth < before ? undefined : PROXY_SIGN_IN) });
+    await using database = await testDatabase();
+    const { code, stdout, stderr } = await longtail(
+      [...SYNC, '--max-concurrency', '3', '--batch-size', '1'],
+      {
+        DATABASE_URL: database.url,
+        HTTPS_PROXY: `http://me:${encodeURIComponent(PASSWORD)}@127.0.0.1:${proxy.port}`,
+        ...WITH_TOKEN,
+      },
+    );
+    expect({ code, stderr }).toMatchObject({ code: 1 });
+    expect(stderr).toContain(
+      `the proxy 127.0.0.1:${proxy.port} (HTTPS_PROXY) does not accept the user and password in HTTPS_PROXY`,
+    );
+    expect(stderr).toContain('Give the proxy’s user and password in that variable');
+    expect(stderr).not.toContain(PASSWORD);
+    expect(lastLineOf(stdout)).toMatchObject({ status: 'failed', slices: { failed: 0 }, failures: [] });
+    expect(proxy.asked.length).toBeLessThanOrEqual(before + 4);
+  });
+
+  it('wants another sign-in when a token is made: the run ends at once', async () => {
+    await using proxy = await startProxy({ instead: PROXY_SIGN_IN });
+    const { code, stderr } = await longtail(SYNC, { HTTPS_PROXY: `http://127.0.0.1:${proxy.port}` });
+    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('wants a sign-in') });
+    // Once for each worker at most.
+    expect(new Set(proxy.asked)).toEqual(new Set(['oauth2.googleapis.com:443']));
+    expect(proxy.asked.length).toBeLessThanOrEqual(3);
+  });
+
+  it('wants a sign-in of another kind than by password: that is said', async () => {
+    const answer =
+      'HTTP/1.1 407 Sign in\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n\r\n';
+    await using proxy = await startProxy({ instead: answer });
+    const { stderr } = await longtail(['sites'], {
+      HTTPS_PROXY: `http://127.0.0.1:${proxy.port}`,
+      ...WITH_TOKEN,
+    });
+    expect(stderr).toContain('wants a sign-in by Negotiate or NTLM, and Longtail knows only');
+  });
+
+  it('answers 502, 503 and 504 for a while: an outage, which is sat out', async () => {
+    const refusal = (nth: number) => `HTTP/1.1 ${502 + (nth % 3)} No\r\n\r\n<h1>No</h1>`;
+    // Whose the token is, comes first; then each call that fails has asked for a tunnel of its own.
+    await using proxy = await startProxy({
+      instead: (nth) => (nth >= 1 && nth <= 7 ? refusal(nth) : undefined),
+    });
+    await using database = await testDatabase();
+    const { code, stdout, stderr } = await longtail([...SYNC, '--batch-size', '1'], {
+      DATABASE_URL: database.url,
+      HTTPS_PROXY: `http://127.0.0.1:${proxy.port}`,
+      ...WITH_TOKEN,
+    });
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    for (const status of [502, 503, 504]) expect(stderr).toContain(`answered ${status}`);
+    expect(lastLineOf(stdout)).toMatchObject({ status: 'complete', slices: { complete: 6, failed: 0 } });
+  });
+
+  it('whose an access token is, is asked through the proxy, too', async () => {
+    await using proxy = await startProxy();
+    await using database = await testDatabase();
+    const { code, stderr } = await longtail(SYNC, {
+      DATABASE_URL: database.url,
+      HTTPS_PROXY: `http://127.0.0.1:${proxy.port}`,
+      ...WITH_TOKEN,
+    });
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    expect(proxy.asked[0]).toBe('oauth2.googleapis.com:443');
+    const scopes = await database.sql<{ scope: string }[]>`
+      select distinct scope from longtail.quota_lease where scope like 'user:%'`;
+    expect(scopes).toEqual([{ scope: expect.stringMatching(/^user:id token-/) }]);
+  });
+
   it.each([
     ['socks5://127.0.0.1:1080', 'SOCKS'],
     ['http://me:geheim1@', 'is not the URL of an HTTP proxy'],

@@ -1,5 +1,6 @@
 // Holds invariants 3 of SPEC.md.
 /** Whose quota it is, over hours, processes and databases: against the emulator and a real PostgreSQL. */
+
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -7,6 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { exitCodeOfError } from '../../src/cli/exit-code.ts';
+import { readAccess } from '../../src/cli/options.ts';
 import { connect } from '../../src/db/connect.ts';
 import { recordLease } from '../../src/db/leases.ts';
 import { createRateLimiter } from '../../src/rate-limiter.ts';
@@ -14,8 +16,9 @@ import { createAuth } from '../../src/search-console/auth.ts';
 import { createSync } from '../../src/sync.ts';
 import type { QuotaEvent } from '../../src/sync-types.ts';
 import { testDatabase } from '../support/postgres.ts';
-import { emulate, largestWindow, options, settledDays, until } from '../support/property.ts';
+import { credentialsFile, emulate, largestWindow, options, settledDays } from '../support/property.ts';
 import { holdLeases, migratedDatabase } from '../support/synchronisation.ts';
+import { until } from '../support/until.ts';
 
 async function sessionOf(url: string) {
   const { sql, close } = await connect(url, { max: 1, applicationName: 'test' });
@@ -72,6 +75,38 @@ describe('an account', () => {
     const auth = await createAuth({ credentials, tokenInfoUrl: 'http://127.0.0.1:1/tokeninfo' });
     expect(auth.identity).toMatchObject({ userScope: 'user:me@example.com' });
     expect(auth.identity).not.toHaveProperty('accountProblem');
+  });
+
+  test('whose two sign-ins are two files has one budget where it is named', async () => {
+    await using one = await credentialsFile();
+    await using two = await credentialsFile();
+    const scopeOf = async (credentials: Parameters<typeof createAuth>[0]) =>
+      (await createAuth(credentials)).identity.userScope;
+    const unnamed = await Promise.all([one, two].map(({ path }) => scopeOf({ credentials: { file: path } })));
+    expect(new Set(unnamed).size).toBe(2);
+    for (const { path } of [one, two]) {
+      const account = 'Me@Example.com';
+      expect(await scopeOf({ credentials: { file: path, account } })).toBe('user:me@example.com');
+      const env = { GOOGLE_APPLICATION_CREDENTIALS: path };
+      expect(await scopeOf({ credentials: { account }, env })).toBe('user:me@example.com');
+    }
+  });
+
+  test('that --account names is that of a credentials file, too', async () => {
+    await using file = await credentialsFile();
+    const env = { GOOGLE_APPLICATION_CREDENTIALS: file.path, LONGTAIL_ACCOUNT: 'me@example.com' };
+    expect(readAccess({}, env)).toEqual({ credentials: { file: file.path, account: 'me@example.com' } });
+    expect(readAccess({ credentials: file.path, account: 'you' }, env)).toEqual({
+      credentials: { file: file.path, account: 'you' },
+    });
+    expect(readAccess({ account: 'you' }, {})).toEqual({ credentials: { account: 'you' } });
+  });
+
+  test('alone stands for no token that was to be there', () => {
+    const credentials = { accessToken: undefined, account: 'me' };
+    // What a caller in JavaScript may hand in.
+    const make = () => createSync({ siteUrl: 'sc-domain:example.com', credentials: credentials as never });
+    expect(make).toThrow(/credentials are of no known form/);
   });
 
   test.each(['', ' ', 'a\nb', 'ya29.secret-secret', 7])('%j is no name of one', (account) => {

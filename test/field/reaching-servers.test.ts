@@ -1,4 +1,5 @@
 /** Servers as they are reached: with TLS and without, one of several, through a socket's folder, over a line that falls silent. */
+
 import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -11,9 +12,10 @@ import { noteOurServer } from '../../src/db/surroundings.ts';
 import { transaction } from '../../src/db/transaction.ts';
 import { createSync } from '../../src/sync.ts';
 import { startTestServer, type TestDatabase, testDatabase } from '../support/postgres.ts';
-import { emulate, options, settledDays, until } from '../support/property.ts';
+import { emulate, options, settledDays } from '../support/property.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { hasOpenssl, startTlsServer } from '../support/tls-server.ts';
+import { until } from '../support/until.ts';
 
 const name = { max: 3, applicationName: 'test' };
 

@@ -1,18 +1,19 @@
+// Holds invariants 12 of SPEC.md.
 /** One limiter for many properties: what one of them meets with is its own affair. The limiter is real, the clock manual. */
+
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type ActorRefFrom, createActor, transition } from 'xstate';
+import { transition } from 'xstate';
 import { systemClock } from '../../src/domain/clock.ts';
+import type { QuotaKind } from '../../src/domain/quota-kind.ts';
 import { LeasesOfOthers } from '../../src/leases-of-others.ts';
 import { Lookup } from '../../src/machines/lookup.ts';
-import type { GrantEvent, QuotaKind } from '../../src/machines/messages.ts';
 import type { Budget } from '../../src/machines/quota-window.ts';
-import { type RateLimiterEmitted, rateLimiterMachine } from '../../src/machines/rate-limiter.ts';
+import { rateLimiterMachine } from '../../src/machines/rate-limiter.ts';
 import { createRateLimiter } from '../../src/rate-limiter.ts';
 import { refusalOf } from '../../src/search-console/outcome.ts';
 import { createSync } from '../../src/sync.ts';
-import { ManualClock } from '../machines/support/manual-clock.ts';
-import { limiterInput, MARGIN_MS } from '../machines/support/quota-world.ts';
-import { type Bystander, createBystander } from '../machines/support/refs.ts';
+import { type LimiterRig, startLimiter } from '../machines/support/limiter-rig.ts';
+import { MARGIN_MS } from '../machines/support/quota-world.ts';
 
 const MINUTE_MS = 60_000;
 const RULES = [
@@ -22,21 +23,15 @@ const RULES = [
 ];
 const scopesOf = (site: string) => [`site:${site}`, 'user:u', 'project:p'];
 
-let clock: ManualClock;
-let limiter: ActorRefFrom<typeof rateLimiterMachine>;
-let client: Bystander<GrantEvent>;
-let answers: GrantEvent[];
-let emitted: RateLimiterEmitted[];
+let clock: LimiterRig['clock'];
+let limiter: LimiterRig['limiter'];
+let client: LimiterRig['client'];
+let answers: LimiterRig['answers'];
+let emitted: LimiterRig['emitted'];
 let requests = 0;
 
 beforeEach(() => {
-  clock = new ManualClock();
-  answers = [];
-  emitted = [];
-  client = createBystander<GrantEvent>('client', ({ event }) => answers.push(event));
-  limiter = createActor(rateLimiterMachine, { input: limiterInput(RULES), clock });
-  limiter.on('*', (event) => emitted.push(event));
-  limiter.start();
+  ({ clock, limiter, client, answers, emitted } = startLimiter(RULES));
 });
 afterEach(() => {
   limiter.stop();
@@ -214,6 +209,49 @@ describe('a limiter that has seen ten thousand properties', () => {
     expect(limiter.getSnapshot().context.budgets.size).toBe(502);
     clock.advance(MINUTE_MS + MARGIN_MS);
     expect([...limiter.getSnapshot().context.budgets].map(([scope]) => scope)).toEqual(['project:p']);
+  });
+});
+
+describe('a row of refusals', () => {
+  const conditions = () => limiter.getSnapshot().context.conditions.size;
+  const MORE_THAN_AN_HOUR = 61 * MINUTE_MS;
+
+  test('is over when nothing was refused for long enough, and the property is forgotten', () => {
+    for (let hour = 0; hour < 4; hour += 1) {
+      ask('a');
+      refuse('a', 'load');
+      clock.advance(15 * MINUTE_MS);
+      expect(conditions()).toBe(1);
+      clock.advance(MORE_THAN_AN_HOUR);
+      expect(conditions()).toBe(0);
+    }
+    expect(emitted.filter(({ type }) => type === 'quota.cooling')).toHaveLength(4);
+    expect(answers.map(({ type }) => type)).not.toContain('tokens.denied');
+  });
+
+  test('that begins anew while the last one is not over yet has its own time', () => {
+    ask('a');
+    refuse('a', 'load');
+    clock.advance((15 + 59) * MINUTE_MS);
+    refuse('a', 'load');
+    clock.advance((15 + 59) * MINUTE_MS);
+    expect(conditions()).toBe(1);
+    clock.advance(2 * MINUTE_MS);
+    expect(conditions()).toBe(0);
+  });
+
+  test('that the server ended sets no limit to the next one', () => {
+    ask('a');
+    refuse('a', 'load');
+    clock.advance(15 * MINUTE_MS);
+    settle(ask('a'), 1);
+    clock.advance(59 * MINUTE_MS);
+    refuse('a', 'load');
+    clock.advance(14 * MINUTE_MS);
+    const waiting = ask('a');
+    expect(answerTo(waiting)).toBeUndefined();
+    clock.advance(MINUTE_MS);
+    expect(answerTo(waiting)).toBe('tokens.granted');
   });
 });
 

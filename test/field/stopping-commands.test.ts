@@ -8,7 +8,8 @@ import { migrate } from '../../src/db/migrate.ts';
 import { useLongtail } from '../cli/support/longtail.ts';
 import { lockWaiters } from '../support/locks.ts';
 import { testDatabase } from '../support/postgres.ts';
-import { emulate, SITE, settledDays, until } from '../support/property.ts';
+import { emulate, SITE, settledDays } from '../support/property.ts';
+import { until } from '../support/until.ts';
 import { startFreezingProxy, startSilentServer } from './support/freezing-proxy.ts';
 
 const { start, folder } = useLongtail();

@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readConfig, readLimits } from '../../src/config.ts';
+import { readConfig } from '../../src/config.ts';
 import { parseDataset } from '../../src/domain/slice.ts';
 import { startEmulator } from '../../src/emulator/index.ts';
 import { createSystemModel } from '../../src/model/index.ts';
+import { readLimits } from '../../src/option-limits.ts';
 import { createRateLimiter } from '../../src/rate-limiter.ts';
 
 const checkout = fileURLToPath(new URL('../..', import.meta.url));

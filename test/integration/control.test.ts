@@ -7,7 +7,8 @@ import { createSync } from '../../src/sync.ts';
 import type { Progress, Sync } from '../../src/sync-types.ts';
 import { differences } from '../support/compare.ts';
 import { testDatabase } from '../support/postgres.ts';
-import { emulate, largestWindow, options, queries, SITE, settledDays, until } from '../support/property.ts';
+import { emulate, largestWindow, options, queries, SITE, settledDays } from '../support/property.ts';
+import { until } from '../support/until.ts';
 
 const web = { siteUrl: SITE, searchTypes: ['web'] } as const;
 const datasets = ['page', 'page+query'];

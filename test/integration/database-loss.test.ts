@@ -9,7 +9,8 @@ import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { lockWaiters } from '../support/locks.ts';
 import { startTestServer, testDatabase } from '../support/postgres.ts';
-import { emulate, options, SITE, settledDays, until } from '../support/property.ts';
+import { emulate, options, SITE, settledDays } from '../support/property.ts';
+import { until } from '../support/until.ts';
 
 const datasets = ['page', 'page+query'];
 const web = { siteUrl: SITE, searchTypes: ['web'], datasets } as const;

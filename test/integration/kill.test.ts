@@ -1,13 +1,16 @@
 // Holds invariants 7 of SPEC.md.
+
 import type { Sql } from 'postgres';
 import { expect, test } from 'vitest';
 import { migrate } from '../../src/db/migrate.ts';
 import type { Emulator } from '../../src/emulator/index.ts';
+import { chances } from '../support/chance.ts';
 import { differences, servedRows } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { testDatabase } from '../support/postgres.ts';
-import { emulate, SITE, settledDays, until } from '../support/property.ts';
+import { emulate, SITE, settledDays } from '../support/property.ts';
 import { startSyncProcess } from '../support/sync-process.ts';
+import { until } from '../support/until.ts';
 
 /** Slices of two pages: with 25,000 rows a page, a slice that is half there could be seen. */
 const ROWS_PER_DAY = 25_200;
@@ -18,17 +21,6 @@ const [to = ''] = days;
 const from = days.at(-1) ?? '';
 
 const SEED = Number(process.env.KILL_SEED ?? 7);
-
-/** Chance, the same for the same seed, in [0, 1). */
-function chances(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 /** A slice as a reader sums it up: `rows clicks impressions`. */
 type Sums = Map<string, string>;

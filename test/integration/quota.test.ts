@@ -1,19 +1,13 @@
 // Holds invariants 3 of SPEC.md.
+
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { createSync } from '../../src/sync.ts';
 import type { QuotaEvent, Sync } from '../../src/sync-types.ts';
 import { differences } from '../support/compare.ts';
 import { testDatabase } from '../support/postgres.ts';
-import {
-  credentialsFile,
-  emulate,
-  largestWindow,
-  options,
-  SITE,
-  settledDays,
-  until,
-} from '../support/property.ts';
+import { credentialsFile, emulate, largestWindow, options, SITE, settledDays } from '../support/property.ts';
+import { until } from '../support/until.ts';
 
 const datasets = ['page', 'page+query'];
 const web = { siteUrl: SITE, searchTypes: ['web'], datasets } as const;

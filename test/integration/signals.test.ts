@@ -1,11 +1,13 @@
 // Holds invariants 5 of SPEC.md.
+
 import { expect, test } from 'vitest';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { lockWaiters } from '../support/locks.ts';
 import { testDatabase } from '../support/postgres.ts';
-import { emulate, queries, SITE, settledDays, until } from '../support/property.ts';
+import { emulate, queries, SITE, settledDays } from '../support/property.ts';
 import { startSyncProcess } from '../support/sync-process.ts';
+import { until } from '../support/until.ts';
 
 const days = settledDays(12);
 const datasets = ['page', 'page+query'];

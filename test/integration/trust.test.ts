@@ -1,4 +1,5 @@
 // Holds invariants 6, 7, 10 of SPEC.md.
+
 import type { Sql } from 'postgres';
 import { expect, test } from 'vitest';
 import type { Emulator, EmulatorOptions } from '../../src/emulator/index.ts';
@@ -7,7 +8,8 @@ import type { Progress, Sync } from '../../src/sync-types.ts';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { testDatabase } from '../support/postgres.ts';
-import { daysAgo, emulate, options, queries, SITE, settledDays, until } from '../support/property.ts';
+import { daysAgo, emulate, options, queries, SITE, settledDays } from '../support/property.ts';
+import { until } from '../support/until.ts';
 
 const datasets = ['page', 'page+query'];
 const web = { siteUrl: SITE, searchTypes: ['web'], datasets } as const;

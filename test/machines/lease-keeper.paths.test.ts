@@ -1,5 +1,6 @@
 // Holds invariants 11 of SPEC.md.
 /** Every path of the lease keeper, walked by the real one, with a book that says anything at any time. */
+
 import { expect, test } from 'vitest';
 import { createActor, fromCallback } from 'xstate';
 import {
@@ -9,7 +10,7 @@ import {
   leaseKeeperMachine,
   type RenewalOrder,
 } from '../../src/machines/lease-keeper.ts';
-import { ManualClock } from './support/manual-clock.ts';
+import { ManualClock } from '../support/manual-clock.ts';
 import { type World, walkEveryEdge } from './support/paths.ts';
 import { createRig, Mailboxes } from './support/rig.ts';
 

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { addDays } from '../../src/domain/day.ts';
-import type { SearchType } from '../../src/domain/slice.ts';
-import { keysOf, type PlanKey, trustedKeys } from '../../src/machines/plan.ts';
+import type { SearchType, SliceKey } from '../../src/domain/slice.ts';
+import { keysOf, trustedKeys } from '../../src/machines/plan.ts';
 
 const today = '2026-06-30';
-const missing = (days: number, searchTypes: readonly SearchType[] = ['web']): PlanKey[] =>
+const missing = (days: number, searchTypes: readonly SearchType[] = ['web']): SliceKey[] =>
   keysOf({ from: addDays(today, 1 - days), to: today, searchTypes, datasets: ['page', 'query'] });
-const trusted = (keys: readonly PlanKey[], maxConcurrency: number, batchSize: number) =>
+const trusted = (keys: readonly SliceKey[], maxConcurrency: number, batchSize: number) =>
   trustedKeys(keys, { maxConcurrency, batchSize, today });
 
 describe('what begins on trust', () => {

@@ -1,6 +1,8 @@
 /** Every path of the rate limiter, walked by the real one, with two clients that share one budget and not the other. */
+
 import { afterAll, expect, test } from 'vitest';
-import type { GrantEvent, LimiterEvent, QuotaKind } from '../../src/machines/messages.ts';
+import type { QuotaKind } from '../../src/domain/quota-kind.ts';
+import type { GrantEvent, LimiterEvent } from '../../src/machines/messages.ts';
 import {
   type RateLimiterEvent,
   type RateLimiterInput,

@@ -1,11 +1,9 @@
 /** Refusals by the server: cooling, lowered limits, and when the limiter gives up. The limiter is real, the clock manual. */
+
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type ActorRefFrom, createActor } from 'xstate';
-import type { GrantEvent, QuotaKind } from '../../src/machines/messages.ts';
-import { type RateLimiterEmitted, rateLimiterMachine } from '../../src/machines/rate-limiter.ts';
-import { ManualClock } from './support/manual-clock.ts';
-import { limiterInput, MARGIN_MS } from './support/quota-world.ts';
-import { type Bystander, createBystander } from './support/refs.ts';
+import type { QuotaKind } from '../../src/domain/quota-kind.ts';
+import { type LimiterRig, startLimiter } from './support/limiter-rig.ts';
+import { MARGIN_MS } from './support/quota-world.ts';
 
 const MINUTE_MS = 60_000;
 const RULES = [
@@ -15,21 +13,15 @@ const RULES = [
 ];
 const SCOPES = ['site:a', 'user:u', 'project:p'];
 
-let clock: ManualClock;
-let limiter: ActorRefFrom<typeof rateLimiterMachine>;
-let client: Bystander<GrantEvent>;
-let answers: GrantEvent[];
-let emitted: RateLimiterEmitted[];
+let clock: LimiterRig['clock'];
+let limiter: LimiterRig['limiter'];
+let client: LimiterRig['client'];
+let answers: LimiterRig['answers'];
+let emitted: LimiterRig['emitted'];
 let requests = 0;
 
 beforeEach(() => {
-  clock = new ManualClock();
-  answers = [];
-  emitted = [];
-  client = createBystander<GrantEvent>('client', ({ event }) => answers.push(event));
-  limiter = createActor(rateLimiterMachine, { input: limiterInput(RULES), clock });
-  limiter.on('*', (event) => emitted.push(event));
-  limiter.start();
+  ({ clock, limiter, client, answers, emitted } = startLimiter(RULES));
 });
 afterEach(() => {
   limiter.stop();

@@ -7,11 +7,15 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import type { EventObject, Snapshot } from 'xstate';
 import { peakRssBytes } from '../../src/domain/peak-memory.ts';
 import {
   createLeaseModel,
+  createSharedModel,
   createSystemModel,
   describePath,
+  describeSharedPath,
+  type Explorable,
   type Exploration,
   explore,
   findBroken,
@@ -19,11 +23,12 @@ import {
   walk,
 } from '../../src/model/index.ts';
 import { LARGE_LEASE_SIZES, type LeaseSize, SMALL_LEASE_SIZES } from './lease-sizes.ts';
+import { LARGE_SHARED_SIZES, type SharedSize, SMALL_SHARED_SIZES } from './shared-sizes.ts';
 import { LARGE_SIZES, SMALL_SIZES, type Size as SystemSize } from './sizes.ts';
 
-type Size = SystemSize | LeaseSize;
-const LARGE: readonly Size[] = [...LARGE_SIZES, ...LARGE_LEASE_SIZES];
-const SMALL: readonly Size[] = [...SMALL_SIZES, ...SMALL_LEASE_SIZES];
+type Size = SystemSize | SharedSize | LeaseSize;
+const LARGE: readonly Size[] = [...LARGE_SIZES, ...LARGE_SHARED_SIZES, ...LARGE_LEASE_SIZES];
+const SMALL: readonly Size[] = [...SMALL_SIZES, ...SMALL_SHARED_SIZES, ...SMALL_LEASE_SIZES];
 const sizeNamed = (name: string): Size | undefined => [...LARGE, ...SMALL].find((size) => size.name === name);
 
 interface Result extends Exploration<object> {
@@ -43,8 +48,6 @@ const { values } = parseArgs({
   },
 });
 const here = fileURLToPath(import.meta.url);
-/** The worlds' logic needs no actor around it. */
-const NO_SCOPE = undefined as never;
 
 if (values.size === undefined) await checkAll(values.small === true ? SMALL : LARGE);
 else {
@@ -60,8 +63,7 @@ else {
 
 function check(size: Size): Result {
   const startedAt = performance.now();
-  const exploration: Exploration<object> =
-    'leases' in size ? explore(createLeaseModel(size.leases)) : explore(createSystemModel(size.options));
+  const exploration = explorationOf(size);
   return {
     ...exploration,
     name: size.name,
@@ -69,6 +71,12 @@ function check(size: Size): Result {
     cpuSeconds: process.cpuUsage().user / 1_000_000,
     megabytes: peakRssBytes() / 2 ** 20,
   };
+}
+
+function explorationOf(size: Size): Exploration<object> {
+  if ('leases' in size) return explore(createLeaseModel(size.leases));
+  if ('shared' in size) return explore(createSharedModel(size.shared));
+  return explore(createSystemModel(size.options));
 }
 
 /** Each size in a process of its own, two at a time. */
@@ -177,6 +185,10 @@ function describe(size: Size, choices: readonly number[]): string {
       .map((event, index) => `${String(index + 1).padStart(3)}. ${JSON.stringify(event)}`)
       .join('\n');
   }
+  if ('shared' in size) {
+    const model = createSharedModel(size.shared);
+    return describeSharedPath(model, pathOf(model, choices));
+  }
   const model = createSystemModel(size.options);
   return describePath(model, pathOf(model, choices));
 }
@@ -184,29 +196,24 @@ function describe(size: Size, choices: readonly number[]): string {
 function replay(size: Size, given: string): void {
   const choices = given === '' ? [] : given.split('.').map(Number);
   console.log(describe(size, choices));
-  const broken = 'leases' in size ? brokenInLeases(size, choices) : brokenInSystem(size, choices);
+  const broken = brokenIn(size, choices);
   console.log(broken === undefined ? '  every invariant holds in its states' : `  ✗ ${broken}`);
   if (broken !== undefined) process.exitCode = 1;
 }
 
-function brokenInSystem({ options }: SystemSize, choices: readonly number[]): string | undefined {
-  const model = createSystemModel(options);
+function brokenIn(size: Size, choices: readonly number[]): string | undefined {
+  if ('leases' in size) return brokenOnPath(createLeaseModel(size.leases), choices);
+  if ('shared' in size) return brokenOnPath(createSharedModel(size.shared), choices);
+  return brokenOnPath(createSystemModel(size.options), choices);
+}
+
+function brokenOnPath<W extends Snapshot<unknown>, E extends EventObject, O>(
+  model: Explorable<W, E, O>,
+  choices: readonly number[],
+): string | undefined {
   let broken: string | undefined;
   walk(model, pathOf(model, choices), (world) => {
     broken ??= findBroken(model, world);
   });
   return broken;
-}
-
-function brokenInLeases({ leases }: LeaseSize, choices: readonly number[]): string | undefined {
-  const model = createLeaseModel(leases);
-  let world = model.logic.getInitialSnapshot(NO_SCOPE, undefined);
-  for (const event of pathOf(model, choices)) {
-    world = model.logic.transition(world, event, NO_SCOPE);
-    for (const { check } of model.invariants) {
-      const what = check(world, model.options);
-      if (what !== undefined) return what;
-    }
-  }
-  return undefined;
 }

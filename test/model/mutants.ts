@@ -152,10 +152,8 @@ const COORDINATOR = of('coordinator.ts', [
   ['the end of the work is not noticed', "{ guard: 'isFinished', target: '#coordinator.halting' },", ''],
   [
     'a denial cuts off the calls under way',
-    "{ guard: 'isDenied', target: '.drainingForQuota'",
-    "{ guard: 'isDenied', target: '.halting'",
-  ],\n          on: {\n            'batch.ended': [\n              {\n                guard: 'isDenied',\n                target: '#coordinator.drainingForQuota',",
-    "{ guard: 'isFinished', target: '#coordinator.halting' },\n          ],\n          on: {\n            'batch.ended': [\n              {\n                guard: 'isDenied',\n                target: '#coordinator.halting',",
+    "{ guard: 'isDenied', target: '.drainingForQuota',",
+    "{ guard: 'isDenied', target: '.halting',",
   ],
   [
     'a run without a quota waits for nobody',
@@ -575,6 +573,92 @@ const WINDOW = of('quota-window.ts', [
   ],
 ]);
 
+/** What only two runs can notice that share a limiter. */
+const SHARED_LIMITER = of('rate-limiter.ts', [
+  [
+    'a cancel takes what a worker of the same name waits for elsewhere',
+    'context.queue.filter((waiting) => waiting.requestId !== event.requestId)',
+    "context.queue.filter(({ requestId }) => requestId.split(':')[1] !== event.requestId.split(':')[1])",
+  ],
+  [
+    'a grant goes to whoever has waited longest',
+    "enqueue.sendTo(waiting.replyTo, {\n          type: 'tokens.granted',",
+    "enqueue.sendTo((context.queue[0] ?? waiting).replyTo, {\n          type: 'tokens.granted',",
+  ],
+  [
+    'the load of one property lowers the limits of all',
+    "if (quota === 'qps' && cooled !== undefined) {",
+    'if (cooled !== undefined) {',
+  ],
+  [
+    'a refusal that names the user is taken for the property’s',
+    'if (named.length > 0) return named;',
+    'if (named.length > 9) return named;',
+  ],
+  [
+    'a refusal that names the user lowers the property’s limit',
+    'lowerLimits(budgets, named.length > 0 ? named : scopes, cooled, isDigested)',
+    'lowerLimits(budgets, scopes, cooled, isDigested)',
+  ],
+  [
+    'whoever waits is denied when one has to be',
+    'const refused = refusing(context, waiting.scopes);',
+    'const refused = refusing(context, context.queue.flatMap(({ scopes }) => scopes));',
+  ],
+  [
+    'everybody rests when one property does',
+    "return scopes.every((scope) => conditionOf(context, scope).state === 'calm')",
+    "return scopes.length > 0 && [...context.conditions.values()].every(({ state }) => state === 'calm')",
+  ],
+  [
+    'a grant counts for the property alone',
+    'budgets = spend(known, waiting.scopes, tokens);',
+    'budgets = spend(known, waiting.scopes.slice(0, 1), tokens);',
+  ],
+  [
+    'what was not sent is free for the property alone',
+    'budgets: refund(context.budgets, lease.scopes, tokens),',
+    'budgets: refund(context.budgets, lease.scopes.slice(0, 1), tokens),',
+  ],
+  [
+    'what expires is free for the property alone',
+    'expire(context.budgets, event.scopes, event.windowMs, event.tokens, event.accepted)',
+    'expire(context.budgets, event.scopes.slice(0, 1), event.windowMs, event.tokens, event.accepted)',
+  ],
+  [
+    'who returns a lease takes the others’ with it',
+    'leases: withUnsettled(context.leases, lease, lease.unsettled - tokens),',
+    'leases: Lookup.of<Lease>(),',
+  ],
+  [
+    'a row of refusals is never over',
+    "enqueue.raise({ type: 'scope.rested', scope }, { id: restId(scope), delay });",
+    '',
+  ],
+  [
+    'a row that the server ended leaves its timer',
+    'conditions = withCondition(conditions, scope, after);\n        enqueue.cancel(restId(scope));',
+    'conditions = withCondition(conditions, scope, after);',
+  ],
+]);
+
+const SHARED_WINDOW = of('quota-window.ts', [
+  [
+    'a property that has ended is remembered',
+    'every(({ spent, rise }) => spent === 0 && rise === null)',
+    'every(({ spent, rise }) => spent < 0 && rise === null)',
+  ],
+  [
+    'there is room when one of the budgets has some',
+    'free = Math.min(free, limit - spent);',
+    'free = free === Number.MAX_SAFE_INTEGER ? limit - spent : Math.max(free, limit - spent);',
+  ],
+]);
+
+const SHARED_SCOPE = of('quota-scope.ts', [
+  ['a calm scope never forgets its row', "        rested: { actions: 'forgetCoolings' },\n", ''],
+]);
+
 const KEEPER = of(
   'lease-keeper.ts',
   [
@@ -756,6 +840,9 @@ export const MUTANTS: readonly Mutant[] = [
   ...LIMITER,
   ...SCOPE_CONDITION,
   ...WINDOW,
+  ...SHARED_LIMITER,
+  ...SHARED_WINDOW,
+  ...SHARED_SCOPE,
   ...KEEPER,
   ...LEASE_RULES,
   ...LEASE_TABLE,

@@ -2,7 +2,7 @@
  * Faults that a program makes in a statechart: each is one change of its definition. Nothing is edited; the definition is
  * copied along the way to the change.
  */
-import { type AnyStateMachine, and } from 'xstate';
+import type { AnyStateMachine } from 'xstate';
 
 /** What a mutant lacks, or has too much of. */
 export const KINDS = [
@@ -177,23 +177,33 @@ function merged(way: unknown, field: string, to: unknown): Definition {
 
 /** What is left of a guard when it, or one of those it is made of, is always true. */
 function weakerThan(guard: unknown): readonly (readonly [which: string, left: unknown])[] {
-  const parts: unknown = typeof guard === 'function' ? Reflect.get(guard, 'guards') : undefined;
   const whole = [guardText(guard), undefined] as const;
-  if (!Array.isArray(parts)) return [whole];
+  const made = madeOf(guard);
+  if (made?.how !== 'and') return [whole];
   return [
     whole,
-    ...parts.map((part: unknown, index) => {
-      const left = parts.filter((_, other) => other !== index);
-      return [guardText(part), left.length === 1 ? left[0] : and(left)] as const;
+    ...made.parts.map((part, index) => {
+      const left = made.parts.filter((_, other) => other !== index);
+      return [guardText(part), left.length === 1 ? left[0] : madeAnew(guard, left)] as const;
     }),
   ];
 }
 
+/** Guards that `and` and `not` of XState make are functions, which have their parts as a property. */
+function madeOf(guard: unknown): { readonly how: string; readonly parts: readonly unknown[] } | undefined {
+  const parts: unknown = typeof guard === 'function' ? Reflect.get(guard, 'guards') : undefined;
+  return typeof guard === 'function' && Array.isArray(parts) ? { how: guard.name, parts } : undefined;
+}
+
+const madeAnew = (guard: unknown, guards: readonly unknown[]): unknown =>
+  Object.assign(() => undefined, Object(guard), { guards });
+
 function guardText(guard: unknown): string {
   if (typeof guard === 'string') return guard;
-  const parts: unknown = typeof guard === 'function' ? Reflect.get(guard, 'guards') : undefined;
-  if (Array.isArray(parts)) return parts.map(guardText).join(' and ');
-  throw new Error('a guard has a name');
+  const made = madeOf(guard);
+  if (made === undefined) throw new Error('a guard has a name');
+  const texts = made.parts.map(guardText);
+  return made.how === 'not' ? `not ${texts.join()}` : texts.join(` ${made.how} `);
 }
 
 /** By its name; by its place as well where it is named twice, or has parameters of its own. */

@@ -1,6 +1,13 @@
 /** The small worlds, as far as they are walked to find a fault. */
-import { createLeaseModel, createSystemModel, type Exploration, explore } from '../../src/model/index.ts';
+import {
+  createLeaseModel,
+  createSharedModel,
+  createSystemModel,
+  type Exploration,
+  explore,
+} from '../../src/model/index.ts';
 import { SMALL_LEASE_SIZES } from '../model/lease-sizes.ts';
+import { SMALL_SHARED_SIZES } from '../model/shared-sizes.ts';
 import { SMALL_SIZES } from '../model/sizes.ts';
 
 export type ModelName = 'system' | 'leases';
@@ -20,15 +27,25 @@ interface Walk {
 }
 
 function walksOf(model: ModelName): readonly Walk[] {
-  return model === 'system'
-    ? SMALL_SIZES.map(({ name, options }) => ({
-        name,
-        walk: (maxStates) => explore(createSystemModel(options), { maxStates }),
-      }))
-    : SMALL_LEASE_SIZES.map(({ name, leases }) => ({
-        name,
-        walk: (maxStates) => explore(createLeaseModel(leases), { maxStates }),
-      }));
+  const alone = SMALL_SIZES.map(
+    ({ name, options }): Walk => ({
+      name,
+      walk: (maxStates) => explore(createSystemModel(options), { maxStates }),
+    }),
+  );
+  const shared = SMALL_SHARED_SIZES.map(
+    ({ name, shared: options }): Walk => ({
+      name,
+      walk: (maxStates) => explore(createSharedModel(options), { maxStates }),
+    }),
+  );
+  const leases = SMALL_LEASE_SIZES.map(
+    ({ name, leases: options }): Walk => ({
+      name,
+      walk: (maxStates) => explore(createLeaseModel(options), { maxStates }),
+    }),
+  );
+  return model === 'leases' ? leases : [...alone, ...shared];
 }
 
 /** Walks every small world whole. Throws where something is wrong: whoever looks for faults must begin without any. */

@@ -7,11 +7,10 @@ import { systemClock } from '../../src/domain/clock.ts';
 import { type PlainRow, plainRows } from '../../src/domain/row-block.ts';
 import { type Emulator, type Faults, startEmulator } from '../../src/emulator/index.ts';
 import { createAuth } from '../../src/search-console/auth.ts';
-import type { ApiRequest } from '../../src/search-console/call.ts';
 import { createClient } from '../../src/search-console/client.ts';
 import type { QueryAnswer } from '../../src/search-console/decode-rows.ts';
 import { createGotTransport } from '../../src/search-console/got-transport.ts';
-import { calendarQuery, sliceQuery } from '../../src/search-console/query.ts';
+import { type ApiRequest, calendarQuery, sliceQuery } from '../../src/search-console/query.ts';
 import { listSites } from '../../src/search-console/sites.ts';
 
 const SITE = 'sc-domain:example.com';

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { LongtailError } from '../../src/errors.ts';
 import { type AuthOptions, createAuth } from '../../src/search-console/auth.ts';
-import { manualClock } from './support/manual-clock.ts';
-import { deadPort, type HttpHost, httpHost, until } from './support/servers.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { until } from '../support/until.ts';
+import { deadPort, type HttpHost, httpHost } from './support/servers.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('rsa', {
   modulusLength: 2048,
@@ -72,7 +73,7 @@ const withFile = async (content: unknown, options: AuthOptions = {}) =>
   createAuth({
     credentials: { file: await file(content) },
     tokenUrl: `${host.root}token`,
-    clock: manualClock(),
+    clock: new ManualClock(1_700_000_000_000),
     ...options,
   });
 
@@ -478,11 +479,11 @@ describe('the caller’s own function', () => {
 
   it('that never answers is not waited for without end', async () => {
     let calls = 0;
-    const clock = manualClock();
+    const clock = new ManualClock(1_700_000_000_000);
     const getAccessToken = () => (++calls === 1 ? 'own' : new Promise<string>(() => undefined));
     const auth = await createAuth({ credentials: { getAccessToken }, clock, tokenTimeoutMs: 500 });
     const waiting = auth.token();
-    await until(() => clock.pending === 1);
+    await until(() => clock.pending.length === 1);
     clock.advance(500);
     expect(await waiting).toEqual({ kind: 'unavailable', reason: 'No access token came within 500 ms.' });
   });

@@ -1,12 +1,14 @@
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type PlainRow, plainRows } from '../../src/domain/row-block.ts';
-import type { ApiRequest, CallStep } from '../../src/search-console/call.ts';
+import type { CallStep } from '../../src/search-console/call.ts';
 import { createClient } from '../../src/search-console/client.ts';
 import { createGotTransport, type GotTransport } from '../../src/search-console/got-transport.ts';
-import { manualClock } from './support/manual-clock.ts';
+import type { ApiRequest } from '../../src/search-console/query.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { until } from '../support/until.ts';
 import { crlf } from './support/multipart-text.ts';
-import { deadPort, httpHost, socketHost, until } from './support/servers.ts';
+import { deadPort, httpHost, socketHost } from './support/servers.ts';
 
 /** The client over real sockets, against answers written out by hand. */
 
@@ -24,7 +26,7 @@ const REQUESTS: ApiRequest[] = ['a', 'b'].map((name) => ({
 }));
 
 function setUp(root: string) {
-  const clock = manualClock();
+  const clock = new ManualClock(1_700_000_000_000);
   const transport = createGotTransport({ clock });
   transports.push(transport);
   const controller = new AbortController();
@@ -144,7 +146,7 @@ describe('a batch over HTTP', () => {
     const reading = (async () => {
       for await (const step of call()) steps.push(step);
     })();
-    await until(() => kinds(steps).includes('ok1') && clock.pending === 1);
+    await until(() => kinds(steps).includes('ok1') && clock.pending.length === 1);
     clock.advance(1000);
     await reading;
     expect(kinds(steps)).toEqual(['sent', 'head', 'ok1', 'end:failed']);

@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { plainRows } from '../../src/domain/row-block.ts';
-import type { ApiRequest, CallOptions, CallStep } from '../../src/search-console/call.ts';
+import type { CallOptions, CallStep } from '../../src/search-console/call.ts';
 import { type ClientOptions, createClient } from '../../src/search-console/client.ts';
+import type { ApiRequest } from '../../src/search-console/query.ts';
 import { TransportError } from '../../src/search-console/transport.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { until } from '../support/until.ts';
 import { type FakeAnswer, fakeTransport } from './support/fake-transport.ts';
-import { manualClock } from './support/manual-clock.ts';
 import { crlf } from './support/multipart-text.ts';
-import { until } from './support/servers.ts';
 
 const TOKEN = 'secret-token';
 const request = (name: string): ApiRequest => ({
@@ -41,7 +42,7 @@ const reset = () => new TransportError('reset', 'body', true, 'read ECONNRESET')
 
 function setUp(given: FakeAnswer | TransportError | 'silence', options: Partial<ClientOptions> = {}) {
   const transport = fakeTransport(given);
-  const clock = manualClock();
+  const clock = new ManualClock(1_700_000_000_000);
   const controller = new AbortController();
   const client = createClient({
     transport,
@@ -481,7 +482,7 @@ describe('silence in the body', () => {
       batch(ok('response-p0', 'x'), ok('response-p1', 'y'), 'silence'),
     );
     const lines = told(call());
-    await until(() => transport.pulled === 3 && clock.pending === 1);
+    await until(() => transport.pulled === 3 && clock.pending.length === 1);
     clock.advance(999);
     expect(transport.destroyed).toBe(false);
     clock.advance(1);
@@ -490,7 +491,7 @@ describe('silence in the body', () => {
       'end {"kind":"failed","reason":"the answer was cut off: no data for 1000 ms","mayHaveArrived":true}',
     ]);
     expect(transport.destroyed).toBe(true);
-    expect(clock.pending).toBe(0);
+    expect(clock.pending.length).toBe(0);
   });
 
   it('is not counted while the consumer works, and nothing further is read', async () => {
@@ -501,7 +502,7 @@ describe('silence in the body', () => {
     for await (const step of call()) {
       lines.push(short(step));
       const { pulled } = transport;
-      expect(clock.pending).toBe(0);
+      expect(clock.pending.length).toBe(0);
       clock.advance(3_600_000);
       await new Promise((resolve) => setImmediate(resolve));
       expect(transport.pulled).toBe(pulled);
@@ -516,7 +517,7 @@ describe('a consumer that leaves', () => {
     const { call, transport, clock } = setUp(batch(`${ok('response-p0', 'x')}--b\r\n`, 'silence'));
     for await (const step of call()) if (step.kind === 'answer') break;
     expect(transport.destroyed).toBe(true);
-    expect(clock.pending).toBe(0);
+    expect(clock.pending.length).toBe(0);
   });
 
   it('drops it also right after sending', async () => {

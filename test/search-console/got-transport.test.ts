@@ -4,8 +4,9 @@ import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createGotTransport, type GotTransportOptions } from '../../src/search-console/got-transport.ts';
 import { type HttpAnswer, TransportError } from '../../src/search-console/transport.ts';
-import { manualClock } from './support/manual-clock.ts';
-import { deadPort, httpHost, socketHost, until } from './support/servers.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { until } from '../support/until.ts';
+import { deadPort, httpHost, socketHost } from './support/servers.ts';
 
 const opened: { close(): void }[] = [];
 afterEach(() => {
@@ -13,7 +14,7 @@ afterEach(() => {
 });
 
 function setUp(options: GotTransportOptions = {}) {
-  const clock = manualClock();
+  const clock = new ManualClock(1_700_000_000_000);
   const transport = createGotTransport({
     clock,
     connectTimeoutMs: 1000,
@@ -123,7 +124,7 @@ describe('an answer', () => {
     await using host = await httpHost((_request, response) => void response.end('ok'));
     const { send, clock } = setUp();
     for (let count = 0; count < 3; count++) await text(await send(host.root));
-    expect(clock.pending).toBe(0);
+    expect(clock.pending.length).toBe(0);
   });
 });
 
@@ -312,7 +313,7 @@ describe('abort', () => {
     controller.abort();
     expect(await next).toMatchObject({ kind: 'aborted', phase: 'body' });
     await until(() => host.open === 0);
-    expect(clock.pending).toBe(0);
+    expect(clock.pending.length).toBe(0);
   });
 
   it('comes from the consumer who stops reading, too', async () => {

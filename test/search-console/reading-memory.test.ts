@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { expect, test } from 'vitest';
-import { ReadingMemoryPool } from '../../src/search-console/reading-memory.ts';
+import { ReadingMemoryPool, sharedReadingMemory } from '../../src/search-console/reading-memory.ts';
+import { ScanMemory } from '../../src/search-console/scan-rows.ts';
 
 const MEGABYTE = 1024 * 1024;
 
@@ -27,4 +28,20 @@ test('one that a monstrous answer has blown up is given back, and not used again
   pool.give(memory);
   expect(buffer.byteLength).toBe(0);
   expect(pool.take()).not.toBe(memory);
+});
+
+test('a call with small pages takes little, and one with a full page all that it needs at once', () => {
+  const memory = new ScanMemory();
+  expect(memory.offsets.byteLength + memory.escaped.byteLength).toBeLessThan(MEGABYTE / 16);
+  memory.provide(20_000, 5_000);
+  const { offsets, escaped } = memory;
+  memory.provide(25_000 * 12, 25_000 * 4);
+  expect(memory.offsets).toBe(offsets);
+  expect(memory.escaped).toBe(escaped);
+});
+
+test('runs that are under way at the same time read into the same memory', () => {
+  const memory = sharedReadingMemory().take();
+  sharedReadingMemory().give(memory);
+  expect(sharedReadingMemory().take()).toBe(memory);
 });

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { listSites } from '../../src/search-console/sites.ts';
 import { TransportError } from '../../src/search-console/transport.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { until } from '../support/until.ts';
 import { type FakeAnswer, fakeTransport } from './support/fake-transport.ts';
-import { manualClock } from './support/manual-clock.ts';
-import { until } from './support/servers.ts';
 
 function setUp(given: FakeAnswer | TransportError | 'silence') {
   const transport = fakeTransport(given);
-  const clock = manualClock();
+  const clock = new ManualClock(1_700_000_000_000);
   const controller = new AbortController();
   const list = (apiRoot = 'https://example.com') =>
     listSites({
@@ -79,7 +79,7 @@ describe('the properties', () => {
   it('are waited for only so long, and given up on an abort', async () => {
     const { list, clock } = setUp({ chunks: ['{', 'silence'] });
     const late = list();
-    await until(() => clock.pending === 1);
+    await until(() => clock.pending.length === 1);
     await new Promise((resolve) => setImmediate(resolve));
     clock.advance(100);
     expect(await late).toEqual({ kind: 'retryable', reason: 'no data for 100 ms' });

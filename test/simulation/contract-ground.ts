@@ -1,10 +1,12 @@
 /** Two stores to hold to one contract: PostgreSQL's and the simulated one. */
+
 import type { Sql } from 'postgres';
 import { createLeaseTable } from '../../src/db/lease-book.ts';
 import { finishRun, type RunEnd, type RunParameters, startRun } from '../../src/db/run.ts';
 import { createStore, type Store } from '../../src/db/store.ts';
-import type { RunIdentity, SliceKey } from '../../src/db/types.ts';
+import type { RunIdentity } from '../../src/db/types.ts';
 import { systemClock } from '../../src/domain/clock.ts';
+import type { SliceKey } from '../../src/domain/slice.ts';
 import { type HeldProperty, holdProperty, migratedDatabase } from '../support/synchronisation.ts';
 import { Database } from './database.ts';
 import { Judge } from './judge.ts';

@@ -1,8 +1,8 @@
 /** What the contract's tests do to a store, in few words. */
 import type { RunParameters } from '../../src/db/run.ts';
-import type { Answer, CommitResult, SliceKey } from '../../src/db/types.ts';
+import type { Answer, CommitResult } from '../../src/db/types.ts';
 import { type PlainRow, rowBlock } from '../../src/domain/row-block.ts';
-import type { Slice } from '../../src/domain/slice.ts';
+import type { Slice, SliceKey } from '../../src/domain/slice.ts';
 import type { ContractRun } from './contract-ground.ts';
 
 export const LIMIT = 4;
@@ -13,7 +13,7 @@ export const PARAMETERS: RunParameters = {
   searchTypes: ['web'],
   datasets: ['page+query'],
   refresh: false,
-  force: false,
+  acceptShrunk: false,
 };
 export const MINUTE_MS = 60_000;
 export const HOUR_MS = 60 * MINUTE_MS;

@@ -124,7 +124,7 @@ export class Life {
       });
       this.leases = leases;
       const { from, to, searchTypes, datasets, refresh, acceptShrunk } = config;
-      const parameters = { from, to, searchTypes, datasets, refresh, force: acceptShrunk };
+      const parameters = { from, to, searchTypes, datasets, refresh, acceptShrunk };
       const started = await database.ask(process, () => database.tables.runs.start(leases, parameters));
       if (started.kind !== 'ok') return { kind: 'notOpened', reason: started.reason };
       const run = started.value;

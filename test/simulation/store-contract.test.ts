@@ -1,6 +1,8 @@
 /** One contract, two stores: what the simulation proves of the engine holds only if its database behaves as PostgreSQL does. */
+
 import { describe, expect, test } from 'vitest';
-import type { CommitResult, SliceKey } from '../../src/db/types.ts';
+import type { CommitResult } from '../../src/db/types.ts';
+import type { SliceKey } from '../../src/domain/slice.ts';
 import { type ContractGround, type ContractRun, postgresGround, simulatedGround } from './contract-ground.ts';
 import {
   answered,
@@ -105,18 +107,20 @@ describe.each([
     [false, 0, 'failed', 100],
     [true, 49, 'sealed', 49],
     [true, 0, 'failed', 100],
-  ])('less does not replace more: force %s, %d rows after a hundred: %s', (force, count, kind, left) =>
-    on(async (ground) => {
-      const run = await ground.begin({ ...PARAMETERS, force });
-      await fill(run, (await open(run)).slice, rows(100));
-      const { slice } = await open(run);
-      expect(nextOf(await fill(run, slice, rows(count, 'new')))).toMatchObject({ kind });
-      expect(await ground.seen(KEY)).toMatchObject({ rows: left });
-      const again = await commit(run, slice, rows(count % LIMIT, 'new'), {
-        startRow: count - (count % LIMIT),
-      });
-      expect(again).toMatchObject({ kind: 'alreadyCommitted', next: { kind } });
-    })(),
+  ])(
+    'less does not replace more: acceptShrunk %s, %d rows after a hundred: %s',
+    (acceptShrunk, count, kind, left) =>
+      on(async (ground) => {
+        const run = await ground.begin({ ...PARAMETERS, acceptShrunk });
+        await fill(run, (await open(run)).slice, rows(100));
+        const { slice } = await open(run);
+        expect(nextOf(await fill(run, slice, rows(count, 'new')))).toMatchObject({ kind });
+        expect(await ground.seen(KEY)).toMatchObject({ rows: left });
+        const again = await commit(run, slice, rows(count % LIMIT, 'new'), {
+          startRow: count - (count % LIMIT),
+        });
+        expect(again).toMatchObject({ kind: 'alreadyCommitted', next: { kind } });
+      })(),
   );
 
   test.each([

@@ -87,7 +87,7 @@ async function tell(ground: ContractGround, seed: number): Promise<unknown[]> {
         break;
       case 'begin':
         if (chance.is(0.5)) await run.finish(chance.pick(['complete', 'halted']));
-        run = await ground.begin({ ...PARAMETERS, refresh: chance.is(0.3), force: chance.is(0.3) });
+        run = await ground.begin({ ...PARAMETERS, refresh: chance.is(0.3), acceptShrunk: chance.is(0.3) });
         break;
       case 'pass':
         await ground.pass(chance.pick([MINUTE_MS, 20 * MINUTE_MS, 25 * HOUR_MS]));

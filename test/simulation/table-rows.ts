@@ -1,13 +1,10 @@
 /** Rows of the simulated tables, and small questions about them. */
+
 import type { PageKeys } from '../../src/db/packed-keys.ts';
-import type {
-  CommitResult,
-  CoverageRange,
-  DatabaseFailure,
-  PageCommit,
-  SliceKey,
-} from '../../src/db/types.ts';
+import type { CommitResult, DatabaseFailure, PageCommit } from '../../src/db/types.ts';
+import type { CoverageRange } from '../../src/domain/coverage.ts';
 import type { PlainRow } from '../../src/domain/row-block.ts';
+import type { SliceKey } from '../../src/domain/slice.ts';
 
 export interface LedgerRow {
   readonly startRow: number;

@@ -2,21 +2,20 @@
  * A simulated database: the tables' rules, stated once more and simply, every operation a transaction that is there or
  * not. `store-contract.ts` holds it and PostgreSQL to the same behaviour.
  */
+
 import { judge, NOT_PUBLISHED } from '../../src/db/seal.ts';
 import type {
   Calendar,
   CommitResult,
   CommittedPage,
-  Coverage,
-  CoverageRange,
   DayTotal,
   OpenedSlice,
   RunIdentity,
   SettledKey,
-  SliceKey,
 } from '../../src/db/types.ts';
+import type { Coverage, CoverageRange } from '../../src/domain/coverage.ts';
 import type { PlainRow } from '../../src/domain/row-block.ts';
-import { mustHaveRows, type SearchType, type Slice } from '../../src/domain/slice.ts';
+import { mustHaveRows, type SearchType, type Slice, type SliceKey } from '../../src/domain/slice.ts';
 import { LeaseRows } from './lease-rows.ts';
 import { LeaseTable } from './lease-table.ts';
 import { type RunRow, RunTable } from './run-table.ts';
@@ -120,7 +119,7 @@ export class Tables {
       isSecondLook: slice.secondLook,
       mayBeEmpty: page.day.mayBeEmpty,
       clicks: mustHaveRows(slice.dataset, page.day.clicks ?? 0) ? (page.day.clicks ?? 0) : 0,
-      force: run.parameters.force,
+      acceptShrunk: run.parameters.acceptShrunk,
       previous: previous ?? null,
     });
     if (verdict.kind !== 'complete') {

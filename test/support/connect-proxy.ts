@@ -11,8 +11,8 @@ export interface ConnectProxyOptions {
   readonly login?: string;
   /** Spoken to over TLS. */
   readonly certified?: Certified;
-  /** In place of a tunnel: a whole answer, or silence. */
-  readonly instead?: string | 'silence';
+  /** In place of a tunnel: a whole answer, or silence; undefined for a tunnel after all. `before` tunnels have been asked for. */
+  readonly instead?: string | 'silence' | ((before: number) => string | undefined);
 }
 
 /** An HTTP proxy that opens tunnels, as companies put them before the internet. */
@@ -25,13 +25,15 @@ export interface ConnectProxy extends AsyncDisposable {
 }
 
 export async function startConnectProxy(options: ConnectProxyOptions): Promise<ConnectProxy> {
-  const { leadTo, login, certified, instead } = options;
+  const { leadTo, login, certified } = options;
   const asked: string[] = [];
   const sockets = new Set<Socket>();
   const server = certified === undefined ? http.createServer() : https.createServer(certified);
   server.on('connection', (socket: Socket) => keep(sockets, socket));
   server.on('connect', (request: http.IncomingMessage, socket: Socket, head: Buffer) => {
     const authority = request.url ?? '';
+    const { instead: answer } = options;
+    const instead = typeof answer === 'function' ? answer(asked.length) : answer;
     asked.push(authority);
     socket.on('error', () => undefined);
     if (instead === 'silence') {

@@ -87,12 +87,3 @@ export async function credentialsFile(): Promise<AsyncDisposable & { readonly pa
   await writeFile(path, JSON.stringify(content), { mode: 0o600 });
   return { path, [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) };
 }
-
-/** Resolves once `holds` does; rejects after half a minute. */
-export async function until(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadline = Date.now() + 30_000;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`waited in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Emulator } from '../../src/emulator/index.ts';
+import { BIN } from './command.ts';
 import { SITE } from './property.ts';
 
 const checkout = fileURLToPath(new URL('../..', import.meta.url));
@@ -42,7 +43,7 @@ export function startSyncProcess({
   const child = spawn(
     process.execPath,
     [
-      `${checkout}/bin/longtail.js`,
+      BIN,
       'sync',
       ...[
         '--site',

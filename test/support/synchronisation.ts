@@ -1,13 +1,15 @@
 import type { Sql } from 'postgres';
+import { expect } from 'vitest';
 import { connect } from '../../src/db/connect.ts';
 import { createLeaseTable, type PropertyGrant } from '../../src/db/lease-book.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { type RunParameters, startRun } from '../../src/db/run.ts';
 import { createStore, type Store } from '../../src/db/store.ts';
-import type { Answer, CommitResult, OpenedSlice, RunIdentity, SliceKey } from '../../src/db/types.ts';
+import type { Answer, CommitResult, OpenedSlice, RunIdentity } from '../../src/db/types.ts';
 import { systemClock } from '../../src/domain/clock.ts';
 import { type PlainRow, rowBlock } from '../../src/domain/row-block.ts';
-import { dimensionsOf, type Slice } from '../../src/domain/slice.ts';
+import { dimensionsOf, type Slice, type SliceKey } from '../../src/domain/slice.ts';
+import { ledgerProblems } from './ledger-check.ts';
 import { type TestDatabase, testDatabase } from './postgres.ts';
 
 export const SITE = 'sc-domain:example.com';
@@ -43,7 +45,7 @@ const PARAMETERS: RunParameters = {
   searchTypes: ['web'],
   datasets: ['page', 'query', 'page+query', 'date'],
   refresh: false,
-  force: false,
+  acceptShrunk: false,
 };
 
 /** A property that a test holds. */
@@ -87,6 +89,22 @@ export async function beginRun(sql: Sql, parameters: Partial<RunParameters> = {}
     lock,
     refreshCutOff: started.refreshCutOff,
   };
+}
+
+/** A fresh database with a run under way. */
+export async function databaseWithRun(): Promise<{ database: TestDatabase; current: TestRun }> {
+  const database = await migratedDatabase();
+  return { database, current: await beginRun(database.sql) };
+}
+
+/** Whatever has happened, the ledger is right; then all is given up. */
+export async function leaveRun(database: TestDatabase, current: TestRun): Promise<void> {
+  try {
+    expect(await ledgerProblems(database.sql)).toEqual([]);
+  } finally {
+    await current.lock.release();
+    await database.close();
+  }
 }
 
 /** The value of an answer; throws its failure. */

@@ -19,6 +19,8 @@ export interface ProxyHooks {
   readonly onRequest?: (bytes: Buffer, connection: ProxiedConnection) => void;
   /** Returns the bytes to pass on to the client in place of these; null: none. */
   readonly onAnswer?: (bytes: Buffer, connection: ProxiedConnection) => Buffer | null;
+  /** Called once, when the client has gone or the connection is destroyed. */
+  readonly onClose?: (connection: ProxiedConnection) => void;
 }
 
 /** Listens on a free port of 127.0.0.1 and passes on to the database of `targetUrl`. */
@@ -28,10 +30,17 @@ export async function startTcpProxy(targetUrl: string, hooks: ProxyHooks): Promi
   const server = net.createServer((client) => {
     const upstream = net.connect({ host: target.hostname, port: Number(target.port), noDelay: true });
     client.setNoDelay(true);
+    let isOpen = true;
+    const close = (): void => {
+      if (!isOpen) return;
+      isOpen = false;
+      hooks.onClose?.(connection);
+    };
     const connection = {
       destroy: (): void => {
         client.destroy();
         upstream.destroy();
+        close();
       },
       answer: (bytes: Buffer): void => {
         if (!client.destroyed) client.write(bytes);
@@ -45,6 +54,7 @@ export async function startTcpProxy(targetUrl: string, hooks: ProxyHooks): Promi
         connection.destroy();
       });
     }
+    client.on('end', close);
     client.on('data', (bytes: Buffer) => {
       hooks.onRequest?.(bytes, connection);
       if (!upstream.destroyed) upstream.write(bytes);

@@ -4,11 +4,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { EmulatorCounters, Faults } from '../../../src/emulator/index.ts';
+import { BIN } from '../../support/command.ts';
 import { SITE } from '../../support/property.ts';
-
-const BIN = fileURLToPath(new URL('../../../bin/longtail.js', import.meta.url));
 
 export interface EmulatorSettings {
   readonly rowsPerDay: number;

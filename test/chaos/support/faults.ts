@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { until } from '../../support/property.ts';
 import type { SyncProcess } from '../../support/sync-process.ts';
+import { until } from '../../support/until.ts';
 import type { BreakableProxy } from './breakable-proxy.ts';
 import { fillDisk } from './disk.ts';
 import { type Fault, type Ground, type Happened, howItEnded, tally } from './fault.ts';

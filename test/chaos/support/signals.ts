@@ -1,5 +1,5 @@
-import { until } from '../../support/property.ts';
 import type { SyncProcess } from '../../support/sync-process.ts';
+import { until } from '../../support/until.ts';
 import { type Ground, type Happened, tally } from './fault.ts';
 import { type Stage, type StageOptions, setStage } from './stage.ts';
 

@@ -5,8 +5,9 @@ import { type Emulator, startEmulator } from '../../../src/emulator/index.ts';
 import { differences, servedRows } from '../../support/compare.ts';
 import { ledgerProblems } from '../../support/ledger-check.ts';
 import type { TestServer } from '../../support/postgres.ts';
-import { SITE, settledDays, until } from '../../support/property.ts';
+import { SITE, settledDays } from '../../support/property.ts';
 import { type SyncProcess, startSyncProcess } from '../../support/sync-process.ts';
+import { until } from '../../support/until.ts';
 import { type BreakableProxy, startBreakableProxy } from './breakable-proxy.ts';
 import { type EmulatorProcess, type EmulatorSettings, startEmulatorProcess } from './emulator-process.ts';
 

@@ -4,10 +4,8 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect } from 'vitest';
-
-const BIN = fileURLToPath(new URL('../../../bin/longtail.js', import.meta.url));
+import { BIN } from '../../support/command.ts';
 
 export interface Finished {
   /** The exit code, or 128 + the signal's number in words: `SIGKILL`. */

@@ -3,47 +3,33 @@ import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.ts';
 
 /** A database that falls silent in the middle: connections stay open, nothing comes back any more. */
 export interface FreezingProxy extends TcpProxy {
-  /** Falls silent when a request with these words comes. `answering`: once it has been answered. */
-  freezeAt(words: string, when?: 'asked' | 'answering'): void;
+  /** Falls silent when a request with these words comes. */
+  freezeAt(words: string): void;
   isFrozen(): boolean;
   thaw(): void;
 }
 
 export async function startFreezingProxy(targetUrl: string): Promise<FreezingProxy> {
   let words: string | undefined;
-  let when: 'asked' | 'answering' = 'asked';
-  let isDue = false;
   let isFrozen = false;
   const proxy = await startTcpProxy(targetUrl, {
     onRequest: (bytes) => {
-      if (words === undefined || !bytes.includes(words)) return;
-      if (when === 'asked') isFrozen = true;
-      else isDue = true;
+      if (words !== undefined && bytes.includes(words)) isFrozen = true;
     },
-    onAnswer: (bytes) => {
-      if (isFrozen) return null;
-      // The answer that is asked for still comes, whole.
-      if (isDue && endsTheAnswer(bytes)) isFrozen = true;
-      return bytes;
-    },
+    onAnswer: (bytes) => (isFrozen ? null : bytes),
   });
   return {
     ...proxy,
-    freezeAt(at, how = 'asked') {
+    freezeAt(at) {
       words = at;
-      when = how;
     },
     isFrozen: () => isFrozen,
     thaw() {
       words = undefined;
-      isDue = false;
       isFrozen = false;
     },
   };
 }
-
-/** `ReadyForQuery` comes last. */
-const endsTheAnswer = (bytes: Buffer): boolean => bytes.length >= 6 && bytes.at(-6) === 0x5a;
 
 /** A server that takes connections and never says a word. */
 export interface SilentServer extends AsyncDisposable {

@@ -2,12 +2,13 @@
  * A server that does `knee` calls at full speed, and no more work than that however many there are; workers that keep as
  * many calls under way as they may; and the real controller, on a clock that stands still until the next thing happens.
  */
+
 import { createActor } from 'xstate';
 import type { ConcurrencyDecision } from '../../../src/machines/concurrency-context.ts';
 import { concurrencyControllerMachine } from '../../../src/machines/concurrency-controller.ts';
 import type { ControlEvent } from '../../../src/machines/messages.ts';
-import { ManualClock } from './manual-clock.ts';
-import { createChance } from './quota-world.ts';
+import { chances } from '../../support/chance.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { createBystander } from './refs.ts';
 
 export interface ConcurrencyPlan {
@@ -62,7 +63,7 @@ export class ConcurrencyWorld {
   constructor(plan: ConcurrencyPlan) {
     const { start, most, soakMs, slowStart, seed } = plan;
     this.#plan = plan;
-    this.#chance = createChance(seed);
+    this.#chance = chances(seed);
     this.level = start;
     this.levels = [start];
     this.controller = createActor(concurrencyControllerMachine, {

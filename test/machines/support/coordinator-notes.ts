@@ -1,11 +1,13 @@
 /** What plan and workers know of the coordinator, kept apart from what it knows itself. */
+
 import { expect } from 'vitest';
+import type { AfterPage } from '../../../src/domain/page-result.ts';
 import {
   type CoordinatorContext,
   type CoordinatorEvent,
   PROBE,
 } from '../../../src/machines/coordinator-context.ts';
-import type { AfterPage, Page, PlanOrder, WorkerOrder } from '../../../src/machines/messages.ts';
+import type { Page, PlanOrder, WorkerOrder } from '../../../src/machines/messages.ts';
 import type { Sent } from './refs.ts';
 import type { Turn } from './turn.ts';
 

@@ -2,11 +2,13 @@
  * Clients, a server and a network around one real rate limiter, on a clock that a seed drives. The server notes when each
  * request arrives, which is what its quota counts; the limiter never learns it.
  */
+
 import { type ActorRefFrom, createActor } from 'xstate';
 import type { GrantEvent, LimiterEvent } from '../../../src/machines/messages.ts';
 import type { BudgetRule } from '../../../src/machines/quota-window.ts';
 import { type RateLimiterInput, rateLimiterMachine } from '../../../src/machines/rate-limiter.ts';
-import { ManualClock } from './manual-clock.ts';
+import { chances } from '../../support/chance.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { type Bystander, createBystander } from './refs.ts';
 
 export const MARGIN_MS = 25;
@@ -22,17 +24,6 @@ export const limiterInput = (rules: readonly BudgetRule[]): RateLimiterInput => 
   maxQpsCoolings: 8,
   refusingMs: 3_600_000,
 });
-
-/** mulberry32: small, and good enough to choose latencies. */
-export function createChance(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** A token that was sent, or may have been: what it cost is judged by. */
 export interface Spent {
@@ -75,9 +66,9 @@ export class QuotaWorld {
   #lastRequest = 0;
 
   constructor(rules: readonly BudgetRule[], seed: number, watch: (world: QuotaWorld) => void = () => {}) {
-    this.#chance = createChance(seed);
+    this.#chance = chances(seed);
     this.#watch = watch;
-    this.clock = new ManualClock(() => this.#chance() * EARLIEST_MS);
+    this.clock = new ManualClock(0, () => this.#chance() * EARLIEST_MS);
     this.limiter = createActor(rateLimiterMachine, { input: limiterInput(rules), clock: this.clock });
     this.limiter.start();
   }

@@ -1,4 +1,5 @@
 /** A started machine whose neighbours only listen: what it does in each turn can be read, what happens next is said. */
+
 import {
   type AnyStateMachine,
   createActor,
@@ -6,7 +7,7 @@ import {
   type EventObject,
   type InputFrom,
 } from 'xstate';
-import { ManualClock } from './manual-clock.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { childrenOf, type Rig, stateText, type View } from './paths.ts';
 import type { Sent } from './refs.ts';
 

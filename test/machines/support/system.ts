@@ -2,7 +2,9 @@
  * Coordinator, batch workers and rate limiter, all real, on a clock that stands still. What they would do to the world
  * (calls, the plan, the database's probe, reapers) waits for the test to say how it went.
  */
+
 import { type ActorRefFrom, createActor, fromCallback, fromPromise } from 'xstate';
+import type { AfterPage } from '../../../src/domain/page-result.ts';
 import { batchWorkerMachine, type FetchBatchInput } from '../../../src/machines/batch-worker.ts';
 import { coordinatorMachine } from '../../../src/machines/coordinator.ts';
 import type {
@@ -12,7 +14,6 @@ import type {
   ReapOutput,
 } from '../../../src/machines/coordinator-context.ts';
 import type {
-  AfterPage,
   CallEvent,
   CallOrder,
   CallOutcome,
@@ -23,7 +24,7 @@ import type {
 } from '../../../src/machines/messages.ts';
 import type { BudgetRule } from '../../../src/machines/quota-window.ts';
 import { rateLimiterMachine } from '../../../src/machines/rate-limiter.ts';
-import { ManualClock } from './manual-clock.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { limiterInput } from './quota-world.ts';
 
 export interface SystemOptions extends Partial<Omit<CoordinatorInput, 'limiter' | 'runId' | 'scopes'>> {

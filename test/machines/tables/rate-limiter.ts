@@ -1,5 +1,7 @@
 /** Every state of the rate limiter × every event. */
+
 import { initialTransition, transition } from 'xstate';
+import type { QuotaKind } from '../../../src/domain/quota-kind.ts';
 import type { GrantEvent, Recipient } from '../../../src/machines/messages.ts';
 import {
   type RateLimiterEvent,
@@ -11,7 +13,11 @@ import type { StateOf, Whole } from './table.ts';
 
 type State = StateOf<typeof rateLimiterMachine>;
 /** A state, and what its one scope is in. */
-export type Situation = State | 'exhausted, the scope cools' | 'open, the scope refuses';
+export type Situation =
+  | State
+  | 'exhausted, the scope cools'
+  | 'open, the scope refuses'
+  | 'open, the scope has rested';
 
 const SCOPES = ['site:a'];
 export const input: RateLimiterInput = {
@@ -34,7 +40,7 @@ const request = (requestId: string, replyTo: Recipient<GrantEvent>): RateLimiter
   scopes: SCOPES,
   replyTo,
 });
-const refused = (quota: 'qps' | 'load' | 'daily'): RateLimiterEvent => ({
+const refused = (quota: QuotaKind): RateLimiterEvent => ({
   type: 'quota.refused',
   scopes: SCOPES,
   quota,
@@ -80,7 +86,6 @@ export const WHOLE: Whole<RateLimiterEvent, ReturnType<typeof casesFor>> = true;
 type Further =
   | 'open, tokens age in buckets'
   | 'open, all tokens have aged'
-  | 'open, the scope has cooled'
   | 'open, others have taken tokens';
 
 export function fixture(client: Recipient<GrantEvent>): Record<Situation | Further, RateLimiterSnapshot> {
@@ -96,10 +101,10 @@ export function fixture(client: Recipient<GrantEvent>): Record<Situation | Furth
     'open, the scope refuses': send(open, refused('daily')),
     'open, tokens age in buckets': send(open, request('r0', client), settled('r0')),
     'open, all tokens have aged': { ...open, context: { ...open.context, isTicking: true } },
-    'open, the scope has cooled': send(open, refused('qps'), { type: 'scope.rested', scope: 'site:a' }),
     'open, others have taken tokens': send(open, {
       type: 'leases.recovered',
       leases: [{ scope: 'site:a', tokens: 1, settledMsAgo: 0 }],
     }),
+    'open, the scope has rested': send(open, refused('qps'), { type: 'scope.rested', scope: 'site:a' }),
   };
 }

@@ -132,6 +132,7 @@ export function createSheets(): Readonly<Record<MachineName, Sheet>> {
       () => controller.fixture(controller.inputFor(toControlled.ref)),
       controller.CASES,
       CONTROLLER_TABLE,
+      controller.FURTHER,
     ),
     'lease keeper': sheetOf(
       'lease keeper',

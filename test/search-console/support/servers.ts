@@ -1,6 +1,5 @@
 import http from 'node:http';
 import net, { type AddressInfo, type Socket } from 'node:net';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 
 export interface TestHost extends AsyncDisposable {
   readonly port: number;
@@ -76,9 +75,4 @@ export async function deadPort(): Promise<number> {
   const host = await socketHost(() => undefined);
   await host[Symbol.asyncDispose]();
   return host.port;
-}
-
-/** Waits until it is so; the test's own time limit says when it never will be. */
-export async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await nextTurn();
 }

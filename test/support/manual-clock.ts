@@ -1,3 +1,5 @@
+import type { Clock } from '../../src/domain/clock.ts';
+
 /**
  * A clock that stands still until it is told. XState's `SimulatedClock.increment` does not reach timers that a timer
  * starts; this one goes from one to the next.
@@ -8,15 +10,20 @@ export interface PendingTimer {
   readonly callback: () => void;
 }
 
-export class ManualClock {
-  #nowMs = 0;
+export class ManualClock implements Clock {
+  #nowMs: number;
   #lastHandle = 0;
   readonly #timers = new Map<number, PendingTimer>();
   /** How much too early a timer fires: Node's do, by up to 0.7 ms. */
   readonly #earlyMs: () => number;
 
-  constructor(earlyMs: () => number = () => 0) {
+  constructor(startMs = 0, earlyMs: () => number = () => 0) {
+    this.#nowMs = startMs;
     this.#earlyMs = earlyMs;
+  }
+
+  random(): number {
+    return 0.5;
   }
 
   now(): number {
@@ -31,8 +38,8 @@ export class ManualClock {
     return this.#lastHandle;
   };
 
-  readonly clearTimeout = (handle: number): void => {
-    this.#timers.delete(handle);
+  readonly clearTimeout = (handle: unknown): void => {
+    if (typeof handle === 'number') this.#timers.delete(handle);
   };
 
   /** Timers not yet fired, in the order in which they were set. */

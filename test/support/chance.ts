@@ -1,4 +1,4 @@
-/** Chance, the same for the same seed, in [0, 1). */
+/** Chance, the same for the same seed, in [0, 1): mulberry32, good enough to choose latencies and moments. */
 export function chances(seed: number): () => number {
   let state = seed;
   return () => {

@@ -1,0 +1,71 @@
+/**
+ * The outline of a machine as Mermaid's state diagram: its outermost states, and by which events they follow each other.
+ * What happens inside a state is left to the picture. Pure.
+ */
+import type { GraphEdge, MachineGraph } from './machine-graph.ts';
+import { triggerText } from './wording.ts';
+
+/** More names than this at one arrow are not read. */
+const MOST_NAMES = 3;
+
+export function mermaidOutline(graph: MachineGraph): string {
+  const [root] = graph.nodes;
+  const outer = outermostOf(graph);
+  const names = graph.nodes.filter(({ parent }) => parent === root?.id);
+  const nameOf = new Map(names.map(({ id, key }) => [id, key]));
+  const arrows = new Map<string, string[]>();
+  for (const edge of graph.edges) {
+    for (const end of edge.targets) {
+      const target = nameOf.get(outer(end) ?? '');
+      // From any state: from each that is not final and has no other answer to the event. Too many lines; see the note.
+      const source = edge.source === root?.id ? ANY : nameOf.get(outer(edge.source) ?? '');
+      if (source === undefined || target === undefined || source === target) continue;
+      const key = `${source} --> ${target}`;
+      const words = outlineText(edge);
+      const known = arrows.get(key) ?? [];
+      if (!known.includes(words)) known.push(words);
+      arrows.set(key, known);
+    }
+  }
+  const lines = [
+    ...(root?.initial ?? []).map((id) => `[*] --> ${nameOf.get(outer(id) ?? '')}`),
+    ...([...arrows.keys()].some((key) => key.startsWith(ANY)) ? [`state "any state" as ${ANY}`] : []),
+    ...[...arrows].map(([key, words]) => `${key}: ${shortened(words)}`),
+    ...names.filter(({ type }) => type === 'final').map(({ key }) => `${key} --> [*]`),
+  ];
+  return ['stateDiagram-v2', '  direction LR', ...lines.map((line) => `  ${line}`)].join('\n');
+}
+
+const ANY = 'any_state';
+
+/** Mermaid reads `:` and `;` as its own. */
+const outlineText = ({ trigger, guard }: GraphEdge): string => {
+  if (trigger.kind === 'always') return guard === null ? 'always' : guardNames(guard);
+  return triggerText(trigger).replace(/[:;#]/g, ' ');
+};
+
+function guardNames(guard: NonNullable<GraphEdge['guard']>): string {
+  switch (guard.kind) {
+    case 'named':
+      return guard.name;
+    case 'not':
+      return `not ${guardNames(guard.part)}`;
+    default:
+      return guard.parts.map(guardNames).join(` ${guard.kind} `);
+  }
+}
+
+const shortened = (words: readonly string[]): string =>
+  words.length <= MOST_NAMES ? words.join(' · ') : `${words.slice(0, MOST_NAMES - 1).join(' · ')} · …`;
+
+/** A state's ancestor directly below the root, or itself. */
+function outermostOf({ nodes }: MachineGraph): (id: string) => string | undefined {
+  const parents = new Map(nodes.map(({ id, parent }) => [id, parent]));
+  const rootId = nodes[0]?.id;
+  const outer = (id: string): string | undefined => {
+    const parent = parents.get(id) ?? null;
+    if (parent === null) return undefined;
+    return parent === rootId ? id : outer(parent);
+  };
+  return outer;
+}

@@ -1,0 +1,108 @@
+/** What always holds where several runs share a limiter: all that holds of one of them, and what holds between them. */
+import { countTokens } from './abstract-server.ts';
+import type { InvariantOf } from './explore.ts';
+import {
+  brokenOnTheWay,
+  INVARIANTS_OF_A_RUN,
+  INVARIANTS_OF_THE_LIMITER,
+  type Invariant,
+} from './invariants.ts';
+import { letterOf, propertyAt, type SharedOptions, type SharedWorld } from './shared-world.ts';
+import { isOf, SHARING, siteOf, speaksOf } from './sharing.ts';
+import { isEnd, type World } from './world.ts';
+
+export type SharedInvariant = InvariantOf<SharedWorld, SharedOptions>;
+
+/** Asked of every run by itself: with what is its own in the limiter and at the server. */
+const ofEach = ({ number, name, applies, check }: Invariant): SharedInvariant => {
+  const isAsked = (world: World, options: SharedOptions): boolean => applies?.(world, options) !== false;
+  return {
+    number,
+    name,
+    applies: (world, options) => partsOf(world).some((part) => isAsked(part, options)),
+    check: (world, options) => {
+      for (const [index, part] of partsOf(world).entries()) {
+        const what = isAsked(part, options) ? check(part, options) : undefined;
+        if (what !== undefined) return `${letterOf(index)}: ${what}`;
+      }
+      return undefined;
+    },
+  };
+};
+
+/** The limiter is the same in all of them. */
+const ofTheLimiter = ({ number, name, applies, check }: Invariant): SharedInvariant => ({
+  number,
+  name,
+  applies: ({ properties: [first] }, options) => first !== undefined && applies?.(first, options) !== false,
+  check: ({ properties: [first] }, options) => first && check(first, options),
+});
+
+export const SHARED_INVARIANTS: readonly SharedInvariant[] = [
+  ...INVARIANTS_OF_A_RUN.map(ofEach),
+  ...INVARIANTS_OF_THE_LIMITER.map(ofTheLimiter),
+  {
+    number: 3,
+    name: 'no window at the server holds more than the user’s budget, whoever has sent it',
+    check: ({ properties }, { userQuota }) => {
+      const underWay = properties
+        .flatMap(({ calls }) => Object.values(calls))
+        .reduce((sum, { unsettled }) => sum + unsettled, 0);
+      const counted = underWay + countTokens(properties[0]?.server ?? []);
+      return counted > userQuota ? `${counted} requests may fall into one window of ${userQuota}` : undefined;
+    },
+  },
+  ofEach(
+    brokenOnTheWay(
+      SHARING,
+      'what the limiter hears of one run takes no lease, request, rest or limit of another’s',
+    ),
+  ),
+  {
+    number: SHARING,
+    name: 'of a property that has ended the limiter keeps nothing that no longer counts',
+    applies: ({ properties }) => properties.some(isEnd),
+    check: ({ properties }) => {
+      for (const [index, world] of properties.entries()) {
+        const property = propertyAt(index);
+        if (!isEnd(world) || hasTimers(world, index)) continue;
+        const { budgets, conditions, leases, queue } = world.limiter.context;
+        const site = siteOf(property);
+        // Without a way back (a grant that crossed its cancel) a lease lasts, and is counted.
+        if ([...leases.values()].some(({ leaseId }) => isOf(leaseId, property))) continue;
+        if (queue.some(({ requestId }) => isOf(requestId, property))) return `${site} still waits`;
+        if (budgets.get(site) !== undefined) return `the budget of ${site} is kept`;
+        if (conditions.get(site) !== undefined) return `the refusals of ${site} are kept`;
+      }
+      return undefined;
+    },
+  },
+];
+
+const hasTimers = ({ timers }: World, index: number): boolean =>
+  timers.some(({ owner, event }) => owner === 'limiter' && speaksOf(event, propertyAt(index)));
+
+const parts = new WeakMap<SharedWorld, readonly World[]>();
+
+/** Each run's world without the others' leases, requests and tokens. */
+function partsOf(world: SharedWorld): readonly World[] {
+  const known = parts.get(world);
+  if (known !== undefined) return known;
+  const own = world.properties.map((whole, index) => partOf(whole, index));
+  parts.set(world, own);
+  return own;
+}
+
+function partOf(world: World, index: number): World {
+  const property = propertyAt(index);
+  const { limiter, server } = world;
+  const { context } = limiter;
+  const others = [...context.leases.values()].filter(({ leaseId }) => !isOf(leaseId, property));
+  const leases = others.reduce((left, { leaseId }) => left.without(leaseId), context.leases);
+  const queue = context.queue.filter(({ requestId }) => isOf(requestId, property));
+  return {
+    ...world,
+    limiter: { ...limiter, context: { ...context, leases, queue } },
+    server: server.filter(({ runId }) => runId === property.runId),
+  };
+}
