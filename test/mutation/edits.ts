@@ -3,7 +3,7 @@ import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { MUTANTS, type Mutant } from '../model/mutants.ts';
-import { Judge } from './processes.ts';
+import { Judge, MEASURE_LIMIT_MS } from './processes.ts';
 import { ALL_TESTS, findByTests, writeConfig } from './tests.ts';
 import type { Finding, ModelName, WalkSizes } from './walks.ts';
 
@@ -67,7 +67,7 @@ async function makePlace(path: string): Promise<Place> {
 async function checkUnharmed(place: Place): Promise<Sizes> {
   const sizes: Record<ModelName, WalkSizes> = { system: {}, leases: {} };
   for (const model of ['system', 'leases'] as const) {
-    const report = await place.judge.ask({ type: 'measure', model });
+    const report = await place.judge.ask({ type: 'measure', model }, MEASURE_LIMIT_MS);
     if (report.type !== 'measured') throw new Error('the worlds cannot be walked as they are');
     sizes[model] = report.sizes;
   }

@@ -3,6 +3,8 @@ import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import type { JudgeOrder, JudgeReport } from './judge.ts';
 
+/** More than all worlds of a model take to be walked, also on a machine that has other things to do. */
+export const MEASURE_LIMIT_MS = 1_200_000;
 /** More than the walks take where nothing is wrong. */
 const MEMORY_LIMIT = '--max-old-space-size=1500';
 
@@ -20,7 +22,7 @@ export class Judge {
     this.#timeLimitMs = timeLimitMs;
   }
 
-  ask(order: JudgeOrder): Promise<Judged> {
+  ask(order: JudgeOrder, timeLimitMs = this.#timeLimitMs): Promise<Judged> {
     const child = this.#child ?? this.#start();
     return new Promise((resolve) => {
       const settle = (judged: Judged): void => {
@@ -36,7 +38,7 @@ export class Judge {
       const timer = setTimeout(() => {
         this.stop();
         settle({ type: 'gaveUp', why: 'it takes too long' });
-      }, this.#timeLimitMs);
+      }, timeLimitMs);
       child.on('message', take).on('exit', giveUp);
       child.send(order);
     });

@@ -5,7 +5,7 @@ import type { MachineName } from '../machines/tables/sheets.ts';
 import { KINDS } from './chart-mutants.ts';
 import { EQUIVALENT } from './equivalent.ts';
 import type { Mutant } from './mutant.ts';
-import { Judge } from './processes.ts';
+import { Judge, MEASURE_LIMIT_MS } from './processes.ts';
 import { findByTests, testsOf, writeConfig } from './tests.ts';
 import type { Finding, ModelName, WalkSizes } from './walks.ts';
 
@@ -83,7 +83,7 @@ async function measure(judge: Judge, machines: readonly MachineName[]): Promise<
   const found: Record<ModelName, WalkSizes> = sizes;
   for (const model of ['system', 'leases'] as const) {
     if (!machines.some((machine) => MODEL_OF[machine] === model)) continue;
-    const report = await judge.ask({ type: 'measure', model });
+    const report = await judge.ask({ type: 'measure', model }, MEASURE_LIMIT_MS);
     if (report.type !== 'measured') throw new Error('the worlds cannot be walked as they are');
     found[model] = report.sizes;
   }

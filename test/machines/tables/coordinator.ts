@@ -134,6 +134,8 @@ export const FURTHER: Readonly<Record<string, CoordinatorEvent>> = {
     error: new StillAway({ reason: 'read only' }),
   },
   'batch.ended: unauthorized': ended({ kind: 'unauthorized' }),
+  'batch.ended: denied, the next one': nextEnded({ kind: 'denied', quota: 'daily' }),
+  'batch.ended: fatal, the next one': nextEnded(FATAL),
   'page.committed: there is more': { ...CASES['page.committed'], next: { kind: 'page', startRow: 25_000 } },
   'page.committed: the slice has failed': {
     ...CASES['page.committed'],
@@ -246,7 +248,20 @@ export function fixture(input: CoordinatorInput): Record<string, CoordinatorSnap
     'running.working.draining, a page is to blame': knowing(draining, {
       workers: draining.context.workers.map((slot) => ({ ...slot, blame: 'page' as const })),
     }),
+    'running.working.draining, pages have failed': knowing(draining, {
+      callFailures: 2,
+      googleProbes: 1,
+      sound: 1,
+    }),
+    'running.working.dispatching, a page has failed, the plan is asked': send(
+      knowing(draining, { plan: 'asked' }),
+      CASES['page.failed'],
+      committed,
+      ended(answered, 'w1'),
+    ),
     'running.waitingForGoogle.sleeping, a call is under way': outage,
+    'running.waitingForGoogle.sleeping, a probe was answered': knowing(outage, { sound: 1 }),
+    'running.waitingForDatabase.sleeping, somebody has stalled': send(draining, CASES['batch.stalled']),
     'running.waitingForGoogle.sleeping, a page has come': send(outage, CASES['page.committed']),
     'running.waitingForGoogle.sleeping, a worker is reaped': send(outage, crashed('w0')),
     'running.waitingForGoogle.probing, the last time': secondProbe,
