@@ -35,16 +35,12 @@ function nextStepFor(code: ErrorCode, { siteUrl, serviceAccountEmail }: AdviceCo
       return 'Enable the “Google Search Console API” for the project in the Google Cloud console, then run again.';
     case 'PROJECT_REFUSED':
       return 'Look at the Google Cloud project of these credentials: its state, its billing, its policies, and who may use it.';
-    case 'DATABASE_DISK_FULL':
-      return 'Free space on the database’s disk, then run again: it goes on where it stopped.';
     case 'DATABASE_READ_ONLY':
       return 'Make the database writable again, then run again: it goes on where it stopped.';
     case 'DATABASE_TIMEOUT':
       return 'Raise or lift the timeout that ends the work, then run again: it goes on where it stopped.';
     case 'DATABASE_UNAVAILABLE':
       return 'Look into the database server’s log, then run again: it goes on where it stopped.';
-    case 'DATABASE_REFUSED':
-      return 'Give the database’s user the rights to create the schema "longtail" and the view "search_analytics".';
     case 'FENCED_OFF':
     case 'LOCK_LOST':
       return 'Another synchronisation may have taken this property over. Run again when none is under way.';

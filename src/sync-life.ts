@@ -8,11 +8,11 @@ import {
 } from 'xstate';
 import type { Config } from './config.ts';
 import { analyze, cleanUp } from './db/cleanup.ts';
-import { asLongtailError } from './db/connect.ts';
 import { readPropertyCoverage } from './db/coverage.ts';
 import { toFailure } from './db/failure.ts';
 import { readOutcome } from './db/outcome.ts';
 import { finishRun } from './db/run.ts';
+import { toldError } from './db/told-error.ts';
 import type { Clock } from './domain/clock.ts';
 import { LongtailError } from './errors.ts';
 import { guardInspect } from './guarded-inspect.ts';
@@ -252,7 +252,7 @@ function carryOut(order: ExecutionOrder, execution: Execution): void {
 /** What the database says to a question, as a value; a bug stays a rejection. */
 async function answered(
   asking: Promise<void>,
-  sql: () => Parameters<typeof asLongtailError>[0],
+  sql: () => Parameters<typeof toldError>[0],
 ): Promise<QuestionAnswer> {
   try {
     await asking;
@@ -260,13 +260,15 @@ async function answered(
   } catch (error) {
     const isKnown = error instanceof LongtailError || toFailure(error) !== undefined;
     if (!isKnown) throw error;
-    return { kind: isAway(error) ? 'away' : 'refused', error: asLongtailError(sql(), error) };
+    return { kind: isAway(error) ? 'away' : 'refused', error: await toldError(sql(), error) };
   }
 }
 
+const AWAY: readonly string[] = ['DATABASE_UNAVAILABLE', 'DATABASE_READ_ONLY', 'DATABASE_TIMEOUT'];
+
 /** Whether the database may answer when it is asked again. */
 function isAway(error: unknown): boolean {
-  if (error instanceof LongtailError) return error.code === 'DATABASE_UNAVAILABLE';
+  if (error instanceof LongtailError) return AWAY.includes(error.code);
   return toFailure(error)?.kind === 'databaseAway';
 }
 

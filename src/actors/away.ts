@@ -16,7 +16,7 @@ export function awayOf({ reason, cause, nextStep }: DatabaseAway): Away {
 
 /** A failure of the database as the end of a call, or of a question to the plan. */
 export function outcomeOf(failure: DatabaseFailure): PlanFailure {
-  return failure.kind === 'databaseAway'
-    ? { kind: 'databaseAway', ...awayOf(failure) }
-    : { kind: 'fatal', fatal: { code: failure.code, reason: failure.reason } };
+  if (failure.kind === 'databaseAway') return { kind: 'databaseAway', ...awayOf(failure) };
+  const { code, reason, nextStep } = failure;
+  return { kind: 'fatal', fatal: { code, reason, ...(nextStep === undefined ? {} : { nextStep }) } };
 }

@@ -3,7 +3,7 @@ import { LongtailError } from '../errors.ts';
 import { one } from './answer.ts';
 import { isPool, whyNoDatabase } from './database-option.ts';
 import { parseDatabaseUrl } from './database-url.ts';
-import { errorFacts, isConnectionLoss, toFailure } from './failure.ts';
+import { errorFacts, isConnectionLoss } from './failure.ts';
 import { addressOf, type EndWatch, type ServerAddress, watchEnd } from './handed-pool.ts';
 import { identifier } from './identifier.ts';
 import type { Line } from './line.ts';
@@ -299,11 +299,6 @@ export function place(sql: Sql): string {
   const { host, port, database, path } = sql.options;
   const server = typeof path === 'string' ? path : `${host[0] ?? 'localhost'}:${port[0] ?? 5432}`;
   return `database ${database} on ${server}`;
-}
-
-/** A failure of the database as an error for the user; a bug stays what it is. */
-export function asLongtailError(sql: Sql, error: unknown): unknown {
-  return toFailure(error) === undefined ? error : connectError(sql, error);
 }
 
 /** PostgreSQL's own word for a connection whose rules want, or do not want, encryption. Poolers have words of theirs. */

@@ -129,7 +129,8 @@ export function parseDatabaseUrl(target: string, { environment, osUser }: Surrou
     sessionAttrs: readSessionAttrs(value('target_session_attrs')),
     connectTimeoutMs: readTimeout(value('connect_timeout')),
     applicationName: value('application_name') ?? given.get('fallback_application_name'),
-    options: value('options'),
+    // JavaScript writes a space as a plus.
+    options: value('options')?.replace(/\+(?=-)|(?<=^-c|[\s+]-c)\+/g, ' '),
     mayPrepare: !saysNotToPrepare(given),
   };
 }

@@ -276,6 +276,8 @@ export interface StartOptions {
   readonly log: (line: string) => void;
 }
 
+/** A replica takes read-only ones. */
+const READY = /database system is ready to accept (?:read-only )?connections/;
 const SIGNALS = { fast: 'SIGINT', immediate: 'SIGQUIT', kill: 'SIGKILL' } as const;
 
 /**
@@ -310,7 +312,7 @@ export function startPostmaster(cluster: Cluster, options: StartOptions): Promis
         options.log(line);
         if (lines.push(line) > 50) lines.shift();
         const { pid } = child;
-        if (pid !== undefined && line.includes('database system is ready to accept connections')) {
+        if (pid !== undefined && READY.test(line)) {
           const signal: Postmaster['signal'] = (how) => child.kill(SIGNALS[how]);
           resolve({ kind: 'started', postmaster: { pid, port: options.port, exited, signal } });
         }

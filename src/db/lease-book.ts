@@ -2,7 +2,7 @@ import type { Sql, TransactionSql } from 'postgres';
 import type { Clock } from '../domain/clock.ts';
 import { type BusyLease, judgeHolders, type OtherLease } from '../domain/lease-rules.ts';
 import { answer, one } from './answer.ts';
-import { asLongtailError } from './connect.ts';
+import { toldError } from './told-error.ts';
 import { transaction } from './transaction.ts';
 import type { Answer } from './types.ts';
 
@@ -53,8 +53,8 @@ export interface LeaseTable {
 }
 
 export function createLeaseTable(sql: Sql, clock: Clock): LeaseTable {
-  const orLongtailError = (error: unknown): never => {
-    throw asLongtailError(sql, error);
+  const orLongtailError = async (error: unknown): Promise<never> => {
+    throw await toldError(sql, error);
   };
   return {
     takeProperty: (siteUrl, holder, options) =>
@@ -113,8 +113,8 @@ const END_EVERY_MS = 1_000;
 
 /**
  * A process that was stopped, or whose host is gone, in the middle of a transaction holds its run's row for as long as the
- * server takes it for alive: hours. It has no right to the property any more, so its session is ended, if it waits for
- * nothing but its client. Where the user may not do that, the lock's timeout tells.
+ * server takes it for alive: hours. It has no right to the property any more, so its session is ended, if it is one of ours (by
+ * its name, or by the one that the URL gives) and waits for nothing but its client. Where the user may not do that, the lock's timeout tells.
  */
 function endWhoeverIsInTheWay(sql: Sql, pid: number, clock: Clock): () => void {
   let isOver = false;
@@ -123,7 +123,8 @@ function endWhoeverIsInTheWay(sql: Sql, pid: number, clock: Clock): () => void {
     sql`
       select pg_terminate_backend(a.pid) from pg_stat_activity a
       where a.pid = any(pg_blocking_pids(${pid}::int)) and a.usename = current_user
-        and a.application_name like 'longtail%' and a.wait_event = 'ClientRead'`
+        and (a.application_name like 'longtail%' or a.application_name = current_setting('application_name'))
+        and a.wait_event = 'ClientRead'`
       .then(
         () => undefined,
         () => undefined,

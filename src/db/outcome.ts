@@ -2,9 +2,9 @@ import type { Sql, TransactionSql } from 'postgres';
 import type { CoverageRange } from '../domain/coverage.ts';
 import type { SliceFailure } from '../domain/slice.ts';
 import { one } from './answer.ts';
-import { asLongtailError } from './connect.ts';
 import { readCoverage } from './coverage.ts';
 import { END_LOCK_TIMEOUT_MS } from './run.ts';
+import { toldError } from './told-error.ts';
 import { transaction } from './transaction.ts';
 import type { RunIdentity } from './types.ts';
 
@@ -30,7 +30,7 @@ export async function readOutcome(sql: Sql, run: RunIdentity, range: CoverageRan
       return await readFigures(tx, run, range);
     });
   } catch (error) {
-    throw asLongtailError(sql, error);
+    throw await toldError(sql, error);
   }
 }
 

@@ -1,21 +1,16 @@
 import type { Sql, TransactionSql } from 'postgres';
-import { isConnectionLoss } from './failure.ts';
+import { errorFacts, isConnectionLoss, isReadOnly } from './failure.ts';
 import { type InsideQuery, isQuery, type Line } from './line.ts';
-import type { Pool } from './pool.ts';
+import type { Pool, Use } from './pool.ts';
 import { BEGIN_OPTIONS, SETTINGS_OF_TRANSACTION } from './session.ts';
 import { lost } from './socket.ts';
-
-/** How long a transaction may be without a byte in either direction; without an answer as long as anything of ours. */
-export interface Patience {
-  readonly silenceMs?: number;
-}
 
 /** A pool of our own, behind the driver's face. */
 export interface OwnPool {
   /** Queries, transactions and `reserve`. Nothing else of the driver's face leads anywhere. */
   readonly sql: Sql;
   /** Like the driver's own; see `transaction` for the form that is safe to use. */
-  begin<T>(work: (tx: TransactionSql) => Promise<T>, patience?: Patience): Promise<unknown>;
+  begin<T>(work: (tx: TransactionSql) => Promise<T>, use?: Use): Promise<unknown>;
 }
 
 const own = new WeakMap<object, OwnPool>();
@@ -42,22 +37,30 @@ export function ownPool(template: Sql, pool: Pool<Line>, isLent: () => boolean):
       (error: unknown) => query.reject(error),
     );
   };
-  const begin: OwnPool['begin'] = async (work, { silenceMs } = {}) => {
-    const line = await pool.take(silenceMs);
+  const begin: OwnPool['begin'] = async (work, use) => {
+    const line = await pool.take(use);
+    let unprepared: unknown;
     try {
       return await line.begin(BEGIN_OPTIONS, (tx) => {
-        if (isLent()) tx.unsafe(SETTINGS_OF_TRANSACTION).execute().catch(heardLater);
+        if (isLent()) {
+          tx.unsafe(SETTINGS_OF_TRANSACTION)
+            .execute()
+            .catch((error: unknown) => {
+              unprepared = error;
+            });
+        }
         return work(tx);
       });
     } catch (error) {
-      if (isConnectionLoss(error)) line.destroy(lost('ECONNABORTED', 'the session is over'));
-      throw error;
+      retireIfUseless(line, error);
+      // Of a transaction that could not be prepared the next statement says only that it is broken.
+      throw errorFacts(error).code === IN_BROKEN_TRANSACTION ? (unprepared ?? error) : error;
     } finally {
       pool.give(line);
     }
   };
   const reserve = async (): Promise<unknown> => {
-    const line = await pool.take(NEVER_SILENT_MS);
+    const line = await pool.take({ silenceMs: NEVER_SILENT_MS });
     const reserved = await line.sql.reserve();
     const release = reserved.release.bind(reserved);
     const giveBack = (): void => {
@@ -89,20 +92,31 @@ export function ownPool(template: Sql, pool: Pool<Line>, isLent: () => boolean):
 /** Whoever reserves a connection says when it has been too quiet. */
 const NEVER_SILENT_MS = Number.MAX_SAFE_INTEGER;
 
-/** A transaction that could not be prepared fails in its next statement, with the reason. */
-const heardLater = (): void => undefined;
+const IN_BROKEN_TRANSACTION = '25P02';
+
+/**
+ * A session is of no use any more when it is over, and when it may not write: that is decided when it begins, or by the server
+ * that it leads to, and the next one may lead elsewhere.
+ */
+function retireIfUseless(line: Line, error: unknown): void {
+  if (isConnectionLoss(error)) line.destroy(lost('ECONNABORTED', 'the session is over'));
+  else if (isReadOnly(error)) line.destroy(lost('ECONNABORTED', 'the session may not write'));
+}
 
 function execute(pool: Pool<Line>, line: Line, query: InsideQuery): void {
   const { resolve, reject } = query;
   // The driver is in the middle of its own work while it tells.
-  const giveBack = (): void => queueMicrotask(() => pool.give(line));
+  const giveBack = (error?: unknown): void =>
+    queueMicrotask(() => {
+      if (error !== undefined) retireIfUseless(line, error);
+      pool.give(line);
+    });
   const onAnswer = (value: unknown): unknown => {
     giveBack();
     return resolve(value);
   };
   const onFailure = (error: unknown): unknown => {
-    if (isConnectionLoss(error)) line.destroy(lost('ECONNABORTED', 'the session is over'));
-    giveBack();
+    giveBack(error);
     return reject(error);
   };
   // By name: see copy-in.ts on functions that are written where they are assigned.

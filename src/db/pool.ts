@@ -32,9 +32,18 @@ interface Waiter<L> {
   readonly timer: NodeJS.Timeout;
 }
 
+/** What whoever takes a connection says about his use of it. */
+export interface Use {
+  /** How long the server may have nothing to say. */
+  readonly silenceMs?: number;
+  /** Asked for when somebody waits and nothing else is left: the user can do without it, and gives it back soon. */
+  readonly whenWanted?: () => void;
+}
+
 /** A connection that is in use, and for how many ticks nothing has moved on it. */
 interface InUse {
   readonly most: number;
+  readonly whenWanted: (() => void) | undefined;
   moved: number;
   stillTicks: number;
 }
@@ -90,12 +99,13 @@ export class Pool<L extends Pooled> {
     this.#grow();
   }
 
-  /** `silenceMs`: for work during which the server may have nothing to say for longer. */
-  async take(silenceMs = this.#times.silenceMs): Promise<L> {
+  async take({ silenceMs = this.#times.silenceMs, whenWanted }: Use = {}): Promise<L> {
     if (this.#closing !== undefined) throw lost('CONNECTION_ENDED', 'the connections have been closed');
     const line = this.#idleLine() ?? (await this.#wait());
     const most = Math.max(TICKS, Math.ceil((silenceMs / this.#times.silenceMs) * TICKS));
-    this.#inUse.set(line, { most, moved: line.bytesMoved, stillTicks: 0 });
+    this.#inUse.set(line, { most, whenWanted, moved: line.bytesMoved, stillTicks: 0 });
+    // Others may have begun to wait before this was known to be one that can be asked for.
+    this.#askBack();
     return line;
   }
 
@@ -151,7 +161,16 @@ export class Pool<L extends Pooled> {
       const waiter: Waiter<L> = { resolve, reject, timer };
       this.#waiting.push(waiter);
       this.#grow();
+      this.#askBack();
     });
+  }
+
+  /** Where all that there is is held by those who can do without: whoever waits would wait for ever. */
+  #askBack(): void {
+    if (this.#waiting.length === 0 || this.#opening.size > 0 || this.#idle.size > 0) return;
+    const uses = [...this.#inUse.values()];
+    if (uses.length < this.#lines.size || uses.some(({ whenWanted }) => whenWanted === undefined)) return;
+    for (const { whenWanted } of uses) whenWanted?.();
   }
 
   #refuse({ reject, timer }: Waiter<L>, error: unknown): void {
@@ -217,6 +236,7 @@ export class Pool<L extends Pooled> {
       this.#width = Math.max(1, this.#lines.size + this.#opening.size);
       this.#raiseLater(this.#raiseMs);
       this.#raiseMs = Math.min(LAST_RAISE_MS, this.#raiseMs * 2);
+      this.#askBack();
       return;
     }
     if (isNoRoom(error)) {

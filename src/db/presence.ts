@@ -22,6 +22,8 @@ const HEARTBEAT_MS = 15_000;
 /** Unanswered for so long, the connection counts as dead: a network that swallows packets says nothing. */
 const HEARTBEAT_TIMEOUT_MS = 30_000;
 const RELEASE_TIMEOUT_MS = 1_000;
+/** Where the work had no connection but the one of the sign, there will be none to spare soon. */
+const YIELDED_MS = 60_000;
 /** How long a run waits for the first sign; then it goes on without. */
 const FIRST_WITHIN_MS = 2_000;
 const RETRY_MS = { first: 50, most: 10_000 };
@@ -96,17 +98,23 @@ class KeptPresence {
     let delayMs = RETRY_MS.first;
     while (!this.#isOver) {
       const name = this.#newName();
-      const held = await holdLock(this.#sql, name, this.#clock).catch(() => undefined);
+      const wanted = Promise.withResolvers<void>();
+      let isWanted = false;
+      const held = await holdLock(this.#sql, name, this.#clock, () => {
+        isWanted = true;
+        wanted.resolve();
+      }).catch(() => undefined);
       if (held !== undefined) {
         delayMs = RETRY_MS.first;
         this.#change(name);
         this.#first.resolve(undefined);
-        await Promise.race([held.lost, this.#over.promise]);
+        await Promise.race([held.lost, this.#over.promise, wanted.promise]);
+        // First told, then given up: the renewal that says so comes before others find it free.
         this.#change(null);
-        if (this.#isOver) await held.release();
+        if (this.#isOver || isWanted) await held.release();
       }
       if (this.#isOver) return;
-      await within(this.#clock, delayMs, this.#over.promise);
+      await within(this.#clock, isWanted ? YIELDED_MS : delayMs, this.#over.promise);
       delayMs = Math.min(2 * delayMs, RETRY_MS.most);
     }
   }
@@ -129,18 +137,24 @@ interface HeldLock {
  * which no setting of the server's may end: see `session.ts`. Only the simple protocol is used there, since the extended
  * one keeps a snapshot, which holds back vacuum for the whole run.
  */
-async function holdLock(sql: Sql, name: string, clock: Clock): Promise<HeldLock | undefined> {
+async function holdLock(
+  sql: Sql,
+  name: string,
+  clock: Clock,
+  whenWanted: () => void,
+): Promise<HeldLock | undefined> {
   const taken = Promise.withResolvers<TransactionSql | undefined>();
   const asked = Promise.withResolvers<void>();
   const lost = Promise.withResolvers<string>();
-  const ended = transaction(sql, async (tx) => {
+  const work = async (tx: TransactionSql): Promise<void> => {
     if (!(await tryLock(tx, name))) {
       taken.resolve(undefined);
       return;
     }
     taken.resolve(tx);
     await asked.promise;
-  }).then(
+  };
+  const ended = transaction(sql, work, { whenWanted }).then(
     () => lost.resolve('it was given up'),
     (error: unknown) => {
       taken.reject(error);

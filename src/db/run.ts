@@ -1,7 +1,7 @@
 import type { Sql } from 'postgres';
 import type { CoverageRange } from '../domain/coverage.ts';
 import { one } from './answer.ts';
-import { asLongtailError } from './connect.ts';
+import { toldError } from './told-error.ts';
 import { transaction } from './transaction.ts';
 import type { RunIdentity } from './types.ts';
 
@@ -86,7 +86,7 @@ export async function startRun(
       };
     });
   } catch (error) {
-    throw asLongtailError(sql, error);
+    throw await toldError(sql, error);
   }
 }
 
@@ -112,6 +112,6 @@ export async function finishRun(
       return rows.length === 1;
     });
   } catch (error) {
-    throw asLongtailError(sql, error);
+    throw await toldError(sql, error);
   }
 }

@@ -4,6 +4,7 @@
  * service takes that away when its disk is full.
  */
 const RELIED_ON: readonly (readonly [name: string, value: string])[] = [
+  ['client_encoding', 'UTF8'],
   ['DateStyle', 'ISO, MDY'],
   ['IntervalStyle', 'postgres'],
   ['TimeZone', 'UTC'],

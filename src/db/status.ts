@@ -1,7 +1,7 @@
 import type { Sql } from 'postgres';
 import type { Dataset, Day, SearchType } from '../domain/slice.ts';
-import { asLongtailError } from './connect.ts';
 import { keyStatus } from './key-status.ts';
+import { toldError } from './told-error.ts';
 
 /** What the table has of one property, search type, dataset and month. Days are counted. */
 export interface MonthStatus {
@@ -69,6 +69,6 @@ export async function readStatus(sql: Sql, siteUrl?: string): Promise<MonthStatu
       group by p.site_url, d.search_type, d.dataset, to_char(d.date, 'YYYY-MM')
       order by p.site_url, d.search_type, d.dataset, "month" desc`;
   } catch (error) {
-    throw asLongtailError(sql, error);
+    throw await toldError(sql, error);
   }
 }

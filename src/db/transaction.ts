@@ -1,6 +1,7 @@
 import type { Sql, TransactionSql } from 'postgres';
 import { isConnectionLoss } from './failure.ts';
-import { ownPoolOf, type Patience } from './own-pool.ts';
+import { ownPoolOf } from './own-pool.ts';
+import type { Use } from './pool.ts';
 
 /**
  * `sql.begin`, safe when the connection dies.
@@ -10,13 +11,13 @@ import { ownPoolOf, type Patience } from './own-pool.ts';
  * transaction the driver's next use of the connection has open. So after a loss the callback never settles: `begin`
  * itself rejects. For the same reason nothing may be sent on `tx` after `work` has failed or been abandoned.
  *
- * On a pool of ours a transaction on which no byte moves is ended after {@link Patience.silenceMs}, 75 s where nothing
+ * On a pool of ours a transaction on which no byte moves is ended after {@link Use.silenceMs}, 75 s where nothing
  * else is said.
  */
 export async function transaction<T>(
   sql: Sql,
   work: (tx: TransactionSql) => Promise<T>,
-  patience: Patience = {},
+  use: Use = {},
 ): Promise<T> {
   let isLost = false;
   let cause: unknown;
@@ -32,7 +33,7 @@ export async function transaction<T>(
   };
   try {
     const pool = ownPoolOf(sql);
-    const result = await (pool === undefined ? sql.begin(guarded) : pool.begin(guarded, patience));
+    const result = await (pool === undefined ? sql.begin(guarded) : pool.begin(guarded, use));
     // The driver's type unwraps arrays of promises; ours is an object, and stays as it is.
     return (result as { value: T }).value;
   } catch (error) {

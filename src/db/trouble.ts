@@ -147,7 +147,10 @@ function lift({ place, role, database, name }: Setting, off: string): string {
   }
 }
 
-/** A session that began when its database was read-only stays so, whatever the database is by now. */
+/**
+ * A session that began when its database was read-only stays so, whatever the database is by now; and one to a replica stays
+ * there, when the next would lead to the primary.
+ */
 const OLD_SESSION_MS = 5_000;
 
 /**
@@ -161,7 +164,7 @@ export async function writableTransaction<T>(sql: Sql, work: (tx: TransactionSql
       return await transaction(sql, async (tx) => {
         const state = await readState(tx);
         if (!state.readOnly) return await work(tx);
-        if (!state.isReplica && state.ageMs > OLD_SESSION_MS && left > 0) {
+        if (state.ageMs > OLD_SESSION_MS && left > 0) {
           isEnded = true;
           // Its own end is what comes of it.
           await tx`select pg_terminate_backend(pg_backend_pid())`;
@@ -182,8 +185,8 @@ const READ_ONLY: DatabaseFailure = {
 
 async function readState(tx: TransactionSql) {
   return one(
-    await tx<{ readOnly: boolean; isReplica: boolean; ageMs: number }[]>`
-      select current_setting('transaction_read_only')::bool as "readOnly", pg_is_in_recovery() as "isReplica",
+    await tx<{ readOnly: boolean; ageMs: number }[]>`
+      select current_setting('transaction_read_only')::bool as "readOnly",
         coalesce((select (extract(epoch from clock_timestamp() - backend_start) * 1000)::float8
           from pg_stat_activity where pid = pg_backend_pid()), 0) as "ageMs"`,
   );

@@ -1,6 +1,7 @@
 import type { AfterPage } from '../domain/page-result.ts';
 import type { RowBlock } from '../domain/row-block.ts';
 import type { Day, Slice, SliceKey } from '../domain/slice.ts';
+import type { ErrorCode } from '../errors.ts';
 
 /** The database takes nothing at present, for whatever reason: the same call may go through later. */
 export interface DatabaseAway {
@@ -20,7 +21,12 @@ export interface DatabaseAway {
 export type DatabaseFailure =
   | DatabaseAway
   /** Disk full, no permission, wrong encoding, fenced off by a newer writer: no retry mends it. */
-  | { readonly kind: 'fatal'; readonly code: string; readonly reason: string };
+  | {
+      readonly kind: 'fatal';
+      readonly code: ErrorCode;
+      readonly reason: string;
+      readonly nextStep?: string;
+    };
 
 /** What a call came to: its value, or why there is none. */
 export type Answer<T> = { readonly kind: 'ok'; readonly value: T } | DatabaseFailure;

@@ -64,7 +64,7 @@ test('a lease of somebody else’s, a database that does not take it, a rejectio
   asked[0]?.resolve({ kind: 'ok', value: false });
   await settled();
   order(2);
-  asked[1]?.resolve({ kind: 'fatal', code: 'DATABASE', reason: 'it does not take it' });
+  asked[1]?.resolve({ kind: 'fatal', code: 'DATABASE_REFUSED', reason: 'it does not take it' });
   await settled();
   order(3);
   asked[2]?.reject(new Error('the pool is closed'));

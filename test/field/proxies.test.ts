@@ -194,7 +194,11 @@ describe('behind a proxy, with a certificate authority of the company', () => {
 
   it('wants another sign-in when a token is made: the run ends at once', async () => {
     await using proxy = await startProxy({ instead: PROXY_SIGN_IN });
-    const { code, stderr } = await longtail(SYNC, { HTTPS_PROXY: `http://127.0.0.1:${proxy.port}` });
+    await using database = await testDatabase();
+    const { code, stderr } = await longtail(SYNC, {
+      DATABASE_URL: database.url,
+      HTTPS_PROXY: `http://127.0.0.1:${proxy.port}`,
+    });
     expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('wants a sign-in') });
     // Once for each worker at most.
     expect(new Set(proxy.asked)).toEqual(new Set(['oauth2.googleapis.com:443']));
