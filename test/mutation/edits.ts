@@ -3,9 +3,9 @@ import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { MUTANTS, type Mutant } from '../model/mutants.ts';
-import { Judge, MEASURE_LIMIT_MS } from './processes.ts';
+import { Judge, WalkSizesOnDemand } from './processes.ts';
 import { ALL_TESTS, findByTests, writeConfig } from './tests.ts';
-import type { Finding, ModelName, WalkSizes } from './walks.ts';
+import type { Finding, ModelName } from './walks.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Far more than the tables and walks take: their worlds are bounded. */
@@ -23,8 +23,6 @@ interface Place {
   readonly judge: Judge;
 }
 
-type Sizes = Readonly<Record<ModelName, WalkSizes>>;
-
 /** @returns whether every fault is noticed. */
 export async function checkEdits(words: string, workplace: string): Promise<boolean> {
   const startedAtMs = Date.now();
@@ -35,7 +33,8 @@ export async function checkEdits(words: string, workplace: string): Promise<bool
     for (const index of [0, 1]) places.push(await makePlace(join(workplace, `${index}`)));
     const [first] = places;
     if (first === undefined) throw new Error('nobody judges');
-    const sizes = await checkUnharmed(first);
+    const sizes = new WalkSizesOnDemand(ROOT);
+    await checkUnharmed(first, sizes);
     const outcomes = await judgeAll(places, chosen, sizes);
     return report(outcomes, Date.now() - startedAtMs);
   } finally {
@@ -64,25 +63,18 @@ async function makePlace(path: string): Promise<Place> {
 }
 
 /** Without a fault everything must pass, or what notices faults notices nothing. */
-async function checkUnharmed(place: Place): Promise<Sizes> {
-  const sizes: Record<ModelName, WalkSizes> = { system: {}, leases: {} };
-  for (const model of ['system', 'leases'] as const) {
-    const report = await place.judge.ask({ type: 'measure', model }, MEASURE_LIMIT_MS);
-    if (report.type !== 'measured') throw new Error('the worlds cannot be walked as they are');
-    sizes[model] = report.sizes;
-  }
+async function checkUnharmed(place: Place, sizes: WalkSizesOnDemand): Promise<void> {
   const finding = await notice(place, 'system', sizes);
   if (finding !== undefined) {
     throw new Error(`the machines as they are fail: ${finding.by}: ${finding.detail}`);
   }
   console.log('✓  without a fault everything passes');
-  return sizes;
 }
 
 async function judgeAll(
   places: readonly Place[],
   chosen: readonly Mutant[],
-  sizes: Sizes,
+  sizes: WalkSizesOnDemand,
 ): Promise<readonly Outcome[]> {
   const outcomes: Outcome[] = [];
   const queue = [...chosen];
@@ -97,7 +89,11 @@ async function judgeAll(
   return outcomes;
 }
 
-async function judgeOne(place: Place, mutant: Mutant, sizes: Sizes): Promise<Finding | undefined> {
+async function judgeOne(
+  place: Place,
+  mutant: Mutant,
+  sizes: WalkSizesOnDemand,
+): Promise<Finding | undefined> {
   const file = join(place.path, 'src/machines', mutant.file);
   const source = await readFile(file, 'utf8');
   await writeFile(
@@ -112,9 +108,20 @@ async function judgeOne(place: Place, mutant: Mutant, sizes: Sizes): Promise<Fin
   }
 }
 
-async function notice(place: Place, model: ModelName, sizes: Sizes): Promise<Finding | undefined> {
-  const found = await place.judge.ask({ type: 'judge', mutant: undefined, model, sizes: sizes[model] });
-  if (found.type === 'judged' && found.finding !== undefined) return found.finding;
+async function notice(
+  place: Place,
+  model: ModelName,
+  sizes: WalkSizesOnDemand,
+): Promise<Finding | undefined> {
+  const byTable = await place.judge.ask({ type: 'judge', mutant: undefined, model: undefined, sizes: {} });
+  if (byTable.type === 'judged' && byTable.finding !== undefined) return byTable.finding;
+  const byWalk = await place.judge.ask({
+    type: 'judge',
+    mutant: undefined,
+    model,
+    sizes: await sizes.of(model),
+  });
+  if (byWalk.type === 'judged' && byWalk.finding !== undefined) return byWalk.finding;
   return findByTests(place.path, place.config, ALL_TESTS);
 }
 

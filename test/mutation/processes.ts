@@ -2,9 +2,10 @@
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import type { JudgeOrder, JudgeReport } from './judge.ts';
+import type { ModelName, WalkSizes } from './walks.ts';
 
 /** More than all worlds of a model take to be walked, also on a machine that has other things to do. */
-export const MEASURE_LIMIT_MS = 1_200_000;
+const MEASURE_LIMIT_MS = 1_200_000;
 /** More than the walks take where nothing is wrong. */
 const MEMORY_LIMIT = '--max-old-space-size=1500';
 
@@ -22,7 +23,7 @@ export class Judge {
     this.#timeLimitMs = timeLimitMs;
   }
 
-  ask(order: JudgeOrder, timeLimitMs = this.#timeLimitMs): Promise<Judged> {
+  ask(order: JudgeOrder): Promise<Judged> {
     const child = this.#child ?? this.#start();
     return new Promise((resolve) => {
       const settle = (judged: Judged): void => {
@@ -38,7 +39,7 @@ export class Judge {
       const timer = setTimeout(() => {
         this.stop();
         settle({ type: 'gaveUp', why: 'it takes too long' });
-      }, timeLimitMs);
+      }, this.#timeLimitMs);
       child.on('message', take).on('exit', giveUp);
       child.send(order);
     });
@@ -58,6 +59,34 @@ export class Judge {
     });
     this.#child = child;
     return child;
+  }
+}
+
+/** How large the worlds are where nothing is wrong: measured once, when somebody has to know. */
+export class WalkSizesOnDemand {
+  readonly #place: string;
+  readonly #measured = new Map<ModelName, Promise<WalkSizes>>();
+
+  /** `place`: where the sources have no fault. */
+  constructor(place: string) {
+    this.#place = place;
+  }
+
+  of(model: ModelName): Promise<WalkSizes> {
+    const measured = this.#measured.get(model) ?? this.#measure(model);
+    this.#measured.set(model, measured);
+    return measured;
+  }
+
+  async #measure(model: ModelName): Promise<WalkSizes> {
+    const judge = new Judge(this.#place, MEASURE_LIMIT_MS);
+    try {
+      const report = await judge.ask({ type: 'measure', model });
+      if (report.type !== 'measured') throw new Error('the worlds cannot be walked as they are');
+      return report.sizes;
+    } finally {
+      judge.stop();
+    }
   }
 }
 

@@ -10,9 +10,7 @@ import { findInTables } from './in-tables.ts';
 import { type Mutant, mutantsOf, plant } from './mutant.ts';
 
 /** One in so many, and the first of each kind. */
-const EVERY = 5;
-/** Of a hundred; the others are found by walks and by tests. */
-const LEAST_FOUND = 85;
+const EVERY = 20;
 
 function isFound(mutant: Mutant): boolean {
   const remove = plant(mutant);
@@ -32,14 +30,14 @@ test('without a fault the tables find none, also when one has been there', () =>
   expect(findInTables(MACHINE_NAMES)).toBeUndefined();
 });
 
-test.each(MACHINE_NAMES)('%s: nearly every fault of a sample is found', (machine) => {
+test.each(MACHINE_NAMES)('%s: every fault of a sample is found', (machine) => {
   const mutants = mutantsOf(machine).filter(({ name }) => !Object.hasOwn(EQUIVALENT[machine], name));
   const firsts = KINDS.map((kind) => mutants.find((mutant) => mutant.kind === kind));
   const sample = mutants.filter((mutant, index) => index % EVERY === 0 || firsts.includes(mutant));
   const missed = sample.filter((mutant) => !isFound(mutant)).map(({ name }) => name);
   console.info(`${machine}: ${sample.length} of ${mutants.length} mutants, ${missed.length} missed`);
-  expect(sample.length).toBeGreaterThan(20);
-  expect(100 - (100 * missed.length) / sample.length, missed.join('\n')).toBeGreaterThan(LEAST_FOUND);
+  expect(sample.length).toBeGreaterThan(8);
+  expect(missed).toEqual([]);
 });
 
 /** They were there for months, and everything passed. */

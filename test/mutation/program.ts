@@ -5,9 +5,9 @@ import type { MachineName } from '../machines/tables/sheets.ts';
 import { KINDS } from './chart-mutants.ts';
 import { EQUIVALENT } from './equivalent.ts';
 import type { Mutant } from './mutant.ts';
-import { Judge, MEASURE_LIMIT_MS } from './processes.ts';
+import { Judge, WalkSizesOnDemand } from './processes.ts';
 import { findByTests, testsOf, writeConfig } from './tests.ts';
-import type { Finding, ModelName, WalkSizes } from './walks.ts';
+import type { Finding, ModelName } from './walks.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Far more than a mutant's tables and walks take: their worlds are bounded. */
@@ -46,7 +46,7 @@ export async function checkProgram({ machines, words, workplace }: ProgramOption
     const mutants = await listMutants(first, machines);
     const chosen = mutants.filter(({ name }) => name.includes(words));
     await checkUnharmed(first);
-    const sizes = await measure(first, machines);
+    const sizes = new WalkSizesOnDemand(ROOT);
     const config = await writeConfig(workplace, ROOT, join(ROOT, 'test/mutation/plant.ts'));
     const outcomes = await judgeAll(judges, chosen, sizes, config);
     report(outcomes, Date.now() - startedAtMs);
@@ -76,24 +76,10 @@ async function checkUnharmed(judge: Judge): Promise<void> {
     throw new Error(`the machines as they are fail: ${report.finding.detail}`);
 }
 
-type Sizes = Readonly<Record<ModelName, WalkSizes>>;
-
-async function measure(judge: Judge, machines: readonly MachineName[]): Promise<Sizes> {
-  const sizes = { system: {}, leases: {} } satisfies Sizes;
-  const found: Record<ModelName, WalkSizes> = sizes;
-  for (const model of ['system', 'leases'] as const) {
-    if (!machines.some((machine) => MODEL_OF[machine] === model)) continue;
-    const report = await judge.ask({ type: 'measure', model }, MEASURE_LIMIT_MS);
-    if (report.type !== 'measured') throw new Error('the worlds cannot be walked as they are');
-    found[model] = report.sizes;
-  }
-  return found;
-}
-
 async function judgeAll(
   judges: readonly Judge[],
   chosen: readonly Mutant[],
-  sizes: Sizes,
+  sizes: WalkSizesOnDemand,
   config: string,
 ): Promise<readonly Outcome[]> {
   const outcomes: Outcome[] = [];
@@ -113,17 +99,16 @@ async function judgeAll(
 async function judgeOne(
   judge: Judge,
   mutant: Mutant,
-  sizes: Sizes,
+  sizes: WalkSizesOnDemand,
   config: string,
 ): Promise<Finding | undefined> {
+  const byTable = await judge.ask({ type: 'judge', mutant, model: undefined, sizes: {} });
+  if (byTable.type === 'judged' && byTable.finding !== undefined) return byTable.finding;
   const model = MODEL_OF[mutant.machine];
-  const found = await judge.ask({
-    type: 'judge',
-    mutant,
-    model,
-    sizes: model === undefined ? {} : sizes[model],
-  });
-  if (found.type === 'judged' && found.finding !== undefined) return found.finding;
+  if (model !== undefined) {
+    const byWalk = await judge.ask({ type: 'judge', mutant, model, sizes: await sizes.of(model) });
+    if (byWalk.type === 'judged' && byWalk.finding !== undefined) return byWalk.finding;
+  }
   const env = { LONGTAIL_MUTANT: JSON.stringify(mutant) };
   return findByTests(ROOT, config, testsOf(mutant.machine), env);
 }

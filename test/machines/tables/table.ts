@@ -105,17 +105,11 @@ function answerFrom(given: unknown, then: unknown, actions: readonly InspectedAc
   return { outcome: [from === to ? 'stay' : to, ...effects], keeps, seal };
 }
 
-/** What the machine does with an event, in the table's words. */
-export const outcomeOf = <M extends AnyStateMachine>(
-  machine: M,
-  before: SnapshotFrom<M>,
-  event: EventFromLogic<M>,
-): Answer['outcome'] => answerOf(machine, before, event).outcome;
-
 /** Keys of the context that are not what they were: with their value, or, where that is long, with how many it holds. */
 function changesOf(before: object, after: object): string {
   const textAt = (context: object, key: string) => JSON.stringify(plain(Reflect.get(context, key)));
   return Object.keys(after)
+    .filter((key) => Reflect.get(before, key) !== Reflect.get(after, key))
     .filter((key) => textAt(before, key) !== textAt(after, key))
     .sort()
     .map((key) => `${key} ${shortened(Reflect.get(after, key))}`.trimEnd())
