@@ -291,10 +291,7 @@ export const batchWorkerMachine = setup({
     awaitingTokens: {
       entry: 'requestTokens',
       on: {
-        'tokens.granted': [
-          { guard: 'isMyGrant', target: 'calling', actions: 'returnSurplus' },
-          { actions: 'returnGrant' },
-        ],
+        'tokens.granted': { guard: 'isMyGrant', target: 'calling', actions: 'returnSurplus' },
         'tokens.denied': { guard: 'isMyDenial', target: 'idle', actions: ['returnPages', 'reportDenied'] },
         'worker.pause': { target: 'idle', actions: ['cancelTokens', 'returnPages', 'reportCancelled'] },
         'worker.halt': { target: 'halted', actions: ['cancelTokens', 'returnPages', 'reportCancelled'] },

@@ -240,14 +240,18 @@ export const concurrencyControllerMachine = setup({
       entry: ['beginFall', 'keepLevel', 'countSetback'],
       initial: 'soaking',
       on: {
-        'call.refused': [
-          { guard: 'isNews', target: 'recovering', reenter: true, actions: [fallToOne, 'noteRefused'] },
-          { actions: 'noteRefused' },
-        ],
-        'call.failed': [
-          { guard: 'isNews', target: 'recovering', reenter: true, actions: [fallToOne, 'dropCall'] },
-          { actions: 'dropCall' },
-        ],
+        'call.refused': {
+          guard: 'isNews',
+          target: 'recovering',
+          reenter: true,
+          actions: [fallToOne, 'noteRefused'],
+        },
+        'call.failed': {
+          guard: 'isNews',
+          target: 'recovering',
+          reenter: true,
+          actions: [fallToOne, 'dropCall'],
+        },
       },
       states: {
         soaking: { after: { soak: 'due' } },
@@ -258,7 +262,6 @@ export const concurrencyControllerMachine = setup({
       on: {
         'call.refused': { actions: 'noteRefused' },
         'call.failed': { actions: 'dropCall' },
-        release: {},
       },
     },
   },

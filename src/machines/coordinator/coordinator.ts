@@ -85,6 +85,7 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
             { guard: 'isFinished', target: '#coordinator.halting' },
           ],
           on: {
+            // Of every other end it is the same as everywhere.
             'batch.ended': [
               {
                 guard: 'databaseIsAway',
@@ -143,9 +144,9 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
                 target: '#coordinator.halting',
                 actions: ['endByOutcome', 'closeAssignment'],
               },
+              // `probing` is left for want of a probe.
               {
                 guard: and(['googleProbeEnded', not('isDenied'), not('endsTheRun')]),
-                target: '.sleeping',
                 actions: ['countGoogleProbe', 'closeAssignment'],
               },
             ],
@@ -226,6 +227,8 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
     },
     halting: {
       entry: 'haltWorkers',
+      // Of those who have not halted when the deadline comes. Before it, all have.
+      exit: 'abandonTokens',
       always: [
         { guard: and(['allHalted', 'endsComplete']), target: 'complete' },
         { guard: and(['allHalted', 'endsWithFailures']), target: 'completeWithFailures' },
@@ -234,10 +237,10 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
       ],
       after: {
         haltDeadline: [
-          { guard: 'endsComplete', target: 'complete', actions: 'abandonTokens' },
-          { guard: 'endsWithFailures', target: 'completeWithFailures', actions: 'abandonTokens' },
-          { guard: 'endsHalted', target: 'halted', actions: 'abandonTokens' },
-          { target: 'failed', actions: 'abandonTokens' },
+          { guard: 'endsComplete', target: 'complete' },
+          { guard: 'endsWithFailures', target: 'completeWithFailures' },
+          { guard: 'endsHalted', target: 'halted' },
+          { target: 'failed' },
         ],
       },
       on: {

@@ -141,7 +141,7 @@ export const runLifeMachine = setup({
     noteEnding: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'execution.ended') return;
       const { ending, isQuiet } = event;
-      enqueue.assign({ ending, isQuiet, failed: 0 });
+      enqueue.assign({ ending, isQuiet });
       if (endsWell({ ending }) || context.halt !== undefined) return;
       const { lastAnswersMs, closing } = context.input;
       enqueue.raise({ type: 'halt.near' }, { id: 'near', delay: lastAnswersMs });
