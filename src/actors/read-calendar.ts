@@ -6,8 +6,8 @@ import type { QueryAnswer } from '../search-console/answer/decode-rows.ts';
 import type { Calendar } from '../store/types.ts';
 
 /**
- * The calendar out of its rows: one key each, the day. Days that it leaves out are taken for empty, so a day that cannot
- * be, or was not asked for, spoils the whole: `problem` says which.
+ * Reads the calendar from its rows, each with one key: the day. Days left out are taken as empty, so an impossible day,
+ * or one outside the requested range, makes the whole calendar unusable: `problem` says which.
  */
 export function readCalendar(
   { from, to }: Pick<CalendarEntry, 'from' | 'to'>,
