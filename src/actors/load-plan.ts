@@ -24,10 +24,14 @@ import {
   type Plan,
   type PublishedDays,
   planByCalendar,
-  type TrustRules,
-  trustedKeys,
+  type SpeculationRules,
+  speculativeKeys,
 } from '../planning/plan.ts';
-import { addTrusted, settleTrustedSlices, type TrustedSlice } from '../planning/speculative-slices.ts';
+import {
+  addSpeculative,
+  type SpeculativeSlice,
+  settleSpeculativeSlices,
+} from '../planning/speculative-slices.ts';
 import type { Store } from '../store/store.ts';
 import type { Answer, DatabaseFailure, OpenedSlice } from '../store/types.ts';
 import { outcomeOf } from './away.ts';
@@ -36,14 +40,14 @@ import { outcomeOf } from './away.ts';
 const CONTINUE_YOUNGER_THAN_MINUTES = 15;
 
 export interface LoadPlanPorts {
-  readonly store: Pick<Store, 'readCoverage' | 'sealEmptySlices' | 'openSlices' | 'settleTrusted'>;
+  readonly store: Pick<Store, 'readCoverage' | 'sealEmptySlices' | 'openSlices' | 'settleSpeculative'>;
   readonly clock: Clock;
   readonly catalogue: Catalogue;
   readonly siteUrl: string;
   readonly range: CoverageRange;
   readonly today: Day;
   /** The workers that the run starts with. */
-  readonly pool: Omit<TrustRules, 'today'>;
+  readonly pool: Omit<SpeculationRules, 'today'>;
   /** Called once, when the plan is known. Must not throw. */
   readonly onPlanned: (plan: PlanSummary) => void;
   readonly scope: AbortSignal;
@@ -109,11 +113,15 @@ export function createLoadPlan(ports: LoadPlanPorts) {
 type Stage =
   | { readonly kind: 'start' }
   /** The calendars have been requested. These keys are fetched speculatively meanwhile. */
-  | { readonly kind: 'trust'; readonly missing: readonly SliceKey[]; readonly trusted: readonly SliceKey[] }
+  | {
+      readonly kind: 'speculative';
+      readonly missing: readonly SliceKey[];
+      readonly speculative: readonly SliceKey[];
+    }
   | {
       readonly kind: 'calendars';
       readonly missing: readonly SliceKey[];
-      readonly trusted: readonly TrustedSlice[];
+      readonly speculative: readonly SpeculativeSlice[];
     }
   | {
       readonly kind: 'planned';
@@ -150,10 +158,10 @@ class PlanLoader {
     switch (this.#stage.kind) {
       case 'start':
         return this.#askForCalendars();
-      case 'trust':
-        return this.#beginTrusted(this.#stage.missing, this.#stage.trusted);
+      case 'speculative':
+        return this.#beginSpeculative(this.#stage.missing, this.#stage.speculative);
       case 'calendars':
-        return this.#readCalendars(this.#stage.missing, this.#stage.trusted, count);
+        return this.#readCalendars(this.#stage.missing, this.#stage.speculative, count);
       case 'planned':
         return this.#sealEmpty(this.#stage.plan, this.#stage.begun, this.#stage.calendars, count);
       case 'slices':
@@ -185,23 +193,23 @@ class PlanLoader {
         onSettled: () => this.#wake(),
       }));
     for (const entry of this.#entries) catalogue.add(calendarId(entry.searchType), entry);
-    const trusted = trustedKeys(missing, { ...pool, today });
+    const speculative = speculativeKeys(missing, { ...pool, today });
     this.#stage =
-      trusted.length === 0
-        ? { kind: 'calendars', missing, trusted: [] }
-        : { kind: 'trust', missing, trusted };
+      speculative.length === 0
+        ? { kind: 'calendars', missing, speculative: [] }
+        : { kind: 'speculative', missing, speculative };
     return supply(
       this.#entries.map(({ searchType }) => firstPage(calendarId(searchType))),
-      trusted.length === 0 ? 'whenQuiet' : 'whenLow',
+      speculative.length === 0 ? 'whenQuiet' : 'whenLow',
     );
   }
 
   /** Fetches slices that almost surely have data while the calendars are under way, so that no worker idles. */
-  async #beginTrusted(missing: readonly SliceKey[], trusted: readonly SliceKey[]): Promise<Step> {
+  async #beginSpeculative(missing: readonly SliceKey[], speculative: readonly SliceKey[]): Promise<Step> {
     const { catalogue } = this.#ports;
-    const opened = await this.#open(trusted);
+    const opened = await this.#open(speculative);
     if (opened.kind !== 'ok') return { kind: 'failed', failure: opened };
-    this.#stage = { kind: 'calendars', missing, trusted: addTrusted(opened.value, catalogue) };
+    this.#stage = { kind: 'calendars', missing, speculative: addSpeculative(opened.value, catalogue) };
     return supply(
       opened.value.map(({ slice, startRow }) => firstPage(slice.id, startRow)),
       'whenLow',
@@ -210,12 +218,12 @@ class PlanLoader {
 
   async #readCalendars(
     missing: readonly SliceKey[],
-    trusted: readonly TrustedSlice[],
+    speculative: readonly SpeculativeSlice[],
     count: number,
   ): Promise<Step> {
     const { store, today, scope } = this.#ports;
     // Without speculative slices, the coordinator only asks again when the calendar requests have ended.
-    if (trusted.length > 0) await this.#calendarsAreIn();
+    if (speculative.length > 0) await this.#calendarsAreIn();
     if (scope.aborted) return supply([], 'none');
     const calendars = new Map<SearchType, PublishedDays>();
     for (const { searchType, calendar, leftOut, problem = 'Google gave no calendar' } of this.#entries) {
@@ -237,22 +245,22 @@ class PlanLoader {
         leftOut: new Set(leftOut),
       });
     }
-    const onTrust = trusted.map(({ key }) => key);
-    const isTrusted = new Set(onTrust.map(keyOf));
-    const untouched = missing.filter((key) => !isTrusted.has(keyOf(key)));
+    const chosen = speculative.map(({ key }) => key);
+    const isSpeculative = new Set(chosen.map(keyOf));
+    const untouched = missing.filter((key) => !isSpeculative.has(keyOf(key)));
     // These slices are needed whatever the speculative ones return. Workers wait for them, so they are opened
     // meanwhile.
     const ahead =
-      trusted.length === 0 ? [] : planByCalendar(untouched, calendars, this.#held).fetch.slice(0, count);
+      speculative.length === 0 ? [] : planByCalendar(untouched, calendars, this.#held).fetch.slice(0, count);
     const [settled, opened] = await Promise.all([
-      settleTrustedSlices(trusted, calendars, today, store),
+      settleSpeculativeSlices(speculative, calendars, today, store),
       ahead.length === 0 ? undefined : this.#open(ahead),
     ]);
     if (settled.kind !== 'ok') return { kind: 'failed', failure: settled };
     const begun = new Set(settled.value.map(keyOf));
     // In this order the already open slices come first.
     const plan = planByCalendar(
-      [...untouched, ...onTrust.filter((key) => !begun.has(keyOf(key)))],
+      [...untouched, ...chosen.filter((key) => !begun.has(keyOf(key)))],
       calendars,
       this.#held,
     );

@@ -5,7 +5,7 @@ export interface AbstractPlan {
   /** Requests without an answer. */
   readonly owed: number;
   /** `trust`: slices go out while the calendar is on its way; `waiting`: the next answer waits for it. */
-  readonly stage: 'calendar' | 'trust' | 'waiting' | 'slices';
+  readonly stage: 'calendar' | 'speculative' | 'waiting' | 'slices';
   /** Slices not handed out, in the plan's order. */
   readonly left: readonly string[];
 }

@@ -277,7 +277,7 @@ class LeaseTurn {
       return {
         ...message,
         goneSince: message.goneSince && String(PAST),
-        isSecondLook: false,
+        isRecheck: false,
         ...(typeof answer === 'object' ? { answer: { ...answer, renewedAt: String(PAST) } } : {}),
       };
     });
@@ -291,7 +291,7 @@ class LeaseTurn {
     if (busy !== undefined) {
       if (before === undefined || before.expiresIn === 0) this.#breaks('a lease that is free is not given');
       const isGone = before?.presence !== null && before !== undefined && !this.#isThere(before.presence);
-      if (isGone && message.isSecondLook) this.#breaks('a dead holder is not replaced at once');
+      if (isGone && message.isRecheck) this.#breaks('a dead holder is not replaced at once');
       return busy;
     }
     this.#forgetPresent();
@@ -411,7 +411,7 @@ class LeaseTurn {
       isLate: false,
       presence,
       goneSince: run.looks.goneSince,
-      isSecondLook: run.looks.first === String(PRESENT) && run.next === 'moment',
+      isRecheck: run.looks.first === String(PRESENT) && run.next === 'moment',
     });
   }
 

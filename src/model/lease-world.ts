@@ -154,7 +154,7 @@ export type LeaseMessage = MessageBase &
         readonly presence: string | null;
         readonly goneSince: string | null;
         /** The look before has found the holder gone, and it has not renewed since. */
-        readonly isSecondLook: boolean;
+        readonly isRecheck: boolean;
         /** Of the database's. */
         readonly answer?: 'taken' | BusyLease;
         /** Another has taken the lease since, which looked like a dead holder's. */

@@ -49,7 +49,7 @@ export interface ModelOptions {
   /** Whether the plan asks for a calendar first, and goes on when it is there. */
   readonly calendar: boolean;
   /** With a calendar: slices that the plan hands out while it is on its way, before it goes on. */
-  readonly trusted: number;
+  readonly speculative: number;
   /** How often each rare thing may happen on a path. What is not named never happens. */
   readonly rare: Readonly<Partial<Record<RareKind, number>>>;
   /** How many rare things may happen on a path altogether. */
@@ -76,7 +76,7 @@ export const DEFAULT_OPTIONS: ModelOptions = {
   quota: 2,
   planChunk: 1,
   calendar: false,
-  trusted: 0,
+  speculative: 0,
   rare: {},
   maxRare: 0,
   concurrencies: [1],

@@ -406,25 +406,25 @@ function answerPlan(turn: Turn, how: 'supplied' | 'databaseAway' | 'fatal'): voi
 
 function supply(turn: Turn): { readonly pages: readonly Page[]; readonly more: MorePlan } {
   const { plan } = turn.world;
-  const { trusted, planChunk } = turn.options;
+  const { speculative, planChunk } = turn.options;
   if (plan.stage === 'calendar') {
-    turn.world.plan = { ...plan, stage: trusted > 0 ? 'trust' : 'slices' };
+    turn.world.plan = { ...plan, stage: speculative > 0 ? 'speculative' : 'slices' };
     turn.world.database = askForCalendar(turn.world.database);
     return {
       pages: [{ sliceId: 'calendar', startRow: 0, attempts: 0, callFailures: 0 }],
-      more: trusted > 0 ? 'whenLow' : 'whenQuiet',
+      more: speculative > 0 ? 'whenLow' : 'whenQuiet',
     };
   }
-  const isTrust = plan.stage === 'trust';
-  const chosen = plan.left.slice(0, isTrust ? trusted : planChunk);
+  const isSpeculative = plan.stage === 'speculative';
+  const chosen = plan.left.slice(0, isSpeculative ? speculative : planChunk);
   const left = plan.left.slice(chosen.length);
-  turn.world.plan = { ...plan, stage: isTrust ? 'waiting' : 'slices', left };
+  turn.world.plan = { ...plan, stage: isSpeculative ? 'waiting' : 'slices', left };
   const pages = chosen.map((sliceId): Page => {
     turn.world.database = open(turn.world.database, sliceId);
     const startRow = turn.world.database[sliceId]?.committed ?? 0;
     return { sliceId, startRow, attempts: 0, callFailures: 0 };
   });
-  return { pages, more: left.length === 0 && !isTrust ? 'none' : 'whenLow' };
+  return { pages, more: left.length === 0 && !isSpeculative ? 'none' : 'whenLow' };
 }
 
 function endReaper(turn: Turn, workerId: string, how: 'done' | 'failed'): void {

@@ -14,7 +14,7 @@ export interface PublishedDays {
 }
 
 /** What decides how many slices are fetched speculatively: the initial worker pool and the current day. */
-export interface TrustRules {
+export interface SpeculationRules {
   readonly maxConcurrency: number;
   readonly batchSize: number;
   readonly today: Day;
@@ -81,9 +81,9 @@ export function planByCalendar(
  * about as long. Delays are of days, not of a week. So such a day is published, final, and has data unless the site had
  * no visitors.
  */
-const TRUSTED_AGE_DAYS = 10;
+const SPECULATIVE_AGE_DAYS = 10;
 /** The only search type with data on almost every day. Many properties have no data at all for the others. */
-const TRUSTED_TYPE: SearchType = 'web';
+const SPECULATIVE_TYPE: SearchType = 'web';
 /**
  * In plans with fewer rounds of full batches, waiting for the calendars costs little. This also limits speculative
  * slices to half of the plan, and so the number of wasted requests.
@@ -94,16 +94,16 @@ const LEAST_ROUNDS = 2;
  * The keys to fetch while the calendars are under way: one batch for each worker that does not fetch a calendar, newest
  * first, only days that almost surely have data. Empty for a small plan.
  */
-export function trustedKeys(
+export function speculativeKeys(
   missing: readonly SliceKey[],
-  { maxConcurrency, batchSize, today }: TrustRules,
+  { maxConcurrency, batchSize, today }: SpeculationRules,
 ): readonly SliceKey[] {
   const calendars = new Set(missing.map(({ searchType }) => searchType)).size;
   if (maxConcurrency < 2 || missing.length < LEAST_ROUNDS * maxConcurrency * batchSize) return [];
   const most = Math.max(1, maxConcurrency - calendars) * batchSize;
-  const newest = addDays(today, -TRUSTED_AGE_DAYS);
+  const newest = addDays(today, -SPECULATIVE_AGE_DAYS);
   return missing
-    .filter(({ searchType, date }) => searchType === TRUSTED_TYPE && date <= newest)
+    .filter(({ searchType, date }) => searchType === SPECULATIVE_TYPE && date <= newest)
     .slice(0, most);
 }
 

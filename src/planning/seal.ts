@@ -10,7 +10,7 @@ export const ROWS_THAT_MEAN_SOMETHING = 100;
 
 /** Why a slice ended without rows of its own. Stored in the database and compared later: see `after-page.ts`. */
 export const NOT_PUBLISHED = 'the day is not published yet';
-export const FIRST_LOOK_KEPT = 'the first look had as many different rows';
+export const FIRST_FETCH_KEPT = 'the first look had as many different rows';
 
 /** The facts that decide how a slice with all its pages ends. */
 export interface SealFacts {
@@ -19,7 +19,7 @@ export interface SealFacts {
   /** Rows whose key already occurred in the slice. */
   readonly duplicateRows: number;
   /** The slice was opened because the previous version had duplicates. */
-  readonly isSecondLook: boolean;
+  readonly isRefetch: boolean;
   /** False for a day that may still be published. */
   readonly mayBeEmpty: boolean;
   /** The day's clicks in the calendar, if this dataset must show them. */
@@ -46,10 +46,10 @@ export type SealVerdict =
  */
 export function judge(facts: SealFacts): SealVerdict {
   const { rows, duplicateRows, previous } = facts;
-  if (facts.isSecondLook && previous !== null) {
+  if (facts.isRefetch && previous !== null) {
     const different = rows - duplicateRows;
     if (rows === 0 || different < previous.rows - previous.duplicateRows) {
-      return { kind: 'abandoned', reason: FIRST_LOOK_KEPT };
+      return { kind: 'abandoned', reason: FIRST_FETCH_KEPT };
     }
     return complete(rows, false);
   }
@@ -66,7 +66,7 @@ export function judge(facts: SealFacts): SealVerdict {
       reason: `shrunk: Google gives ${rows} rows now, and gave ${previous.rows} before; acceptShrunk (--accept-shrunk) takes them`,
     };
   }
-  return complete(rows, duplicateRows > 0 && !facts.isSecondLook);
+  return complete(rows, duplicateRows > 0 && !facts.isRefetch);
 }
 
 const isMuch = ({ rows, final }: NonNullable<SealFacts['previous']>): boolean =>

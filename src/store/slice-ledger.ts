@@ -47,7 +47,7 @@ export interface SliceLedger {
    * Waits for commits under way, so update the object in {@link PageCommit.day} first: then each slice is either
    * settled here or sealed with the new knowledge. Returns the keys whose slice has ended as not published.
    */
-  settleTrusted(keys: readonly SettledKey[]): Promise<Answer<readonly SliceKey[]>>;
+  settleSpeculative(keys: readonly SettledKey[]): Promise<Answer<readonly SliceKey[]>>;
 
   /**
    * Stores Google's calendar for one search type. Days that it no longer lists keep their totals. Returns those of them

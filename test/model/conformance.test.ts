@@ -32,7 +32,7 @@ const SIZES: readonly Partial<ModelOptions>[] = [
     maxAttempts: 1,
   },
   { workers: 1, slices: [2], rare: { again: 1, shrunk: 1, fail: 1 }, maxRare: 2, calendar: true },
-  { workers: 2, slices: [1, 1], maxAttempts: 1, calendar: true, trusted: 1 },
+  { workers: 2, slices: [1, 1], maxAttempts: 1, calendar: true, speculative: 1 },
 ];
 
 describe('every edge of the model, on real actors', () => {

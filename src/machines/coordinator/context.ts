@@ -145,7 +145,7 @@ export type CoordinatorEmitted =
       readonly type: 'call.failed';
       readonly workerId: string;
       readonly reason: string;
-      readonly inARow: number;
+      readonly consecutive: number;
     }
   | { readonly type: 'worker.restarted'; readonly workerId: string }
   | { readonly type: 'database.away'; readonly reason: string }

@@ -307,7 +307,7 @@ export const coordinatorSetup = setup({
           type: 'call.failed',
           workerId: slot.workerId,
           reason: outcome.reason,
-          inARow: callFailures,
+          consecutive: callFailures,
         });
       }
     }),
