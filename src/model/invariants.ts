@@ -1,6 +1,6 @@
 /**
- * What always holds, as questions to a single state. The numbers are those of the specification; what the model cannot
- * speak of (rows, facts, versions of a slice) is enforced in the database and tested there.
+ * Invariants, each checked on a single state. The numbers are those of the specification. What the model does not cover
+ * (rows, facts, versions of a slice) is enforced in the database and tested there.
  */
 import { PROBE } from '../machines/index.ts';
 import { room } from '../machines/rate-limiter/quota-window.ts';
@@ -22,11 +22,11 @@ export const brokenOnTheWay = (number: number, name: string): Invariant => ({
 const isCalm = ({ context }: World['limiter']): boolean =>
   context.conditions.size === 0 || [...context.conditions.values()].every(({ state }) => state === 'calm');
 const isRunning = ({ coordinator }: World): boolean => coordinator.status === 'active';
-/** The run ended because everybody was quiet, and not because the deadline for it had passed. */
+/** The run ended because all work had stopped, not because its deadline had passed. */
 const endedInOrder = (world: World): boolean =>
   isEnd(world) && world.coordinator.context.workers.every(({ status }) => status === 'halted');
 
-/** Of one run and what is its own in the limiter. */
+/** Invariants of one run and its part of the limiter. */
 export const INVARIANTS_OF_A_RUN: readonly Invariant[] = [
   brokenOnTheWay(1, 'a page is put in line once, given out only while due, and reported once'),
   {
@@ -107,7 +107,7 @@ export const INVARIANTS_OF_A_RUN: readonly Invariant[] = [
   {
     number: 4,
     name: 'every unsettled token is with a call, or on its way',
-    // Where messages linger, a grant may cross its cancel and find the run over.
+    // If messages are delayed, a grant may cross its cancel and arrive after the run is over.
     applies: (world, { semantics }) => semantics === 'sync' || isRunning(world),
     check: (world) => {
       for (const lease of world.limiter.context.leases.values()) {
@@ -305,7 +305,7 @@ export const INVARIANTS_OF_A_RUN: readonly Invariant[] = [
   },
 ];
 
-/** Of the limiter, whomever it serves. */
+/** Invariants of the limiter, for any number of runs. */
 export const INVARIANTS_OF_THE_LIMITER: readonly Invariant[] = [
   {
     number: 3,
@@ -362,7 +362,7 @@ export const INVARIANTS_OF_THE_LIMITER: readonly Invariant[] = [
 
 export const INVARIANTS: readonly Invariant[] = [...INVARIANTS_OF_A_RUN, ...INVARIANTS_OF_THE_LIMITER];
 
-/** What a worker's state is in the coordinator's words. */
+/** The worker's state in the coordinator's terms. */
 const EXPECTED: Readonly<Record<string, string>> = {
   idle: 'idle',
   awaitingTokens: 'busy',
@@ -397,7 +397,10 @@ function placesOf({ coordinator }: World): ReadonlyMap<string, readonly string[]
   return places;
 }
 
-/** Tokens of a lease that are somewhere; undefined while nobody can know: its worker has crashed, and is not replaced. */
+/**
+ * Tokens of a lease that are accounted for. Undefined if this cannot be known: its worker has crashed and is not
+ * replaced.
+ */
 function tokensHeld(world: World, leaseId: string): number | undefined {
   const workerId = leaseId.slice(leaseId.indexOf(':') + 1, leaseId.indexOf('.'));
   const sumOf = (from: string, to: string, type: string): number =>
@@ -410,7 +413,7 @@ function tokensHeld(world: World, leaseId: string): number | undefined {
       type.startsWith('xstate.error'),
     ) === true;
   if (isRunning(world) && (slot?.status === 'reaping' || isCrashing)) return undefined;
-  // The coordinator has given up on all of them, however many they are, and the limiter is about to hear of it.
+  // The coordinator has given up all of them, and its message to the limiter is under way.
   if (world.channels[channelName(workerId, 'limiter')]?.some(({ graceMs }) => graceMs > GRACE_MS) === true) {
     return undefined;
   }

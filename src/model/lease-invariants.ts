@@ -1,4 +1,4 @@
-/** What always holds of leases, as questions to a single state. */
+/** Invariants of leases, each checked on a single state. */
 import { isValid } from '../domain/lease-rules.ts';
 import { isKept } from '../machines/index.ts';
 import type { InvariantOf } from './explore.ts';
@@ -22,7 +22,7 @@ function keepers(world: LeaseWorld): { id: ProcessId; entry: LeaseProcess; run: 
   });
 }
 
-/** Whatever was due has fired. */
+/** Every due timer has fired. */
 const isPunctual = ({ run }: { readonly run: Keeping }): boolean =>
   run.timers.every(({ dueIn }) => dueIn > 0);
 

@@ -1,4 +1,4 @@
-/** What is written down while a turn goes on: facts that no single state shows, for the invariants to speak of. */
+/** Records facts during a turn that no single state shows. The invariants use them. */
 import type { AnyEventObject } from 'xstate';
 import type { Address } from '../internals/xstate.ts';
 import {
@@ -14,7 +14,7 @@ import { isCommitted } from './abstract-database.ts';
 import type { ModelOptions, Property, Refusal } from './options.ts';
 import { type Broken, type Draft, isAtWork, type PageFate, pageKey } from './world.ts';
 
-/** The turn that is written about. */
+/** The turn being recorded. */
 interface Turn {
   readonly world: Draft;
   readonly options: ModelOptions;
@@ -24,14 +24,14 @@ interface Turn {
 
 type PageId = Pick<Page, 'sliceId' | 'startRow'>;
 
-/** The coordinator handles an event: pages that the plan supplies are due from now on. */
+/** The coordinator handles an event. Pages that the plan supplies are due from now on. */
 export function noteDelivery(turn: Turn, to: Address, event: AnyEventObject): void {
   if (to !== 'coordinator' || event.type !== 'plan.supplied') return;
   // Only the abstract plan sends this.
   for (const page of (event as Extract<PlanReport, { type: 'plan.supplied' }>).pages) becomesDue(turn, page);
 }
 
-/** The coordinator says that a page is committed, or has failed for good. */
+/** The coordinator reports that a page is committed or has failed for good. */
 export function noteCommit(turn: Turn, emitted: AnyEventObject): void {
   // The coordinator emits nothing but these.
   const fact = emitted as CoordinatorEmitted;
@@ -42,9 +42,9 @@ export function noteCommit(turn: Turn, emitted: AnyEventObject): void {
   if (fact.next.kind === 'again') becomesDue(turn, { sliceId: fact.next.sliceId, startRow: 0 });
 }
 
-/** The coordinator gives a worker pages. */
+/** The coordinator assigns pages to a worker. */
 export function noteAssignment(turn: Turn, workerId: Address, event: AnyEventObject): void {
-  // Nothing else has this type.
+  // No other event has this type.
   const { pages } = event as Extract<WorkerOrder, { type: 'batch.assign' }>;
   const { coordinator, history, database, calls } = turn.world;
   const { workers, maxConcurrency } = coordinator.context;
@@ -67,18 +67,18 @@ export function noteAssignment(turn: Turn, workerId: Address, event: AnyEventObj
     turn.breaks(8, `${workerId} was given pages while those of ${waiting} wait for the database`);
   }
   for (const page of pages) {
-    // Nobody's page.
+    // Not a page of the plan.
     if (page.sliceId === PROBE) continue;
     if (coordinator.matches({ running: 'waitingForGoogle' })) {
       turn.breaks(8, `${workerId} was given pages while Google is away`);
     }
     const key = pageKey(page);
-    // A worker that crashed took what it had read with it.
+    // A worker that crashed loses the pages it had read.
     if (history.read.includes(key) && history.rare.workerCrash === undefined) {
       turn.breaks(1, `${key} is asked for again, and was only not taken by the database`);
     }
     if (history.pages[key] !== 'due') turn.breaks(1, `${key} was given to ${workerId}, but is not due`);
-    // What became of a page unseen, in the call of a worker that crashed, is asked of the database once more.
+    // If a page's result was lost in the call of a crashed worker, the database is asked about it again.
     const unseen = isCommitted(database, page) || history.rare.workerCrash !== undefined;
     if (database[page.sliceId]?.status === 'failed' && !unseen) {
       turn.breaks(1, `${key} was given out, its slice has failed`);
@@ -87,7 +87,7 @@ export function noteAssignment(turn: Turn, workerId: Address, event: AnyEventObj
   }
 }
 
-/** A page has been read, and the database did not take it. */
+/** A page has been read, and the database did not accept it. */
 export function noteRead(turn: Turn, page: PageId): void {
   const { history } = turn.world;
   const key = pageKey(page);
@@ -96,7 +96,7 @@ export function noteRead(turn: Turn, page: PageId): void {
   }
 }
 
-/** The server has refused a page for want of quota. */
+/** The server has refused a page for quota. */
 export function noteRefusal(turn: Turn, refusal: Refusal): void {
   const { conditions } = turn.world.limiter.context;
   const kind = refusal.startsWith('user') ? 'user' : 'site';
@@ -111,7 +111,7 @@ export function noteRefusal(turn: Turn, refusal: Refusal): void {
 export function noteCallStart(turn: Turn, workerId: Address, call: AbstractCall): void {
   const { calls, history, limiter } = turn.world;
   if (calls[workerId] !== undefined) turn.breaks(8, `${workerId} has two calls at once`);
-  // Where messages linger, a worker may not have heard of the halt yet.
+  // If messages are delayed, a worker may not know of the halt yet.
   if (history.haltAsked && turn.options.semantics === 'sync')
     turn.breaks(5, `${workerId} calls after the halt`);
   const held = limiter.context.leases.get(call.leaseId)?.unsettled ?? 0;
