@@ -209,7 +209,7 @@ class LeaseTurn {
   }
 
   #refuse(message: LeaseMessage): void {
-    if (message.kind !== 'renew') throw new Error('only a renewal is refused');
+    if (message.kind !== 'renew') throw new Error('only a renewal can be refused');
     this.#hamper(message.process);
     this.#send({ ...message, to: 'process', answer: 'refused' });
   }
@@ -289,9 +289,9 @@ class LeaseTurn {
     const before = this.world.rows.find((row) => row.holder !== holder);
     const { rows, busy } = takeLease(this.world.rows, asker, this.#renewed(), (name) => this.#isThere(name));
     if (busy !== undefined) {
-      if (before === undefined || before.expiresIn === 0) this.#breaks('a lease that is free is not given');
+      if (before === undefined || before.expiresIn === 0) this.#breaks('a free lease is not granted');
       const isGone = before?.presence !== null && before !== undefined && !this.#isThere(before.presence);
-      if (isGone && message.isRecheck) this.#breaks('a dead holder is not replaced at once');
+      if (isGone && message.isRecheck) this.#breaks('a dead holder is not replaced immediately');
       return busy;
     }
     this.#forgetPresent();
@@ -311,7 +311,7 @@ class LeaseTurn {
     }
     if (entry.run.kind !== 'keeping' || holderOf(process, entry) !== holder) return;
     if (!entry.hampered && entry.standing === 'running') {
-      this.#breaks(`${process} lives and reaches the database, and has lost its lease`);
+      this.#breaks(`${process} lives and reaches the database, but has lost its lease`);
     }
     this.#keep(process, { misjudged: entry.run.misjudged || wasJudged });
   }
@@ -425,7 +425,7 @@ class LeaseTurn {
     const { looks, isAlive } = lookAgain(run.looks, answer);
     if (isAlive && !this.#options.wait) {
       const [row] = this.world.rows;
-      if (row?.holder === run.deadHolder) this.#breaks('a dead holder is said to be alive');
+      if (row?.holder === run.deadHolder) this.#breaks('a dead holder is reported as alive');
       this.#leave(id);
       return;
     }
@@ -599,7 +599,7 @@ class LeaseTurn {
     const holder = holderOf(id, entry);
     const isItsOwn = this.world.rows.some((row) => row.holder === holder);
     if (isItsOwn && !entry.hampered && entry.standing === 'running') {
-      this.#breaks(`${id} lives and reaches the database, and gives its lease up`);
+      this.#breaks(`${id} lives and reaches the database, but releases its lease`);
     }
     this.#keep(id, { told: 'lost' });
   }
@@ -615,7 +615,7 @@ class LeaseTurn {
     const entry = this.world.processes[id];
     const { run } = entry;
     if (run.kind !== 'keeping' || run.call === undefined) return;
-    if (run.told === 'lost') this.#breaks(`${id} sends a request after it was told that its lease is lost`);
+    if (run.told === 'lost') this.#breaks(`${id} sends a request after it learned that its lease is lost`);
     this.world.flying = [...this.world.flying, { holder: holderOf(id, entry), tokens: run.call.tokens }];
     this.#keep(id, { call: undefined, sent: 1 });
   }
@@ -626,7 +626,7 @@ class LeaseTurn {
     this.world.flying = this.world.flying.filter((_, at) => at !== index);
     if (request?.tokens === 'uncounted') {
       this.#breaks(
-        `a request of ${request.holder} arrives that whoever has taken the property does not count`,
+        `a request of ${request.holder} arrives that the process holding the property does not count`,
       );
     }
   }
@@ -638,7 +638,7 @@ class LeaseTurn {
     if (run.kind !== 'keeping') return;
     if (mayCall(run)) this.#breaks(`${id} may still call after its run has ended`);
     if (run.keeper.status === 'active' || run.timers.length > 0) {
-      this.#breaks(`the keeper of ${id} goes on after its run has ended`);
+      this.#breaks(`the keeper of ${id} continues after its run has ended`);
     }
     const holder = holderOf(id, entry);
     this.world.messages = this.world.messages.filter(

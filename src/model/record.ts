@@ -49,10 +49,11 @@ export function noteAssignment(turn: Turn, workerId: Address, event: AnyEventObj
   const { coordinator, history, database, calls } = turn.world;
   const { workers, maxConcurrency } = coordinator.context;
   const working = workers.filter(isAtWork).length;
-  if (working > maxConcurrency) turn.breaks(8, `${working} workers have work, ${maxConcurrency} may`);
+  if (working > maxConcurrency)
+    turn.breaks(8, `${working} workers have work, but only ${maxConcurrency} may`);
   if (pages.length > turn.options.batchSize)
     turn.breaks(8, `${workerId} was given a batch of ${pages.length}`);
-  if (pages.length === 0) turn.breaks(8, `${workerId} was given nothing`);
+  if (pages.length === 0) turn.breaks(8, `${workerId} was given an empty batch`);
   if (history.haltAsked || coordinator.status !== 'active' || coordinator.matches('halting')) {
     turn.breaks(5, `${workerId} was given pages after the halt`);
   }
@@ -75,15 +76,16 @@ export function noteAssignment(turn: Turn, workerId: Address, event: AnyEventObj
     const key = pageKey(page);
     // A worker that crashed loses the pages it had read.
     if (history.read.includes(key) && history.rare.workerCrash === undefined) {
-      turn.breaks(1, `${key} is asked for again, and was only not taken by the database`);
+      turn.breaks(1, `${key} is requested again although it was read and only waits for the database`);
     }
     if (history.pages[key] !== 'due') turn.breaks(1, `${key} was given to ${workerId}, but is not due`);
     // If a page's result was lost in the call of a crashed worker, the database is asked about it again.
     const unseen = isCommitted(database, page) || history.rare.workerCrash !== undefined;
     if (database[page.sliceId]?.status === 'failed' && !unseen) {
-      turn.breaks(1, `${key} was given out, its slice has failed`);
+      turn.breaks(1, `${key} was given out, but its slice has failed`);
     }
-    if (page.attempts >= turn.options.maxAttempts) turn.breaks(1, `${key} has had all its attempts`);
+    if (page.attempts >= turn.options.maxAttempts)
+      turn.breaks(1, `${key} was given out after its last attempt`);
   }
 }
 
@@ -103,7 +105,7 @@ export function noteRefusal(turn: Turn, refusal: Refusal): void {
   const refused = turn.property.scopes.filter((scope) => scopeKindOf(scope) === kind);
   const isCalm = refused.some((scope) => (conditions.get(scope)?.state ?? 'calm') === 'calm');
   if (turn.options.semantics === 'sync' && isCalm) {
-    turn.breaks(3, 'the server refused a page, and the limiter grants on');
+    turn.breaks(3, 'the server refused a page, and the limiter still grants tokens');
   }
 }
 
@@ -113,10 +115,10 @@ export function noteCallStart(turn: Turn, workerId: Address, call: AbstractCall)
   if (calls[workerId] !== undefined) turn.breaks(8, `${workerId} has two calls at once`);
   // If messages are delayed, a worker may not know of the halt yet.
   if (history.haltAsked && turn.options.semantics === 'sync')
-    turn.breaks(5, `${workerId} calls after the halt`);
+    turn.breaks(5, `${workerId} starts a call after the halt`);
   const held = limiter.context.leases.get(call.leaseId)?.unsettled ?? 0;
   if (held !== call.pages.length) {
-    turn.breaks(3, `${workerId} sends ${call.pages.length} requests and has ${held} tokens`);
+    turn.breaks(3, `${workerId} sends ${call.pages.length} requests with ${held} tokens`);
   }
   for (const page of call.pages) {
     if (page.sliceId === PROBE) continue;
@@ -130,7 +132,7 @@ export function noteCallStart(turn: Turn, workerId: Address, call: AbstractCall)
 
 function becomesDue(turn: Turn, page: PageId): void {
   const key = pageKey(page);
-  if (turn.world.history.pages[key] !== undefined) turn.breaks(1, `${key} is put in line a second time`);
+  if (turn.world.history.pages[key] !== undefined) turn.breaks(1, `${key} is queued a second time`);
   setFate(turn, key, 'due');
 }
 

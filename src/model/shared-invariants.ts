@@ -43,24 +43,19 @@ export const SHARED_INVARIANTS: readonly SharedInvariant[] = [
   ...INVARIANTS_OF_THE_LIMITER.map(ofTheLimiter),
   {
     number: 3,
-    name: 'no window at the server holds more than the user’s budget, whoever has sent it',
+    name: 'no window at the server holds more than the user’s budget, whichever run sent the requests',
     check: ({ properties }, { userQuota }) => {
       const underWay = properties
         .flatMap(({ calls }) => Object.values(calls))
         .reduce((sum, { unsettled }) => sum + unsettled, 0);
       const counted = underWay + countTokens(properties[0]?.server ?? []);
-      return counted > userQuota ? `${counted} requests may fall into one window of ${userQuota}` : undefined;
+      return counted > userQuota ? `${counted} requests may count in one window of ${userQuota}` : undefined;
     },
   },
-  ofEach(
-    brokenOnTheWay(
-      SHARING,
-      'what the limiter hears of one run takes no lease, request, rest or limit of another’s',
-    ),
-  ),
+  ofEach(brokenOnTheWay(SHARING, 'events of one run take no lease, request, rest or limit from another')),
   {
     number: SHARING,
-    name: 'of a property that has ended the limiter keeps nothing that no longer counts',
+    name: 'the limiter keeps nothing of an ended property except what still counts',
     applies: ({ properties }) => properties.some(isEnd),
     check: ({ properties }) => {
       for (const [index, world] of properties.entries()) {

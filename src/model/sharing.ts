@@ -50,7 +50,7 @@ export function noteAnswer(receiver: Turn, event: AnyEventObject): void {
   const { conditions } = world.limiter.context;
   const resting = property.scopes.find((scope) => (conditions.get(scope)?.state ?? 'calm') !== 'calm');
   if (event.type === 'tokens.granted' && resting !== undefined) {
-    receiver.breaks(SHARING, `${event.requestId} is granted tokens, and ${resting} rests`);
+    receiver.breaks(SHARING, `${event.requestId} is granted tokens while ${resting} rests`);
   }
 }
 
@@ -68,7 +68,8 @@ export function noteLimiterStep(
       lostLease(before, after, property) ??
       lostRequest(before, after, property) ??
       otherTerms(before, after, siteOf(property));
-    if (what !== undefined) turn.breaks(SHARING, `${what}, and ${event.type} was not of ${property.runId}`);
+    if (what !== undefined)
+      turn.breaks(SHARING, `${what}, although ${event.type} does not concern ${property.runId}`);
   }
   if (event.type !== 'quota.refused') return;
   for (const shared of scopesIn(event)) {
@@ -76,7 +77,7 @@ export function noteLimiterStep(
     // Too many requests per minute, without naming the scope: the shared limit may be meant.
     const mayBeLowered = event.quota === 'qps' && event.scopeKind === null;
     const what = otherTerms(before, mayBeLowered ? withLimitsOf(before, after) : after, shared);
-    if (what !== undefined) turn.breaks(SHARING, `${what}, for a refusal that was not about it`);
+    if (what !== undefined) turn.breaks(SHARING, `${what}, for a refusal that does not concern it`);
   }
 }
 
@@ -110,7 +111,7 @@ function lostRequest(before: LimiterContext, after: LimiterContext, property: Pr
 
 /** A scope rests as before, and its limits are unchanged. */
 function otherTerms(before: LimiterContext, after: LimiterContext, scope: string): string | undefined {
-  if (conditionIn(after, scope) !== conditionIn(before, scope)) return `${scope} rests, or rests no more`;
+  if (conditionIn(after, scope) !== conditionIn(before, scope)) return `${scope} starts or stops resting`;
   const were = before.budgets.get(scope);
   const are = after.budgets.get(scope);
   // Scopes without counted tokens come and go.

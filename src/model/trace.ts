@@ -52,7 +52,8 @@ export function walk<W extends Snapshot<unknown>, E extends EventObject, O>(
   for (const event of path) {
     const name = JSON.stringify(event);
     const possible = model.events(world).map((other) => JSON.stringify(other));
-    if (!possible.includes(name)) throw new Error(`${name} is not possible here, but ${possible.join(', ')}`);
+    if (!possible.includes(name))
+      throw new Error(`${name} is not possible here, only ${possible.join(', ')}`);
     world = model.logic.transition(world, event, NO_SCOPE);
     onWorld(world, event);
   }

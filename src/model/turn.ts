@@ -202,7 +202,7 @@ export class Turn {
       return;
     }
     this.#messages += 1;
-    if (this.#messages === MOST_MESSAGES) this.breaks(6, `${to} and others answer each other for ever`);
+    if (this.#messages === MOST_MESSAGES) this.breaks(6, `${to} and others send each other messages forever`);
     if (this.#messages >= MOST_MESSAGES) return;
     const machine = machineAt(to);
     const before = this.#read(to);
@@ -264,7 +264,7 @@ export class Turn {
     if (from === 'coordinator' && event.type === 'batch.assign') noteAssignment(this, to, event);
     if (to === 'plan') {
       const { plan } = this.world;
-      if (plan.owed > 0) this.breaks(8, 'the plan was asked while it owed an answer');
+      if (plan.owed > 0) this.breaks(8, 'the plan got a request before it answered the last one');
       this.world.plan = { ...plan, owed: plan.owed + 1 };
       return;
     }
