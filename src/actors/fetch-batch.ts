@@ -74,7 +74,7 @@ export interface CallObservation {
 }
 
 /** How many times in total a calendar is requested if it leaves out days known to have clicks. */
-const MOST_CONTRADICTIONS = 3;
+const MAX_CONTRADICTIONS = 3;
 
 function newest({ lastPublished }: Calendar, [first]: readonly DayTotal[]): Day | null {
   const other = first?.date ?? null;
@@ -394,12 +394,12 @@ class BatchCall {
   }
 
   /** Waits until at most `maxBytes` are being written; with 0, until none are. */
-  async #committed(mostBytes: number): Promise<void> {
+  async #committed(maxBytes: number): Promise<void> {
     for (;;) {
       const [oldest] = this.#commits;
       if (oldest === undefined) return;
       const bytes = this.#commits.reduce((sum, commit) => sum + commit.bytes, 0);
-      if (bytes <= mostBytes && this.#commits.length < MAX_WAITING_PAGES) return;
+      if (bytes <= maxBytes && this.#commits.length < MAX_WAITING_PAGES) return;
       await oldest.done;
       this.#commits.shift();
     }
@@ -424,8 +424,8 @@ class BatchCall {
       }
       const leftOut = written.value;
       entry.contradictions = (entry.contradictions ?? 0) + (leftOut.length > 0 ? 1 : 0);
-      if (leftOut.length > 0 && entry.contradictions < MOST_CONTRADICTIONS) {
-        const reason = `Google leaves out ${leftOut.length} days of "${entry.searchType}" that had clicks, ${leftOut[0]?.date} among them`;
+      if (leftOut.length > 0 && entry.contradictions < MAX_CONTRADICTIONS) {
+        const reason = `Google leaves out ${leftOut.length} days of "${entry.searchType}" that had clicks, including ${leftOut[0]?.date}`;
         // A contradictory answer does not count as good.
         this.#good -= 1;
         this.#troubled.push({ pending, reason });
@@ -553,7 +553,7 @@ class BatchCall {
   }
 
   async #outcomeOf(end: HttpCallEnd | undefined, token: string): Promise<CallOutcome> {
-    if (end === undefined) return { kind: 'failed', reason: 'the call ended without an end' };
+    if (end === undefined) return { kind: 'failed', reason: 'the call stopped without reporting its end' };
     switch (end.kind) {
       case 'answered':
       case 'aborted':

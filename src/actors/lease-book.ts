@@ -37,8 +37,7 @@ export function createLeaseBook(ports: LeaseBookPorts) {
       ports.renew().then(
         (renewed) => {
           if (renewed.kind !== 'ok') answer({ type: 'lease.unanswered', serial, reason: renewed.reason });
-          else if (!renewed.value)
-            answer({ type: 'lease.taken', reason: 'another synchronisation has taken over' });
+          else if (!renewed.value) answer({ type: 'lease.taken', reason: 'another run has taken over' });
           else {
             if (!isAnswered) ports.onKept(serial);
             answer({ type: 'lease.kept', serial });

@@ -226,7 +226,7 @@ class PlanLoader {
     if (speculative.length > 0) await this.#calendarsAreIn();
     if (scope.aborted) return supply([], 'none');
     const calendars = new Map<SearchType, PublishedDays>();
-    for (const { searchType, calendar, leftOut, problem = 'Google gave no calendar' } of this.#entries) {
+    for (const { searchType, calendar, leftOut, problem = 'Google returned no calendar' } of this.#entries) {
       if (calendar === undefined) {
         return {
           kind: 'failed',

@@ -23,7 +23,7 @@ export function readCalendar(
   for (const [index, { date }] of days.entries()) {
     if (!isDay(date)) return { problem: `Row ${index} has a key that is not a day.` };
     if (date < from || date > to)
-      return { problem: `Row ${index} is of ${date}, and ${from} to ${to} was asked for.` };
+      return { problem: `Row ${index} is for ${date}, outside the requested range ${from} to ${to}.` };
     if (seen.has(date)) return { problem: `The answer has ${date} twice.` };
     seen.add(date);
     if (lastPublished === null || date > lastPublished) lastPublished = date;

@@ -79,7 +79,7 @@ export function parseDataset(text: string): { readonly dataset: Dataset } | { re
   }
   if (new Set(names).size !== names.length) return { problem: `${quoted(text)} names a dimension twice.` };
   if (names.includes('searchAppearance') && names.length > 1) {
-    return { problem: 'Google gives searchAppearance only on its own, not with another dimension.' };
+    return { problem: 'Google returns searchAppearance only on its own, not with another dimension.' };
   }
   return { dataset: DIMENSIONS.filter((dimension) => names.includes(dimension)).join('+') };
 }

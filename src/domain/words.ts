@@ -3,6 +3,6 @@ export function wordsOf(error: unknown): string {
   try {
     return String(error instanceof Error ? error.message : error);
   } catch {
-    return 'something that cannot be put into words';
+    return 'an error that cannot be shown as text';
   }
 }

@@ -78,7 +78,7 @@ async function plainSocket({ endpoint, dial }: Way): Promise<Socket> {
   if (dial !== undefined) {
     const made: unknown = await dial();
     if (made instanceof net.Socket) return made;
-    throw lost('ECONNABORTED', "the pool's own `socket` function made something that is no socket");
+    throw lost('ECONNABORTED', "the pool's `socket` function did not return a socket");
   }
   if (endpoint.kind === 'socket') return net.connect({ path: endpoint.path });
   return net.connect({ host: endpoint.address ?? endpoint.host, port: endpoint.port, noDelay: true });
@@ -101,7 +101,7 @@ async function offersTls(socket: Socket, { need, negotiation }: Encryption): Pro
   // More than one byte would come from an attacker in between, who injects data before encryption begins.
   if (answer?.length === 1 && answer[0] === YES) return true;
   if (answer?.length === 1 && need === 'ifOffered') return false;
-  throw lost('LONGTAIL_NO_TLS', 'the server does not offer TLS, which the connection demands');
+  throw lost('LONGTAIL_NO_TLS', 'the server does not offer TLS, which the connection requires');
 }
 
 async function encrypted(socket: Socket, { endpoint }: Way, { negotiation, options }: Encryption) {
@@ -129,7 +129,8 @@ function settled(socket: Socket, event: string, isThere: () => boolean): Promise
       socket.on('error', () => undefined);
       reject(error);
     };
-    const hangUp = (): void => fail(lost('ECONNRESET', 'the server hung up before it answered'));
+    const hangUp = (): void =>
+      fail(lost('ECONNRESET', 'the server closed the connection before it answered'));
     const done = (): void => {
       over();
       resolve();
@@ -145,7 +146,7 @@ function settled(socket: Socket, event: string, isThere: () => boolean): Promise
       return;
     }
     if (socket.destroyed) {
-      fail(socket.errored ?? lost('ECONNRESET', 'the server hung up before it answered'));
+      fail(socket.errored ?? lost('ECONNRESET', 'the server closed the connection before it answered'));
       return;
     }
     for (const [name, listener] of listeners) socket.on(name, listener);
@@ -168,7 +169,10 @@ export function lost(code: string, message: string): Error {
  */
 function outspoken(socket: Socket): Socket {
   socket.once('end', () => {
-    const message = socket.bytesRead === 0 ? 'the server hung up before it answered' : 'the server hung up';
+    const message =
+      socket.bytesRead === 0
+        ? 'the server closed the connection before it answered'
+        : 'the server closed the connection';
     socket.destroy(lost('ECONNRESET', message));
   });
   const emit = socket.emit.bind(socket);

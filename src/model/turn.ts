@@ -30,7 +30,7 @@ import type { StepMemory } from './step-memory.ts';
 import { type Broken, channelName, type Draft, type Timer, type World, withEntry } from './world.ts';
 
 /** More messages than this in one turn mean an endless loop. A turn of a large world has some dozens. */
-const MOST_MESSAGES = 2_000;
+const MAX_MESSAGES = 2_000;
 
 /** What a stopped actor finds at the end of its mailbox. */
 const STOP: AnyEventObject = { type: 'xstate.stop' };
@@ -202,8 +202,8 @@ export class Turn {
       return;
     }
     this.#messages += 1;
-    if (this.#messages === MOST_MESSAGES) this.breaks(6, `${to} and others send each other messages forever`);
-    if (this.#messages >= MOST_MESSAGES) return;
+    if (this.#messages === MAX_MESSAGES) this.breaks(6, `${to} and others send each other messages forever`);
+    if (this.#messages >= MAX_MESSAGES) return;
     const machine = machineAt(to);
     const before = this.#read(to);
     // A dead letter. XState drops it, too.

@@ -88,7 +88,7 @@ const SPECULATIVE_TYPE: SearchType = 'web';
  * In plans with fewer rounds of full batches, waiting for the calendars costs little. This also limits speculative
  * slices to half of the plan, and so the number of wasted requests.
  */
-const LEAST_ROUNDS = 2;
+const MIN_ROUNDS = 2;
 
 /**
  * The keys to fetch while the calendars are under way: one batch for each worker that does not fetch a calendar, newest
@@ -99,7 +99,7 @@ export function speculativeKeys(
   { maxConcurrency, batchSize, today }: SpeculationRules,
 ): readonly SliceKey[] {
   const calendars = new Set(missing.map(({ searchType }) => searchType)).size;
-  if (maxConcurrency < 2 || missing.length < LEAST_ROUNDS * maxConcurrency * batchSize) return [];
+  if (maxConcurrency < 2 || missing.length < MIN_ROUNDS * maxConcurrency * batchSize) return [];
   const most = Math.max(1, maxConcurrency - calendars) * batchSize;
   const newest = addDays(today, -SPECULATIVE_AGE_DAYS);
   return missing

@@ -3,7 +3,7 @@ export const ROWS_GIVEN_AT_MOST = 50_000;
 
 /** The reason for a day that contradicts its calendar. */
 export const noRows = (clicks: number): string =>
-  `Google gives no rows, and says that the day has ${clicks} clicks`;
+  `Google returns no rows, but its calendar shows ${clicks} clicks for the day`;
 
 /** Below this many rows, Google's answers vary by half from one day to the next, because it hides rare queries. */
 export const ROWS_THAT_MEAN_SOMETHING = 100;
@@ -58,12 +58,15 @@ export function judge(facts: SealFacts): SealVerdict {
     return { kind: 'failed', reason: noRows(facts.clicks) };
   }
   if (previous !== null && rows === 0 && previous.rows > 0) {
-    return { kind: 'failed', reason: `shrunk: Google gives no rows now, and gave ${previous.rows} before` };
+    return {
+      kind: 'failed',
+      reason: `shrunk: Google now returns no rows, and returned ${previous.rows} before`,
+    };
   }
   if (previous !== null && isMuch(previous) && rows * 2 < previous.rows && !facts.acceptShrunk) {
     return {
       kind: 'failed',
-      reason: `shrunk: Google gives ${rows} rows now, and gave ${previous.rows} before; acceptShrunk (--accept-shrunk) takes them`,
+      reason: `shrunk: Google now returns ${rows} rows, and returned ${previous.rows} before; acceptShrunk (--accept-shrunk) accepts them`,
     };
   }
   return complete(rows, duplicateRows > 0 && !facts.isRefetch);

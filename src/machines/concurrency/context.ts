@@ -130,14 +130,14 @@ export interface ConcurrencyControllerContext {
 /** A doubling must bring at least a quarter more. Three calls are a rough measure; the next round corrects it. */
 const GAIN_OF_A_ROUND = 1 / 4;
 /** By how much concurrency must have risen for the effect to be measurable in slow start. */
-const LEAST_RISE = 1.1;
+const MIN_RISE = 1.1;
 /** A single extra worker must bring half of its proportional share. */
 const GAIN_OF_A_TRIAL = 1 / 2;
 /** Minimum calls per worker in a trial. */
 const CALLS_A_WORKER = 4;
 /** Number of soaks to wait after a setback. Doubles with each further one. */
 const SOAKS_OF_REST = 8;
-const MOST_DOUBLINGS = 4;
+const MAX_DOUBLINGS = 4;
 
 type Context = ConcurrencyControllerContext;
 
@@ -204,7 +204,7 @@ export const isRoundOver = (context: Context): boolean =>
 export function isRoundFlat(context: Context): boolean {
   const { baseline } = context;
   const rate = roundRate(context);
-  if (baseline === null || rate.level < LEAST_RISE * baseline.level) return false;
+  if (baseline === null || rate.level < MIN_RISE * baseline.level) return false;
   return !hasGrown(baseline, rate, GAIN_OF_A_ROUND);
 }
 
@@ -228,7 +228,7 @@ export const hasGained = ({ baseline, level, sample }: Context): boolean =>
   baseline !== null && hasGrown(baseline, rateOf(level, sample), GAIN_OF_A_TRIAL);
 
 export const restMs = ({ input, setbacks }: Context): number =>
-  input.soakMs * (setbacks === 0 ? 1 : SOAKS_OF_REST * 2 ** Math.min(setbacks - 1, MOST_DOUBLINGS));
+  input.soakMs * (setbacks === 0 ? 1 : SOAKS_OF_REST * 2 ** Math.min(setbacks - 1, MAX_DOUBLINGS));
 
 /** The level after trouble: the last good level below this one, or half of this one if it was the good one. */
 export const fallFrom = ({ level, lastGood }: Context): number =>

@@ -348,7 +348,7 @@ export const somebodyIs = (workers: readonly WorkerSlot[], wanted: 'stalled' | '
  */
 const SHORT_PATIENCE = 5;
 
-export const mostProbes = ({ input, away }: CoordinatorContext): number =>
+export const maxProbes = ({ input, away }: CoordinatorContext): number =>
   away.patience === 'short' ? Math.min(SHORT_PATIENCE, input.maxDatabaseProbes) : input.maxDatabaseProbes;
 
 /** How the run ends after it has waited too long for the database. */

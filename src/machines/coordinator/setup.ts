@@ -21,7 +21,7 @@ import {
   hasPlan,
   holds,
   isQuiet,
-  mostProbes,
+  maxProbes,
   nobodyMoves,
   onlyRetriesAreLeft,
   PROBE,
@@ -152,9 +152,9 @@ export const coordinatorSetup = setup({
       event.outcome.kind === 'failed' &&
       context.googleProbes + 1 >= context.input.maxGoogleProbes,
     planFailedFatally: ({ event }) => event.type === 'plan.failed' && event.outcome.kind === 'fatal',
-    noProbeIsLeft: ({ context }) => context.probes + 1 >= mostProbes(context),
+    noProbeIsLeft: ({ context }) => context.probes + 1 >= maxProbes(context),
     /** The database keeps answering but accepts nothing. */
-    hasAnsweredInVain: ({ context }) => context.probes >= mostProbes(context),
+    hasAnsweredInVain: ({ context }) => context.probes >= maxProbes(context),
     workerCrashed: ({ context, event }) => crashedSlot(context, event) !== undefined,
     mayRespawn: ({ context, event }) =>
       reapedSlot(context, event) !== undefined && context.restarts < context.input.maxWorkerRestarts,
@@ -468,7 +468,7 @@ export const coordinatorSetup = setup({
       const reason =
         event.type === 'batch.ended' && event.outcome.kind === 'failed'
           ? event.outcome.reason
-          : 'page after page fails';
+          : 'pages keep failing';
       enqueue.emit({ type: 'google.away', reason });
     }),
     /**
@@ -521,7 +521,7 @@ export const coordinatorSetup = setup({
         enqueue.assign({ ending: { status: 'halted', reason: { kind: 'quota', quota: outcome.quota } } });
       }
       if (outcome.kind === 'failed' || outcome.kind === 'unauthorized') {
-        const reason = outcome.kind === 'failed' ? outcome.reason : 'the access token is refused';
+        const reason = outcome.kind === 'failed' ? outcome.reason : 'Google refuses the access token';
         enqueue.assign({ ending: { status: 'halted', reason: { kind: 'callFailures', reason } } });
       }
     }),
@@ -547,7 +547,7 @@ export const coordinatorSetup = setup({
       const reason =
         'error' in event && event.error instanceof Error
           ? `the actor "${event.actorId}" crashed: ${event.error.message}`
-          : 'batch workers crashed again and again';
+          : 'batch workers crashed too often';
       enqueue.assign({ ending: { status: 'failed', fatal: { code: 'INTERNAL', reason } } });
     }),
   },

@@ -4,7 +4,7 @@ export interface PartsOfCall {
   readonly bad: number;
 }
 
-const LEAST_BAD = 3;
+const MIN_BAD = 3;
 const BAD_SHARE = 0.1;
 
 /**
@@ -13,5 +13,5 @@ const BAD_SHARE = 0.1;
  * hits any page. A page that is wrongly excused is tried again, later by itself.
  */
 export function isTroubleOfTheCall({ good, bad }: PartsOfCall): boolean {
-  return bad > good || (bad >= LEAST_BAD && bad >= BAD_SHARE * (good + bad));
+  return bad > good || (bad >= MIN_BAD && bad >= BAD_SHARE * (good + bad));
 }

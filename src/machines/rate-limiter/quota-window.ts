@@ -206,7 +206,7 @@ export function timedWindows(budgets: Budgets, scopes: readonly string[]): reado
 }
 
 /** Maximum number of windows before a lowered limit is raised again. */
-const MOST_PATIENCE = 64;
+const MAX_PATIENCE = 64;
 
 /**
  * Lowers the limits after a refusal for too many requests per minute. The real limit is lower than assumed: many Google
@@ -227,7 +227,7 @@ export function lowerLimits(
     const lowered = Math.max(1, Math.min(measured, limit - 1));
     if (lowered === limit && rise === null) return budget;
     const patience =
-      rise?.hasRisen === true ? Math.min(MOST_PATIENCE, 2 * rise.patience) : (rise?.patience ?? 1);
+      rise?.hasRisen === true ? Math.min(MAX_PATIENCE, 2 * rise.patience) : (rise?.patience ?? 1);
     return { ...budget, limit: lowered, rise: { patience, hasRisen: false, loweredFor } };
   });
 }
