@@ -10,7 +10,7 @@ export const ROWS_THAT_MEAN_SOMETHING = 100;
 
 /** Why a slice ended without rows of its own. Stored in the database and compared later: see `after-page.ts`. */
 export const NOT_PUBLISHED = 'the day is not published yet';
-export const FIRST_FETCH_KEPT = 'the first look had as many different rows';
+export const FIRST_FETCH_KEPT = 'the first fetch had as many distinct rows';
 
 /** The facts that decide how a slice with all its pages ends. */
 export interface SealFacts {
