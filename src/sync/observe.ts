@@ -65,7 +65,7 @@ export function noteCoordinator(event: CoordinatorEmitted, catalogue: Catalogue,
       return;
     case 'call.failed':
       figures.counters.retries += 1;
-      retry({ kind: 'call', reason: event.reason, inARow: event.inARow });
+      retry({ kind: 'call', reason: event.reason, inARow: event.consecutive });
       return;
     case 'worker.restarted':
       retry({ kind: 'worker', workerId: event.workerId });

@@ -103,7 +103,7 @@ describe('a day with clicks', () => {
       slices: { complete: 39, empty: 0, failed: 1 },
     });
     expect(outcome.failures[0]?.reason).toMatch(
-      /^Google gives no rows, and says that the day has \d+ clicks$/,
+      /^Google returns no rows, but its calendar shows \d+ clicks for the day$/,
     );
   });
 

@@ -120,8 +120,8 @@ export const BUGS: Readonly<Record<string, Planted>> = {
     ...SOUND,
     store: (store) => ({
       ...store,
-      settleTrusted: async (keys) => {
-        const settled = await store.settleTrusted(keys);
+      settleSpeculative: async (keys) => {
+        const settled = await store.settleSpeculative(keys);
         return settled.kind === 'ok' ? { kind: 'ok', value: [] } : settled;
       },
     }),

@@ -18,7 +18,7 @@ import {
   completeSlices,
   endSlice,
   noteReplaced,
-  openSecondLook,
+  openRefetch,
   readDuplicates,
 } from '../queries/slice-rows.ts';
 import type { HeapNudge } from './heap-nudge.ts';
@@ -225,7 +225,7 @@ async function seal(
   if (completions.length > 0) await completeSlices(tx, completions);
   for (const sliceId of lookAgain) {
     const index = pages.findIndex(({ slice }) => slice.id === sliceId);
-    next[index] = { kind: 'again', sliceId: await openSecondLook(tx, sliceId) };
+    next[index] = { kind: 'again', sliceId: await openRefetch(tx, sliceId) };
   }
   return next;
 }
@@ -235,7 +235,7 @@ function judgeSlice(page: ReadPage, entry: LedgerEntry, duplicateRows: number): 
   return judge({
     rows: entry.rows,
     duplicateRows,
-    isSecondLook: entry.isSecondLook,
+    isRefetch: entry.isRefetch,
     mayBeEmpty: page.day.mayBeEmpty,
     clicks: mustHaveRows(page.slice.dataset, page.day.clicks ?? 0) ? (page.day.clicks ?? 0) : 0,
     acceptShrunk: entry.acceptShrunk,

@@ -14,7 +14,7 @@ export interface LedgerEntry {
   readonly isNew: boolean;
   /** The run's permission for less to replace more. */
   readonly acceptShrunk: boolean;
-  readonly isSecondLook: boolean;
+  readonly isRefetch: boolean;
   /** Rows of the pages that follow each other from the start without a gap, this one among them. */
   readonly contiguousRows: number;
   /** Rows of all pages: as many as the contiguous ones when there is no gap. */
@@ -116,7 +116,7 @@ export function insertPages(
       t.id is not null as "isOpen",
       e.slice_id is not null as "isNew",
       coalesce((select force from ours), false) as "acceptShrunk",
-      coalesce(t.second_look, false) as "isSecondLook",
+      coalesce(t.second_look, false) as "isRefetch",
       coalesce(sums.contiguous, 0)::float8 as "contiguousRows",
       coalesce(sums.rows, 0)::float8 as "rows",
       coalesce(sums.has_last, false) as "hasLast",

@@ -5,8 +5,8 @@ import type { RunIdentity, SettledKey } from '../../store/types.ts';
 import { transaction } from '../connection/transaction.ts';
 import { holdRun } from '../locks/lock-run-row.ts';
 
-/** See {@link SliceLedger.settleTrusted}. */
-export async function settleTrusted(
+/** See {@link SliceLedger.settleSpeculative}. */
+export async function settleSpeculative(
   sql: Sql,
   run: RunIdentity,
   keys: readonly SettledKey[],

@@ -55,7 +55,7 @@ export async function endSlice(
 }
 
 /** Opens the version that is fetched because the slice, just completed, has duplicates. Returns its id. */
-export async function openSecondLook(tx: TransactionSql, sliceId: string): Promise<string> {
+export async function openRefetch(tx: TransactionSql, sliceId: string): Promise<string> {
   const rows = await tx<{ id: string }[]>`
     with next as (
       insert into longtail.slice (property_id, search_type, dataset, date, filter_key, aggregation_type,
