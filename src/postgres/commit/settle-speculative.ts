@@ -22,10 +22,10 @@ export async function settleTrusted(
         as k(search_type text, dataset text, date date, final bool) using (search_type, dataset, date)
       where s.property_id = ${run.propertyId}::text::bigint and s.run_id = ${run.runId}::text::bigint
         and s.filter_key = '' and s.aggregation_type = ''`;
-    // Waits for every commit that may have been decided by what was known before. Newest first, as the commit of a second
-    // look has it, which holds that one when it changes the version before: in any other order the two may lock each other out.
+    // Waits for every commit that may have used the earlier knowledge. Newest first, like the commit of a refetch, which
+    // holds its own lock while it changes the previous version. Any other order could deadlock.
     const locked = tx`select s.id from ${ours} order by s.id desc for no key update of s`.execute();
-    // Statements of their own: what they see is what those commits left.
+    // A separate statement, so that it sees what those commits wrote.
     const settled = tx`
       update longtail.slice set final = true, data_state = 'final'
       where id in (select s.id from ${ours} and k.final) and status = 'complete'`.execute();
