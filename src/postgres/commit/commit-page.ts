@@ -18,7 +18,7 @@ import {
   completeSlices,
   endSlice,
   noteReplaced,
-  openSecondLook,
+  openRefetch,
   readDuplicates,
 } from '../queries/slice-rows.ts';
 import type { HeapNudge } from './heap-nudge.ts';
@@ -225,7 +225,7 @@ async function seal(
   if (completions.length > 0) await completeSlices(tx, completions);
   for (const sliceId of lookAgain) {
     const index = pages.findIndex(({ slice }) => slice.id === sliceId);
-    next[index] = { kind: 'again', sliceId: await openSecondLook(tx, sliceId) };
+    next[index] = { kind: 'again', sliceId: await openRefetch(tx, sliceId) };
   }
   return next;
 }

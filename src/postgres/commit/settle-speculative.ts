@@ -3,7 +3,7 @@ import type { SliceKey } from '../../domain/slice.ts';
 import { NOT_PUBLISHED } from '../../planning/seal.ts';
 import type { RunIdentity, SettledKey } from '../../store/types.ts';
 import { transaction } from '../connection/transaction.ts';
-import { holdRun } from '../locks/lock-run-row.ts';
+import { lockRunRow } from '../locks/lock-run-row.ts';
 
 /** See {@link SliceLedger.settleTrusted}. */
 export async function settleTrusted(
@@ -16,7 +16,7 @@ export async function settleTrusted(
     keys.map(({ searchType, dataset, date, final }) => ({ search_type: searchType, dataset, date, final })),
   );
   return await transaction(sql, async (tx) => {
-    await holdRun(tx, run);
+    await lockRunRow(tx, run);
     const ours = tx`
       longtail.slice s join jsonb_to_recordset(${json}::text::jsonb)
         as k(search_type text, dataset text, date date, final bool) using (search_type, dataset, date)

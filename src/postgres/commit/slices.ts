@@ -3,7 +3,7 @@ import type { SearchType, SliceKey } from '../../domain/slice.ts';
 import type { CommittedPage, OpenedSlice, PageCommit, RunIdentity } from '../../store/types.ts';
 import { one } from '../connection/answer.ts';
 import { transaction } from '../connection/transaction.ts';
-import { holdRun } from '../locks/lock-run-row.ts';
+import { lockRunRow } from '../locks/lock-run-row.ts';
 import { readCommitted } from './ledger.ts';
 
 /** The keys as a JSON table with the columns place, search_type, dataset, date. Text, so that driver settings have no effect. */
@@ -23,7 +23,7 @@ export async function openSlices(
   if (keys.length === 0) return [];
   const json = asJson(keys);
   return await transaction(sql, async (tx) => {
-    const siteUrl = await holdRun(tx, run);
+    const siteUrl = await lockRunRow(tx, run);
     // A slice of this run continues whatever its age. A slice without pages has nothing that could be too old.
     const taken = tx`
       with asked as (
@@ -87,7 +87,7 @@ export async function failSlice(
   page?: Pick<PageCommit, 'startRow'>,
 ): Promise<CommittedPage | null> {
   return await transaction(sql, async (tx) => {
-    await holdRun(tx, run);
+    await lockRunRow(tx, run);
     // A commit of the page may still be running in the database. It holds the slice's lock: wait for its result.
     await tx`select from longtail.slice where id = ${sliceId}::text::bigint for no key update`;
     const committed =
@@ -110,7 +110,7 @@ export async function sealEmptySlices(
   if (keys.length === 0) return 0;
   const json = asJson(keys);
   return await transaction(sql, async (tx) => {
-    await holdRun(tx, run);
+    await lockRunRow(tx, run);
     const dropped = tx`
       update longtail.slice s set status = 'abandoned', error = 'the day has no data'
       from jsonb_to_recordset(${json}::text::jsonb) as k(search_type text, dataset text, date date)
