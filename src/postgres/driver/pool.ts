@@ -38,6 +38,8 @@ export interface Use {
   readonly silenceMs?: number;
   /** Called when others wait and no other connection is left: the user can do without it, and returns it soon. */
   readonly whenWanted?: () => void;
+  /** Served before other waiting callers: the work is short, and other processes depend on it. */
+  readonly isUrgent?: boolean;
 }
 
 /** A connection in use, and the number of ticks since a byte last moved on it. */
@@ -98,9 +100,9 @@ export class Pool<L extends Pooled> {
     this.#grow();
   }
 
-  async take({ silenceMs = this.#times.silenceMs, whenWanted }: Use = {}): Promise<L> {
+  async take({ silenceMs = this.#times.silenceMs, whenWanted, isUrgent = false }: Use = {}): Promise<L> {
     if (this.#closing !== undefined) throw lost('CONNECTION_ENDED', 'the connections have been closed');
-    const line = this.#idleLine() ?? (await this.#wait());
+    const line = this.#idleLine() ?? (await this.#wait(isUrgent));
     const most = Math.max(TICKS, Math.ceil((silenceMs / this.#times.silenceMs) * TICKS));
     this.#inUse.set(line, { most, whenWanted, moved: line.bytesMoved, stillTicks: 0 });
     // Others may have been waiting before this connection was known to be returnable.
@@ -151,14 +153,15 @@ export class Pool<L extends Pooled> {
     return undefined;
   }
 
-  #wait(): Promise<L> {
+  #wait(isUrgent: boolean): Promise<L> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
         reject(lost('CONNECT_TIMEOUT', 'no connection was free in time'));
       }, this.#times.waitMs);
       const waiter: Waiter<L> = { resolve, reject, timer };
-      this.#waiting.push(waiter);
+      if (isUrgent) this.#waiting.unshift(waiter);
+      else this.#waiting.push(waiter);
       this.#grow();
       this.#askBack();
     });
