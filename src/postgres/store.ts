@@ -15,8 +15,8 @@ import { commitCalendar } from './queries/calendar.ts';
 import { readCoverage } from './queries/coverage.ts';
 
 /**
- * The store of one run in a PostgreSQL. It holds no connection and needs no closing. A page that waits for a lock for
- * longer than `lockTimeoutMs` counts the database as away.
+ * One run's store in PostgreSQL. It holds no connection and need not be closed. When a page waits for a lock for longer
+ * than `lockTimeoutMs`, the database counts as unavailable.
  */
 export function createStore(
   { sql }: Pick<Database, 'sql'>,

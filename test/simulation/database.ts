@@ -126,7 +126,7 @@ export class Database {
     this.#countCommits(process, 1);
     try {
       const written = await this.#statement(process, (): CommitResult => {
-        if (this.#isRejected(page)) return { kind: 'rejected', reason: 'PostgreSQL would not take the rows' };
+        if (this.#isRejected(page)) return { kind: 'rejected', reason: 'PostgreSQL rejected the rows' };
         return this.tables.commitPage(run, page, () => memory.hasNoDuplicates(page));
       });
       this.#tell(process, written.kind);
