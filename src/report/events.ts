@@ -1,7 +1,14 @@
 import type { QuotaKind } from '../domain/quota-kind.ts';
 import type { HaltReason } from '../machines/messages.ts';
 import { scopeKindOf } from '../machines/rate-limiter/quota-window.ts';
-import type { ConcurrencyEvent, Progress, QuotaEvent, RetryEvent, SliceEvent } from '../sync/types.ts';
+import type {
+  ConcurrencyEvent,
+  Progress,
+  ProgressState,
+  QuotaEvent,
+  RetryEvent,
+  SliceEvent,
+} from '../sync/types.ts';
 import { framesOf } from './frames.ts';
 import type { LogEntry } from './log.ts';
 import { counted, roughDuration } from './render.ts';
@@ -113,14 +120,8 @@ function concurrencyWords(reason: ConcurrencyEvent['reason']): string {
   }
 }
 
-/** The state changed. What is between `running` and its children matters to a bug hunt alone. */
-export function stateEntry(state: string, before: string | undefined): LogEntry {
-  const [top] = state.split('.');
-  return {
-    level: top === before?.split('.')[0] ? 'debug' : 'info',
-    name: 'run.state',
-    fields: { state },
-  };
+export function stateEntry(state: ProgressState): LogEntry {
+  return { level: 'info', name: 'run.state', fields: { state } };
 }
 
 /** The run broke off. That it did is told anyway; this is for whoever has to find out why. */

@@ -22,7 +22,7 @@ import type { Credentials } from '../search-console/auth/credentials.ts';
 import { MAX_BATCH_SIZE } from '../search-console/request/batch-request.ts';
 import { MAX_ROW_LIMIT } from '../search-console/request/query.ts';
 import { GOOGLE_API_ROOT, secureApiRoot, secureUrl } from '../search-console/request/root.ts';
-import { checkLimiter } from './limiter-brand.ts';
+import { internalsOf } from './limiter-internals.ts';
 import { type Limits, limits, readOptions, whole, wrong } from './option-limits.ts';
 import type { SyncOptions } from './types.ts';
 
@@ -227,7 +227,7 @@ function checkKinds(options: SyncOptions): void {
     );
   }
   checkAccount(credentials);
-  if (rateLimiter !== undefined) checkLimiter(rateLimiter);
+  if (rateLimiter !== undefined) internalsOf(rateLimiter);
   if (inspect !== undefined && typeof inspect !== 'function' && !hasFunction(inspect, 'next')) {
     throw wrong('inspect is neither a function nor an observer.', 'Give (event) => …, or leave it out.');
   }

@@ -31,6 +31,7 @@ import {
   observeCalls,
 } from './observe.ts';
 import { createProgress, type ProgressTracker } from './progress.ts';
+import { progressState } from './progress-state.ts';
 import type { Resources } from './resources.ts';
 import type { Progress, SyncEvents, SyncOptions } from './types.ts';
 
@@ -308,7 +309,7 @@ function planFigures(config: Config, plan: PlanSummary) {
 function machineFigures(snapshot: SnapshotFrom<typeof coordinatorMachine>) {
   const { queues, maxConcurrency } = snapshot.context;
   return {
-    state: statePath(snapshot.value),
+    state: progressState(snapshot.value),
     pagesWaiting: countWaiting(queues) + queues.delayed.reduce((sum, { pages }) => sum + pages.length, 0),
     maxConcurrency,
   };
@@ -323,15 +324,6 @@ function hasMore({ context }: SnapshotFrom<typeof coordinatorMachine>): boolean 
 function fullestBudget(budgets: Budgets, scopes: readonly string[]) {
   const [fullest] = budgetsOf(budgets, scopes).toSorted((a, b) => b.spent / b.limit - a.spent / a.limit);
   return { quotaUsed: fullest?.spent ?? 0, quotaLimit: fullest?.limit ?? 0 };
-}
-
-/** `{ running: { working: 'dispatching' } }` → `running.working.dispatching`. */
-export function statePath(value: unknown): string {
-  if (typeof value === 'string') return value;
-  if (typeof value !== 'object' || value === null) return '';
-  return Object.entries(value)
-    .map(([state, child]) => `${state}.${statePath(child)}`)
-    .join('|');
 }
 
 function gauges(

@@ -31,7 +31,8 @@ import {
   type TakingOptions,
 } from '../postgres/locks/lease-book.ts';
 import { enterPresence, NO_PRESENCE, type Presence } from '../postgres/locks/presence.ts';
-import { actorClock, type RateLimiter } from './limiter.ts';
+import { actorClock } from './limiter.ts';
+import type { LimiterInternals } from './limiter-internals.ts';
 
 const RENEW_EVERY_MS = 10_000;
 const RETRY_MS = 1_000;
@@ -57,7 +58,7 @@ export interface KeptLeases extends PropertyGrant, CallPermit {
   /**
    * Takes the account's quota, too, `user:…`. Rejects with USER_SCOPE_BUSY when another process counts its requests.
    */
-  takeAccount(scope: string, limiter: RateLimiter): Promise<void>;
+  takeAccount(scope: string, limiter: Pick<LimiterInternals, 'id'>): Promise<void>;
   /** Gives all up, within a second even where nobody answers. Safe to repeat, and after a loss. */
   release(): Promise<void>;
 }
@@ -219,7 +220,7 @@ class Keeping implements KeptLeases {
     });
   }
 
-  async takeAccount(scope: string, limiter: RateLimiter): Promise<void> {
+  async takeAccount(scope: string, limiter: Pick<LimiterInternals, 'id'>): Promise<void> {
     const { clock, wait } = this.#options;
     const giveUp = new AbortController();
     void this.lost.then((reason) => giveUp.abort(new LongtailError('LOCK_LOST', reason, 'Run again.')));

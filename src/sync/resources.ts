@@ -26,8 +26,8 @@ import type { Store } from '../store/store.ts';
 import type { RunIdentity } from '../store/types.ts';
 import { type Config, MOST_CONCURRENCY, mostConcurrency, SPARE_CONNECTIONS } from './config.ts';
 import { type KeptLeases, takeLeases } from './leases.ts';
-import { createRateLimiter, type RateLimiter } from './limiter.ts';
-import { checkLimiter } from './limiter-brand.ts';
+import { createRateLimiter } from './limiter.ts';
+import { internalsOf, type LimiterInternals } from './limiter-internals.ts';
 import { createTelemetry, type Telemetry } from './telemetry.ts';
 import type { SyncOptions } from './types.ts';
 
@@ -54,7 +54,7 @@ export interface Resources {
   readonly client: Client;
   /** What Search Console calls the property. */
   readonly listedName: ReturnType<typeof createListedName>;
-  readonly limiter: RateLimiter;
+  readonly limiter: LimiterInternals;
   readonly scopes: readonly string[];
   readonly telemetry: Telemetry;
   readonly graceMs: number;
@@ -164,7 +164,7 @@ export class Holdings {
   async #openCredentials(): Promise<void> {
     const { credentials, tokenUrl, apiRoot } = this.#config;
     const { rateLimiter } = this.#options;
-    if (rateLimiter !== undefined) checkLimiter(rateLimiter);
+    if (rateLimiter !== undefined) internalsOf(rateLimiter);
     // A host may begin all its properties in one breath.
     await turns.next();
     this.#opened.auth = await createAuth({
@@ -226,7 +226,7 @@ export class Holdings {
     this.#opened.leases = leases;
 
     const { rateLimiter, inspect } = this.#options;
-    const limiter =
+    const handle =
       rateLimiter ??
       createRateLimiter({
         requestsPerMinute,
@@ -234,7 +234,8 @@ export class Holdings {
         clock: this.#clock,
         ...(inspect === undefined ? {} : { inspect }),
       });
-    if (rateLimiter === undefined) this.#closers.push(() => limiter.close());
+    if (rateLimiter === undefined) this.#closers.push(() => handle.close());
+    const limiter = internalsOf(handle);
     this.#opened.limiter = limiter;
     this.#opened.runName = limiter.nameRun();
     await leases.takeAccount(this.need('auth').identity.userScope, limiter);
@@ -311,7 +312,7 @@ export function scopesOf(config: Config, userScope: string, projectScope: string
  */
 export async function recoverLeases(
   store: Store,
-  limiter: RateLimiter,
+  limiter: LimiterInternals,
   scopes: readonly string[],
   graceMs: number,
 ): Promise<void> {

@@ -132,10 +132,29 @@ export type Outcome = RunFigures &
       }
   );
 
-/** A running synchronisation's figures, some ten times a second at most. */
+/**
+ * What a run is doing:
+ * - `planning`: finding out what is missing; no slice has been assigned yet.
+ * - `fetching`: fetching pages, or waiting for tokens or for a retry.
+ * - `waitingForGoogle`: several calls in a row failed; a probe goes out from time to time.
+ * - `waitingForDatabase`: the database accepts no writes; the run retries.
+ * - `pausing`, `paused`: after `pause()`; `pausing` while calls are still in flight.
+ * - `halting`: the run is ending and assigns no more pages. Every run passes through it, a complete one too.
+ * - `ended`: nothing is in flight. The outcome follows.
+ */
+export type ProgressState =
+  | 'planning'
+  | 'fetching'
+  | 'waitingForGoogle'
+  | 'waitingForDatabase'
+  | 'pausing'
+  | 'paused'
+  | 'halting'
+  | 'ended';
+
+/** Figures of a run in progress. Emitted at most about ten times per second, from the time the plan is being loaded. */
 export interface Progress {
-  /** The coordinator's state, as a path: `running.working.dispatching`. */
-  readonly state: string;
+  readonly state: ProgressState;
   /** Slices of the range that are complete, failed, or proved not published, of `slicesPlanned`. Never passes it. */
   readonly slicesDone: number;
   readonly slicesPlanned: number;
