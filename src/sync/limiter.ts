@@ -29,9 +29,9 @@ export interface RateLimiterOptions {
    */
   readonly requestsPerMinute?: number | undefined;
   /**
-   * Limits in addition to Google's. Requests of every run count against them.
+   * Limits in addition to Google's, per `site`, `user` or `project`.
    * @default []
-   * @example [{ scopeKind: 'burst', limit: 20, windowMs: 1000 }]
+   * @example [{ scopeKind: 'site', limit: 20, windowMs: 1000 }]
    */
   readonly extraBudgets?: readonly BudgetRule[] | undefined;
   /** Receives XState's inspection events of the limiter. */
