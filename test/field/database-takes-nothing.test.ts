@@ -40,7 +40,7 @@ function watch(sync: Sync) {
   sync.on('progress', (progress) => {
     state = progress.state;
   });
-  return { reasons, isWaiting: () => state.includes('waitingForDatabase'), state: () => state };
+  return { reasons, isWaiting: () => state === 'waitingForDatabase', state: () => state };
 }
 
 /** Every row that comes in takes so long: the database is slow, and whatever a timeout is, it is over. */
