@@ -161,7 +161,7 @@ export async function requireSchema(sql: Sql): Promise<void> {
   if (state.kind === 'empty') {
     throw new LongtailError(
       'MIGRATION_FAILED',
-      `The ${where} has no tables of Longtail yet, and \`migrate\` is false.`,
+      `The ${where} is empty: it has no tables of Longtail yet, and \`migrate\` is false.`,
       "Create them once with migrate() of 'longtail/migrate', or remove `migrate: false`.",
     );
   }
@@ -188,7 +188,7 @@ export function refuse(state: SchemaState, where: string): void {
     throw new LongtailError(
       'MIGRATION_FAILED',
       `The ${where} has an object of that name that is not Longtail's: ${state.what}. Nothing was changed.`,
-      'Longtail needs the name: rename the object, or use a separate database for Longtail.',
+      'The name is needed: rename it, or use a separate database for Longtail.',
     );
   }
   if (state.kind === 'incomplete') {
