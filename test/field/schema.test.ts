@@ -230,7 +230,7 @@ describe('names that are somebody else’s', () => {
     await using sync = createSync(options(database.url, emulator, settledDays(2)));
     await expect(sync.run()).rejects.toMatchObject({
       code: 'MIGRATION_FAILED',
-      message: expect.stringContaining('holds run'),
+      message: expect.stringContaining('contains run'),
     });
     expect(emulator.requests).toHaveLength(0);
   });
