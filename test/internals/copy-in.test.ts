@@ -6,7 +6,7 @@ import { type CopySource, SourceError, startCopy } from '../../src/internals/cop
 import { connect } from '../../src/postgres/connection/connect.ts';
 import { transaction } from '../../src/postgres/connection/transaction.ts';
 import { copyChunks } from '../../src/postgres/copy/copy-text.ts';
-import { type TestDatabase, emptyDatabase } from '../support/postgres.ts';
+import { emptyDatabase, type TestDatabase } from '../support/postgres.ts';
 
 let database: TestDatabase;
 const unhandled: unknown[] = [];

@@ -82,7 +82,7 @@ export class Tables {
       return (
         this.readCommitted(page) ?? {
           kind: 'rejected',
-          reason: 'its slice has ended, or belongs to another run',
+          reason: 'its slice has ended or belongs to another run',
         }
       );
     }
