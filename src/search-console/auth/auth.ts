@@ -112,7 +112,7 @@ function cannotLoad(error: unknown): never {
   throw new LongtailError(
     'NO_CREDENTIALS',
     `google-auth-library, which reads credentials, cannot be loaded: ${error instanceof Error ? error.message : String(error)}`,
-    'In a bundle: make it CommonJS, or give the ES module a `require` (README, "In a bundle"); or sign in yourself, with credentials: { getAccessToken }.',
+    'In a bundle: make it CommonJS, or give the ES module a `require` (docs/library.md, "Bundles and CommonJS"); or sign in yourself, with credentials: { getAccessToken }.',
     { cause: error },
   );
 }
