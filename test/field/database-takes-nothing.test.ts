@@ -14,7 +14,7 @@ import type { Sync } from '../../src/sync-types.ts';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { lockWaiters } from '../support/locks.ts';
-import { startTestServer, type TestDatabase, testDatabase } from '../support/postgres.ts';
+import { startTestServer, type TestDatabase, emptyDatabase } from '../support/postgres.ts';
 import { emulate, options, queries, SITE, settledDays } from '../support/property.ts';
 import { openSql } from '../support/sql.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
@@ -59,7 +59,7 @@ async function whole(database: Pick<TestDatabase, 'sql'>, emulator: Emulator): P
 
 test('somebody makes an index while a run writes: it waits, says whose lock it is, and asks Google for nothing twice', async () => {
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 5 });
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await migrate(database.url);
   await using sync = createSync(options(database.url, emulator, days, { datasets, batchSize: 5 }));
   const watched = watch(sync);
@@ -82,7 +82,7 @@ test('somebody makes an index while a run writes: it waits, says whose lock it i
 
 test('a halt ends a run whose pages wait for the database, within its deadline; the next run goes on', async () => {
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 5 });
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await migrate(database.url);
   const settings = options(database.url, emulator, days, { datasets, batchSize: 5 });
   await using sync = createSync(settings);
@@ -103,7 +103,7 @@ test('a halt ends a run whose pages wait for the database, within its deadline; 
 
 test('a pause while pages wait for the database: they wait on, and are written after it', async () => {
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 5 });
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await migrate(database.url);
   await using sync = createSync(options(database.url, emulator, days, { datasets, batchSize: 5 }));
   const watched = watch(sync);
@@ -155,7 +155,7 @@ test('the server restarts while pages wait to be written: they are written after
 
 test('the answer to COMMIT is lost: the page is found in the ledger, and counted once', async () => {
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 5 });
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await migrate(database.url);
   let commits = 0;
   await using proxy = await startTcpProxy(database.url, {
@@ -200,7 +200,7 @@ async function testRole(database: TestDatabase): Promise<AsyncDisposable & { url
 
 test('a lock timeout of the role’s is met now and then: the run completes', async () => {
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 5 });
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await using role = await testRole(database);
   await migrate(role.url);
   await database.sql.unsafe(`alter role ${role.name} set lock_timeout = '20ms'`);
@@ -219,7 +219,7 @@ test('a lock timeout of the role’s is met now and then: the run completes', as
 
 test('a statement timeout that cannot be met ends the run with its name, its value and what lifts it', async () => {
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 5 });
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await using role = await testRole(database);
   await migrate(role.url);
   await slowRows(database.sql, 0.4);
@@ -246,7 +246,7 @@ test('a statement timeout that cannot be met ends the run with its name, its val
 
 test('a timeout that leaves time for one page and not for many: they are written one by one', async () => {
   await using emulator = await emulate({ rowsPerDay: 20 });
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await migrate(database.url);
   await database.sql.unsafe(`
     create function longtail.few() returns trigger language plpgsql as
@@ -265,7 +265,7 @@ test('a timeout that leaves time for one page and not for many: they are written
 
 test('somebody cancels our statements by hand: the run goes on', async () => {
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 5 });
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await migrate(database.url);
   await slowRows(database.sql, 0.2);
   await using sync = createSync(options(database.url, emulator, days, { datasets, batchSize: 5 }));
@@ -322,7 +322,7 @@ test('the database becomes read-only in the middle and writable again: the run w
 
 test('sessions that began while the database was read-only are not used for ever', async () => {
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 100 });
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await migrate(database.url);
   const name = new URL(database.url).pathname.slice(1);
   await using sync = createSync(options(database.url, emulator, days, { datasets, batchSize: 2 }));
