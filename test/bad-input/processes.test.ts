@@ -3,7 +3,7 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { addDays } from '../../src/domain/day.ts';
-import { createSync } from '../../src/sync.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { lastLineOf, useLongtail } from '../cli/support/longtail.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { SITE, settledDays } from '../support/property.ts';

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import postgres from 'postgres';
 import { describe, expect, it } from 'vitest';
-import { connectLine } from '../../src/cli/database.ts';
+import { connectLine } from '../../src/cli/commands/database-place.ts';
 import { startEmulator } from '../../src/emulator/index.ts';
 import { lastLineOf, processesIn, STACK_TRACE, useLongtail } from './support/longtail.ts';
 

@@ -193,7 +193,7 @@ test('nothing that runs asks for Drizzle, nor for a file outside dist', async ()
   const [packed] = Object.values(JSON.parse(stdout) as Record<string, { files: { path: string }[] }>);
   const paths = (packed?.files ?? []).map(({ path }) => path);
   const modules = paths.filter((path) => path.endsWith('.js'));
-  expect(modules).toContain('dist/db/migrations.js');
+  expect(modules).toContain('dist/postgres/schema/migrations.js');
   for (const path of modules)
     expect(await readFile(join(root, path), 'utf8'), path).not.toMatch(/(from|import\(|require\() ?'drizzle/);
   expect(paths.filter((path) => path.startsWith('drizzle') || /\bschema\.(js|d\.ts)$/.test(path))).toEqual(

@@ -2,8 +2,8 @@
 /** A role or a server with a single connection to spare, from the first moment or all at once in the middle. */
 import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
-import { createSync } from '../../src/sync.ts';
+import { migrate } from '../../src/postgres/schema/migrate.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { emptyDatabase, startTestServer, type TestDatabase } from '../support/postgres.ts';
 import { emulate, options, settledDays } from '../support/property.ts';
 import { until } from '../support/until.ts';

@@ -1,6 +1,6 @@
 /** What `longtail sync` tells a stranger whose database takes nothing, or has changed under it: one line, and what to do. */
 import { describe, expect, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/postgres/schema/migrate.ts';
 import { emptyDatabase, type TestDatabase } from '../support/postgres.ts';
 import { emulate, settledDays } from '../support/property.ts';
 import { startSyncProcess } from '../support/sync-process.ts';

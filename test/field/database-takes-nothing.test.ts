@@ -7,10 +7,10 @@
 import { randomBytes } from 'node:crypto';
 import type { Sql } from 'postgres';
 import { expect, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
 import type { Emulator } from '../../src/emulator/index.ts';
-import { createSync } from '../../src/sync.ts';
-import type { Sync } from '../../src/sync-types.ts';
+import { migrate } from '../../src/postgres/schema/migrate.ts';
+import { createSync } from '../../src/sync/sync.ts';
+import type { Sync } from '../../src/sync/types.ts';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { lockWaiters } from '../support/locks.ts';

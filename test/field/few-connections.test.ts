@@ -1,9 +1,9 @@
 /** A database, a role or a pooler that gives fewer connections than are wanted: what must wait waits, and nothing is asked twice. */
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { connect } from '../../src/db/connect.ts';
-import { transaction } from '../../src/db/transaction.ts';
-import { createSync } from '../../src/sync.ts';
+import { connect } from '../../src/postgres/connection/connect.ts';
+import { transaction } from '../../src/postgres/connection/transaction.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { differences } from '../support/compare.ts';
 import { startFakePooler } from '../support/fake-pooler.ts';
 import { emptyDatabase, type TestDatabase } from '../support/postgres.ts';

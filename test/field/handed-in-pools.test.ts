@@ -3,9 +3,9 @@
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres, { type Sql } from 'postgres';
 import { describe, expect, test } from 'vitest';
-import { connect } from '../../src/db/connect.ts';
-import { LongtailError } from '../../src/errors.ts';
-import { createSync } from '../../src/sync.ts';
+import { LongtailError } from '../../src/domain/errors.ts';
+import { connect } from '../../src/postgres/connection/connect.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { differences } from '../support/compare.ts';
 import { emptyDatabase } from '../support/postgres.ts';
 import { emulate, options, SITE, settledDays } from '../support/property.ts';

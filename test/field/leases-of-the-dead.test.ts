@@ -2,11 +2,11 @@
 /** Who is taken for dead, and who is not, among processes that have several runs, and sessions that end at a bad moment. */
 
 import { expect, test } from 'vitest';
-import { createLeaseTable, type LeaseTable } from '../../src/db/lease-book.ts';
-import { enterPresence } from '../../src/db/presence.ts';
 import { systemClock } from '../../src/domain/clock.ts';
 import { createSync } from '../../src/index.ts';
-import { takeLeasesIn } from '../../src/keep-leases.ts';
+import { createLeaseTable, type LeaseTable } from '../../src/postgres/locks/lease-book.ts';
+import { enterPresence } from '../../src/postgres/locks/presence.ts';
+import { takeLeasesIn } from '../../src/sync/leases.ts';
 import { emptyDatabase } from '../support/postgres.ts';
 import { emulate, options, SITE, settledDays } from '../support/property.ts';
 import { migratedDatabase } from '../support/synchronisation.ts';

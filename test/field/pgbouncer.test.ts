@@ -7,7 +7,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';
-import { createSync } from '../../src/sync.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { emptyDatabase } from '../support/postgres.ts';
 import { emulate, options, settledDays } from '../support/property.ts';
 import { until } from '../support/until.ts';

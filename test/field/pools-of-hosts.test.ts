@@ -1,7 +1,7 @@
 /** Pools as backends have them, handed in: small, with options of their own, with a session's settings in their URL. */
 import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';
-import { createSync } from '../../src/sync.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { emptyDatabase } from '../support/postgres.ts';
 import { emulate, options, settledDays } from '../support/property.ts';
 import { until } from '../support/until.ts';

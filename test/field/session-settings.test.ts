@@ -1,7 +1,7 @@
 /** Settings of a role, of a database, of a server and of a pool that change what a session means: every run comes to the same table. */
 import postgres from 'postgres';
 import { expect, test } from 'vitest';
-import { createSync } from '../../src/sync.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { differences } from '../support/compare.ts';
 import { startFakePooler } from '../support/fake-pooler.ts';
 import { emptyDatabase, type TestDatabase } from '../support/postgres.ts';

@@ -1,9 +1,9 @@
 // Holds invariants 5 of SPEC.md.
 import { expect, test } from 'vitest';
-import { createLeaseTable } from '../../src/db/lease-book.ts';
-import { migrate } from '../../src/db/migrate.ts';
 import { systemClock } from '../../src/domain/clock.ts';
-import { createSync } from '../../src/sync.ts';
+import { createLeaseTable } from '../../src/postgres/locks/lease-book.ts';
+import { migrate } from '../../src/postgres/schema/migrate.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { lockWaiters } from '../support/locks.ts';

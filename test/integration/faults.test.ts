@@ -1,7 +1,7 @@
 // Holds invariants 1, 9 of SPEC.md.
 import { expect, test } from 'vitest';
 import type { Faults } from '../../src/emulator/index.ts';
-import { createSync } from '../../src/sync.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { testDatabase } from '../support/postgres.ts';

@@ -3,8 +3,8 @@
 
 import type { Sql } from 'postgres';
 import { expect, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
 import type { Emulator } from '../../src/emulator/index.ts';
+import { migrate } from '../../src/postgres/schema/migrate.ts';
 import { chances } from '../support/chance.ts';
 import { differences, servedRows } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';

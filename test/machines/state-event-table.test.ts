@@ -3,12 +3,12 @@
  * event does not compile until somebody has said what is to happen.
  */
 import { afterAll, describe, expect, test, vi } from 'vitest';
-import { batchWorkerMachine } from '../../src/machines/batch-worker.ts';
-import { concurrencyControllerMachine } from '../../src/machines/concurrency-controller.ts';
-import { coordinatorMachine } from '../../src/machines/coordinator.ts';
-import { leaseKeeperMachine } from '../../src/machines/lease-keeper.ts';
+import { batchWorkerMachine } from '../../src/machines/batch-worker/batch-worker.ts';
+import { concurrencyControllerMachine } from '../../src/machines/concurrency/concurrency-controller.ts';
+import { coordinatorMachine } from '../../src/machines/coordinator/coordinator.ts';
+import { leaseKeeperMachine } from '../../src/machines/lease-keeper/lease-keeper.ts';
 import type { ControlEvent, GrantEvent, LimiterEvent, WorkerReport } from '../../src/machines/messages.ts';
-import { rateLimiterMachine } from '../../src/machines/rate-limiter.ts';
+import { rateLimiterMachine } from '../../src/machines/rate-limiter/rate-limiter.ts';
 import { stateText } from './support/paths.ts';
 import { createBystander } from './support/refs.ts';
 import { failed, MachineSystem } from './support/system.ts';

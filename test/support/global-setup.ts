@@ -1,6 +1,6 @@
 import postgres from 'postgres';
 import type { TestProject } from 'vitest/node';
-import { migrate } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/postgres/schema/migrate.ts';
 import { startTestServer, TEMPLATE } from './postgres.ts';
 import { makeRunFolder } from './run-folder.ts';
 

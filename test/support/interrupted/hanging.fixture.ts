@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { startEmbedded } from '../../../src/db/embedded.ts';
+import { startEmbedded } from '../../../src/embedded-postgres/embedded.ts';
 import { startEmulator } from '../../../src/emulator/index.ts';
 import { useWorkplace } from '../embedded.ts';
 import { startTestServer, testDatabase } from '../postgres.ts';
