@@ -14,7 +14,7 @@ import type { Sync } from '../../src/sync/types.ts';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { lockWaiters } from '../support/locks.ts';
-import { startTestServer, type TestDatabase, emptyDatabase } from '../support/postgres.ts';
+import { emptyDatabase, startTestServer, type TestDatabase } from '../support/postgres.ts';
 import { emulate, options, queries, SITE, settledDays } from '../support/property.ts';
 import { openSql } from '../support/sql.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
@@ -130,6 +130,8 @@ test('the server restarts while pages wait to be written: they are written after
   const before = openSql(server.url, { max: 2 });
   const running = (async () => {
     try {
+      // The driver hands out a session only once it has been used.
+      await before`select 1`;
       const blocker = await before.reserve();
       await blocker`begin`;
       await blocker`lock table longtail.fact in access exclusive mode`;

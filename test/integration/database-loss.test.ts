@@ -66,6 +66,8 @@ for (const how of ['fast', 'kill'] as const) {
     // The commits wait for this lock, so the server goes down under one, however quick the run is.
     const before = openSql(server.url, { max: 2 });
     try {
+      // The driver hands out a session only once it has been used.
+      await before`select 1`;
       const blocker = await before.reserve();
       await blocker`begin`;
       await blocker`lock table longtail.fact in access exclusive mode`;
