@@ -38,7 +38,7 @@ test('many seeds, and all that can happen in them does', { timeout: 600_000, tag
   for (const end of [...FREQUENT_ENDS, ...(isFull ? RARE_ENDS : [])]) {
     expect(ends, end).toHaveProperty(end);
   }
-  expect(onTrust).toBeGreaterThan(SEEDS / 20);
+  expect(onTrust).toBeGreaterThan(isFull ? SEEDS / 20 : 0);
   // To draw a scenario costs nothing: these are always so many.
   const drawn = Array.from({ length: FULL_SEEDS }, (_, seed) => Object.keys(drawScenario(seed).faults));
   for (const fault of FAULTS) {
