@@ -14,7 +14,7 @@ import type { Sync } from '../../src/sync/types.ts';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { lockWaiters } from '../support/locks.ts';
-import { emptyDatabase, startTestServer, type TestDatabase } from '../support/postgres.ts';
+import { emptyDatabase, startTestServer, type TestDatabase, testDatabase } from '../support/postgres.ts';
 import { emulate, options, queries, SITE, settledDays } from '../support/property.ts';
 import { openSql } from '../support/sql.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
@@ -40,7 +40,7 @@ function watch(sync: Sync) {
   sync.on('progress', (progress) => {
     state = progress.state;
   });
-  return { reasons, isWaiting: () => state.includes('waitingForDatabase'), state: () => state };
+  return { reasons, isWaiting: () => state === 'waitingForDatabase', state: () => state };
 }
 
 /** Every row that comes in takes so long: the database is slow, and whatever a timeout is, it is over. */
@@ -59,7 +59,7 @@ async function whole(database: Pick<TestDatabase, 'sql'>, emulator: Emulator): P
 
 test('somebody makes an index while a run writes: it waits, says whose lock it is, and asks Google for nothing twice', async () => {
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 5 });
-  await using database = await emptyDatabase();
+  await using database = await testDatabase();
   await migrate(database.url);
   await using sync = createSync(options(database.url, emulator, days, { datasets, batchSize: 5 }));
   const watched = watch(sync);
@@ -82,7 +82,7 @@ test('somebody makes an index while a run writes: it waits, says whose lock it i
 
 test('a halt ends a run whose pages wait for the database, within its deadline; the next run goes on', async () => {
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 5 });
-  await using database = await emptyDatabase();
+  await using database = await testDatabase();
   await migrate(database.url);
   const settings = options(database.url, emulator, days, { datasets, batchSize: 5 });
   await using sync = createSync(settings);
@@ -103,7 +103,7 @@ test('a halt ends a run whose pages wait for the database, within its deadline; 
 
 test('a pause while pages wait for the database: they wait on, and are written after it', async () => {
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 5 });
-  await using database = await emptyDatabase();
+  await using database = await testDatabase();
   await migrate(database.url);
   await using sync = createSync(options(database.url, emulator, days, { datasets, batchSize: 5 }));
   const watched = watch(sync);
@@ -130,7 +130,7 @@ test('the server restarts while pages wait to be written: they are written after
   const before = openSql(server.url, { max: 2 });
   const running = (async () => {
     try {
-      // The driver hands out a session only once it has been used.
+      // The driver's `reserve` never resolves on a connection that it has yet to open without asking for types.
       await before`select 1`;
       const blocker = await before.reserve();
       await blocker`begin`;
@@ -157,7 +157,7 @@ test('the server restarts while pages wait to be written: they are written after
 
 test('the answer to COMMIT is lost: the page is found in the ledger, and counted once', async () => {
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 5 });
-  await using database = await emptyDatabase();
+  await using database = await testDatabase();
   await migrate(database.url);
   let commits = 0;
   await using proxy = await startTcpProxy(database.url, {
@@ -267,7 +267,7 @@ test('a timeout that leaves time for one page and not for many: they are written
 
 test('somebody cancels our statements by hand: the run goes on', async () => {
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 5 });
-  await using database = await emptyDatabase();
+  await using database = await testDatabase();
   await migrate(database.url);
   await slowRows(database.sql, 0.2);
   await using sync = createSync(options(database.url, emulator, days, { datasets, batchSize: 5 }));
@@ -324,7 +324,7 @@ test('the database becomes read-only in the middle and writable again: the run w
 
 test('sessions that began while the database was read-only are not used for ever', async () => {
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 100 });
-  await using database = await emptyDatabase();
+  await using database = await testDatabase();
   await migrate(database.url);
   const name = new URL(database.url).pathname.slice(1);
   await using sync = createSync(options(database.url, emulator, days, { datasets, batchSize: 2 }));

@@ -66,7 +66,7 @@ for (const how of ['fast', 'kill'] as const) {
     // The commits wait for this lock, so the server goes down under one, however quick the run is.
     const before = openSql(server.url, { max: 2 });
     try {
-      // The driver hands out a session only once it has been used.
+      // The driver's `reserve` never resolves on a connection that it has yet to open without asking for types.
       await before`select 1`;
       const blocker = await before.reserve();
       await blocker`begin`;

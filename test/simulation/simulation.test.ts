@@ -29,7 +29,7 @@ const SEEDS_TO_FIND = 400;
 const RARE = 'bytes-of-the-dead-forgotten';
 
 test('many seeds, and all that can happen in them does', { timeout: 600_000, tags: ['sized'] }, async () => {
-  const { seeds, failed, onTrust, ends } = await runSeeds(0, SEEDS, SOUND);
+  const { seeds, failed, speculative, ends } = await runSeeds(0, SEEDS, SOUND);
   const replays = failed.map(({ seed, check }) => `${check}: npm run simulate -- --seed ${seed}`);
   expect(replays).toEqual([]);
   expect(seeds).toBe(SEEDS);
@@ -38,7 +38,7 @@ test('many seeds, and all that can happen in them does', { timeout: 600_000, tag
   for (const end of [...FREQUENT_ENDS, ...(isFull ? RARE_ENDS : [])]) {
     expect(ends, end).toHaveProperty(end);
   }
-  expect(onTrust).toBeGreaterThan(isFull ? SEEDS / 20 : 0);
+  expect(speculative).toBeGreaterThan(isFull ? SEEDS / 20 : 0);
   // To draw a scenario costs nothing: these are always so many.
   const drawn = Array.from({ length: FULL_SEEDS }, (_, seed) => Object.keys(drawScenario(seed).faults));
   for (const fault of FAULTS) {
