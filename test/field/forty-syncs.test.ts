@@ -1,3 +1,4 @@
+// @module-tag long
 /** Forty properties of one account in one backend: one pool of three, one limiter, a database that ends sessions, and a host that dies. */
 import { expect, test } from 'vitest';
 import { emptyDatabase } from '../support/postgres.ts';
