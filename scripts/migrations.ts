@@ -1,5 +1,5 @@
 /**
- * Writes `src/db/migrations.ts` out of the SQL files under `drizzle/`: a program that is bundled into one file has no
+ * Writes `src/postgres/schema/migrations.ts` out of the SQL files under `drizzle/`: a program that is bundled into one file has no
  * files beside it. With `--check` it writes nothing, and fails where the module is not what the files say.
  */
 import { execFileSync } from 'node:child_process';
@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-const MODULE = 'src/db/migrations.ts';
+const MODULE = 'src/postgres/schema/migrations.ts';
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 interface Journal {

@@ -3,15 +3,15 @@
  * wrong after a crash.
  */
 
+export { ERROR_CODES, type ErrorCode, LongtailError } from './domain/errors.ts';
 export type { QuotaKind } from './domain/quota-kind.ts';
 export type { Dataset, DatasetName, Day, SearchType, SliceFailure } from './domain/slice.ts';
-export { ERROR_CODES, type ErrorCode, LongtailError } from './errors.ts';
-export type { ConcurrencyReason } from './machines/concurrency-context.ts';
+export type { ConcurrencyReason } from './machines/concurrency/context.ts';
 export type { HaltReason } from './machines/messages.ts';
-export type { BudgetRule } from './machines/quota-window.ts';
-export { createRateLimiter, type RateLimiter, type RateLimiterOptions } from './rate-limiter.ts';
-export type { Credentials } from './search-console/credentials.ts';
-export { createSync } from './sync.ts';
+export type { BudgetRule } from './machines/rate-limiter/quota-window.ts';
+export type { Credentials } from './search-console/auth/credentials.ts';
+export { createRateLimiter, type RateLimiter, type RateLimiterOptions } from './sync/limiter.ts';
+export { createSync } from './sync/sync.ts';
 export type {
   AutoConcurrencyOptions,
   ConcurrencyEvent,
@@ -25,4 +25,4 @@ export type {
   Sync,
   SyncEvents,
   SyncOptions,
-} from './sync-types.ts';
+} from './sync/types.ts';

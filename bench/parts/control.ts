@@ -1,5 +1,5 @@
 /** Part 5: halts, tokens, the machines, starting up. */
-import { migrate } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/postgres/schema/migrate.ts';
 import { type BenchContext, repeat } from '../support/context.ts';
 import { startBenchEmulator } from '../support/emulator.ts';
 import { measureHalts } from '../support/halts.ts';

@@ -87,7 +87,7 @@ function present(figures: GrowthFigures): PartResult<GrowthFigures> {
     ],
     notes: [
       `Peak memory is between ${megabytes(Math.min(...peaks))} and ${megabytes(Math.max(...peaks))}. Before each size comes a run that is not counted: the emulator makes its answers in it.`,
-      'What grows with the days: the hashes of the keys of slices that are begun (73 KB each: three batches of 50 begin 150, and 30 days are no more than 30), and by some megabytes V8’s spaces, which widen while a run lasts. V8 is made to mark its heap every few pages (`src/db/heap-nudge.ts`).',
+      'What grows with the days: the hashes of the keys of slices that are begun (73 KB each: three batches of 50 begin 150, and 30 days are no more than 30), and by some megabytes V8’s spaces, which widen while a run lasts. V8 is made to mark its heap every few pages (`src/postgres/commit/heap-nudge.ts`).',
     ],
   };
 }

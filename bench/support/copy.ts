@@ -8,8 +8,8 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import postgres from 'postgres';
-import { FACT_COLUMNS } from '../../src/db/copy-block.ts';
-import { migrate } from '../../src/db/migrate.ts';
+import { FACT_COLUMNS } from '../../src/postgres/copy/encode-rows.ts';
+import { migrate } from '../../src/postgres/schema/migrate.ts';
 import { type BenchServer, withDatabase } from './postgres.ts';
 
 const run = promisify(execFile);

@@ -1,10 +1,10 @@
 /** What the statecharts cost, apart from everything that they steer. */
 import { createActor, fromCallback, fromPromise } from 'xstate';
-import { batchWorkerMachine, type FetchBatchInput } from '../../src/machines/batch-worker.ts';
-import { coordinatorMachine } from '../../src/machines/coordinator.ts';
-import type { Ending } from '../../src/machines/coordinator-context.ts';
+import { batchWorkerMachine, type FetchBatchInput } from '../../src/machines/batch-worker/batch-worker.ts';
+import type { Ending } from '../../src/machines/coordinator/context.ts';
+import { coordinatorMachine } from '../../src/machines/coordinator/coordinator.ts';
 import type { CallOrder, PlanOrder } from '../../src/machines/messages.ts';
-import { createRateLimiter } from '../../src/rate-limiter.ts';
+import { createRateLimiter } from '../../src/sync/limiter.ts';
 
 const BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
 const SCOPES = ['site:bench', 'user:bench', 'project:bench'];

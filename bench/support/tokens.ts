@@ -1,8 +1,8 @@
 /** How long a request for tokens waits while the quota is free, and what writing the lease down takes. */
 import postgres from 'postgres';
 import type { InspectionEvent } from 'xstate';
-import { recordLease } from '../../src/db/leases.ts';
 import { createSync } from '../../src/index.ts';
+import { recordLease } from '../../src/postgres/locks/token-leases.ts';
 import type { Job } from './jobs.ts';
 
 /** Every wait from `tokens.request` to `tokens.granted` in a run whose quota is never short, in milliseconds. */

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import postgres from 'postgres';
-import { startEmbedded } from '../../src/db/embedded.ts';
 import { addDays, pacificDay } from '../../src/domain/day.ts';
+import { startEmbedded } from '../../src/embedded-postgres/embedded.ts';
 import type { EmulatorCounters, RequestRecord } from '../../src/emulator/index.ts';
 
 const checkout = fileURLToPath(new URL('../..', import.meta.url));

@@ -1,5 +1,5 @@
-import type { DatabaseAway, DatabaseFailure } from '../db/types.ts';
 import type { Away, PlanFailure } from '../machines/messages.ts';
+import type { DatabaseAway, DatabaseFailure } from '../store/types.ts';
 
 /** What the machines are told of a database that takes nothing. */
 export function awayOf({ reason, cause, nextStep }: DatabaseAway): Away {

@@ -8,23 +8,23 @@
  * again when it is told to. Google is not asked for it a second time.
  */
 import { fromCallback } from 'xstate';
-import { noRows } from '../db/seal.ts';
-import type { Store } from '../db/store.ts';
-import type { Answer, Calendar, CommittedPage, DatabaseAway, DayTotal } from '../db/types.ts';
 import type { CallPermit } from '../domain/call-permit.ts';
 import type { Clock } from '../domain/clock.ts';
 import { type Day, mustHaveRows } from '../domain/slice.ts';
-import type { FetchBatchInput } from '../machines/batch-worker.ts';
+import type { FetchBatchInput } from '../machines/batch-worker/batch-worker.ts';
+import { isTroubleOfTheCall } from '../machines/coordinator/trouble.ts';
 import type { CallEvent, CallOrder, CallOutcome, Fatal, Page, PageResult } from '../machines/messages.ts';
-import { isTroubleOfTheCall } from '../machines/trouble.ts';
-import type { Auth } from '../search-console/auth.ts';
-import type { Client, HttpCallEnd, PageOutcome } from '../search-console/call.ts';
-import type { QueryAnswer } from '../search-console/decode-rows.ts';
-import type { QuotaRefusal, Refusal } from '../search-console/outcome.ts';
-import { calendarQuery, sliceQuery } from '../search-console/query.ts';
+import type { Catalogue, CatalogueEntry, SliceEntry } from '../planning/catalogue.ts';
+import { noRows } from '../planning/seal.ts';
+import type { QueryAnswer } from '../search-console/answer/decode-rows.ts';
+import type { QuotaRefusal, Refusal } from '../search-console/answer/outcome.ts';
+import type { Auth } from '../search-console/auth/auth.ts';
+import type { Client, HttpCallEnd, PageOutcome } from '../search-console/request/call.ts';
+import { calendarQuery, sliceQuery } from '../search-console/request/query.ts';
+import type { Store } from '../store/store.ts';
+import type { Answer, Calendar, CommittedPage, DatabaseAway, DayTotal } from '../store/types.ts';
 import { awayOf, outcomeOf } from './away.ts';
 import type { CallRegistry } from './call-registry.ts';
-import type { Catalogue, CatalogueEntry, SliceEntry } from './catalogue.ts';
 import { readCalendar } from './read-calendar.ts';
 import { createRefusals, type RefusalsOfCall } from './refusals.ts';
 

@@ -1,7 +1,7 @@
 import { fromCallback } from 'xstate';
-import type { Answer } from '../db/types.ts';
 import type { Clock } from '../domain/clock.ts';
-import type { LeaseKeeperEvent, RenewalOrder } from '../machines/lease-keeper.ts';
+import type { LeaseKeeperEvent, RenewalOrder } from '../machines/lease-keeper/lease-keeper.ts';
+import type { Answer } from '../store/types.ts';
 
 export interface LeaseBookPorts {
   /** Renews every lease of the holder; false: at least one of them is somebody else's. */

@@ -11,12 +11,11 @@
  */
 
 import { fromCallback } from 'xstate';
-import type { Store } from '../db/store.ts';
-import type { Answer, DatabaseFailure, OpenedSlice } from '../db/types.ts';
 import type { Clock } from '../domain/clock.ts';
 import type { CoverageRange } from '../domain/coverage.ts';
 import type { Day, SearchType, SliceKey } from '../domain/slice.ts';
 import type { MorePlan, Page, PlanOrder, PlanReport } from '../machines/messages.ts';
+import { type CalendarEntry, type Catalogue, calendarId } from '../planning/catalogue.ts';
 import {
   isFinal,
   keyOf,
@@ -27,10 +26,11 @@ import {
   planByCalendar,
   type TrustRules,
   trustedKeys,
-} from '../machines/plan.ts';
+} from '../planning/plan.ts';
+import { addTrusted, settleTrustedSlices, type TrustedSlice } from '../planning/speculative-slices.ts';
+import type { Store } from '../store/store.ts';
+import type { Answer, DatabaseFailure, OpenedSlice } from '../store/types.ts';
 import { outcomeOf } from './away.ts';
-import { type CalendarEntry, type Catalogue, calendarId } from './catalogue.ts';
-import { addTrusted, settleTrustedSlices, type TrustedSlice } from './trusted-slices.ts';
 
 /** Open slices of an earlier run are continued when their newest page is at most this old. */
 const CONTINUE_YOUNGER_THAN_MINUTES = 15;

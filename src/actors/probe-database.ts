@@ -1,6 +1,6 @@
 import { fromPromise } from 'xstate';
-import type { Store } from '../db/store.ts';
-import { StillAway } from '../machines/coordinator-context.ts';
+import { StillAway } from '../machines/coordinator/context.ts';
+import type { Store } from '../store/store.ts';
 import { awayOf } from './away.ts';
 
 /** Resolves when the database would take a page. A rejection is the coordinator's cue to wait and ask again. */

@@ -1,9 +1,9 @@
-import type { Calendar } from '../db/types.ts';
 import { isDay } from '../domain/day.ts';
-import { plainRows } from '../domain/row-block.ts';
 import type { Day } from '../domain/slice.ts';
-import type { QueryAnswer } from '../search-console/decode-rows.ts';
-import type { CalendarEntry } from './catalogue.ts';
+import type { CalendarEntry } from '../planning/catalogue.ts';
+import { plainRows } from '../rows/row-block.ts';
+import type { QueryAnswer } from '../search-console/answer/decode-rows.ts';
+import type { Calendar } from '../store/types.ts';
 
 /**
  * The calendar out of its rows: one key each, the day. Days that it leaves out are taken for empty, so a day that cannot

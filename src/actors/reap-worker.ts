@@ -1,5 +1,5 @@
 import { fromPromise } from 'xstate';
-import type { ReapInput, ReapOutput } from '../machines/coordinator-context.ts';
+import type { ReapInput, ReapOutput } from '../machines/coordinator/context.ts';
 import type { CallRegistry } from './call-registry.ts';
 
 /**

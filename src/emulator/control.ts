@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock } from '../domain/clock.ts';
-import { LongtailError } from '../errors.ts';
+import { LongtailError } from '../domain/errors.ts';
 import type { Api } from './api.ts';
 import type { Records } from './records.ts';
 import { servedDigest } from './served.ts';

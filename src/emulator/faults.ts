@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { LongtailError } from '../errors.ts';
+import { LongtailError } from '../domain/errors.ts';
 import { type ApiError, apiError, NAMED_ERRORS, type NamedError } from './api-errors.ts';
 import { fraction, hashText, mix } from './hash.ts';
 

@@ -1,5 +1,5 @@
+import { LongtailError } from '../domain/errors.ts';
 import { dimensionsOf, parseDataset } from '../domain/slice.ts';
-import { LongtailError } from '../errors.ts';
 import { type AnswerRow, answerRows } from './answer-text.ts';
 import type { Api, Property } from './api.ts';
 import { type Digest, digestOf } from './digest.ts';

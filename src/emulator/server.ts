@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Clock } from '../domain/clock.ts';
+import { LongtailError } from '../domain/errors.ts';
 import { withDefaults } from '../domain/options.ts';
-import { LongtailError } from '../errors.ts';
 import { pause } from './answer-writer.ts';
 import type { Api } from './api.ts';
 import { badRequest, unauthenticated } from './api-errors.ts';

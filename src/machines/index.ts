@@ -14,19 +14,18 @@ export {
   type BatchWorkerSnapshot,
   batchWorkerMachine,
   type FetchBatchInput,
-} from './batch-worker.ts';
+} from './batch-worker/batch-worker.ts';
+export {
+  type ConcurrencyControllerSnapshot,
+  concurrencyControllerMachine,
+} from './concurrency/concurrency-controller.ts';
 export type {
   ConcurrencyControllerContext,
   ConcurrencyControllerEvent,
   ConcurrencyControllerInput,
   ConcurrencyDecision,
   ConcurrencyReason,
-} from './concurrency-context.ts';
-export {
-  type ConcurrencyControllerSnapshot,
-  concurrencyControllerMachine,
-} from './concurrency-controller.ts';
-export { type CoordinatorSnapshot, coordinatorMachine } from './coordinator.ts';
+} from './concurrency/context.ts';
 export {
   type CoordinatorContext,
   type CoordinatorEmitted,
@@ -36,8 +35,9 @@ export {
   PROBE,
   type ReapInput,
   type ReapOutput,
-} from './coordinator-context.ts';
-export type { Assignment, DelayedGroup, Queues, WorkerSlot, WorkerStatus } from './dispatch.ts';
+} from './coordinator/context.ts';
+export { type CoordinatorSnapshot, coordinatorMachine } from './coordinator/coordinator.ts';
+export type { Assignment, DelayedGroup, Queues, WorkerSlot, WorkerStatus } from './coordinator/dispatch.ts';
 export {
   isKept,
   type LeaseKeeperContext,
@@ -47,17 +47,17 @@ export {
   type LeaseKeeperSnapshot,
   leaseKeeperMachine,
   type RenewalOrder,
-} from './lease-keeper.ts';
-export type { Lookup } from './lookup.ts';
+} from './lease-keeper/lease-keeper.ts';
 export type * from './messages.ts';
+export type { Lookup } from './rate-limiter/lookup.ts';
 export {
   type Patience,
   type QuotaScopeContext,
   type QuotaScopeEvent,
   quotaScopeMachine,
   type ScopeCondition,
-} from './quota-scope.ts';
-export type { Budget, BudgetRule, Budgets } from './quota-window.ts';
+} from './rate-limiter/quota-scope.ts';
+export type { Budget, BudgetRule, Budgets } from './rate-limiter/quota-window.ts';
 export {
   type RateLimiterContext,
   type RateLimiterEmitted,
@@ -66,8 +66,7 @@ export {
   type RateLimiterSnapshot,
   type RecoveredEvent,
   rateLimiterMachine,
-} from './rate-limiter.ts';
-export { type RunLifeActor, type RunLifeSnapshot, runLifeMachine } from './run-life.ts';
+} from './rate-limiter/rate-limiter.ts';
 export {
   type CloseInput,
   type ExecutionOrder,
@@ -82,4 +81,5 @@ export {
   type RunLifeEvent,
   type RunLifeInput,
   type Wishes,
-} from './run-life-context.ts';
+} from './run-life/context.ts';
+export { type RunLifeActor, type RunLifeSnapshot, runLifeMachine } from './run-life/run-life.ts';

@@ -33,7 +33,7 @@ export type HaltReason =
   | { readonly kind: 'callFailures'; readonly reason: string }
   | { readonly kind: 'databaseAway'; readonly reason: string };
 
-/** Something that no retry mends. `code` is stable: see `src/errors.ts`. */
+/** Something that no retry mends. `code` is stable: see `src/domain/errors.ts`. */
 export interface Fatal {
   readonly code: string;
   readonly reason: string;

@@ -4,11 +4,11 @@
  * serials that still occur anywhere are numbered anew, in their order: worlds that differ in serials alone are one.
  */
 import type { AnyMachineSnapshot } from 'xstate';
-import { Lookup } from '../machines/lookup.ts';
+import type { Address } from '../internals/xstate.ts';
+import { Lookup } from '../machines/rate-limiter/lookup.ts';
 import { ALONE, type Property } from './options.ts';
 import type { StepMemory } from './step-memory.ts';
 import type { World } from './world.ts';
-import type { Address } from './xstate-internals.ts';
 
 type Renaming = ReadonlyMap<string, string>;
 const NOTHING: Renaming = new Map();

@@ -3,7 +3,7 @@
  * speak of (rows, facts, versions of a slice) is enforced in the database and tested there.
  */
 import { PROBE } from '../machines/index.ts';
-import { room } from '../machines/quota-window.ts';
+import { room } from '../machines/rate-limiter/quota-window.ts';
 import { isCommitted } from './abstract-database.ts';
 import { countTokens } from './abstract-server.ts';
 import type { InvariantOf } from './explore.ts';

@@ -1,5 +1,5 @@
 /**
- * The table of leases, for one resource: what `db/lease-book.ts` and `recordLease` in `db/leases.ts` do in SQL, as pure
+ * The table of leases, for one resource: what `postgres/locks/lease-book.ts` and `recordLease` in `postgres/locks/token-leases.ts` do in SQL, as pure
  * functions. A test plays both against each other.
  */
 import { type BusyLease, type HolderState, judgeHolders } from '../domain/lease-rules.ts';

@@ -8,6 +8,7 @@ import {
   renewalKept,
   validSince,
 } from '../domain/lease-rules.ts';
+import type { Effect } from '../internals/xstate.ts';
 import { type LeaseKeeperEvent, type LeaseKeeperSnapshot, leaseKeeperMachine } from '../machines/index.ts';
 import { mayCall, rareLeaseKindOf } from './lease-events.ts';
 import { mayRecord, releaseLease, renewLease, takeLease } from './lease-table.ts';
@@ -27,7 +28,6 @@ import {
   type Tokens,
 } from './lease-world.ts';
 import type { StepMemory } from './step-memory.ts';
-import type { Effect } from './xstate-internals.ts';
 
 const KEEPER = 'keeper';
 /** Of the only row: who remembers an earlier one remembers `PAST`. */

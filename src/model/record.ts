@@ -1,5 +1,6 @@
 /** What is written down while a turn goes on: facts that no single state shows, for the invariants to speak of. */
 import type { AnyEventObject } from 'xstate';
+import type { Address } from '../internals/xstate.ts';
 import {
   type CoordinatorEmitted,
   type Page,
@@ -7,12 +8,11 @@ import {
   PROBE,
   type WorkerOrder,
 } from '../machines/index.ts';
-import { scopeKindOf } from '../machines/quota-window.ts';
+import { scopeKindOf } from '../machines/rate-limiter/quota-window.ts';
 import type { AbstractCall } from './abstract-call.ts';
 import { isCommitted } from './abstract-database.ts';
 import type { ModelOptions, Property, Refusal } from './options.ts';
 import { type Broken, type Draft, isAtWork, type PageFate, pageKey } from './world.ts';
-import type { Address } from './xstate-internals.ts';
 
 /** The turn that is written about. */
 interface Turn {

@@ -4,7 +4,7 @@
  */
 import type { AnyEventObject } from 'xstate';
 import type { RateLimiterSnapshot } from '../machines/index.ts';
-import { scopeKindOf } from '../machines/quota-window.ts';
+import { scopeKindOf } from '../machines/rate-limiter/quota-window.ts';
 import type { Property } from './options.ts';
 import type { Broken, Draft } from './world.ts';
 

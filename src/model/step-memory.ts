@@ -4,8 +4,8 @@
  * so that looking a step up, and telling two worlds apart, costs next to nothing.
  */
 import type { AnyEventObject, AnyMachineSnapshot, AnyStateMachine } from 'xstate';
+import { type Address, advance, begin, type Step } from '../internals/xstate.ts';
 import { fingerprint } from './fingerprint.ts';
-import { type Address, advance, begin, type Step } from './xstate-internals.ts';
 
 export class StepMemory {
   /** By fingerprint: the texts themselves would fill the memory. */

@@ -1,4 +1,6 @@
 /** What each event of the world leads to. */
+
+import { refTo } from '../internals/xstate.ts';
 import {
   type CallEvent,
   type CallOutcome,
@@ -43,7 +45,6 @@ import { noteRead, noteRefusal } from './record.ts';
 import type { StepMemory } from './step-memory.ts';
 import { type Listener, Turn } from './turn.ts';
 import { receiverOf, type World, type WorldEvent, withEntry } from './world.ts';
-import { refTo } from './xstate-internals.ts';
 
 /** Every draw of lots comes out the same: backoffs are timers that may fire at any moment anyhow. */
 const CHANCE = 0.5;

@@ -10,6 +10,7 @@
  * server's window holds for all.
  */
 import type { AnyEventObject, AnyMachineSnapshot, AnyStateMachine } from 'xstate';
+import { type Address, type Effect, idOf, parentOf, prefixOf } from '../internals/xstate.ts';
 import {
   type BatchWorkerSnapshot,
   batchWorkerMachine,
@@ -27,7 +28,6 @@ import { noteAssignment, noteCallStart, noteCommit, noteDelivery } from './recor
 import { noteAnswer, noteLimiterStep, speaksOf } from './sharing.ts';
 import type { StepMemory } from './step-memory.ts';
 import { type Broken, channelName, type Draft, type Timer, type World, withEntry } from './world.ts';
-import { type Address, type Effect, idOf, parentOf, prefixOf } from './xstate-internals.ts';
 
 /** More messages than this in one turn, and it never comes to rest: a turn of a large world has some dozens. */
 const MOST_MESSAGES = 2_000;

@@ -4,6 +4,7 @@
  */
 
 import type { AnyEventObject } from 'xstate';
+import type { Address } from '../internals/xstate.ts';
 import type {
   BatchWorkerSnapshot,
   CoordinatorSnapshot,
@@ -16,7 +17,6 @@ import type { AbstractDatabase, SliceEnd } from './abstract-database.ts';
 import type { AbstractPlan } from './abstract-plan.ts';
 import type { ServerWindow } from './abstract-server.ts';
 import type { RareKind, Refusal } from './options.ts';
-import type { Address } from './xstate-internals.ts';
 
 export interface World {
   /** The three of an XState snapshot: the world itself never ends. */

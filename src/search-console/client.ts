@@ -1,13 +1,13 @@
 import type { Clock } from '../domain/clock.ts';
-import { BatchEndpoint } from './batch-endpoint.ts';
-import { batchBody, batchUrl, MAX_BATCH_SIZE } from './batch-request.ts';
-import type { CallOptions, CallStep, Client, HttpCallEnd } from './call.ts';
-import { CallReading } from './call-reading.ts';
-import { Exchange } from './exchange.ts';
-import type { ApiRequest } from './query.ts';
-import { type ReadingMemoryPool, sharedReadingMemory } from './reading-memory.ts';
-import { secureApiRoot } from './root.ts';
-import { type HttpRequest, type Transport, TransportError } from './transport.ts';
+import { BatchEndpoint } from './answer/batch-endpoint.ts';
+import { CallReading } from './answer/call-reading.ts';
+import { type ReadingMemoryPool, sharedReadingMemory } from './answer/reading-memory.ts';
+import { Exchange } from './http/exchange.ts';
+import { type HttpRequest, type Transport, TransportError } from './http/transport.ts';
+import { batchBody, batchUrl, MAX_BATCH_SIZE } from './request/batch-request.ts';
+import type { CallOptions, CallStep, Client, HttpCallEnd } from './request/call.ts';
+import type { ApiRequest } from './request/query.ts';
+import { secureApiRoot } from './request/root.ts';
 
 export interface ClientOptions {
   readonly transport: Transport;

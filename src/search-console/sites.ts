@@ -1,10 +1,10 @@
 import { z } from 'zod';
+import { oneLine } from './answer/one-line.ts';
+import { type Refusal, refusalOf, refusalOnTheWay } from './answer/outcome.ts';
 import { type ClientOptions, commonHeaders, DEFAULT_IDLE_TIMEOUT_MS } from './client.ts';
-import { Exchange } from './exchange.ts';
-import { oneLine } from './one-line.ts';
-import { type Refusal, refusalOf, refusalOnTheWay } from './outcome.ts';
-import { secureApiRoot } from './root.ts';
-import { TransportError } from './transport.ts';
+import { Exchange } from './http/exchange.ts';
+import { TransportError } from './http/transport.ts';
+import { secureApiRoot } from './request/root.ts';
 
 /** A property that the credentials know of. */
 export interface Site {

@@ -2,13 +2,13 @@
 import { describe, expect, it } from 'vitest';
 import { createActor, setup } from 'xstate';
 import { createCallRegistry } from '../../src/actors/call-registry.ts';
-import { createCatalogue } from '../../src/actors/catalogue.ts';
 import { createFetchBatch, type FetchBatchPorts } from '../../src/actors/fetch-batch.ts';
 import { systemClock } from '../../src/domain/clock.ts';
-import { rowBlock } from '../../src/domain/row-block.ts';
-import type { FetchBatchInput } from '../../src/machines/batch-worker.ts';
+import type { FetchBatchInput } from '../../src/machines/batch-worker/batch-worker.ts';
 import type { CallEvent } from '../../src/machines/messages.ts';
-import type { CallStep } from '../../src/search-console/call.ts';
+import { createCatalogue } from '../../src/planning/catalogue.ts';
+import { rowBlock } from '../../src/rows/row-block.ts';
+import type { CallStep } from '../../src/search-console/request/call.ts';
 
 const ok = { kind: 'ok', value: null } as const;
 const answer = (index: number): CallStep => ({

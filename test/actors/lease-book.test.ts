@@ -1,8 +1,8 @@
 import { afterEach, expect, test } from 'vitest';
 import { createActor, setup } from 'xstate';
 import { createLeaseBook } from '../../src/actors/lease-book.ts';
-import type { Answer } from '../../src/db/types.ts';
-import type { LeaseKeeperEvent } from '../../src/machines/lease-keeper.ts';
+import type { LeaseKeeperEvent } from '../../src/machines/lease-keeper/lease-keeper.ts';
+import type { Answer } from '../../src/store/types.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 
 const ANSWER_WITHIN_MS = 20_000;

@@ -1,13 +1,13 @@
 import { expect, it } from 'vitest';
 import { createActor, setup } from 'xstate';
-import { calendarId, createCatalogue } from '../../src/actors/catalogue.ts';
 import { createLoadPlan, type LoadPlanPorts, type PlanSummary } from '../../src/actors/load-plan.ts';
-import type { Answer } from '../../src/db/types.ts';
 import { systemClock } from '../../src/domain/clock.ts';
 import type { CoverageRange } from '../../src/domain/coverage.ts';
 import { parseDataset, type SliceKey } from '../../src/domain/slice.ts';
 import type { PlanOrder, PlanReport } from '../../src/machines/messages.ts';
-import { keyOf, keysOf } from '../../src/machines/plan.ts';
+import { calendarId, createCatalogue } from '../../src/planning/catalogue.ts';
+import { keyOf, keysOf } from '../../src/planning/plan.ts';
+import type { Answer } from '../../src/store/types.ts';
 
 const page = parseDataset('page');
 if ('problem' in page) throw new Error(page.problem);

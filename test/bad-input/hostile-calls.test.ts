@@ -2,10 +2,10 @@ import type { ServerResponse } from 'node:http';
 import { createGzip, gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/domain/clock.ts';
-import type { CallStep } from '../../src/search-console/call.ts';
 import { createClient } from '../../src/search-console/client.ts';
-import { createGotTransport } from '../../src/search-console/got-transport.ts';
-import { sliceQuery } from '../../src/search-console/query.ts';
+import { createGotTransport } from '../../src/search-console/http/got-transport.ts';
+import type { CallStep } from '../../src/search-console/request/call.ts';
+import { sliceQuery } from '../../src/search-console/request/query.ts';
 import { until } from '../support/until.ts';
 import { joined, repeated, startHostileApi, type Takes, write } from './support/hostile-api.ts';
 

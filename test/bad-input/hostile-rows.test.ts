@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { addDays } from '../../src/domain/day.ts';
-import { createSync } from '../../src/sync.ts';
-import type { Outcome } from '../../src/sync-types.ts';
+import { createSync } from '../../src/sync/sync.ts';
+import type { Outcome } from '../../src/sync/types.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { SITE, settledDays } from '../support/property.ts';

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
-import { LongtailError } from '../../src/errors.ts';
-import { createRateLimiter } from '../../src/rate-limiter.ts';
-import { createSync } from '../../src/sync.ts';
-import type { SyncOptions } from '../../src/sync-types.ts';
+import { LongtailError } from '../../src/domain/errors.ts';
+import { createRateLimiter } from '../../src/sync/limiter.ts';
+import { createSync } from '../../src/sync/sync.ts';
+import type { SyncOptions } from '../../src/sync/types.ts';
 import { STACK_TRACE } from '../cli/support/longtail.ts';
 import { NO_DATABASE, SECRET, useEmptyFolder } from './support/command.ts';
 import { NOT_DATABASES, NOT_DATASETS, NOT_DAYS, NOT_PROPERTIES, NOT_ROOTS, shown } from './support/values.ts';

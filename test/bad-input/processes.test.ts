@@ -3,7 +3,7 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { addDays } from '../../src/domain/day.ts';
-import { createSync } from '../../src/sync.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { lastLineOf, useLongtail } from '../cli/support/longtail.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { SITE, settledDays } from '../support/property.ts';
@@ -60,7 +60,9 @@ describe('an API that is hostile once', () => {
   const [to = '', victim = ''] = days;
   const command = ['sync', ...site, '--from', days.at(-1) ?? '', '--to', to, '--datasets', 'page', '--json'];
 
-  it('with a part of 2 GB: its page is tried again, and memory stays where it was', async () => {
+  it('with a part of 2 GB: its page is tried again, and memory stays where it was', {
+    tags: ['long'],
+  }, async () => {
     let served = 0;
     await using api = await startHostileApi({
       lastDay: addDays(to, 5),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { concurrencyEntry } from '../../src/cli/events.ts';
-import { concurrency } from '../../src/cli/options.ts';
+import { concurrency } from '../../src/cli/commands/options.ts';
+import { concurrencyEntry } from '../../src/report/events.ts';
 
 describe('--max-concurrency', () => {
   const read = concurrency('--max-concurrency');

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { wantedSignals } from '../../src/cli/otel.ts';
-import { freePort } from '../../src/db/embedded-cluster.ts';
+import { wantedSignals } from '../../src/cli/process/otel.ts';
+import { freePort } from '../../src/embedded-postgres/cluster.ts';
 import { type Emulator, startEmulator } from '../../src/emulator/index.ts';
 import { type TestDatabase, testDatabase } from '../support/postgres.ts';
 import { lastLineOf, useLongtail } from './support/longtail.ts';

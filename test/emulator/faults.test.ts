@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { LongtailError } from '../../src/domain/errors.ts';
 import {
   type Emulator,
   type EmulatorOptions,
@@ -6,7 +7,6 @@ import {
   parseFaults,
   startEmulator,
 } from '../../src/emulator/index.ts';
-import { LongtailError } from '../../src/errors.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { until } from '../support/until.ts';
 import { batch, httpText, query, rawExchange, TODAY } from './support.ts';

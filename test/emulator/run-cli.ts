@@ -1,6 +1,6 @@
 import { Command } from 'commander';
-import { registerEmulator } from '../../src/cli/emulator.ts';
-import { LongtailError } from '../../src/errors.ts';
+import { registerEmulator } from '../../src/cli/commands/emulator/command.ts';
+import { LongtailError } from '../../src/domain/errors.ts';
 
 /** The one command on its own, as the program runs it: errors in one line, wrong use ends with 2. */
 const program = new Command('longtail');

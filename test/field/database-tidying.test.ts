@@ -1,8 +1,8 @@
 /** The end of a run, and what it tidies, where other people are at work on the same tables. */
 
 import { expect, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
-import { createSync } from '../../src/sync.ts';
+import { migrate } from '../../src/postgres/schema/migrate.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { differences } from '../support/compare.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { emulate, options, SITE, settledDays } from '../support/property.ts';

@@ -1,10 +1,11 @@
 /** Databases' addresses as people have them: what hosts hand out, what is copied along, what libpq takes. */
 import { expect, test } from 'vitest';
-import { type DatabaseAddress, type Endpoint, parseDatabaseUrl } from '../../src/db/database-url.ts';
-import { findPassword } from '../../src/db/pass-file.ts';
-import { waysTo } from '../../src/db/ways.ts';
-import { LongtailError } from '../../src/errors.ts';
-import { createSync } from '../../src/sync.ts';
+import { LongtailError } from '../../src/domain/errors.ts';
+import type { Endpoint } from '../../src/internals/socket.ts';
+import { type DatabaseAddress, parseDatabaseUrl } from '../../src/postgres/driver/database-url.ts';
+import { findPassword } from '../../src/postgres/driver/pass-file.ts';
+import { waysTo } from '../../src/postgres/driver/ways.ts';
+import { createSync } from '../../src/sync/sync.ts';
 
 type Expected = Partial<Omit<DatabaseAddress, 'tls'>> & { readonly mode?: string };
 

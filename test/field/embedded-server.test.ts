@@ -23,12 +23,12 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { startEmbedded } from '../../src/db/embedded.ts';
-import { serverAccount } from '../../src/db/embedded-account.ts';
-import { findNativePackage, usableBinaries } from '../../src/db/embedded-binaries.ts';
-import { createCluster } from '../../src/db/embedded-cluster.ts';
-import { namelessLibrary } from '../../src/db/embedded-nameless.ts';
-import { LongtailError } from '../../src/errors.ts';
+import { LongtailError } from '../../src/domain/errors.ts';
+import { serverAccount } from '../../src/embedded-postgres/account.ts';
+import { findNativePackage, usableBinaries } from '../../src/embedded-postgres/binaries.ts';
+import { createCluster } from '../../src/embedded-postgres/cluster.ts';
+import { startEmbedded } from '../../src/embedded-postgres/embedded.ts';
+import { namelessLibrary } from '../../src/embedded-postgres/nameless-user.ts';
 import { BIN } from '../support/command.ts';
 import { killHard, nothingLeft, runningState, useWorkplace, withSql } from '../support/embedded.ts';
 

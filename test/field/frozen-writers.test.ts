@@ -2,7 +2,7 @@
 /** A process that stands still in the middle of a commit, for as long as the server takes it for alive, and whoever comes next. */
 import postgres from 'postgres';
 import { expect, test } from 'vitest';
-import { createSync } from '../../src/sync.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { emulate, options, SITE, settledDays } from '../support/property.ts';
 import { expectWhole } from './support/watching.ts';

@@ -1,12 +1,12 @@
 /** Strange answers of Search Console's, each given once, for a while, or from now on. */
 import { describe, expect, test } from 'vitest';
-import { checkSiteUrl } from '../../src/config.ts';
 import { propertyKey } from '../../src/domain/property-name.ts';
 import type { FaultRule } from '../../src/emulator/faults.ts';
 import type { EmulatorOptions } from '../../src/emulator/index.ts';
-import { refusalOf } from '../../src/search-console/outcome.ts';
-import { createSync } from '../../src/sync.ts';
-import type { SyncOptions } from '../../src/sync-types.ts';
+import { refusalOf } from '../../src/search-console/answer/outcome.ts';
+import { checkSiteUrl } from '../../src/sync/config.ts';
+import { createSync } from '../../src/sync/sync.ts';
+import type { SyncOptions } from '../../src/sync/types.ts';
 import { differences } from '../support/compare.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { emulate, options, queries, SITE, settledDays } from '../support/property.ts';

@@ -1,6 +1,6 @@
 /** How long an outage is sat out, and what it costs: the statecharts are real, time is not. */
 import { afterEach, expect, test } from 'vitest';
-import { PROBE } from '../../src/machines/coordinator-context.ts';
+import { PROBE } from '../../src/machines/coordinator/context.ts';
 import { type Call, failed, MachineSystem, type SystemOptions } from '../machines/support/system.ts';
 
 const MINUTE_MS = 60_000;

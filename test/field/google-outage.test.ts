@@ -1,7 +1,7 @@
 /** Search Console is in trouble for a while, and says so in one way or another: nothing fails, and nobody halts. */
 import { expect, test } from 'vitest';
 import type { FaultRule } from '../../src/emulator/faults.ts';
-import { createSync } from '../../src/sync.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { differences } from '../support/compare.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { emulate, options, SITE, settledDays } from '../support/property.ts';

@@ -1,10 +1,10 @@
 // Holds invariants 5 of SPEC.md.
 import postgres, { type Sql } from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
 import type { Emulator } from '../../src/emulator/index.ts';
-import { createSync } from '../../src/sync.ts';
-import type { Outcome, Sync, SyncOptions } from '../../src/sync-types.ts';
+import { migrate } from '../../src/postgres/schema/migrate.ts';
+import { createSync } from '../../src/sync/sync.ts';
+import type { Outcome, Sync, SyncOptions } from '../../src/sync/types.ts';
 import { type TestDatabase, testDatabase } from '../support/postgres.ts';
 import { emulate, options, settledDays } from '../support/property.ts';
 import { until } from '../support/until.ts';

@@ -2,9 +2,9 @@
 
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { Emulator } from '../../src/emulator/index.ts';
-import { createRateLimiter } from '../../src/rate-limiter.ts';
-import { createSync } from '../../src/sync.ts';
-import type { SyncEvents, SyncOptions } from '../../src/sync-types.ts';
+import { createRateLimiter } from '../../src/sync/limiter.ts';
+import { createSync } from '../../src/sync/sync.ts';
+import type { SyncEvents, SyncOptions } from '../../src/sync/types.ts';
 import { type TestDatabase, testDatabase } from '../support/postgres.ts';
 import { emulate, options, settledDays } from '../support/property.ts';
 import { until } from '../support/until.ts';

@@ -2,8 +2,8 @@
 /** Several runs, processes and machines that want the same property, or the same account. */
 import postgres from 'postgres';
 import { expect, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
-import { createSync } from '../../src/sync.ts';
+import { migrate } from '../../src/postgres/schema/migrate.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { testDatabase } from '../support/postgres.ts';

@@ -1,15 +1,15 @@
 /** Answers of Search Console's that are odd, or contradict themselves: what can be read counts, and nothing is believed at once for ever. */
 import { describe, expect, test } from 'vitest';
-import { checkSiteUrl } from '../../src/config.ts';
 import { systemClock } from '../../src/domain/clock.ts';
-import { plainRows } from '../../src/domain/row-block.ts';
 import type { FaultRule } from '../../src/emulator/faults.ts';
+import { plainRows } from '../../src/rows/row-block.ts';
+import { refusalOf } from '../../src/search-console/answer/outcome.ts';
 import { createClient } from '../../src/search-console/client.ts';
-import { createGotTransport } from '../../src/search-console/got-transport.ts';
-import { refusalOf } from '../../src/search-console/outcome.ts';
-import { sliceQuery } from '../../src/search-console/query.ts';
-import { createSync } from '../../src/sync.ts';
-import type { SyncOptions } from '../../src/sync-types.ts';
+import { createGotTransport } from '../../src/search-console/http/got-transport.ts';
+import { sliceQuery } from '../../src/search-console/request/query.ts';
+import { checkSiteUrl } from '../../src/sync/config.ts';
+import { createSync } from '../../src/sync/sync.ts';
+import type { SyncOptions } from '../../src/sync/types.ts';
 import { differences } from '../support/compare.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { emulate, options, queries, SITE, settledDays } from '../support/property.ts';

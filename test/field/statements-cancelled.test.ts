@@ -1,8 +1,8 @@
 // Holds invariants 1 of SPEC.md.
 /** Somebody, or something, ends our statements and sessions all the time: a watchdog, an impatient pooler, an administrator. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
-import { createSync } from '../../src/sync.ts';
+import { migrate } from '../../src/postgres/schema/migrate.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { startFakePooler } from '../support/fake-pooler.ts';
 import { type TestDatabase, testDatabase } from '../support/postgres.ts';
 import { emulate, options, settledDays } from '../support/property.ts';

@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { migrate } from '../../src/db/migrate.ts';
+import { migrate } from '../../src/postgres/schema/migrate.ts';
 import { useLongtail } from '../cli/support/longtail.ts';
 import { lockWaiters } from '../support/locks.ts';
 import { testDatabase } from '../support/postgres.ts';

@@ -1,6 +1,6 @@
 /** What a host's getAccessToken may do: whatever it is, the process lives, and the run goes on or says why not. */
 import { describe, expect, test } from 'vitest';
-import { createSync } from '../../src/sync.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { differences } from '../support/compare.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { emulate, options, SITE, settledDays } from '../support/property.ts';

@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readConfig } from '../../src/config.ts';
 import { parseDataset } from '../../src/domain/slice.ts';
 import { startEmulator } from '../../src/emulator/index.ts';
 import { createSystemModel } from '../../src/model/index.ts';
-import { readLimits } from '../../src/option-limits.ts';
-import { createRateLimiter } from '../../src/rate-limiter.ts';
+import { readConfig } from '../../src/sync/config.ts';
+import { createRateLimiter } from '../../src/sync/limiter.ts';
+import { readLimits } from '../../src/sync/option-limits.ts';
 
 const checkout = fileURLToPath(new URL('../..', import.meta.url));
 

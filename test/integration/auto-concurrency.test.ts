@@ -1,8 +1,8 @@
 /** `maxConcurrency: 'auto'` end to end: emulator, database, and the real controller between them. */
 import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';
-import { createSync } from '../../src/sync.ts';
-import type { ConcurrencyEvent, Progress, Sync } from '../../src/sync-types.ts';
+import { createSync } from '../../src/sync/sync.ts';
+import type { ConcurrencyEvent, Progress, Sync } from '../../src/sync/types.ts';
 import { differences } from '../support/compare.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { emulate, largestWindow, options, SITE, settledDays } from '../support/property.ts';

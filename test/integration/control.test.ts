@@ -2,9 +2,9 @@
 import postgres from 'postgres';
 import { expect, test } from 'vitest';
 import type { InspectionEvent } from 'xstate';
-import { createRateLimiter } from '../../src/rate-limiter.ts';
-import { createSync } from '../../src/sync.ts';
-import type { Progress, Sync } from '../../src/sync-types.ts';
+import { createRateLimiter } from '../../src/sync/limiter.ts';
+import { createSync } from '../../src/sync/sync.ts';
+import type { Progress, Sync } from '../../src/sync/types.ts';
 import { differences } from '../support/compare.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { emulate, largestWindow, options, queries, SITE, settledDays } from '../support/property.ts';

@@ -2,7 +2,7 @@
 import type { Sql } from 'postgres';
 import { expect, test } from 'vitest';
 import { addDays } from '../../src/domain/day.ts';
-import { createSync } from '../../src/sync.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { differences, tableDigests } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { testDatabase } from '../support/postgres.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createSync } from '../../src/sync.ts';
+import { createSync } from '../../src/sync/sync.ts';
 import { differences, lineOf, servedRows } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { testDatabase } from '../support/postgres.ts';

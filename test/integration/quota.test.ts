@@ -2,8 +2,8 @@
 
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
-import { createSync } from '../../src/sync.ts';
-import type { QuotaEvent, Sync } from '../../src/sync-types.ts';
+import { createSync } from '../../src/sync/sync.ts';
+import type { QuotaEvent, Sync } from '../../src/sync/types.ts';
 import { differences } from '../support/compare.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { credentialsFile, emulate, largestWindow, options, SITE, settledDays } from '../support/property.ts';

@@ -3,8 +3,8 @@
 import type { Sql } from 'postgres';
 import { expect, test } from 'vitest';
 import type { Emulator, EmulatorOptions } from '../../src/emulator/index.ts';
-import { createSync } from '../../src/sync.ts';
-import type { Progress, Sync } from '../../src/sync-types.ts';
+import { createSync } from '../../src/sync/sync.ts';
+import type { Progress, Sync } from '../../src/sync/types.ts';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { testDatabase } from '../support/postgres.ts';

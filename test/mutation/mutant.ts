@@ -1,11 +1,11 @@
 /** A fault made by the program, by name; and how a machine becomes the one that has it. */
 import type { AnyStateMachine } from 'xstate';
-import { batchWorkerMachine } from '../../src/machines/batch-worker.ts';
-import { concurrencyControllerMachine } from '../../src/machines/concurrency-controller.ts';
-import { coordinatorMachine } from '../../src/machines/coordinator.ts';
-import { leaseKeeperMachine } from '../../src/machines/lease-keeper.ts';
-import { rateLimiterMachine } from '../../src/machines/rate-limiter.ts';
-import { runLifeMachine } from '../../src/machines/run-life.ts';
+import { batchWorkerMachine } from '../../src/machines/batch-worker/batch-worker.ts';
+import { concurrencyControllerMachine } from '../../src/machines/concurrency/concurrency-controller.ts';
+import { coordinatorMachine } from '../../src/machines/coordinator/coordinator.ts';
+import { leaseKeeperMachine } from '../../src/machines/lease-keeper/lease-keeper.ts';
+import { rateLimiterMachine } from '../../src/machines/rate-limiter/rate-limiter.ts';
+import { runLifeMachine } from '../../src/machines/run-life/run-life.ts';
 import { createSheets, type MachineName, recordText } from '../machines/tables/sheets.ts';
 import { actionsWithout, watchedActions } from './action-mutants.ts';
 import { chartMutants, type Definition, definitionOf, type Kind } from './chart-mutants.ts';

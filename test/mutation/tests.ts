@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MachineName } from '../machines/tables/sheets.ts';
+import { TAGS } from '../support/tags.ts';
 import { run } from './processes.ts';
 import type { Finding } from './walks.ts';
 
@@ -16,7 +17,7 @@ const OWN: Readonly<Record<MachineName, readonly Tests[]>> = {
   ],
   'rate limiter': [
     ['paths', ['rate-limiter.paths.test.ts']],
-    ['tests of the limiter', ['test/machines/refusals.test.ts', 'test/machines/quota-']],
+    ['tests of the limiter', ['test/machines/refusals.test.ts', 'quota-fairness', 'quota-window.property']],
   ],
   'concurrency controller': [
     ['paths', ['concurrency-controller.paths.test.ts']],
@@ -31,12 +32,12 @@ const OWN: Readonly<Record<MachineName, readonly Tests[]>> = {
         'test/machines/faults.test.ts',
         'test/machines/control.test.ts',
         'test/machines/crash.test.ts',
-        'test/machines/dispatch.property.test.ts',
+        'dispatch.property.test.ts',
       ],
     ],
-    ['paths', ['test/machines/coordinator.paths.test.ts']],
+    ['paths', ['coordinator.paths.test.ts']],
   ],
-  'run life': [['paths', ['test/machines/run-life.test.ts']]],
+  'run life': [['paths', ['run-life/run-life.test.ts']]],
 };
 
 /** What is left of the tests of machines, when those by paths have been asked. */
@@ -47,9 +48,10 @@ const OTHERS: readonly Tests[] = [
       'test/machines/control.test.ts',
       'test/machines/crash.test.ts',
       'test/machines/faults.test.ts',
-      'test/machines/dispatch.property.test.ts',
-      'test/machines/quota-',
-      'test/machines/concurrency-controller.property.test.ts',
+      'dispatch.property.test.ts',
+      'quota-fairness',
+      'quota-window.property',
+      'concurrency-controller.property.test.ts',
     ],
   ],
   ['conformance', ['test/model/conformance.test.ts']],
@@ -59,7 +61,7 @@ export const testsOf = (machine: MachineName): readonly Tests[] => OWN[machine];
 
 /** For faults that are edits: they may be anybody's. */
 export const ALL_TESTS: readonly Tests[] = [
-  ['paths', ['.paths.test.ts', 'test/machines/run-life.test.ts']],
+  ['paths', ['.paths.test.ts', 'run-life/run-life.test.ts']],
   ['tests of the limiter', ['test/field/shared-limiter.test.ts', 'test/machines/refusals.test.ts']],
   ['rules and fence of leases', ['test/model/lease-fence.test.ts', 'test/domain/lease-rules.test.ts']],
   ['outages', ['test/field/google-outage-machines.test.ts']],
@@ -78,6 +80,8 @@ export async function writeConfig(folder: string, place: string, setup?: string)
     testTimeout: 120_000,
     pool: 'threads',
     maxWorkers: 1,
+    tags: TAGS,
+    provide: { size: 'full' },
     ...(setup === undefined ? {} : { setupFiles: [setup] }),
   };
   const file = join(folder, 'vitest.config.ts');

@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { systemClock } from '../../src/domain/clock.ts';
-import { type PlainRow, plainRows } from '../../src/domain/row-block.ts';
 import { type Emulator, type Faults, startEmulator } from '../../src/emulator/index.ts';
-import { createAuth } from '../../src/search-console/auth.ts';
+import { type PlainRow, plainRows } from '../../src/rows/row-block.ts';
+import type { QueryAnswer } from '../../src/search-console/answer/decode-rows.ts';
+import { createAuth } from '../../src/search-console/auth/auth.ts';
 import { createClient } from '../../src/search-console/client.ts';
-import type { QueryAnswer } from '../../src/search-console/decode-rows.ts';
-import { createGotTransport } from '../../src/search-console/got-transport.ts';
-import { type ApiRequest, calendarQuery, sliceQuery } from '../../src/search-console/query.ts';
+import { createGotTransport } from '../../src/search-console/http/got-transport.ts';
+import { type ApiRequest, calendarQuery, sliceQuery } from '../../src/search-console/request/query.ts';
 import { listSites } from '../../src/search-console/sites.ts';
 
 const SITE = 'sc-domain:example.com';

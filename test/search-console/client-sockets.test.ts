@@ -1,10 +1,10 @@
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type PlainRow, plainRows } from '../../src/domain/row-block.ts';
-import type { CallStep } from '../../src/search-console/call.ts';
+import { type PlainRow, plainRows } from '../../src/rows/row-block.ts';
 import { createClient } from '../../src/search-console/client.ts';
-import { createGotTransport, type GotTransport } from '../../src/search-console/got-transport.ts';
-import type { ApiRequest } from '../../src/search-console/query.ts';
+import { createGotTransport, type GotTransport } from '../../src/search-console/http/got-transport.ts';
+import type { CallStep } from '../../src/search-console/request/call.ts';
+import type { ApiRequest } from '../../src/search-console/request/query.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { until } from '../support/until.ts';
 import { crlf } from './support/multipart-text.ts';

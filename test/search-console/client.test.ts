@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { plainRows } from '../../src/domain/row-block.ts';
-import type { CallOptions, CallStep } from '../../src/search-console/call.ts';
+import { plainRows } from '../../src/rows/row-block.ts';
 import { type ClientOptions, createClient } from '../../src/search-console/client.ts';
-import type { ApiRequest } from '../../src/search-console/query.ts';
-import { TransportError } from '../../src/search-console/transport.ts';
+import { TransportError } from '../../src/search-console/http/transport.ts';
+import type { CallOptions, CallStep } from '../../src/search-console/request/call.ts';
+import type { ApiRequest } from '../../src/search-console/request/query.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { until } from '../support/until.ts';
 import { type FakeAnswer, fakeTransport } from './support/fake-transport.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { batchBody, batchUrl, indexOfContentId } from '../../src/search-console/batch-request.ts';
-import { calendarQuery, sliceQuery } from '../../src/search-console/query.ts';
-import { isSafeForSecrets, secureApiRoot, secureUrl } from '../../src/search-console/root.ts';
+import { batchBody, batchUrl, indexOfContentId } from '../../src/search-console/request/batch-request.ts';
+import { calendarQuery, sliceQuery } from '../../src/search-console/request/query.ts';
+import { isSafeForSecrets, secureApiRoot, secureUrl } from '../../src/search-console/request/root.ts';
 
 const SLICE = {
   siteUrl: 'https://www.example.com/',

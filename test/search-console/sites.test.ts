@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { TransportError } from '../../src/search-console/http/transport.ts';
 import { listSites } from '../../src/search-console/sites.ts';
-import { TransportError } from '../../src/search-console/transport.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { until } from '../support/until.ts';
 import { type FakeAnswer, fakeTransport } from './support/fake-transport.ts';

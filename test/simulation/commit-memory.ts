@@ -1,6 +1,6 @@
-import { KeyHashes } from '../../src/db/key-hashes.ts';
-import type { PageCommit } from '../../src/db/types.ts';
-import { plainRows } from '../../src/domain/row-block.ts';
+import { KeyHashes } from '../../src/postgres/duplicates/key-hashes.ts';
+import { plainRows } from '../../src/rows/row-block.ts';
+import type { PageCommit } from '../../src/store/types.ts';
 import type { Next, PlainPage } from './table-rows.ts';
 
 /** What one process remembers of pages that it has committed: production's own, used as production does. */

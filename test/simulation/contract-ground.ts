@@ -1,12 +1,13 @@
 /** Two stores to hold to one contract: PostgreSQL's and the simulated one. */
 
 import type { Sql } from 'postgres';
-import { createLeaseTable } from '../../src/db/lease-book.ts';
-import { finishRun, type RunEnd, type RunParameters, startRun } from '../../src/db/run.ts';
-import { createStore, type Store } from '../../src/db/store.ts';
-import type { RunIdentity } from '../../src/db/types.ts';
 import { systemClock } from '../../src/domain/clock.ts';
 import type { SliceKey } from '../../src/domain/slice.ts';
+import { createLeaseTable } from '../../src/postgres/locks/lease-book.ts';
+import { finishRun, type RunEnd, type RunParameters, startRun } from '../../src/postgres/queries/run.ts';
+import { createStore } from '../../src/postgres/store.ts';
+import type { Store } from '../../src/store/store.ts';
+import type { RunIdentity } from '../../src/store/types.ts';
 import { type HeldProperty, holdProperty, migratedDatabase } from '../support/synchronisation.ts';
 import { Database } from './database.ts';
 import { Judge } from './judge.ts';

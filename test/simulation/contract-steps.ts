@@ -1,8 +1,9 @@
 /** What the contract's tests do to a store, in few words. */
-import type { RunParameters } from '../../src/db/run.ts';
-import type { Answer, CommitResult } from '../../src/db/types.ts';
-import { type PlainRow, rowBlock } from '../../src/domain/row-block.ts';
+
 import type { Slice, SliceKey } from '../../src/domain/slice.ts';
+import type { RunParameters } from '../../src/postgres/queries/run.ts';
+import { type PlainRow, rowBlock } from '../../src/rows/row-block.ts';
+import type { Answer, CommitResult } from '../../src/store/types.ts';
 import type { ContractRun } from './contract-ground.ts';
 
 export const LIMIT = 4;
@@ -43,7 +44,7 @@ export function commit(
   page: readonly PlainRow[],
   { startRow = 0, final = true, mayBeEmpty = true } = {},
 ): Promise<CommitResult> {
-  return store.commitPage({
+  return store.openQueue(new AbortController().signal).commitPage({
     slice,
     rows: rowBlock(page, 2),
     startRow,

@@ -2,15 +2,16 @@
  * The way to the simulated database: latency, connections lost before and after a COMMIT, lock waits, times when it is
  * away or its disk is full. What happens in it happens whether or not the process that asked still lives.
  */
-import type { Store, WaitForDatabase } from '../../src/db/store.ts';
+
+import type { PageQueue, WaitForDatabase } from '../../src/store/row-sink.ts';
+import type { Store } from '../../src/store/store.ts';
 import type {
   Answer,
   CommitResult,
   DatabaseAway,
   DatabaseFailure,
-  PageCommit,
   RunIdentity,
-} from '../../src/db/types.ts';
+} from '../../src/store/types.ts';
 import { Chance, share } from './chance.ts';
 import { CommitMemory } from './commit-memory.ts';
 import type { Process } from './process.ts';
@@ -55,7 +56,6 @@ export class Database {
     const memory = new CommitMemory();
     const ask = <T>(work: () => T): Promise<Answer<T>> => this.ask(process, work);
     return {
-      commitPage: (page) => this.#commitPage(process, run, page, memory),
       openQueue: (signal, wait) => this.#openQueue(process, run, memory, signal, wait),
       failSlice: (sliceId, reason, page) => {
         memory.forget(sliceId);
@@ -91,7 +91,7 @@ export class Database {
     memory: CommitMemory,
     signal: AbortSignal,
     wait?: WaitForDatabase,
-  ): Pick<Store, 'commitPage'> {
+  ): PageQueue {
     let before: Promise<CommitResult | undefined> = Promise.resolve(undefined);
     const commitNext = async (page: PlainPage, last: typeof before): Promise<CommitResult> => {
       const earlier = await last;
@@ -110,15 +110,6 @@ export class Database {
         return result;
       },
     };
-  }
-
-  #commitPage(
-    process: Process,
-    run: RunIdentity,
-    commit: PageCommit,
-    memory: CommitMemory,
-  ): Promise<CommitResult> {
-    return this.#writePage(process, run, memory.read(commit), memory);
   }
 
   async #writePage(

@@ -1,6 +1,6 @@
 /** All that a seed's processes stand on, and the checks that watch while they live. */
-import { ROWS_THAT_MEAN_SOMETHING } from '../../src/db/seal.ts';
-import type { Progress } from '../../src/sync-types.ts';
+import { ROWS_THAT_MEAN_SOMETHING } from '../../src/planning/seal.ts';
+import type { Progress } from '../../src/sync/types.ts';
 import { Chance } from './chance.ts';
 import { Database } from './database.ts';
 import type { Judge } from './judge.ts';

@@ -1,9 +1,15 @@
-import type { Holder, LeaseTable, PropertyGrant, Taking, TakingOptions } from '../../src/db/lease-book.ts';
-import { LEASE_MS } from '../../src/db/lease-book.ts';
-import type { Presence } from '../../src/db/presence.ts';
-import type { Answer, RunIdentity } from '../../src/db/types.ts';
+import { LongtailError } from '../../src/domain/errors.ts';
 import { type BusyLease, type HolderState, judgeHolders } from '../../src/domain/lease-rules.ts';
-import { LongtailError } from '../../src/errors.ts';
+import type {
+  Holder,
+  LeaseTable,
+  PropertyGrant,
+  Taking,
+  TakingOptions,
+} from '../../src/postgres/locks/lease-book.ts';
+import { LEASE_MS } from '../../src/postgres/locks/lease-book.ts';
+import type { Presence } from '../../src/postgres/locks/presence.ts';
+import type { Answer, RunIdentity } from '../../src/store/types.ts';
 import type { Database } from './database.ts';
 import type { Process } from './process.ts';
 import type { World } from './world.ts';

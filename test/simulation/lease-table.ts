@@ -1,5 +1,5 @@
-import { LEASE_LOST } from '../../src/db/answer.ts';
-import type { LeaseGrant, LeaseRecord, LeaseSettlement, RunIdentity } from '../../src/db/types.ts';
+import { LEASE_LOST } from '../../src/postgres/connection/answer.ts';
+import type { LeaseGrant, LeaseRecord, LeaseSettlement, RunIdentity } from '../../src/store/types.ts';
 import type { LeaseRows } from './lease-rows.ts';
 import { Refused } from './table-rows.ts';
 

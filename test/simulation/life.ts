@@ -2,20 +2,21 @@
  * One process, from its start to its end or its death: what the composition root does, on simulated ground. All from
  * the coordinator to the multipart reader is production's own.
  */
-import { type Config, readConfig } from '../../src/config.ts';
-import type { RunIdentity } from '../../src/db/types.ts';
+
 import { pacificDay } from '../../src/domain/day.ts';
-import { LongtailError } from '../../src/errors.ts';
-import { type KeptLeases, takeLeasesIn } from '../../src/keep-leases.ts';
-import { createListeners } from '../../src/listeners.ts';
-import type { Ending } from '../../src/machines/coordinator-context.ts';
-import { type RateLimiter, rateLimiterCalled } from '../../src/rate-limiter.ts';
-import { createAuth } from '../../src/search-console/auth.ts';
+import { LongtailError } from '../../src/domain/errors.ts';
+import type { Ending } from '../../src/machines/coordinator/context.ts';
+import { createAuth } from '../../src/search-console/auth/auth.ts';
 import { createClient } from '../../src/search-console/client.ts';
-import { type Execution, startExecution } from '../../src/sync-execution.ts';
-import { recoverLeases, scopesOf } from '../../src/sync-resources.ts';
-import type { SyncEvents, SyncOptions } from '../../src/sync-types.ts';
-import { createTelemetry } from '../../src/telemetry.ts';
+import type { RunIdentity } from '../../src/store/types.ts';
+import { type Config, readConfig } from '../../src/sync/config.ts';
+import { type Execution, startExecution } from '../../src/sync/execution.ts';
+import { type KeptLeases, takeLeasesIn } from '../../src/sync/leases.ts';
+import { type RateLimiter, rateLimiterCalled } from '../../src/sync/limiter.ts';
+import { createListeners } from '../../src/sync/listeners.ts';
+import { recoverLeases, scopesOf } from '../../src/sync/resources.ts';
+import { createTelemetry } from '../../src/sync/telemetry.ts';
+import type { SyncEvents, SyncOptions } from '../../src/sync/types.ts';
 import { Chance } from './chance.ts';
 import type { Ground } from './ground.ts';
 import { leaseTableOf, presenceOf, type SimulatedPresence } from './lease-rows.ts';

@@ -10,7 +10,7 @@ import {
   TransportError,
   type TransportErrorKind,
   type TransportPhase,
-} from '../../src/search-console/transport.ts';
+} from '../../src/search-console/http/transport.ts';
 import { Chance } from './chance.ts';
 import type { Process } from './process.ts';
 import type { Fault, Scenario } from './scenario.ts';

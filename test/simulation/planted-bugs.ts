@@ -1,14 +1,14 @@
 /** Bugs to plant, to see that the simulation finds them. None of them is in the product: each is put around a port, or into a statechart. */
 import { createActor, enqueueActions } from 'xstate';
 import type { Clock } from '../../src/domain/clock.ts';
-import { rowBlock } from '../../src/domain/row-block.ts';
-import { batchWorkerMachine } from '../../src/machines/batch-worker.ts';
-import { coordinatorMachine } from '../../src/machines/coordinator.ts';
-import { slotOf, without, withSlot } from '../../src/machines/coordinator-context.ts';
-import { rateLimiterMachine } from '../../src/machines/rate-limiter.ts';
-import { actorClock, createRateLimiter, type RateLimiter } from '../../src/rate-limiter.ts';
-import type { CallStep } from '../../src/search-console/call.ts';
-import { TransportError } from '../../src/search-console/transport.ts';
+import { batchWorkerMachine } from '../../src/machines/batch-worker/batch-worker.ts';
+import { slotOf, without, withSlot } from '../../src/machines/coordinator/context.ts';
+import { coordinatorMachine } from '../../src/machines/coordinator/coordinator.ts';
+import { rateLimiterMachine } from '../../src/machines/rate-limiter/rate-limiter.ts';
+import { rowBlock } from '../../src/rows/row-block.ts';
+import { TransportError } from '../../src/search-console/http/transport.ts';
+import type { CallStep } from '../../src/search-console/request/call.ts';
+import { actorClock, createRateLimiter, type RateLimiter } from '../../src/sync/limiter.ts';
 import { type Planted, SOUND } from './planted.ts';
 
 /** The sound limiter with another statechart in it. */

@@ -3,15 +3,15 @@
  * of workers that the scenario asks for.
  */
 import { enqueueActions } from 'xstate';
-import type { Config } from '../../src/config.ts';
-import type { Store } from '../../src/db/store.ts';
 import type { Clock } from '../../src/domain/clock.ts';
-import { batchWorkerMachine } from '../../src/machines/batch-worker.ts';
-import { coordinatorMachine } from '../../src/machines/coordinator.ts';
-import type { RateLimiter } from '../../src/rate-limiter.ts';
-import type { Client } from '../../src/search-console/call.ts';
-import type { Transport } from '../../src/search-console/transport.ts';
-import type { Machines } from '../../src/sync-execution.ts';
+import { batchWorkerMachine } from '../../src/machines/batch-worker/batch-worker.ts';
+import { coordinatorMachine } from '../../src/machines/coordinator/coordinator.ts';
+import type { Transport } from '../../src/search-console/http/transport.ts';
+import type { Client } from '../../src/search-console/request/call.ts';
+import type { Store } from '../../src/store/store.ts';
+import type { Config } from '../../src/sync/config.ts';
+import type { Machines } from '../../src/sync/execution.ts';
+import type { RateLimiter } from '../../src/sync/limiter.ts';
 import type { Chance } from './chance.ts';
 
 export interface Planted {

@@ -1,7 +1,7 @@
-import { FENCED_OFF } from '../../src/db/answer.ts';
-import type { RunEnd, RunParameters } from '../../src/db/run.ts';
-import type { RunIdentity } from '../../src/db/types.ts';
 import type { CoverageRange } from '../../src/domain/coverage.ts';
+import { FENCED_OFF } from '../../src/postgres/connection/answer.ts';
+import type { RunEnd, RunParameters } from '../../src/postgres/queries/run.ts';
+import type { RunIdentity } from '../../src/store/types.ts';
 import { Refused, spansAll } from './table-rows.ts';
 
 const HOUR_MS = 3_600_000;

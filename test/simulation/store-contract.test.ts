@@ -1,8 +1,8 @@
 /** One contract, two stores: what the simulation proves of the engine holds only if its database behaves as PostgreSQL does. */
 
 import { describe, expect, test } from 'vitest';
-import type { CommitResult } from '../../src/db/types.ts';
 import type { SliceKey } from '../../src/domain/slice.ts';
+import type { CommitResult } from '../../src/store/types.ts';
 import { type ContractGround, type ContractRun, postgresGround, simulatedGround } from './contract-ground.ts';
 import {
   answered,

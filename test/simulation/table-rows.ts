@@ -1,10 +1,10 @@
 /** Rows of the simulated tables, and small questions about them. */
 
-import type { PageKeys } from '../../src/db/packed-keys.ts';
-import type { CommitResult, DatabaseFailure, PageCommit } from '../../src/db/types.ts';
 import type { CoverageRange } from '../../src/domain/coverage.ts';
-import type { PlainRow } from '../../src/domain/row-block.ts';
 import type { SliceKey } from '../../src/domain/slice.ts';
+import type { PageKeys } from '../../src/postgres/duplicates/packed-keys.ts';
+import type { PlainRow } from '../../src/rows/row-block.ts';
+import type { CommitResult, DatabaseFailure, PageCommit } from '../../src/store/types.ts';
 
 export interface LedgerRow {
   readonly startRow: number;

@@ -3,7 +3,10 @@
  * not. `store-contract.ts` holds it and PostgreSQL to the same behaviour.
  */
 
-import { judge, NOT_PUBLISHED } from '../../src/db/seal.ts';
+import type { Coverage, CoverageRange } from '../../src/domain/coverage.ts';
+import { mustHaveRows, type SearchType, type Slice, type SliceKey } from '../../src/domain/slice.ts';
+import { judge, NOT_PUBLISHED } from '../../src/planning/seal.ts';
+import type { PlainRow } from '../../src/rows/row-block.ts';
 import type {
   Calendar,
   CommitResult,
@@ -12,10 +15,7 @@ import type {
   OpenedSlice,
   RunIdentity,
   SettledKey,
-} from '../../src/db/types.ts';
-import type { Coverage, CoverageRange } from '../../src/domain/coverage.ts';
-import type { PlainRow } from '../../src/domain/row-block.ts';
-import { mustHaveRows, type SearchType, type Slice, type SliceKey } from '../../src/domain/slice.ts';
+} from '../../src/store/types.ts';
 import { LeaseRows } from './lease-rows.ts';
 import { LeaseTable } from './lease-table.ts';
 import { type RunRow, RunTable } from './run-table.ts';

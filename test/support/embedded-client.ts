@@ -3,8 +3,9 @@
  * says where it is in one line of JSON, and closes it at the end of its standard input. It ignores SIGINT, as a command
  * does whose halt is under way.
  */
-import { startEmbedded } from '../../src/db/embedded.ts';
-import { LongtailError } from '../../src/errors.ts';
+
+import { LongtailError } from '../../src/domain/errors.ts';
+import { startEmbedded } from '../../src/embedded-postgres/embedded.ts';
 
 process.on('SIGINT', () => say({ kind: 'interrupted' }));
 

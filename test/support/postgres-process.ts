@@ -6,15 +6,15 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { serverAccount } from '../../src/db/embedded-account.ts';
-import { findNativePackage, usableBinaries } from '../../src/db/embedded-binaries.ts';
+import { serverAccount } from '../../src/embedded-postgres/account.ts';
+import { findNativePackage, usableBinaries } from '../../src/embedded-postgres/binaries.ts';
 import {
   type Cluster,
   createCluster,
   freePort,
   type Postmaster,
   startPostmaster,
-} from '../../src/db/embedded-cluster.ts';
+} from '../../src/embedded-postgres/cluster.ts';
 
 export type Command =
   | {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { addDays, pacificDay } from '../../src/domain/day.ts';
 import type { Day } from '../../src/domain/slice.ts';
 import { type Emulator, type EmulatorOptions, startEmulator } from '../../src/emulator/index.ts';
-import type { SyncOptions } from '../../src/sync-types.ts';
+import type { SyncOptions } from '../../src/sync/types.ts';
 
 export const SITE = 'sc-domain:example.com';
 

@@ -1,24 +1,24 @@
 import type { Sql } from 'postgres';
 import { expect } from 'vitest';
-import { connect } from '../../src/db/connect.ts';
-import { createLeaseTable, type PropertyGrant } from '../../src/db/lease-book.ts';
-import { migrate } from '../../src/db/migrate.ts';
-import { type RunParameters, startRun } from '../../src/db/run.ts';
-import { createStore, type Store } from '../../src/db/store.ts';
-import type { Answer, CommitResult, OpenedSlice, RunIdentity } from '../../src/db/types.ts';
 import { systemClock } from '../../src/domain/clock.ts';
-import { type PlainRow, rowBlock } from '../../src/domain/row-block.ts';
 import { dimensionsOf, type Slice, type SliceKey } from '../../src/domain/slice.ts';
+import { connect } from '../../src/postgres/connection/connect.ts';
+import { createLeaseTable, type PropertyGrant } from '../../src/postgres/locks/lease-book.ts';
+import { type RunParameters, startRun } from '../../src/postgres/queries/run.ts';
+import { createStore } from '../../src/postgres/store.ts';
+import { type PlainRow, rowBlock } from '../../src/rows/row-block.ts';
+import type { PageQueue, RowSink } from '../../src/store/row-sink.ts';
+import type { Store } from '../../src/store/store.ts';
+import type { Answer, CommitResult, OpenedSlice, RunIdentity } from '../../src/store/types.ts';
 import { ledgerProblems } from './ledger-check.ts';
 import { type TestDatabase, testDatabase } from './postgres.ts';
 
 export const SITE = 'sc-domain:example.com';
 
-/** A database with Longtail's tables, over a pool as Longtail makes its own. */
+/** A database of one's own, over a pool as Longtail makes its own. */
 export async function migratedDatabase(): Promise<TestDatabase> {
   const database = await testDatabase();
   try {
-    await migrate(database.url);
     const { sql, close: closePool } = await connect(database.url, { max: 10, applicationName: 'test' });
     const close = async (): Promise<void> => {
       await closePool({ timeoutMs: 1_000 });
@@ -133,9 +133,14 @@ export function makeRows(count: number, salt = ''): PlainRow[] {
   }));
 }
 
+/** A queue of its own for a page that no other goes with. */
+export function queueOf(sink: RowSink | PageQueue): PageQueue {
+  return 'commitPage' in sink ? sink : sink.openQueue(new AbortController().signal);
+}
+
 /** Commits a page of a small row limit, so that a slice of several pages takes few rows. */
 export function commit(
-  store: Pick<Store, 'commitPage'>,
+  sink: RowSink | PageQueue,
   slice: Slice,
   rows: readonly PlainRow[],
   options: {
@@ -145,7 +150,7 @@ export function commit(
     readonly mayBeEmpty?: boolean;
   } = {},
 ): Promise<CommitResult> {
-  return store.commitPage({
+  return queueOf(sink).commitPage({
     slice,
     rows: rowBlock(rows, dimensionsOf(slice.dataset).length),
     startRow: options.startRow ?? 0,

@@ -3,9 +3,9 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect } from 'vitest';
-import { createOutput } from '../../../src/cli/output.ts';
-import { createRedactor } from '../../../src/cli/redact.ts';
-import { runCommand } from '../../../src/cli/run-command.ts';
+import { runCommand } from '../../../src/cli/process/run-command.ts';
+import { createOutput } from '../../../src/cli/terminal/output.ts';
+import { createRedactor } from '../../../src/cli/terminal/redact.ts';
 import { systemClock } from '../../../src/domain/clock.ts';
 import { STACK_TRACE } from '../../cli/support/longtail.ts';
 

@@ -1,7 +1,7 @@
 import pc from 'picocolors';
-import type { Output } from '../../../src/cli/output.ts';
-import { createRedactor } from '../../../src/cli/redact.ts';
-import { runCommand } from '../../../src/cli/run-command.ts';
+import { runCommand } from '../../../src/cli/process/run-command.ts';
+import type { Output } from '../../../src/cli/terminal/output.ts';
+import { createRedactor } from '../../../src/cli/terminal/redact.ts';
 import { systemClock } from '../../../src/domain/clock.ts';
 
 /** Runs a command line within the test's own process, for what starts nothing: help, wrong use. */

@@ -1,5 +1,5 @@
 import type { HaltReason } from '../../../src/machines/messages.ts';
-import type { Outcome, Progress, RunFigures } from '../../../src/sync-types.ts';
+import type { Outcome, Progress, RunFigures } from '../../../src/sync/types.ts';
 
 export const FIGURES: RunFigures = {
   siteUrl: 'sc-domain:example.com',

@@ -6,9 +6,9 @@
 import { once } from 'node:events';
 import postgres from 'postgres';
 import type { Dataset, Day } from '../../../src/domain/slice.ts';
-import type { BudgetRule } from '../../../src/machines/quota-window.ts';
-import { createRateLimiter } from '../../../src/rate-limiter.ts';
-import { createSync } from '../../../src/sync.ts';
+import type { BudgetRule } from '../../../src/machines/rate-limiter/quota-window.ts';
+import { createRateLimiter } from '../../../src/sync/limiter.ts';
+import { createSync } from '../../../src/sync/sync.ts';
 
 export interface HostTask {
   readonly databaseUrl: string;

@@ -2,7 +2,7 @@
 import type { Sql } from 'postgres';
 import { expect } from 'vitest';
 import type { Emulator } from '../../../src/emulator/index.ts';
-import type { Sync } from '../../../src/sync-types.ts';
+import type { Sync } from '../../../src/sync/types.ts';
 import { differences } from '../../support/compare.ts';
 import { ledgerProblems } from '../../support/ledger-check.ts';
 import { queries, SITE } from '../../support/property.ts';

@@ -4,8 +4,8 @@
  */
 
 import { createActor } from 'xstate';
-import type { ConcurrencyDecision } from '../../../src/machines/concurrency-context.ts';
-import { concurrencyControllerMachine } from '../../../src/machines/concurrency-controller.ts';
+import { concurrencyControllerMachine } from '../../../src/machines/concurrency/concurrency-controller.ts';
+import type { ConcurrencyDecision } from '../../../src/machines/concurrency/context.ts';
 import type { ControlEvent } from '../../../src/machines/messages.ts';
 import { chances } from '../../support/chance.ts';
 import { ManualClock } from '../../support/manual-clock.ts';

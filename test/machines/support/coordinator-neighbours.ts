@@ -1,7 +1,7 @@
 /** What plan, workers, probe, reapers and the user may do next, given what they know. */
 import type { AfterPage } from '../../../src/domain/page-result.ts';
-import type { CoordinatorSnapshot } from '../../../src/machines/coordinator.ts';
-import { type CoordinatorEvent, PROBE } from '../../../src/machines/coordinator-context.ts';
+import { type CoordinatorEvent, PROBE } from '../../../src/machines/coordinator/context.ts';
+import type { CoordinatorSnapshot } from '../../../src/machines/coordinator/coordinator.ts';
 import type { BatchOutcome, Page } from '../../../src/machines/messages.ts';
 import type { CoordinatorNotes, WorkerNotes } from './coordinator-notes.ts';
 import { CRASH } from './fake-children.ts';

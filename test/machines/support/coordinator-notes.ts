@@ -6,7 +6,7 @@ import {
   type CoordinatorContext,
   type CoordinatorEvent,
   PROBE,
-} from '../../../src/machines/coordinator-context.ts';
+} from '../../../src/machines/coordinator/context.ts';
 import type { Page, PlanOrder, WorkerOrder } from '../../../src/machines/messages.ts';
 import type { Sent } from './refs.ts';
 import type { Turn } from './turn.ts';

@@ -1,8 +1,11 @@
 /** The coordinator's children, faked: they note what they are told, and say or do what the test wants. */
 import { type ActorLogic, type EventObject, fromCallback, fromPromise, type Snapshot } from 'xstate';
-import type { BatchWorkerInput, batchWorkerMachine } from '../../../src/machines/batch-worker.ts';
-import { coordinatorMachine } from '../../../src/machines/coordinator.ts';
-import type { CoordinatorEvent, ReapInput, ReapOutput } from '../../../src/machines/coordinator-context.ts';
+import type {
+  BatchWorkerInput,
+  batchWorkerMachine,
+} from '../../../src/machines/batch-worker/batch-worker.ts';
+import type { CoordinatorEvent, ReapInput, ReapOutput } from '../../../src/machines/coordinator/context.ts';
+import { coordinatorMachine } from '../../../src/machines/coordinator/coordinator.ts';
 import type { PlanOrder } from '../../../src/machines/messages.ts';
 import type { Mailboxes } from './rig.ts';
 

@@ -1,7 +1,10 @@
 import { type ActorRefFrom, createActor } from 'xstate';
 import type { GrantEvent } from '../../../src/machines/messages.ts';
-import type { BudgetRule } from '../../../src/machines/quota-window.ts';
-import { type RateLimiterEmitted, rateLimiterMachine } from '../../../src/machines/rate-limiter.ts';
+import type { BudgetRule } from '../../../src/machines/rate-limiter/quota-window.ts';
+import {
+  type RateLimiterEmitted,
+  rateLimiterMachine,
+} from '../../../src/machines/rate-limiter/rate-limiter.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { limiterInput } from './quota-world.ts';
 import { type Bystander, createBystander } from './refs.ts';

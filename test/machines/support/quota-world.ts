@@ -5,8 +5,11 @@
 
 import { type ActorRefFrom, createActor } from 'xstate';
 import type { GrantEvent, LimiterEvent } from '../../../src/machines/messages.ts';
-import type { BudgetRule } from '../../../src/machines/quota-window.ts';
-import { type RateLimiterInput, rateLimiterMachine } from '../../../src/machines/rate-limiter.ts';
+import type { BudgetRule } from '../../../src/machines/rate-limiter/quota-window.ts';
+import {
+  type RateLimiterInput,
+  rateLimiterMachine,
+} from '../../../src/machines/rate-limiter/rate-limiter.ts';
 import { chances } from '../../support/chance.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { type Bystander, createBystander } from './refs.ts';

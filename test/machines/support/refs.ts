@@ -1,8 +1,8 @@
 /** References to actors in what is compared: by name, since each run of a machine has its own. */
 
 import { type AnyActorRef, createActor, type EventObject, fromCallback } from 'xstate';
-import { Lookup } from '../../../src/machines/lookup.ts';
 import type { Recipient } from '../../../src/machines/messages.ts';
+import { Lookup } from '../../../src/machines/rate-limiter/lookup.ts';
 
 export interface Sent {
   readonly to: string;

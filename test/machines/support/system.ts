@@ -5,14 +5,14 @@
 
 import { type ActorRefFrom, createActor, fromCallback, fromPromise } from 'xstate';
 import type { AfterPage } from '../../../src/domain/page-result.ts';
-import { batchWorkerMachine, type FetchBatchInput } from '../../../src/machines/batch-worker.ts';
-import { coordinatorMachine } from '../../../src/machines/coordinator.ts';
+import { batchWorkerMachine, type FetchBatchInput } from '../../../src/machines/batch-worker/batch-worker.ts';
 import type {
   CoordinatorEmitted,
   CoordinatorInput,
   ReapInput,
   ReapOutput,
-} from '../../../src/machines/coordinator-context.ts';
+} from '../../../src/machines/coordinator/context.ts';
+import { coordinatorMachine } from '../../../src/machines/coordinator/coordinator.ts';
 import type {
   CallEvent,
   CallOrder,
@@ -22,8 +22,8 @@ import type {
   PageResult,
   PlanOrder,
 } from '../../../src/machines/messages.ts';
-import type { BudgetRule } from '../../../src/machines/quota-window.ts';
-import { rateLimiterMachine } from '../../../src/machines/rate-limiter.ts';
+import type { BudgetRule } from '../../../src/machines/rate-limiter/quota-window.ts';
+import { rateLimiterMachine } from '../../../src/machines/rate-limiter/rate-limiter.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { limiterInput } from './quota-world.ts';
 

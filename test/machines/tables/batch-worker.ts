@@ -5,7 +5,7 @@ import {
   type BatchWorkerInput,
   type BatchWorkerSnapshot,
   batchWorkerMachine,
-} from '../../../src/machines/batch-worker.ts';
+} from '../../../src/machines/batch-worker/batch-worker.ts';
 import type { Page } from '../../../src/machines/messages.ts';
 import type { StateOf, Whole } from './table.ts';
 

@@ -1,13 +1,13 @@
 /** Every state of the concurrency controller × every event. */
 import { initialTransition, transition } from 'xstate';
-import type {
-  ConcurrencyControllerEvent,
-  ConcurrencyControllerInput,
-} from '../../../src/machines/concurrency-context.ts';
 import {
   type ConcurrencyControllerSnapshot,
   concurrencyControllerMachine,
-} from '../../../src/machines/concurrency-controller.ts';
+} from '../../../src/machines/concurrency/concurrency-controller.ts';
+import type {
+  ConcurrencyControllerEvent,
+  ConcurrencyControllerInput,
+} from '../../../src/machines/concurrency/context.ts';
 import type { ControlEvent, Recipient } from '../../../src/machines/messages.ts';
 import type { StateOf, Whole } from './table.ts';
 

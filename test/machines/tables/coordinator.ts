@@ -1,12 +1,15 @@
 /** Every state of the coordinator × every event: the events, and a run brought into each state. */
 import { initialTransition, transition } from 'xstate';
-import { type CoordinatorSnapshot, coordinatorMachine } from '../../../src/machines/coordinator.ts';
 import {
   type CoordinatorEvent,
   type CoordinatorInput,
   PROBE,
   StillAway,
-} from '../../../src/machines/coordinator-context.ts';
+} from '../../../src/machines/coordinator/context.ts';
+import {
+  type CoordinatorSnapshot,
+  coordinatorMachine,
+} from '../../../src/machines/coordinator/coordinator.ts';
 import type { BatchOutcome, LimiterEvent, Page, Recipient } from '../../../src/machines/messages.ts';
 import type { StateOf, Whole } from './table.ts';
 

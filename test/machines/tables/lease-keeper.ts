@@ -5,7 +5,7 @@ import {
   type LeaseKeeperInput,
   type LeaseKeeperSnapshot,
   leaseKeeperMachine,
-} from '../../../src/machines/lease-keeper.ts';
+} from '../../../src/machines/lease-keeper/lease-keeper.ts';
 import type { StateOf, Whole } from './table.ts';
 
 export type End = 'lost' | 'released';

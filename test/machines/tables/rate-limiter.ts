@@ -8,7 +8,7 @@ import {
   type RateLimiterInput,
   type RateLimiterSnapshot,
   rateLimiterMachine,
-} from '../../../src/machines/rate-limiter.ts';
+} from '../../../src/machines/rate-limiter/rate-limiter.ts';
 import type { StateOf, Whole } from './table.ts';
 
 type State = StateOf<typeof rateLimiterMachine>;

@@ -1,5 +1,5 @@
 /** What a run's life does with every event in every state. */
-import type { OpeningStep } from '../../../src/machines/run-life-context.ts';
+import type { OpeningStep } from '../../../src/machines/run-life/context.ts';
 import type { ControlCase, End, InvokedCase, State } from './run-life.ts';
 import type { Expected } from './table.ts';
 

@@ -1,14 +1,14 @@
 /** Every state of a run's life × every event. */
 import { type DoneActorEvent, type ErrorActorEvent, initialTransition, transition } from 'xstate';
-import type { Ending } from '../../../src/machines/coordinator-context.ts';
-import { type RunLifeSnapshot, runLifeMachine } from '../../../src/machines/run-life.ts';
+import type { Ending } from '../../../src/machines/coordinator/context.ts';
 import type {
   OpeningStep,
   Question,
   QuestionAnswer,
   RunLifeEvent,
   RunLifeInput,
-} from '../../../src/machines/run-life-context.ts';
+} from '../../../src/machines/run-life/context.ts';
+import { type RunLifeSnapshot, runLifeMachine } from '../../../src/machines/run-life/run-life.ts';
 import type { StateOf, Whole } from './table.ts';
 
 type Machine = typeof runLifeMachine;

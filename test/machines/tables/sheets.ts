@@ -4,13 +4,13 @@
  */
 import { readFileSync } from 'node:fs';
 import type { AnyStateMachine, EventFromLogic, EventObject, InputFrom, SnapshotFrom } from 'xstate';
-import { batchWorkerMachine } from '../../../src/machines/batch-worker.ts';
-import { concurrencyControllerMachine } from '../../../src/machines/concurrency-controller.ts';
-import { coordinatorMachine } from '../../../src/machines/coordinator.ts';
-import { leaseKeeperMachine } from '../../../src/machines/lease-keeper.ts';
+import { batchWorkerMachine } from '../../../src/machines/batch-worker/batch-worker.ts';
+import { concurrencyControllerMachine } from '../../../src/machines/concurrency/concurrency-controller.ts';
+import { coordinatorMachine } from '../../../src/machines/coordinator/coordinator.ts';
+import { leaseKeeperMachine } from '../../../src/machines/lease-keeper/lease-keeper.ts';
 import type { ControlEvent, GrantEvent, LimiterEvent, WorkerReport } from '../../../src/machines/messages.ts';
-import { rateLimiterMachine } from '../../../src/machines/rate-limiter.ts';
-import { runLifeMachine } from '../../../src/machines/run-life.ts';
+import { rateLimiterMachine } from '../../../src/machines/rate-limiter/rate-limiter.ts';
+import { runLifeMachine } from '../../../src/machines/run-life/run-life.ts';
 import { createBystander } from '../support/refs.ts';
 import * as worker from './batch-worker.ts';
 import { TABLE as WORKER_TABLE } from './batch-worker-table.ts';

@@ -1,4 +1,8 @@
-import { type HttpRequest, type Transport, TransportError } from '../../../src/search-console/transport.ts';
+import {
+  type HttpRequest,
+  type Transport,
+  TransportError,
+} from '../../../src/search-console/http/transport.ts';
 
 export interface FakeAnswer {
   readonly status?: number;

@@ -1,4 +1,4 @@
-import { type MultipartOptions, MultipartReader } from '../../../src/search-console/multipart.ts';
+import { type MultipartOptions, MultipartReader } from '../../../src/search-console/answer/multipart.ts';
 
 /** What a reader said, with bodies as text: they are views that do not last. */
 export type Told =

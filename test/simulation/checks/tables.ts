@@ -1,4 +1,4 @@
-import { keysOf } from '../../../src/machines/plan.ts';
+import { keysOf } from '../../../src/planning/plan.ts';
 import type { Ground } from '../ground.ts';
 import type { Life } from '../life.ts';
 import { type Asked, calendarKey, keyName } from '../search-console.ts';

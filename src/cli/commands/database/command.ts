@@ -1,0 +1,19 @@
+/** `longtail database`: keeps the embedded server up, for looking into it with other programs. */
+import type { Command } from 'commander';
+import { EXIT } from '../../process/exit-code.ts';
+import type { Session } from '../session.ts';
+
+export function registerDatabase(program: Command, session: Session): void {
+  program
+    .command('database')
+    .summary('keep the embedded PostgreSQL running, and say how to connect')
+    .description(
+      'Runs the embedded PostgreSQL of .longtail/ until Ctrl-C, and prints how to connect to it: a line for psql, and ' +
+        'a URL with its password for other programs. Only this machine can reach it.',
+    )
+    .action(async () => {
+      const { runDatabase } = await import('./run.ts');
+      await runDatabase(session);
+      session.endWith(EXIT.complete);
+    });
+}

@@ -1,0 +1,225 @@
+/** Reads what stands behind the options, each with one line that says what is wrong and what would be right. */
+
+import { existsSync, statSync } from 'node:fs';
+import { addDays, FINAL_LAG_DAYS, isDay, oldestDayKept } from '../../domain/day.ts';
+import { LongtailError } from '../../domain/errors.ts';
+import { quoted } from '../../domain/quoted.ts';
+import { type Day, parseDataset, SEARCH_TYPES, type SearchType } from '../../domain/slice.ts';
+import { surroundings } from '../../postgres/connection/surroundings.ts';
+import { parseDatabaseUrl } from '../../postgres/driver/database-url.ts';
+import { LOG_LEVELS, type LogLevel } from '../../report/log.ts';
+import { count } from '../../report/render.ts';
+import type { Credentials } from '../../search-console/auth/credentials.ts';
+import { unreadableFile } from '../../search-console/auth/credentials-file.ts';
+import { secureUrl } from '../../search-console/request/root.ts';
+import { checkSiteUrl, MOST_CONCURRENCY } from '../../sync/config.ts';
+import { usageError } from '../process/errors.ts';
+
+export const LIMITS = {
+  maxConcurrency: [1, MOST_CONCURRENCY],
+  batchSize: [1, 1_000],
+  qpm: [1, 40_000],
+  days: [1, 500],
+} as const;
+
+/** A reader of whole numbers for one option: `--qpm 1200`. */
+export function wholeNumber(option: string, [least, most]: readonly [number, number]) {
+  return (text: string): number => {
+    const value = /^[+-]?\d{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
+    if (value >= least && value <= most) return value;
+    throw usageError(
+      `${option} ${quoted(text)} is not a whole number from ${count(least)} to ${count(most)}.`,
+      `For example: ${option} ${least === 1 ? Math.min(most, 50) : least}`,
+    );
+  };
+}
+
+/** A number of calls at once, or `auto`. */
+export function concurrency(option: string) {
+  const [least, most] = LIMITS.maxConcurrency;
+  const readNumber = wholeNumber(option, LIMITS.maxConcurrency);
+  return (text: string): number | 'auto' => {
+    const word = text.trim().toLowerCase();
+    if (word === 'auto') return 'auto';
+    if (/^[+-]?\d/.test(word)) return readNumber(text);
+    throw usageError(
+      `${option} ${quoted(text)} is neither a whole number from ${count(least)} to ${count(most)} nor "auto".`,
+      `For example: ${option} auto`,
+    );
+  };
+}
+
+export function readSite(text: string): string {
+  return checkSiteUrl(text.trim());
+}
+
+export function readDay(option: string) {
+  return (text: string): Day => {
+    if (isDay(text.trim())) return text.trim();
+    throw usageError(
+      `${option} ${quoted(text)} is not a real date.`,
+      'Write it as YYYY-MM-DD, for example 2026-01-31.',
+    );
+  };
+}
+
+/** `page,query+page` → `['page', 'page+query']`. */
+export function readDatasets(text: string): readonly string[] {
+  const names = readList(text).map((name) => {
+    const parsed = parseDataset(name);
+    if ('problem' in parsed) throw usageError(parsed.problem, 'For example: --datasets page,page+query');
+    return parsed.dataset;
+  });
+  if (names.length === 0)
+    throw usageError('--datasets names none.', 'For example: --datasets page,page+query');
+  return [...new Set(names)];
+}
+
+export function readTypes(text: string): readonly SearchType[] {
+  const types = readList(text).map((name) => {
+    const type = SEARCH_TYPES.find((known) => known.toLowerCase() === name.toLowerCase());
+    if (type === undefined) {
+      throw usageError(`${quoted(name)} is not a search type.`, `Use some of ${SEARCH_TYPES.join(', ')}.`);
+    }
+    return type;
+  });
+  if (types.length === 0) throw usageError('--types names none.', `Use some of ${SEARCH_TYPES.join(', ')}.`);
+  return [...new Set(types)];
+}
+
+export function readLogLevel(text: string): LogLevel {
+  const level = LOG_LEVELS.find((known) => known === text.toLowerCase());
+  if (level !== undefined) return level;
+  throw usageError(`${quoted(text)} is not a log level.`, `Use one of ${LOG_LEVELS.join(', ')}.`);
+}
+
+/** A URL that access tokens, or what they are made of, are sent to. */
+export function readRoot(option: string) {
+  return (text: string): string => secureUrl(text.trim(), option).href;
+}
+
+export function readDatabaseUrl(text: string, source: string): string {
+  try {
+    parseDatabaseUrl(text, surroundings());
+    return text;
+  } catch (error) {
+    if (!(error instanceof LongtailError)) throw error;
+    // The text itself is not repeated: it may well hold a password.
+    throw usageError(error.message.replace('The database URL', source), error.nextStep);
+  }
+}
+
+export interface RangeFlags {
+  readonly from?: Day;
+  readonly to?: Day;
+  readonly days?: number;
+}
+
+/**
+ * Checks what the range's options mean together, on the day that is `today` for Google.
+ * @returns a sentence to tell when the range begins before what Google keeps.
+ */
+export function checkRange({ from, to, days }: RangeFlags, today: Day): string | undefined {
+  const oldest = oldestDayKept(today);
+  if (days !== undefined && (from !== undefined || to !== undefined)) {
+    throw usageError(
+      '--days does not go together with --from and --to.',
+      'Give either the days or the dates.',
+    );
+  }
+  for (const [option, day] of [
+    ['--from', from],
+    ['--to', to],
+  ] as const) {
+    if (day !== undefined && day > today) {
+      throw usageError(
+        `${option} ${day} is in the future: today is ${today} in Pacific time, which is Google’s.`,
+        `The newest day that is final is about ${addDays(today, -FINAL_LAG_DAYS)}.`,
+      );
+    }
+  }
+  if (from !== undefined && to !== undefined && from > to) {
+    throw usageError(`--from ${from} is after --to ${to}.`, `Did you mean --from ${to} --to ${from}?`);
+  }
+  if (to !== undefined && to < oldest) {
+    throw usageError(
+      `Google keeps 16 months: it has nothing left up to ${to}.`,
+      `The oldest day it still has is ${oldest}.`,
+    );
+  }
+  if (from !== undefined && from < oldest) {
+    return `Google keeps 16 months: starting at ${oldest} instead of ${from}.`;
+  }
+  if (days !== undefined && addDays(today, -FINAL_LAG_DAYS + 1 - days) < oldest) {
+    return `Google keeps 16 months: starting at ${oldest}, fewer than ${counted(days)} ago.`;
+  }
+  return undefined;
+}
+
+const counted = (days: number): string => `${count(days)} days`;
+
+/** The options and variables that say who asks Google, and where Google is. */
+export interface AccessFlags {
+  readonly credentials?: string;
+  /** Whose the access token is. */
+  readonly account?: string;
+  readonly apiRoot?: string;
+  readonly tokenUrl?: string;
+}
+
+export interface Access {
+  readonly credentials?: Credentials;
+  readonly apiRoot?: string;
+  readonly tokenUrl?: string;
+}
+
+/** An option goes before its variable; a credentials file before a token, which is before Google's own defaults. */
+export function readAccess(flags: AccessFlags, env: NodeJS.ProcessEnv): Access {
+  const apiRoot = flags.apiRoot ?? fromEnvironment(env, 'LONGTAIL_API_ROOT', readRoot('LONGTAIL_API_ROOT'));
+  const tokenUrl =
+    flags.tokenUrl ?? fromEnvironment(env, 'LONGTAIL_TOKEN_URL', readRoot('LONGTAIL_TOKEN_URL'));
+  const account = flags.account ?? variable(env, 'LONGTAIL_ACCOUNT');
+  const credentials = readCredentials(flags.credentials, account, env);
+  return {
+    ...(credentials === undefined ? {} : { credentials }),
+    ...(apiRoot === undefined ? {} : { apiRoot }),
+    ...(tokenUrl === undefined ? {} : { tokenUrl }),
+  };
+}
+
+function readCredentials(
+  file: string | undefined,
+  account: string | undefined,
+  env: NodeJS.ProcessEnv,
+): Credentials | undefined {
+  if (file !== undefined) return { file: checkFile(file, '--credentials'), account };
+  const accessToken = variable(env, 'LONGTAIL_ACCESS_TOKEN');
+  if (accessToken !== undefined) return { accessToken, account };
+  const named = variable(env, 'GOOGLE_APPLICATION_CREDENTIALS');
+  if (named !== undefined) return { file: checkFile(named, 'GOOGLE_APPLICATION_CREDENTIALS'), account };
+  return account === undefined ? undefined : { account };
+}
+
+function checkFile(path: string, source: string): string {
+  const isThere = existsSync(path);
+  if (isThere && statSync(path).isFile()) return path;
+  throw unreadableFile(path, source, isThere ? 'that is not a file' : 'there is no such file');
+}
+
+/** A variable's value; set but empty counts as not set. */
+export function variable(env: NodeJS.ProcessEnv, name: string): string | undefined {
+  const value = env[name]?.trim();
+  return value === '' ? undefined : value;
+}
+
+function fromEnvironment<T>(env: NodeJS.ProcessEnv, name: string, read: (text: string) => T): T | undefined {
+  const value = variable(env, name);
+  return value === undefined ? undefined : read(value);
+}
+
+function readList(text: string): string[] {
+  return text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+}

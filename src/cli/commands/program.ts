@@ -1,0 +1,109 @@
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { mayBeSecret } from '../../domain/secrets.ts';
+import { plain } from '../../report/render.ts';
+import { registerDatabase } from './database/command.ts';
+import { registerDemo } from './demo/command.ts';
+import { registerEmulator } from './emulator/command.ts';
+import type { Session } from './session.ts';
+import { refuseRepeatedOptions } from './single-options.ts';
+import { registerSites } from './sites/command.ts';
+import { registerStatus } from './status/command.ts';
+import { registerSync } from './sync/command.ts';
+
+const MOST_TOLD = 200;
+
+const examples = (self: string): string => `
+Examples:
+  $ ${self} demo
+  $ ${self} sites
+  $ ${self} sync --site sc-domain:example.com
+  $ ${self} status
+
+Exit codes:
+  0    complete
+  1    failed
+  2    wrong use or configuration
+  3    complete but for failed slices: run again to fetch those alone
+  75   halted by a quota, or another run has the property: run again later
+  130  halted by Ctrl-C`;
+
+/** The whole command line. Nothing in it ends the process: it throws, and `main` says and ends. */
+export function createProgram(session: Session): Command {
+  const { output } = session;
+  const program = new Command('longtail')
+    .description('Copies a site’s whole Google Search Console history into your own PostgreSQL.')
+    .version(readVersion(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand(false)
+    .usage('<command> [options]')
+    .exitOverride()
+    .showSuggestionAfterError()
+    .configureHelp({ sortSubcommands: false, styleTitle: (text) => output.colours.bold(text) })
+    .configureOutput({
+      writeOut: (text) => output.print(text.trimEnd()),
+      writeErr: (text) => output.note(text.trimEnd()),
+    })
+    .addHelpText('after', examples(session.self));
+  tellErrors(program, `${session.self} --help`);
+  registerDemo(program, session);
+  registerSync(program, session);
+  registerSites(program, session);
+  registerStatus(program, session);
+  registerEmulator(program);
+  registerDatabase(program, session);
+  registerHelp(program);
+  for (const command of program.commands) {
+    tellErrors(command, `${session.self} ${command.name()} --help`);
+    // The emulator serves as many properties as it is told.
+    refuseRepeatedOptions(command, session.self, command.name() === 'emulator' ? ['site'] : []);
+  }
+  return program;
+}
+
+/** Commander's own answers an unknown command with all there is to know, as an error. */
+function registerHelp(program: Command): void {
+  program
+    .command('help')
+    .argument('[command]')
+    .helpOption(false)
+    .summary('print the help of a command')
+    .action((name: string | undefined) => {
+      const command = program.commands.find((candidate) => candidate.name() === name);
+      if (name !== undefined && command === undefined) program.error(`error: unknown command '${name}'`);
+      (command ?? program).outputHelp();
+    });
+}
+
+/** `error: unknown option '--x'\n(Did you mean --y?)` → two lines of ours. */
+function tellErrors(command: Command, help: string): void {
+  command.configureOutput({
+    outputError(text, write) {
+      // What was typed is in it as it stands, and may be of any length.
+      const suggestion = /\n\((Did you mean [^\n]*)\)\s*$/.exec(text);
+      const told = suggestion === null ? text : text.slice(0, suggestion.index);
+      const message = plain(withoutTypedSecrets(told.trim()))
+        .replace(/^error: (.)/, (_, letter: string) => letter.toUpperCase())
+        .replace(/\.$/, '');
+      const short = message.length > MOST_TOLD ? `${message.slice(0, MOST_TOLD)}…` : message;
+      write(`longtail: ${short}.\n${suggestion?.[1] ?? `See ${help}`}`);
+    },
+  });
+}
+
+/** Words that somebody typed, in commander's quotes: an option's name is repeated, and what stands behind its `=` is not. */
+function withoutTypedSecrets(text: string): string {
+  const told = text.replace(/(but got \d+): .*$/s, '$1');
+  return told.replace(/'(.*)'/s, (whole, typed: string) => {
+    const [, name] = /^(--?[a-z][a-z-]*)(?:=.*)?$/is.exec(typed) ?? [];
+    if (name !== undefined) return `'${name}'`;
+    return mayBeSecret(typed) ? '(not shown: it may be a secret)' : whole;
+  });
+}
+
+function readVersion(): string {
+  // Both src/cli and dist/cli are two folders below it.
+  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
+  const { version } = JSON.parse(text) as { readonly version: string };
+  return version;
+}

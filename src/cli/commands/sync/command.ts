@@ -1,0 +1,100 @@
+/** `longtail sync`: its options. What it does is in `run.ts`. */
+import { type Command, Option } from 'commander';
+import {
+  concurrency,
+  LIMITS,
+  readDatasets,
+  readDay,
+  readLogLevel,
+  readRoot,
+  readSite,
+  readTypes,
+  wholeNumber,
+} from '../options.ts';
+import type { Session } from '../session.ts';
+import type { SyncFlags } from './run.ts';
+
+const help = (self: string): string => `
+Environment:
+  DATABASE_URL                    as --database-url; without either, an embedded
+                                  PostgreSQL under .longtail/
+  GOOGLE_APPLICATION_CREDENTIALS  as --credentials
+  LONGTAIL_ACCESS_TOKEN           an access token in place of credentials
+  LONGTAIL_ACCOUNT                as --account
+  LONGTAIL_API_ROOT               as --api-root
+  LONGTAIL_TOKEN_URL              as --token-url
+  HTTPS_PROXY, NO_PROXY           the proxy, and what is reached without it
+  OTEL_…                          traces and metrics, in OpenTelemetry's names
+
+Examples:
+  $ ${self} sync --site sc-domain:example.com
+  $ ${self} sync --site https://www.example.com/ --days 28 --datasets page
+  $ ${self} sync --site sc-domain:example.com --from 2026-01-01 --dry-run
+
+A property is named as Search Console names it: a domain property
+"sc-domain:example.com", or a URL prefix "https://www.example.com/" with its
+last slash. They are two properties, each with its own data.`;
+
+export function registerSync(program: Command, session: Session): void {
+  program
+    .command('sync')
+    .summary('copy what Google has and the table has not')
+    .description(
+      'Copies a property’s search data into PostgreSQL. Without dates: all days that Google still has and the ' +
+        'table does not. Safe to stop at any moment: the next run goes on where it stopped.',
+    )
+    .optionsGroup('What:')
+    .option('--site <url>', 'the property, as Search Console names it', readSite)
+    .option('--from <date>', 'first day, YYYY-MM-DD', readDay('--from'))
+    .option('--to <date>', 'last day', readDay('--to'))
+    .option(
+      '--days <n>',
+      'the newest n days that are final, instead of dates',
+      wholeNumber('--days', LIMITS.days),
+    )
+    .addOption(
+      new Option(
+        '--datasets <list>',
+        'what to group by: date, or some of page, query, country, device joined by +',
+      )
+        .argParser(readDatasets)
+        .default(['page', 'page+query'], 'page,page+query'),
+    )
+    .addOption(
+      new Option('--types <list>', 'web, image, video, news, discover, googleNews')
+        .argParser(readTypes)
+        .default(['web'], 'web'),
+    )
+    .option('--refresh', 'fetch complete days again, too')
+    .option('--wait', 'wait while another run has the property or the account, instead of ending with 75')
+    .option('--accept-shrunk', 'accept a day that now has less than half of its rows')
+    .optionsGroup('From and to:')
+    .option('--database-url <url>', 'postgres://user:password@host:5432/database')
+    .option('--credentials <file>', 'a service account’s or a sign-in’s JSON file')
+    .option('--account <name>', 'whose credentials these are: runs under the same name share one quota')
+    .option('--api-root <url>', 'where the API is', readRoot('--api-root'))
+    .option('--token-url <url>', 'where tokens are made', readRoot('--token-url'))
+    .optionsGroup('How fast:')
+    .option(
+      '--max-concurrency <n>',
+      'calls at once; auto finds out how many pay',
+      concurrency('--max-concurrency'),
+      3,
+    )
+    .option('--batch-size <n>', 'requests a call', wholeNumber('--batch-size', LIMITS.batchSize), 50)
+    .option('--qpm <n>', 'requests a minute', wholeNumber('--qpm', LIMITS.qpm), 1_200)
+    .optionsGroup('Output:')
+    .option('--dry-run', 'only say what would be fetched')
+    .option('--json', 'end with one JSON object on standard output')
+    .option(
+      '--log-level <level>',
+      'log lines in place of the progress bar: error, warn, info, debug, trace',
+      readLogLevel,
+    )
+    .addHelpText('after', help(session.self))
+    .action(async (flags: SyncFlags) => {
+      // Most of longtail hangs on this: help and wrong use should not wait for it.
+      const { runSync } = await import('./run.ts');
+      await runSync(flags, session);
+    });
+}

@@ -1,0 +1,234 @@
+/** `longtail sync`: runs one synchronisation and says how it went. */
+
+import { pacificDay } from '../../../domain/day.ts';
+import { LongtailError } from '../../../domain/errors.ts';
+import { peakRssBytes } from '../../../domain/peak-memory.ts';
+import type { SearchType } from '../../../domain/slice.ts';
+import { keysOf } from '../../../planning/plan.ts';
+import {
+  brokenEntry,
+  concurrencyEntry,
+  progressEntry,
+  quotaEntry,
+  retryEntry,
+  sliceEntry,
+  stateEntry,
+} from '../../../report/events.ts';
+import { createLog, type Log, type LogLevel } from '../../../report/log.ts';
+import { brokenOff, describeDryRun, jsonOf, type Paint, summarise } from '../../../report/summary.ts';
+import { createAuth } from '../../../search-console/auth/auth.ts';
+import { proxyFor } from '../../../search-console/http/proxy-settings.ts';
+import { readConfig } from '../../../sync/config.ts';
+import { createSync } from '../../../sync/sync.ts';
+import type { Outcome, Sync, SyncOptions } from '../../../sync/types.ts';
+import { usageError } from '../../process/errors.ts';
+import { EXIT, exitCodeOfOutcome } from '../../process/exit-code.ts';
+import { startTelemetry } from '../../process/otel.ts';
+import type { Output } from '../../terminal/output.ts';
+import { createProgressView } from '../../terminal/progress-view.ts';
+import { type CommandDatabase, namedDatabase, openDatabase } from '../database-place.ts';
+import { type AccessFlags, checkRange, type RangeFlags, readAccess } from '../options.ts';
+import type { Session } from '../session.ts';
+
+/** The options, read and each right by itself. */
+export interface SyncFlags extends RangeFlags, AccessFlags {
+  readonly site?: string;
+  readonly datasets: readonly string[];
+  readonly types: readonly SearchType[];
+  readonly maxConcurrency: number | 'auto';
+  readonly batchSize: number;
+  readonly qpm: number;
+  readonly databaseUrl?: string;
+  readonly refresh?: boolean;
+  readonly wait?: boolean;
+  readonly acceptShrunk?: boolean;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+  readonly logLevel?: LogLevel;
+}
+
+/** After a signal, the way out is short. */
+const INTERRUPTED_CLOSE_MS = 250;
+const CLOSE_MS = 10_000;
+const TELEMETRY_MS = 5_000;
+
+/** @throws LongtailError for wrong options and a broken environment. */
+export async function runSync(flags: SyncFlags, session: Session): Promise<void> {
+  const { env, output, clock } = session;
+  const { site, json } = flags;
+  if (site === undefined) {
+    throw usageError(
+      'No property is given.',
+      `For example: --site sc-domain:example.com (${session.self} sites lists yours).`,
+    );
+  }
+  const startedAtMs = clock.now();
+  const today = pacificDay(startedAtMs);
+  const note = checkRange(flags, today);
+  const options = syncOptions(site, flags, env);
+  // Before anything is started: wrong use should not cost a database server's start.
+  const config = readConfig(options, today);
+  namedDatabase(flags.databaseUrl, env);
+  if (flags.dryRun !== true) proxyFor(new URL(config.apiRoot), env);
+  if (note !== undefined) output.note(note);
+  const log = createLog({ level: flags.logLevel, clock, write: output.note });
+  try {
+    await openAndRun(flags, options, session, log);
+  } catch (error) {
+    log(brokenEntry(error));
+    if (json === true && flags.dryRun !== true) {
+      const { siteUrl, from, to } = config;
+      const durationMs = clock.now() - startedAtMs;
+      const figures = brokenOff(
+        { siteUrl, from, to, durationMs, peakRssBytes: peakRssBytes() },
+        keysOf(config).length,
+      );
+      output.print(jsonOf(figures));
+    }
+    throw error;
+  }
+}
+
+async function openAndRun(flags: SyncFlags, options: SyncOptions, session: Session, log: Log): Promise<void> {
+  const { signal, asked } = session.catchSignals();
+  // What is most often wrong comes first, and before it is right nothing is set up. A dry run asks nobody, and needs none.
+  const { credentials, tokenUrl } = options;
+  const isNamed = credentials !== undefined && ('file' in credentials || 'accessToken' in credentials);
+  if (flags.dryRun !== true || isNamed) {
+    await Promise.race([
+      createAuth({ credentials, tokenUrl, clock: session.clock, env: session.env }),
+      asked,
+    ]);
+    if (signal.aborted) return session.endWith(EXIT.interrupted);
+  }
+  const database = await Promise.race([openDatabase(flags.databaseUrl, session), asked]);
+  // Halted before anything began; the server that is still starting ends with this process.
+  if (database === undefined) return session.endWith(EXIT.interrupted);
+  const telemetry = await startTelemetry(session);
+  const sync = createSync({ ...options, database: database.url });
+  let tell: () => void;
+  try {
+    tell =
+      flags.dryRun === true
+        ? await planOf(sync, flags, session, signal)
+        : await outcomeOf(sync, flags, database, session, log, signal);
+  } finally {
+    // The gauges are read for the last time before they are gone.
+    await telemetry.end(signal.aborted ? INTERRUPTED_CLOSE_MS : TELEMETRY_MS);
+    await sync.close();
+    await database.close({ waitMs: signal.aborted ? INTERRUPTED_CLOSE_MS : CLOSE_MS });
+  }
+  // The result comes last on standard output, after all that closing may have had to say.
+  tell();
+}
+
+async function planOf(
+  sync: Sync,
+  { json, qpm }: SyncFlags,
+  session: Session,
+  signal: AbortSignal,
+): Promise<() => void> {
+  try {
+    const plan = await sync.dryRun({ signal });
+    return () =>
+      tellResult(describeDryRun(plan, qpm), json === true ? JSON.stringify(plan) : undefined, session.output);
+  } catch (error) {
+    if (!(error instanceof LongtailError) || error.code !== 'HALTED') throw error;
+    session.endWith(EXIT.interrupted);
+    return () => undefined;
+  }
+}
+
+async function outcomeOf(
+  sync: Sync,
+  { json, logLevel }: SyncFlags,
+  database: CommandDatabase,
+  session: Session,
+  log: Log,
+  signal: AbortSignal,
+): Promise<() => void> {
+  const { output } = session;
+  const outcome = await follow(sync, session, log, { signal, bar: logLevel === undefined });
+  session.endWith(exitCodeOfOutcome(outcome));
+  const result = json === true ? jsonOf(outcome) : undefined;
+  if (outcome.status === 'failed') {
+    // An error like any other: two lines, on standard error.
+    return () => {
+      output.error(outcome.failure.message, outcome.failure.nextStep);
+      if (result !== undefined) output.print(result);
+    };
+  }
+  const colours = json === true ? output.noteColours : output.colours;
+  const paint: Paint = { good: colours.green, bad: colours.red, weak: colours.dim };
+  const words = `${summarise(outcome, paint)}\n\n${whereItIs(database, session.self)}`;
+  return () => tellResult(words, result, output);
+}
+
+function syncOptions(siteUrl: string, flags: SyncFlags, env: NodeJS.ProcessEnv): SyncOptions {
+  const { from, to, days } = flags;
+  return {
+    siteUrl,
+    datasets: flags.datasets,
+    searchTypes: flags.types,
+    maxConcurrency: flags.maxConcurrency,
+    batchSize: flags.batchSize,
+    requestsPerMinute: flags.qpm,
+    refresh: flags.refresh === true,
+    wait: flags.wait === true,
+    acceptShrunk: flags.acceptShrunk === true,
+    ...(from === undefined ? {} : { from }),
+    ...(to === undefined ? {} : { to }),
+    ...(days === undefined ? {} : { days }),
+    ...readAccess(flags, env),
+  };
+}
+
+/** Runs it, with progress and log on standard error. */
+export async function follow(
+  sync: Sync,
+  { output, clock }: Pick<Session, 'output' | 'clock'>,
+  log: Log,
+  options: { readonly signal: AbortSignal; readonly bar: boolean },
+): Promise<Outcome> {
+  const view = options.bar ? createProgressView(output, clock) : undefined;
+  let state: string | undefined;
+  const unsubscribe = [
+    sync.on('progress', (progress) => {
+      view?.update(progress);
+      log(progressEntry(progress));
+      if (progress.state === state) return;
+      log(stateEntry(progress.state, state));
+      state = progress.state;
+    }),
+    sync.on('slice', (event) => log(sliceEntry(event))),
+    sync.on('quota', (event) => log(quotaEntry(event))),
+    sync.on('retry', (event) => log(retryEntry(event))),
+    sync.on('concurrency', (event) => log(concurrencyEntry(event))),
+  ];
+  try {
+    return await sync.run({ signal: options.signal });
+  } finally {
+    for (const stop of unsubscribe) stop();
+    view?.end();
+  }
+}
+
+/** The words are the result, unless a script asked for JSON: then they are for whoever watches it. */
+function tellResult(words: string, json: string | undefined, output: Output): void {
+  if (json === undefined) {
+    output.print(words);
+    return;
+  }
+  output.note(words);
+  output.print(json);
+}
+
+/** How to get at the rows. */
+export function whereItIs({ embedded }: CommandDatabase, self: string): string {
+  if (embedded === undefined)
+    return 'The rows are in the view search_analytics; filter one dataset, or sums double.';
+  return [
+    `The rows are in the embedded PostgreSQL under ${embedded.directory}, in the view search_analytics.`,
+    `It runs while longtail does. To look into it: ${self} database`,
+  ].join('\n');
+}

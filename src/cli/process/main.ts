@@ -1,0 +1,74 @@
+/**
+ * The process around a command: what it is given, and the one place where it ends.
+ *
+ *   parse → command → before-exit work (telemetry) → flush → exit
+ *
+ * Three ways lead to the end, and the first one wins: the command is over, a second signal forces it, a bug was caught.
+ */
+import { systemClock } from '../../domain/clock.ts';
+import { variable } from '../commands/options.ts';
+import { nameOfSelf } from '../commands/session.ts';
+import { createOutput } from '../terminal/output.ts';
+import { createRedactor } from '../terminal/redact.ts';
+import { EXIT, type ExitCode } from './exit-code.ts';
+import { hideSecretsInArguments, tellWarnings } from './own-process.ts';
+import { runCommand, tellError } from './run-command.ts';
+import { catchSignals } from './signals.ts';
+
+/** How long telemetry and the last lines may hold up the exit. */
+const EXIT_DEADLINE_MS = 5_000;
+/** When someone has asked twice to stop. */
+const FORCED_EXIT_DEADLINE_MS = 200;
+
+const URLS_WITH_PASSWORDS = [
+  'DATABASE_URL',
+  ...['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy', 'ALL_PROXY', 'all_proxy'],
+];
+const SECRET_VARIABLES = ['LONGTAIL_ACCESS_TOKEN', 'PGPASSWORD'];
+
+/** Runs one command line (as `process.argv`) and ends the process with its exit code. */
+export async function main(argv: readonly string[]): Promise<void> {
+  const { env, stdout, stderr } = process;
+  const redactor = createRedactor();
+  for (const name of URLS_WITH_PASSWORDS) redactor.hidePasswordOf(variable(env, name));
+  for (const name of SECRET_VARIABLES) redactor.hide(variable(env, name));
+  const output = createOutput({ stdout, stderr, env, redactor });
+  tellWarnings(output.note);
+  const words = [...argv];
+  for (const word of words) redactor.hidePasswordOf(word.replace(/^--[\w-]+=/, ''));
+  hideSecretsInArguments(redactor);
+  const beforeExit: ((deadlineMs: number) => Promise<void>)[] = [];
+
+  // As values: what comes out of them is known only when the race below is over.
+  const forced = Promise.withResolvers<ExitCode>();
+  const broken = Promise.withResolvers<ExitCode>();
+  let isForced = false;
+  process.on('uncaughtException', (error) => broken.resolve(tellError(error, output)));
+
+  const command = runCommand(words, {
+    env,
+    self: nameOfSelf(words, env),
+    clock: systemClock,
+    output,
+    redactor,
+    catchSignals: (words) =>
+      catchSignals({
+        output,
+        now: systemClock.now,
+        words,
+        force: () => {
+          isForced = true;
+          forced.resolve(EXIT.interrupted);
+        },
+      }),
+    beforeExit: (work) => beforeExit.push(work),
+  });
+  const code = await Promise.race([command, forced.promise, broken.promise]);
+  output.live([]);
+  const endWithin = (deadlineMs: number) => Promise.all(beforeExit.map((work) => work(deadlineMs)));
+  // A signal more cuts it short here, too.
+  if (!isForced) await Promise.race([endWithin(EXIT_DEADLINE_MS), forced.promise]);
+  if (isForced) await endWithin(FORCED_EXIT_DEADLINE_MS);
+  await output.flush();
+  process.exit(code);
+}

@@ -1,0 +1,44 @@
+import type { Output } from '../terminal/output.ts';
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+/**
+ * Signals closer together than this are one wish: a Ctrl-C reaches the whole process group, and npm and npx, which are in
+ * it, hand theirs on to us as well. Nobody presses it twice that fast.
+ */
+const TOGETHER_MS = 150;
+const HALTING = 'Halting: calls under way are ended, what is written stays. Once more to force it.';
+
+/** A wish to stop, from outside. */
+export interface Interrupt {
+  /** Aborted by the first signal; its reason is the signal's name. */
+  readonly signal: AbortSignal;
+  /** Resolves with the first signal, never before. */
+  readonly asked: Promise<undefined>;
+}
+
+/** Turns the first signal into an abort and a sentence, the second into `force`. */
+export function catchSignals(options: {
+  readonly output: Pick<Output, 'note'>;
+  readonly now: () => number;
+  readonly force: () => void;
+  /** Said at the first signal. */
+  readonly words?: string | undefined;
+}): Interrupt {
+  const controller = new AbortController();
+  let firstAtMs: number | undefined;
+  const asked = new Promise<undefined>((resolve) => {
+    controller.signal.addEventListener('abort', () => resolve(undefined), { once: true });
+  });
+  for (const name of SIGNALS) {
+    process.on(name, () => {
+      if (firstAtMs === undefined) {
+        firstAtMs = options.now();
+        options.output.note(options.words ?? HALTING);
+        controller.abort(name);
+      } else if (options.now() - firstAtMs >= TOGETHER_MS) {
+        options.force();
+      }
+    });
+  }
+  return { signal: controller.signal, asked };
+}

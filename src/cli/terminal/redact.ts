@@ -1,0 +1,70 @@
+/**
+ * The last line of defence for secrets: every text that leaves the command passes through here, error messages of
+ * libraries included. What is known to be secret is replaced wherever it stands, in whatever way it is written; what looks like one, too.
+ */
+import { withoutSecrets } from '../../domain/secrets.ts';
+
+const HIDDEN = '***';
+/** Shorter ones would blot out ordinary words; as part of a URL or a header the patterns find them all the same. */
+const SHORTEST_KNOWN_SECRET = 6;
+
+const SECRET_PARAMETERS = ['password', 'sslpassword'];
+
+export interface Redactor {
+  /** From now on this text never appears. */
+  hide(secret: string | undefined): void;
+  /** Hides a database URL's password, as written and decoded. */
+  hidePasswordOf(url: string | undefined): void;
+  redact(text: string): string;
+}
+
+export function createRedactor(): Redactor {
+  const secrets = new Set<string>();
+  const hide = (secret: string | undefined): void => {
+    if (secret === undefined || secret.trim().length < SHORTEST_KNOWN_SECRET) return;
+    for (const form of formsOf(secret.trim())) secrets.add(form);
+  };
+  return {
+    hide,
+    hidePasswordOf(url) {
+      if (url === undefined) return;
+      // As people paste it, with an unescaped "@" or "/" in it, a URL may not be one.
+      hide(/^[a-z][a-z0-9+.-]*:\/\/[^\s:/@]*:(.*)@/i.exec(url.trim())?.[1]);
+      const parsed = URL.parse(url);
+      if (parsed === null) return;
+      for (const secret of [
+        parsed.password,
+        ...SECRET_PARAMETERS.map((name) => parsed.searchParams.get(name) ?? ''),
+      ]) {
+        hide(secret);
+        hide(decoded(secret));
+      }
+    },
+    redact(text) {
+      let redacted = text;
+      for (const secret of secrets) redacted = redacted.replaceAll(secret, HIDDEN);
+      return withoutSecrets(redacted);
+    },
+  };
+}
+
+/** A secret as it stands, in a URL, in JSON, and in base64. Longest first, or a shorter one would leave a rest of it. */
+function formsOf(secret: string): readonly string[] {
+  const bytes = Buffer.from(secret);
+  const forms = [
+    secret,
+    encodeURIComponent(secret.toWellFormed()),
+    JSON.stringify(secret).slice(1, -1),
+    bytes.toString('base64'),
+    bytes.toString('base64url'),
+  ];
+  return [...new Set(forms)].sort((a, b) => b.length - a.length);
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,263 @@
+import type { Buffer } from 'node:buffer';
+import type { Sql, TransactionSql } from 'postgres';
+import { errorFacts } from '../../domain/error-facts.ts';
+import { mustHaveRows } from '../../domain/slice.ts';
+import { SourceError, startCopy } from '../../internals/copy-in.ts';
+import { judge, NOT_PUBLISHED, type SealVerdict } from '../../planning/seal.ts';
+import type { CommitResult, PageCommit, RunIdentity } from '../../store/types.ts';
+import { FENCED_OFF, Refusal } from '../connection/answer.ts';
+import { transaction } from '../connection/transaction.ts';
+import type { CopyArena } from '../copy/copy-memory.ts';
+import { copyChunks } from '../copy/copy-text.ts';
+import { type EncodedRows, encodeRows, FACT_COLUMNS } from '../copy/encode-rows.ts';
+import { isConnectionLoss, isRejection, toFailure } from '../driver/failure.ts';
+import type { KeyHashes } from '../duplicates/key-hashes.ts';
+import type { PageKeys } from '../duplicates/packed-keys.ts';
+import {
+  type Completion,
+  completeSlices,
+  endSlice,
+  noteReplaced,
+  openSecondLook,
+  readDuplicates,
+} from '../queries/slice-rows.ts';
+import type { HeapNudge } from './heap-nudge.ts';
+import { insertPages, type LedgerEntry, lockSlices, readCommitted } from './ledger.ts';
+
+/** What all commits of one run share. */
+export interface CommitContext {
+  readonly sql: Sql;
+  readonly run: RunIdentity;
+  readonly hashes: KeyHashes;
+  readonly nudge: HeapNudge;
+  /** How long a commit waits for a lock before it counts the database as away. */
+  readonly lockTimeoutMs: number;
+}
+
+type Committed = Extract<CommitResult, { kind: 'committed' | 'alreadyCommitted' }>;
+
+/** Ends the transaction without an error to tell: the page was there, or its slice has ended. */
+class NothingToWrite extends Error {
+  override readonly name = 'NothingToWrite';
+}
+
+/** A page as it is written: its rows are COPY's text by now, in an arena that it may share with others. */
+export interface ReadPage extends Omit<PageCommit, 'rows'> {
+  readonly count: number;
+  readonly clicks: number;
+  readonly impressions: number;
+  readonly text: EncodedRows;
+  /** Of a page that has others beside it. */
+  readonly keys: PageKeys | undefined;
+}
+
+/** Reads a page's rows, before anything is waited for: they lie in memory that the next answer overwrites. */
+export function readPage({ rows, ...page }: PageCommit, hashes: KeyHashes, arena: CopyArena): ReadPage {
+  // A page that is a whole slice has no other to share keys with.
+  const isWhole = page.startRow === 0 && rows.count < page.rowLimit;
+  return {
+    ...page,
+    count: rows.count,
+    clicks: rows.clicks,
+    impressions: rows.impressions,
+    text: encodeRows(page.slice.id, page.slice.dataset, rows, arena),
+    keys: isWhole ? undefined : hashes.read(rows),
+  };
+}
+
+/**
+ * Writes pages of different slices: their rows, their entries in the ledger and, where one is the last that was missing,
+ * the end of its slice, in one transaction. Either all of it is there afterwards or nothing; then, if the pages
+ * themselves may be the reason, each is written alone. A result for each page, in their order.
+ *
+ * `begin` is how the transaction is begun. Four round trips, whatever the pages: begin; locks, ledger and the start of COPY; rows and the barrier with the seals;
+ * commit.
+ */
+export async function commitPages(
+  context: CommitContext,
+  pages: readonly ReadPage[],
+  arena: CopyArena,
+  begin: typeof transaction = transaction,
+): Promise<readonly CommitResult[]> {
+  const { sql, hashes } = context;
+  let isCommitting = false;
+  let next: readonly Committed['next'][];
+  try {
+    next = await begin(sql, async (tx) => {
+      const after = await write(tx, context, pages, arena.buffer);
+      isCommitting = true;
+      return after;
+    });
+  } catch (error) {
+    if (pages.length > 1 && isOfOnePage(error)) {
+      const results: CommitResult[] = [];
+      for (const page of pages) results.push(...(await commitPages(context, [page], arena, begin)));
+      return results;
+    }
+    const results: CommitResult[] = [];
+    for (const page of pages) {
+      const before = results.at(-1);
+      // A database that does not answer is not asked page by page.
+      results.push(
+        before?.kind === 'databaseAway' ? before : await afterFailure(sql, page, error, isCommitting),
+      );
+    }
+    // What is in the table may be an earlier answer, with ties in another order: only the table knows its keys.
+    for (const [index, page] of pages.entries()) {
+      if (results[index]?.kind === 'alreadyCommitted') hashes.forget(page.slice.id);
+    }
+    return results;
+  }
+  return pages.map((page, index): CommitResult => {
+    const after = next[index];
+    if (after === undefined) throw new Error('a page without a result');
+    remember(hashes, page, after);
+    return { kind: 'committed', rows: page.count, next: after };
+  });
+}
+
+/** Whether it is one page's fault, and the others may be written without it. */
+const isOfOnePage = (error: unknown): boolean => error instanceof NothingToWrite || isRejection(error);
+
+function remember(hashes: KeyHashes, { slice, startRow, keys }: ReadPage, next: Committed['next']): void {
+  if (next.kind !== 'page') hashes.forget(slice.id);
+  else if (keys !== undefined) hashes.keep(slice.id, startRow, keys);
+}
+
+async function afterFailure(
+  sql: Sql,
+  page: ReadPage,
+  error: unknown,
+  wasCommitting: boolean,
+): Promise<CommitResult> {
+  if (error instanceof Refusal) return error.failure;
+  if (error instanceof SourceError) throw error;
+  const wasLost = wasCommitting && isConnectionLoss(error);
+  if (error instanceof NothingToWrite || wasLost) {
+    // The answer to COMMIT may be all that was lost: another connection knows.
+    const committed = await ask(() => readCommitted(sql, page));
+    if (committed !== undefined) return committed;
+    if (!wasLost) return { kind: 'rejected', reason: 'its slice has ended, or belongs to another run' };
+  }
+  const failure = toFailure(error);
+  if (failure !== undefined) return failure;
+  if (isRejection(error)) {
+    return { kind: 'rejected', reason: `PostgreSQL would not take the rows: ${errorFacts(error).message}` };
+  }
+  throw error;
+}
+
+async function ask(question: () => Promise<CommitResult | undefined>): Promise<CommitResult | undefined> {
+  try {
+    return await question();
+  } catch (error) {
+    const failure = toFailure(error);
+    if (failure === undefined) throw error;
+    return failure;
+  }
+}
+
+async function write(
+  tx: TransactionSql,
+  { run, hashes, lockTimeoutMs }: CommitContext,
+  pages: readonly ReadPage[],
+  arena: Buffer,
+): Promise<readonly Committed['next'][]> {
+  const timeout = tx.unsafe(`set local lock_timeout = ${lockTimeoutMs}`).execute();
+  const locked = lockSlices(
+    tx,
+    run,
+    pages.map(({ slice }) => slice.id),
+  );
+  const inserted = insertPages(tx, run, pages);
+  const from = pages[0]?.text.from ?? 0;
+  const to = pages.at(-1)?.text.to ?? 0;
+  const copy = from === to ? undefined : startCopy(tx, `copy longtail.fact (${FACT_COLUMNS}) from stdin`);
+
+  const [, , found] = await Promise.all([timeout, locked, inserted]);
+  const entries = new Map(found.map((entry) => [entry.sliceId, entry]));
+  if (found.some(({ isOurs, isOpen, isNew }) => !isOurs || !isOpen || !isNew)) {
+    await copy?.cancel();
+    throw found.every(({ isOurs }) => isOurs) ? new NothingToWrite() : new Refusal(FENCED_OFF);
+  }
+
+  const finish = async (): Promise<readonly Committed['next'][]> => {
+    const next = await seal(tx, pages, entries, hashes);
+    // COMMIT would not say that the rows were refused: it rolls back as if asked to.
+    if (next.every(({ kind }) => kind === 'page')) await tx.unsafe('select 1');
+    return next;
+  };
+  if (copy === undefined) return await finish();
+  return await copy.send((maxBytes) => copyChunks(arena.subarray(from, to), maxBytes), finish);
+}
+
+/** Ends the slices that are whole now. What a page leads to, in the pages' order. */
+async function seal(
+  tx: TransactionSql,
+  pages: readonly ReadPage[],
+  entries: ReadonlyMap<string, LedgerEntry>,
+  hashes: KeyHashes,
+): Promise<readonly Committed['next'][]> {
+  const completions: Completion[] = [];
+  const lookAgain: string[] = [];
+  const next: Committed['next'][] = [];
+  for (const page of pages) {
+    const entry = entries.get(page.slice.id);
+    if (entry === undefined) throw new Error('a page without an entry');
+    if (page.text.replacedCharacters > 0) await noteReplaced(tx, page, page.text.replacedCharacters);
+    if (!entry.hasLast || entry.contiguousRows !== entry.rows) {
+      next.push({ kind: 'page', startRow: entry.contiguousRows });
+      continue;
+    }
+    const duplicateRows = hasNoDuplicates(page, entry, hashes) ? 0 : await readDuplicates(tx, page.slice.id);
+    const verdict = judgeSlice(page, entry, duplicateRows);
+    if (verdict.kind === 'complete') {
+      const { previousId } = entry;
+      const { capped } = verdict;
+      completions.push({ sliceId: page.slice.id, previousId, capped, duplicateRows, final: page.day.final });
+      if (verdict.lookAgain) lookAgain.push(page.slice.id);
+      next.push({ kind: 'sealed' });
+    } else {
+      await endSlice(tx, page.slice.id, verdict);
+      next.push(afterEnd(verdict));
+    }
+  }
+  if (completions.length > 0) await completeSlices(tx, completions);
+  for (const sliceId of lookAgain) {
+    const index = pages.findIndex(({ slice }) => slice.id === sliceId);
+    next[index] = { kind: 'again', sliceId: await openSecondLook(tx, sliceId) };
+  }
+  return next;
+}
+
+function judgeSlice(page: ReadPage, entry: LedgerEntry, duplicateRows: number): SealVerdict {
+  const { previousId, previousRows, previousDuplicates, previousFinal } = entry;
+  return judge({
+    rows: entry.rows,
+    duplicateRows,
+    isSecondLook: entry.isSecondLook,
+    mayBeEmpty: page.day.mayBeEmpty,
+    clicks: mustHaveRows(page.slice.dataset, page.day.clicks ?? 0) ? (page.day.clicks ?? 0) : 0,
+    acceptShrunk: entry.acceptShrunk,
+    previous:
+      previousId === null
+        ? null
+        : { rows: previousRows, duplicateRows: previousDuplicates, final: previousFinal },
+  });
+}
+
+function afterEnd(verdict: Exclude<SealVerdict, { kind: 'complete' }>): Committed['next'] {
+  if (verdict.kind === 'failed') return { kind: 'failed', reason: verdict.reason };
+  return verdict.reason === NOT_PUBLISHED ? { kind: 'notPublished' } : { kind: 'sealed' };
+}
+
+/** Whether no key of the slice can have come twice. False also where not all of its pages are known here. */
+function hasNoDuplicates(
+  { slice, startRow, count, keys }: ReadPage,
+  entry: LedgerEntry,
+  hashes: KeyHashes,
+): boolean {
+  if (keys === undefined) return true;
+  const isAtTheEnd = startRow + count === entry.rows;
+  return isAtTheEnd && hashes.suspects(slice.id, startRow, keys) === 0;
+}

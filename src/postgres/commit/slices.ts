@@ -1,0 +1,149 @@
+import type { Sql } from 'postgres';
+import type { SearchType, SliceKey } from '../../domain/slice.ts';
+import type { CommittedPage, OpenedSlice, PageCommit, RunIdentity } from '../../store/types.ts';
+import { one } from '../connection/answer.ts';
+import { transaction } from '../connection/transaction.ts';
+import { holdRun } from '../locks/lock-run-row.ts';
+import { readCommitted } from './ledger.ts';
+
+/** The keys as a table with the columns place, search_type, dataset, date. Text, so that no driver setting matters. */
+function asJson(keys: readonly SliceKey[]): string {
+  return JSON.stringify(
+    keys.map(({ searchType, dataset, date }, place) => ({ place, search_type: searchType, dataset, date })),
+  );
+}
+
+/** See {@link SliceLedger.openSlices}. */
+export async function openSlices(
+  sql: Sql,
+  run: RunIdentity,
+  keys: readonly SliceKey[],
+  { continueYoungerThanMinutes }: { readonly continueYoungerThanMinutes: number },
+): Promise<OpenedSlice[]> {
+  if (keys.length === 0) return [];
+  const json = asJson(keys);
+  return await transaction(sql, async (tx) => {
+    const siteUrl = await holdRun(tx, run);
+    // A slice of our own goes on whatever its age; without pages there is nothing that could be too old.
+    const taken = tx`
+      with asked as (
+        select * from jsonb_to_recordset(${json}::text::jsonb) as k(search_type text, dataset text, date date)
+      ), found as (
+        select s.id, s.run_id = ${run.runId}::text::bigint
+            or coalesce((select max(p.committed_at) from longtail.slice_page p where p.slice_id = s.id)
+              > now() - make_interval(mins => ${continueYoungerThanMinutes}::int), true) as goes_on
+        from longtail.slice s join asked k using (search_type, dataset, date)
+        where s.property_id = ${run.propertyId}::text::bigint and s.status = 'open'
+          and s.filter_key = '' and s.aggregation_type = ''
+      )
+      update longtail.slice s
+      set status = case when goes_on then 'open' else 'abandoned' end,
+        error = case when goes_on then null else 'left open by an earlier run' end,
+        run_id = case when goes_on then ${run.runId}::text::bigint else s.run_id end
+      from found where s.id = found.id and s.status = 'open'`.execute();
+    // A second look that was too old to go on is still owed.
+    const opened = tx`
+      with asked as (
+        select distinct * from jsonb_to_recordset(${json}::text::jsonb) as k(search_type text, dataset text, date date)
+      )
+      insert into longtail.slice (property_id, search_type, dataset, date, version, status, second_look, run_id)
+      select ${run.propertyId}::text::bigint, k.search_type, k.dataset, k.date,
+        coalesce(newest.version, 0) + 1, 'open',
+        coalesce(newest.second_look and newest.status = 'abandoned'
+          and newest.error = 'left open by an earlier run', false),
+        ${run.runId}::text::bigint
+      from asked k left join lateral (
+        select s.version, s.second_look, s.status, s.error from longtail.slice s
+        where s.property_id = ${run.propertyId}::text::bigint and s.search_type = k.search_type
+          and s.dataset = k.dataset and s.date = k.date and s.filter_key = '' and s.aggregation_type = ''
+        order by s.version desc limit 1
+      ) newest on true
+      where newest.status is distinct from 'open'`.execute();
+    const read = tx<
+      { id: string; searchType: SearchType; dataset: string; date: string; startRow: number }[]
+    >`
+      select s.id::text as "id", s.search_type as "searchType", s.dataset as "dataset", s.date::text as "date",
+        (select coalesce(sum(rows) filter (where fits), 0)::float8 from (
+          select p.rows, p.start_row = coalesce(sum(p.rows) over (order by p.start_row
+            rows between unbounded preceding and 1 preceding), 0) as fits
+          from longtail.slice_page p where p.slice_id = s.id
+        ) pages) as "startRow"
+      from jsonb_to_recordset(${json}::text::jsonb) as k(place int, search_type text, dataset text, date date)
+      join longtail.slice s using (search_type, dataset, date)
+      where s.property_id = ${run.propertyId}::text::bigint and s.status = 'open'
+        and s.filter_key = '' and s.aggregation_type = ''
+      order by k.place`.execute();
+    const [, , rows] = await Promise.all([taken, opened, read]);
+    return rows.map(({ startRow, ...slice }) => ({ slice: { ...slice, siteUrl }, startRow }));
+  });
+}
+
+/** See {@link SliceLedger.failSlice}. */
+export async function failSlice(
+  sql: Sql,
+  run: RunIdentity,
+  sliceId: string,
+  reason: string,
+  page?: Pick<PageCommit, 'startRow'>,
+): Promise<CommittedPage | null> {
+  return await transaction(sql, async (tx) => {
+    await holdRun(tx, run);
+    // A commit of the page that is still under way in the database holds the slice: what it comes to is waited for.
+    await tx`select from longtail.slice where id = ${sliceId}::text::bigint for no key update`;
+    const committed =
+      page === undefined ? undefined : await readCommitted(tx, { slice: { id: sliceId }, ...page });
+    if (committed !== undefined) return committed;
+    await tx`
+      update longtail.slice set status = 'failed', error = ${reason}::text
+      where id = ${sliceId}::text::bigint and status = 'open' and run_id = ${run.runId}::text::bigint`;
+    return null;
+  });
+}
+
+/** See {@link SliceLedger.sealEmptySlices}. */
+export async function sealEmptySlices(
+  sql: Sql,
+  run: RunIdentity,
+  keys: readonly SliceKey[],
+  { final }: { readonly final: boolean },
+): Promise<number> {
+  if (keys.length === 0) return 0;
+  const json = asJson(keys);
+  return await transaction(sql, async (tx) => {
+    await holdRun(tx, run);
+    const dropped = tx`
+      update longtail.slice s set status = 'abandoned', error = 'the day has no data'
+      from jsonb_to_recordset(${json}::text::jsonb) as k(search_type text, dataset text, date date)
+      where s.property_id = ${run.propertyId}::text::bigint and s.search_type = k.search_type
+        and s.dataset = k.dataset and s.date = k.date and s.filter_key = '' and s.aggregation_type = ''
+        and s.status in ('open', 'failed')`.execute();
+    // A day that had rows keeps them, and Google will not say more of it: it need not be asked again.
+    const kept = tx`
+      update longtail.slice s
+      set final = s.final or ${final}::bool, data_state = case when s.final or ${final}::bool then 'final' else 'all' end,
+        fetched_at = now()
+      from jsonb_to_recordset(${json}::text::jsonb) as k(search_type text, dataset text, date date)
+      where s.property_id = ${run.propertyId}::text::bigint and s.search_type = k.search_type
+        and s.dataset = k.dataset and s.date = k.date and s.filter_key = '' and s.aggregation_type = ''
+        and s.status = 'complete'`.execute();
+    const sealed = tx<{ count: number }[]>`
+      with asked as (
+        select distinct * from jsonb_to_recordset(${json}::text::jsonb) as k(search_type text, dataset text, date date)
+      ), made as (
+        insert into longtail.slice (property_id, search_type, dataset, date, version, status, final, data_state,
+          fetched_at, has_facts, run_id)
+        select ${run.propertyId}::text::bigint, k.search_type, k.dataset, k.date,
+          coalesce(max(s.version), 0) + 1, 'complete', ${final}::bool,
+          case when ${final}::bool then 'final' else 'all' end, now(), false, ${run.runId}::text::bigint
+        from asked k left join longtail.slice s
+          on s.property_id = ${run.propertyId}::text::bigint and s.search_type = k.search_type
+          and s.dataset = k.dataset and s.date = k.date and s.filter_key = '' and s.aggregation_type = ''
+        group by k.search_type, k.dataset, k.date
+        having not coalesce(bool_or(s.status = 'complete'), false)
+        returning id
+      )
+      select count(*)::int as "count" from made`.execute();
+    const [, , counted] = await Promise.all([dropped, kept, sealed]);
+    return one(counted).count;
+  });
+}

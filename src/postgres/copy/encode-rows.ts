@@ -1,0 +1,193 @@
+import { Buffer } from 'node:buffer';
+import { type Dataset, DIMENSIONS, dimensionsOf } from '../../domain/slice.ts';
+import { type RowBlock, strideOf } from '../../rows/row-block.ts';
+import { Unescaper } from '../../rows/unescape.ts';
+import type { CopyArena } from './copy-memory.ts';
+
+/** The columns of `longtail.fact` that {@link encodeRows} writes, in its order. */
+export const FACT_COLUMNS =
+  'slice_id, page, query, country, device, search_appearance, clicks, impressions, position';
+
+/** Keys longer than this are copied by the runtime; a call costs more than a loop over a few words. */
+const LOOP_BYTES = 160;
+/** Bytes that are copied at once. */
+const WORD = 4;
+const TAB = 0x09;
+const LF = 0x0a;
+const CR = 0x0d;
+const BACKSLASH = 0x5c;
+const FIRST_TEXT_BYTES = 1_024;
+/** What COPY's own characters are written as behind a backslash. */
+const ESCAPES = new Uint8Array(256);
+ESCAPES[BACKSLASH] = BACKSLASH;
+ESCAPES[TAB] = 0x74;
+ESCAPES[LF] = 0x6e;
+ESCAPES[CR] = 0x72;
+/** `\N` and its tab, for a dimension that the dataset does not have. */
+const NULL_BYTES = 3;
+
+/** Where in its arena a page's rows are: COPY's text format, whole lines. */
+export interface EncodedRows {
+  readonly from: number;
+  readonly to: number;
+  /** Characters that PostgreSQL cannot store, replaced by U+FFFD. */
+  readonly replacedCharacters: number;
+}
+
+/**
+ * Writes a page's rows in COPY's text format, from the bytes of the answer: JSON's strings need no escape for COPY
+ * unless they hold a backslash, and its numbers are PostgreSQL's.
+ */
+export function encodeRows(
+  sliceId: string,
+  dataset: Dataset,
+  block: RowBlock,
+  arena: CopyArena,
+): EncodedRows {
+  const { count, keyCount, bytes, offsets, escaped } = block;
+  if (count === 0) return { from: arena.end, to: arena.end, replacedCharacters: 0 };
+  const dimensions = dimensionsOf(dataset);
+  /** For each of the fact's dimensions: where in a row's keys it is, or -1. */
+  const places = DIMENSIONS.map((dimension) => dimensions.indexOf(dimension));
+  const head = Buffer.from(`${sliceId}\t`, 'latin1');
+  arena.reserve(largestSize(block, head.length + places.length * NULL_BYTES));
+  const out = arena.buffer;
+  const from = arena.end;
+  const source = new WordCopier(bytes, out);
+  const stride = strideOf(keyCount);
+  const texts = new TextCopier(bytes, out);
+  let end = from;
+
+  for (let row = 0; row < count; row += 1) {
+    const base = row * stride;
+    for (let index = 0; index < head.length; index += 1) out[end + index] = head[index] ?? 0;
+    end += head.length;
+    // By index: an iterator a row is garbage that the collector has to look through.
+    for (let dimension = 0; dimension < places.length; dimension += 1) {
+      const place = places[dimension] ?? -1;
+      if (place === -1) {
+        out[end] = BACKSLASH;
+        out[end + 1] = 0x4e;
+        out[end + 2] = TAB;
+        end += NULL_BYTES;
+        continue;
+      }
+      const at = base + 2 * place;
+      const keyFrom = offsets[at] ?? 0;
+      const keyTo = offsets[at + 1] ?? 0;
+      if (escaped[row * keyCount + place] === 1) {
+        end = texts.copy(keyFrom, keyTo, end);
+      } else {
+        end = source.copy(keyFrom, keyTo, end);
+      }
+      out[end] = TAB;
+      end += 1;
+    }
+    const numbers = base + 2 * keyCount;
+    end = source.copy(offsets[numbers] ?? 0, offsets[numbers + 1] ?? 0, end);
+    out[end] = TAB;
+    end = source.copy(offsets[numbers + 2] ?? 0, offsets[numbers + 3] ?? 0, end + 1);
+    out[end] = TAB;
+    end += 1;
+    const position = offsets[numbers + 4] ?? 0;
+    const positionEnd = offsets[numbers + 5] ?? 0;
+    if (position === positionEnd) {
+      out[end] = BACKSLASH;
+      out[end + 1] = 0x4e;
+      end += 2;
+    } else end = source.copy(position, positionEnd, end);
+    out[end] = LF;
+    end += 1;
+  }
+  arena.end = end;
+  return { from, to: end, replacedCharacters: texts.replacedCharacters };
+}
+
+/** No text is longer in COPY's format than in JSON's, so this is enough: what a row adds, and all that it copies. */
+function largestSize({ count, keyCount, offsets }: RowBlock, aRow: number): number {
+  const used = count * strideOf(keyCount);
+  let copied = 0;
+  for (let at = 0; at < used; at += 2) copied += (offsets[at + 1] ?? 0) - (offsets[at] ?? 0);
+  // A tab or line feed behind each, and a position that is not there; and room for a last word.
+  return copied + count * (aRow + keyCount + 8) + WORD;
+}
+
+/** Copies short pieces a word at a time. A word may reach beyond the piece: what comes next is written over it. */
+class WordCopier {
+  readonly #from: Buffer;
+  readonly #to: Buffer;
+  readonly #source: DataView;
+  readonly #target: DataView;
+  /** Pieces that end behind this are too near the end of the source. */
+  readonly #safeEnd: number;
+
+  constructor(from: Buffer, to: Buffer) {
+    this.#from = from;
+    this.#to = to;
+    this.#source = new DataView(from.buffer, from.byteOffset, from.byteLength);
+    this.#target = new DataView(to.buffer, to.byteOffset, to.byteLength);
+    this.#safeEnd = from.byteLength - WORD;
+  }
+
+  /** Copies the source's bytes from `from` to `to` to the target's `at`; where it ends there. */
+  copy(from: number, to: number, at: number): number {
+    const size = to - from;
+    if (size > LOOP_BYTES || to > this.#safeEnd) {
+      this.#from.copy(this.#to, at, from, to);
+      return at + size;
+    }
+    const source = this.#source;
+    const target = this.#target;
+    for (let done = 0; done < size; done += WORD) {
+      target.setInt32(at + done, source.getInt32(from + done, true), true);
+    }
+    return at + size;
+  }
+}
+
+/** Copies texts that JSON had to escape: out of its escapes, into COPY's. */
+class TextCopier {
+  readonly #to: Buffer;
+  readonly #unescaper: Unescaper;
+  #text: Buffer = Buffer.allocUnsafeSlow(FIRST_TEXT_BYTES);
+  /** What PostgreSQL cannot store, U+0000 and half a surrogate pair: each has become U+FFFD. */
+  replacedCharacters = 0;
+
+  constructor(from: Buffer, to: Buffer) {
+    this.#to = to;
+    this.#unescaper = new Unescaper(from, to);
+  }
+
+  /** As {@link WordCopier.copy}. */
+  copy(from: number, to: number, at: number): number {
+    const end = this.#unescaper.write(from, to, at);
+    this.replacedCharacters += this.#unescaper.loneSurrogates;
+    return this.#unescaper.hasSpecial ? this.#escape(at, end) : end;
+  }
+
+  /** Escapes a text of the target for COPY, where it lies. */
+  #escape(from: number, to: number): number {
+    const out = this.#to;
+    const size = to - from;
+    if (size > this.#text.length) this.#text = Buffer.allocUnsafeSlow(2 * size);
+    const text = this.#text;
+    out.copy(text, 0, from, to);
+    let end = from;
+    for (let index = 0; index < size; index += 1) {
+      const byte = text[index] ?? 0;
+      const escaped = ESCAPES[byte] ?? 0;
+      if (byte === 0) {
+        this.replacedCharacters += 1;
+        end += out.write('\ufffd', end);
+      } else if (escaped === 0) {
+        out[end] = byte;
+        end += 1;
+      } else {
+        out[end] = BACKSLASH;
+        out[end + 1] = escaped;
+        end += 2;
+      }
+    }
+    return end;
+  }
+}

@@ -1,0 +1,68 @@
+import type { Sql, TransactionSql } from 'postgres';
+import type { CoverageRange } from '../../domain/coverage.ts';
+import type { SliceFailure } from '../../domain/slice.ts';
+import type { RunIdentity } from '../../store/types.ts';
+import { one } from '../connection/answer.ts';
+import { toldError } from '../connection/told-error.ts';
+import { transaction } from '../connection/transaction.ts';
+import { readCoverage } from './coverage.ts';
+import { END_LOCK_TIMEOUT_MS } from './run.ts';
+
+/** What the table has of a range, earlier runs' work included. */
+export interface OutcomeFigures {
+  /** Keys that are complete, the empty ones among them. */
+  readonly complete: number;
+  /** Keys that are complete and have no rows. */
+  readonly empty: number;
+  /** Keys whose newest version failed. An older version of theirs may still be readable. */
+  readonly failed: number;
+  /** Rows that the view shows of the range. */
+  readonly rows: number;
+  /** One for each failed key, newest day first. */
+  readonly failures: readonly SliceFailure[];
+}
+
+/** Reads a run's figures from the tables. Rejects with a LongtailError when the database does not answer. */
+export async function readOutcome(sql: Sql, run: RunIdentity, range: CoverageRange): Promise<OutcomeFigures> {
+  try {
+    return await transaction(sql, async (tx) => {
+      await tx.unsafe(`set local lock_timeout = ${END_LOCK_TIMEOUT_MS}`);
+      return await readFigures(tx, run, range);
+    });
+  } catch (error) {
+    throw await toldError(sql, error);
+  }
+}
+
+async function readFigures(
+  sql: TransactionSql,
+  run: RunIdentity,
+  range: CoverageRange,
+): Promise<OutcomeFigures> {
+  const coverage = await readCoverage(sql, run, range);
+  const inRange = sql`
+      s.property_id = ${run.propertyId}::text::bigint
+      and s.date between ${range.from}::text::date and ${range.to}::text::date
+      and s.search_type in (select jsonb_array_elements_text(${JSON.stringify(range.searchTypes)}::text::jsonb))
+      and s.dataset in (select jsonb_array_elements_text(${JSON.stringify(range.datasets)}::text::jsonb))
+      and s.filter_key = '' and s.aggregation_type = ''`;
+  const counted = one(
+    await sql<{ rows: number; empty: number }[]>`
+        select coalesce(sum(s.rows), 0)::float8 as "rows", (count(*) filter (where s.rows = 0))::int as "empty"
+        from longtail.slice s where ${inRange} and s.status = 'complete'`,
+  );
+  const failures = await sql<SliceFailure[]>`
+      select distinct on (s.date, s.search_type, s.dataset) s.search_type as "searchType", s.dataset as "dataset",
+        s.date::text as "date", coalesce(s.error, 'unknown') as "reason"
+      from longtail.slice s where ${inRange} and s.status = 'failed'
+        and not exists (select from longtail.slice n where n.property_id = s.property_id
+          and n.search_type = s.search_type and n.dataset = s.dataset and n.date = s.date
+          and n.filter_key = '' and n.aggregation_type = '' and n.version > s.version and n.status in ('complete', 'open'))
+      order by s.date desc, s.search_type, s.dataset, s.version desc`;
+  return {
+    ...counted,
+    complete: coverage.filter(({ status }) => status === 'complete').length,
+    failed: failures.length,
+    failures: [...failures],
+  };
+}

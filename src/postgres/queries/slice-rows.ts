@@ -1,0 +1,90 @@
+import type { TransactionSql } from 'postgres';
+import { one } from '../connection/answer.ts';
+
+/** How a slice becomes what readers see. */
+export interface Completion {
+  readonly sliceId: string;
+  /** The version before it. */
+  readonly previousId: string | null;
+  readonly capped: boolean;
+  readonly duplicateRows: number;
+  readonly final: boolean;
+}
+
+/**
+ * Makes slices what readers see, in place of the versions before them. Their sums are the ledger's: no fact is read. The
+ * caller's transaction holds their locks.
+ */
+export async function completeSlices(tx: TransactionSql, completions: readonly Completion[]): Promise<void> {
+  const previousIds = completions.flatMap(({ previousId }) => previousId ?? []);
+  // In this order: at no moment may a key have two complete versions. Sent together: one round trip.
+  const superseded =
+    previousIds.length === 0
+      ? undefined
+      : tx`
+        update longtail.slice set status = 'superseded'
+        where id = any(string_to_array(${previousIds.join(',')}::text, ',')::bigint[])`.execute();
+  const completed = tx`
+    update longtail.slice s
+    set status = 'complete', rows = l.rows, clicks = l.clicks, impressions = l.impressions,
+      replaced_characters = l.replaced_characters, duplicate_rows = l."duplicateRows", capped = l.capped,
+      final = l.final, data_state = case when l.final then 'final' else 'all' end, fetched_at = now()
+    from (
+      select c.*, p.* from jsonb_to_recordset(${JSON.stringify(completions)}::text::jsonb)
+        as c("sliceId" bigint, "duplicateRows" int, capped bool, final bool)
+      cross join lateral (
+        select coalesce(sum(rows), 0) as rows, coalesce(sum(clicks), 0) as clicks,
+          coalesce(sum(impressions), 0) as impressions, coalesce(sum(replaced_characters), 0) as replaced_characters
+        from longtail.slice_page where slice_id = c."sliceId"
+      ) p
+    ) l
+    where s.id = l."sliceId"
+      and s.id = any(string_to_array(${completions.map(({ sliceId }) => sliceId).join(',')}::text, ',')::bigint[])`.execute();
+  await Promise.all([superseded, completed]);
+}
+
+/** Ends an open slice without its rows ever being seen. They are deleted later. */
+export async function endSlice(
+  tx: TransactionSql,
+  sliceId: string,
+  end: { readonly kind: 'failed' | 'abandoned'; readonly reason: string },
+): Promise<void> {
+  await tx`
+    update longtail.slice set status = ${end.kind}::text, error = ${end.reason}::text
+    where id = ${sliceId}::text::bigint and status = 'open'`;
+}
+
+/** Opens the version that is fetched because the slice, just completed, has duplicates. Returns its id. */
+export async function openSecondLook(tx: TransactionSql, sliceId: string): Promise<string> {
+  const rows = await tx<{ id: string }[]>`
+    with next as (
+      insert into longtail.slice (property_id, search_type, dataset, date, filter_key, aggregation_type,
+        version, status, second_look, run_id)
+      select property_id, search_type, dataset, date, filter_key, aggregation_type,
+        version + 1, 'open', true, run_id
+      from longtail.slice where id = ${sliceId}::text::bigint
+      returning id
+    )
+    update longtail.slice s set successor_id = next.id from next
+    where s.id = ${sliceId}::text::bigint
+    returning next.id::text as "id"`;
+  return one(rows).id;
+}
+
+export async function noteReplaced(
+  tx: TransactionSql,
+  page: { readonly slice: { readonly id: string }; readonly startRow: number },
+  count: number,
+): Promise<void> {
+  await tx`
+    update longtail.slice_page set replaced_characters = ${count}::int
+    where slice_id = ${page.slice.id}::text::bigint and segment = '' and start_row = ${page.startRow}::int`;
+}
+
+/** Rows of the slice whose key another of its rows has, by reading them all. For a slice begun by another process. */
+export async function readDuplicates(tx: TransactionSql, sliceId: string): Promise<number> {
+  const rows = await tx<{ count: number }[]>`
+    select (count(*) - count(distinct (page, query, country, device, search_appearance)))::int as "count"
+    from longtail.fact where slice_id = ${sliceId}::text::bigint`;
+  return one(rows).count;
+}

@@ -1,0 +1,74 @@
+import type { Sql } from 'postgres';
+import type { Dataset, Day, SearchType } from '../../domain/slice.ts';
+import { toldError } from '../connection/told-error.ts';
+import { keyStatus } from './key-status.ts';
+
+/** What the table has of one property, search type, dataset and month. Days are counted. */
+export interface MonthStatus {
+  readonly siteUrl: string;
+  readonly searchType: SearchType;
+  readonly dataset: Dataset;
+  /** `YYYY-MM`. */
+  readonly month: string;
+  /** Complete, with rows or without. */
+  readonly complete: number;
+  /** Complete, and Google had nothing. */
+  readonly empty: number;
+  /** Begun and not complete. */
+  readonly open: number;
+  /** The newest try failed. */
+  readonly failed: number;
+  /** Not there at all, between the dataset's first day and its last, or the last that Google published. */
+  readonly missing: number;
+  /** Rows that can be read. */
+  readonly rows: number;
+  /** The first and the last complete day; null when there is none. */
+  readonly first: Day | null;
+  readonly last: Day | null;
+}
+
+/** Reads what there is, of one property or of all, newest month first. */
+export async function readStatus(sql: Sql, siteUrl?: string): Promise<MonthStatus[]> {
+  try {
+    return await sql<MonthStatus[]>`
+      with known as (
+        select s.property_id, s.search_type, s.dataset, s.date,
+          max(s.version) filter (where s.status = 'complete') as complete,
+          max(s.version) filter (where s.status = 'open') as open,
+          max(s.version) filter (where s.status = 'failed') as failed,
+          bool_or(s.status = 'open' and s.second_look) as second_look,
+          coalesce(sum(s.rows) filter (where s.status = 'complete'), 0) as rows
+        from longtail.slice s join longtail.property p on p.id = s.property_id
+        where (${siteUrl ?? null}::text is null or p.site_url = ${siteUrl ?? null}::text)
+          and s.filter_key = '' and s.aggregation_type = '' and s.status in ('complete', 'open', 'failed')
+        group by s.property_id, s.search_type, s.dataset, s.date
+      ), judged as (
+        select *, ${keyStatus(sql)} as status
+        from known
+      ), spans as (
+        select j.property_id, j.search_type, j.dataset, min(j.date) as first,
+          greatest(max(j.date), max(c.last_published)) as last
+        from judged j left join longtail.calendar c using (property_id, search_type)
+        group by j.property_id, j.search_type, j.dataset
+      ), days as (
+        select s.property_id, s.search_type, s.dataset, day::date as date
+        from spans s, generate_series(s.first::timestamp, s.last::timestamp, interval '1 day') as day
+      )
+      select p.site_url as "siteUrl", d.search_type as "searchType", d.dataset as "dataset",
+        to_char(d.date, 'YYYY-MM') as "month",
+        (count(*) filter (where j.status = 'complete'))::int as "complete",
+        (count(*) filter (where j.status = 'complete' and j.rows = 0))::int as "empty",
+        (count(*) filter (where j.status = 'open'))::int as "open",
+        (count(*) filter (where j.status = 'failed'))::int as "failed",
+        (count(*) filter (where j.status is null))::int as "missing",
+        coalesce(sum(j.rows), 0)::float8 as "rows",
+        (min(d.date) filter (where j.complete is not null))::text as "first",
+        (max(d.date) filter (where j.complete is not null))::text as "last"
+      from days d join longtail.property p on p.id = d.property_id
+      left join judged j using (property_id, search_type, dataset, date)
+      group by p.site_url, d.search_type, d.dataset, to_char(d.date, 'YYYY-MM')
+      order by p.site_url, d.search_type, d.dataset, "month" desc`;
+  } catch (error) {
+    throw await toldError(sql, error);
+  }
+}

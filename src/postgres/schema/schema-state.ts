@@ -1,0 +1,219 @@
+import type { Sql } from 'postgres';
+import { errorFacts } from '../../domain/error-facts.ts';
+import { LongtailError } from '../../domain/errors.ts';
+import { place } from '../connection/connect.ts';
+import { isConnectionLoss } from '../driver/failure.ts';
+import { MIGRATIONS, type Migration } from './migrations.ts';
+
+/** What the catalogues say of the names that Longtail uses, and of the rights of the one who asks. */
+export interface SchemaFacts {
+  readonly user: string;
+  readonly database: string;
+  readonly serverVersion: number;
+  /** Whether a transaction begins without the right to write. */
+  readonly readOnly: boolean;
+  /** The schema `longtail`; null where there is none. */
+  readonly schema: { readonly owner: string; readonly mayCreate: boolean } | null;
+  readonly mayCreateSchema: boolean;
+  /** Tables, views and the like in the schema `longtail`, in order. */
+  readonly relations: readonly string[];
+  /** The owner of the rows' table, and whether the one who asks may do what he may. */
+  readonly tables: { readonly owner: string; readonly isMine: boolean } | null;
+  /** `longtail.migrations`, if there is such a table. */
+  readonly journal: { readonly hasOurColumns: boolean; readonly mayRead: boolean } | null;
+  readonly public: { readonly mayCreate: boolean } | null;
+  /** What is called `public.search_analytics`: `view`, or what else it is; null where there is nothing. */
+  readonly named: string | null;
+  /** Whether there is a view `search_analytics` of our rows, in whatever schema: it may have been moved. */
+  readonly hasView: boolean;
+}
+
+/** What a database has of Longtail. */
+export type SchemaState =
+  | { readonly kind: 'empty' }
+  /** Ours: `missing` is empty where nothing is to be done. */
+  | { readonly kind: 'installed'; readonly missing: readonly Migration[] }
+  /** Ours, but these tables are gone. */
+  | { readonly kind: 'incomplete'; readonly gone: readonly string[] }
+  | { readonly kind: 'newer' }
+  /** Somebody else's schema, or view: `what` holds. */
+  | { readonly kind: 'foreign'; readonly what: string };
+
+const FACTS = `
+  with longtail as (select * from pg_catalog.pg_namespace where nspname = 'longtail'),
+  relation as (
+    select c.* from pg_catalog.pg_class c join longtail n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+  ),
+  contract as (
+    select c.* from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'public' and c.relname = 'search_analytics'
+  )
+  select pg_catalog.json_build_object(
+    'user', current_user,
+    'database', pg_catalog.current_database(),
+    'serverVersion', pg_catalog.current_setting('server_version_num')::int,
+    'readOnly', pg_catalog.current_setting('transaction_read_only') = 'on',
+    'schema', (
+      select pg_catalog.json_build_object('owner', pg_catalog.pg_get_userbyid(nspowner),
+        'mayCreate', pg_catalog.has_schema_privilege(oid, 'create')) from longtail),
+    'mayCreateSchema', pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create'),
+    'relations', (select coalesce(pg_catalog.json_agg(relname order by relname), '[]') from relation),
+    'tables', (
+      select pg_catalog.json_build_object('owner', pg_catalog.pg_get_userbyid(relowner),
+        'isMine', pg_catalog.pg_has_role(relowner, 'usage')) from relation where relname = 'fact'),
+    'journal', (
+      select pg_catalog.json_build_object(
+        'hasOurColumns', relkind = 'r' and 2 = (
+          select count(*) from pg_catalog.pg_attribute a where a.attrelid = relation.oid and not a.attisdropped
+            and (a.attname, a.atttypid) in (('hash', 'text'::regtype), ('created_at', 'bigint'::regtype))),
+        'mayRead', pg_catalog.has_schema_privilege(relnamespace, 'usage')
+          and pg_catalog.has_table_privilege(oid, 'select'))
+      from relation where relname = 'migrations' and relkind <> 'S'),
+    'public', (
+      select pg_catalog.json_build_object('mayCreate', pg_catalog.has_schema_privilege(oid, 'create'))
+      from pg_catalog.pg_namespace where nspname = 'public'),
+    'named', (select case relkind when 'v' then 'view' when 'm' then 'materialized view' when 'i' then 'index'
+      when 'S' then 'sequence' when 'c' then 'type' else 'table' end from contract),
+    'hasView', exists (
+      select from pg_catalog.pg_class v join pg_catalog.pg_rewrite w on w.ev_class = v.oid
+      join pg_catalog.pg_depend d on d.objid = w.oid
+      join relation f on f.oid = d.refobjid and f.relname = 'fact'
+      where v.relname = 'search_analytics' and v.relkind = 'v')
+  )::text as facts`;
+
+/** Reads what there is. It needs no right to anything but the catalogues. */
+export async function readFacts(sql: Pick<Sql, 'unsafe'>): Promise<SchemaFacts> {
+  const [row] = await sql.unsafe<Record<string, string>[]>(FACTS).simple();
+  // By its place: a connection handed in may rename columns.
+  const [text = '{}'] = Object.values(row ?? {});
+  const facts: SchemaFacts = JSON.parse(text);
+  return facts;
+}
+
+/** What the facts mean. The record of migrations is read where it is ours, and may be read. */
+export async function readState(sql: Pick<Sql, 'unsafe'>, facts: SchemaFacts): Promise<SchemaState> {
+  const { journal, relations } = facts;
+  const others = relations.filter((name) => name !== 'migrations' && name !== 'migrations_id_seq');
+  if (journal === null || !journal.hasOurColumns) {
+    if (relations.length > 0)
+      return { kind: 'foreign', what: `the schema longtail, which holds ${listed(relations)}` };
+    return facts.named === null ? { kind: 'empty' } : namedBySomebody(facts);
+  }
+  // Who may write rows alone need not know how the tables came about: they tell.
+  if (!journal.mayRead)
+    return { kind: 'installed', missing: MIGRATIONS.filter((one) => isNotIn(one, relations)) };
+  const applied = await readApplied(sql);
+  const known = MIGRATIONS.filter(({ moment }) => applied.has(moment));
+  if (known.length === 0) {
+    if (others.length > 0 || applied.size > 0)
+      return { kind: 'foreign', what: `the schema longtail, which holds ${listed(relations)}` };
+    return facts.named === null ? { kind: 'empty' } : namedBySomebody(facts);
+  }
+  if (applied.size > known.length) return { kind: 'newer' };
+  const gone = tablesOf(known).filter((name) => !relations.includes(name));
+  if (gone.length > 0) return { kind: 'incomplete', gone };
+  return { kind: 'installed', missing: MIGRATIONS.filter(({ moment }) => !applied.has(moment)) };
+}
+
+/** The moments of the migrations that were applied, which name them. */
+async function readApplied(sql: Pick<Sql, 'unsafe'>): Promise<ReadonlySet<number>> {
+  const rows = await sql
+    .unsafe<Record<string, string>[]>(`select created_at::text as moment from longtail.migrations`)
+    .simple();
+  return new Set(rows.flatMap((row) => Object.values(row).map(Number)));
+}
+
+function namedBySomebody({ named }: SchemaFacts): SchemaState {
+  return { kind: 'foreign', what: `the ${named} public.search_analytics` };
+}
+
+function isNotIn(migration: Migration, relations: readonly string[]): boolean {
+  return tablesOf([migration]).some((name) => !relations.includes(name));
+}
+
+/** The tables that these migrations leave behind. */
+function tablesOf(migrations: readonly Migration[]): readonly string[] {
+  const tables = new Set<string>();
+  for (const statement of migrations.flatMap(({ statements }) => statements)) {
+    const [, verb = '', name = ''] =
+      /^(create|drop) table (?:if (?:not )?exists )?"?longtail"?\."?(\w+)"?/im.exec(statement) ?? [];
+    if (verb.toLowerCase() === 'create') tables.add(name);
+    if (verb.toLowerCase() === 'drop') tables.delete(name);
+  }
+  return [...tables];
+}
+
+/**
+ * Refuses tables that this version cannot work with, where nobody is to make or change them (`migrate: false`): none,
+ * somebody else's, older or newer ones. Rejects with a LongtailError.
+ */
+export async function requireSchema(sql: Sql): Promise<void> {
+  const where = place(sql);
+  let facts: SchemaFacts;
+  let state: SchemaState;
+  try {
+    facts = await readFacts(sql);
+    state = await readState(sql, facts);
+  } catch (error) {
+    throw readingError(error, where);
+  }
+  if (state.kind === 'empty') {
+    throw new LongtailError(
+      'MIGRATION_FAILED',
+      `The ${where} is empty: it has no tables of Longtail's yet, and \`migrate\` is false.`,
+      "Make them once with migrate() of 'longtail/migrate', or leave out `migrate: false`.",
+    );
+  }
+  if (state.kind === 'installed' && state.missing.length > 0) {
+    throw new LongtailError(
+      'MIGRATION_FAILED',
+      `The tables in the ${where} are those of an older version of Longtail (before ${state.missing[0]?.tag}), and \`migrate\` is false.`,
+      "Bring them up to date with migrate() of 'longtail/migrate', or leave out `migrate: false`.",
+    );
+  }
+  refuse(state, where);
+}
+
+/** Rejects with a LongtailError where the tables are not ours to use. */
+export function refuse(state: SchemaState, where: string): void {
+  if (state.kind === 'newer') {
+    throw new LongtailError(
+      'MIGRATION_FAILED',
+      `The schema longtail in the ${where} was made by a newer version of Longtail.`,
+      'Update the package longtail.',
+    );
+  }
+  if (state.kind === 'foreign') {
+    throw new LongtailError(
+      'MIGRATION_FAILED',
+      `The ${where} has something of that name that is not Longtail's: ${state.what}. Nothing was changed.`,
+      'The name is needed: rename it, or give Longtail a database of its own.',
+    );
+  }
+  if (state.kind === 'incomplete') {
+    const one = state.gone.length === 1;
+    throw new LongtailError(
+      'MIGRATION_FAILED',
+      `The schema longtail in the ${where} is not whole: its table${one ? '' : 's'} ${listed(state.gone)} ${one ? 'is' : 'are'} missing. Nothing was changed.`,
+      'Restore the schema from a backup; or put the rest aside (ALTER SCHEMA longtail RENAME TO longtail_old), and run again.',
+    );
+  }
+}
+
+function readingError(error: unknown, where: string): LongtailError {
+  const { message } = errorFacts(error);
+  return new LongtailError(
+    isConnectionLoss(error) ? 'DATABASE_UNAVAILABLE' : 'MIGRATION_FAILED',
+    `The tables of Longtail's in the ${where} cannot be looked at: ${message}`,
+    'Check that the server runs, and what its log says.',
+    { cause: error },
+  );
+}
+
+const MOST_NAMED = 5;
+
+function listed(names: readonly string[]): string {
+  const more = names.length - MOST_NAMED;
+  return names.slice(0, MOST_NAMED).join(', ') + (more > 0 ? ` and ${more} more` : '');
+}

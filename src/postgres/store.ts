@@ -1,0 +1,53 @@
+import type { WaitForDatabase } from '../store/row-sink.ts';
+import type { Store } from '../store/store.ts';
+import type { Answer, PageCommit, RunIdentity } from '../store/types.ts';
+import { CommitQueue } from './commit/commit-queue.ts';
+import { sharedHeapNudge } from './commit/heap-nudge.ts';
+import { settleTrusted } from './commit/settle-speculative.ts';
+import { failSlice, openSlices, sealEmptySlices } from './commit/slices.ts';
+import { answer } from './connection/answer.ts';
+import type { Database } from './connection/connect.ts';
+import { explain, probeWritable } from './connection/trouble.ts';
+import { sharedCopyMemory } from './copy/copy-memory.ts';
+import { KeyHashes } from './duplicates/key-hashes.ts';
+import { readOpenLeases, recordLease, settleLease } from './locks/token-leases.ts';
+import { commitCalendar } from './queries/calendar.ts';
+import { readCoverage } from './queries/coverage.ts';
+
+/**
+ * The store of one run in a PostgreSQL. It holds no connection and needs no closing. A page that waits for a lock for
+ * longer than `lockTimeoutMs` counts the database as away.
+ */
+export function createStore(
+  { sql }: Pick<Database, 'sql'>,
+  run: RunIdentity,
+  { lockTimeoutMs = 3_000 }: { readonly lockTimeoutMs?: number } = {},
+): Store {
+  const hashes = new KeyHashes();
+  const memory = sharedCopyMemory();
+  const nudge = sharedHeapNudge();
+  const openQueue = (signal: AbortSignal, wait?: WaitForDatabase) => {
+    const queue = new CommitQueue({ sql, run, hashes, nudge, lockTimeoutMs }, memory, signal, wait);
+    return { commitPage: (commit: PageCommit) => queue.commit(commit) };
+  };
+  const ask = async <T>(work: () => Promise<T>): Promise<Answer<T>> => {
+    const answered = await answer(work);
+    return answered.kind === 'ok' ? answered : explain(sql, answered);
+  };
+  return {
+    openQueue,
+    failSlice(sliceId, reason, page) {
+      hashes.forget(sliceId);
+      return ask(() => failSlice(sql, run, sliceId, reason, page));
+    },
+    openSlices: (keys, options) => ask(() => openSlices(sql, run, keys, options)),
+    sealEmptySlices: (keys, options) => ask(() => sealEmptySlices(sql, run, keys, options)),
+    settleTrusted: (keys) => ask(() => settleTrusted(sql, run, keys)),
+    readCoverage: (range) => ask(() => readCoverage(sql, run, range)),
+    commitCalendar: (searchType, calendar) => ask(() => commitCalendar(sql, run, searchType, calendar)),
+    recordLease: (grant) => ask(() => recordLease(sql, run, grant)),
+    settleLease: (settlement) => answer(() => settleLease(sql, run, settlement)),
+    readOpenLeases: (scopes, windowMs) => ask(() => readOpenLeases(sql, scopes, windowMs)),
+    probe: () => ask(() => probeWritable(sql)),
+  };
+}

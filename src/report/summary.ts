@@ -1,0 +1,177 @@
+import { daysBetween } from '../domain/day.ts';
+import type { SliceFailure } from '../domain/slice.ts';
+import type { DryRun, Outcome, RunFigures } from '../sync/types.ts';
+import { haltWords } from './events.ts';
+import { count, counted, duration, megabytes, pairs, plain, rate } from './render.ts';
+
+const FAILURE_GROUPS_SHOWN = 5;
+const DATES_SHOWN = 3;
+
+/** Words of one colour or another; the summary itself knows no terminal. */
+export interface Paint {
+  good(text: string): string;
+  bad(text: string): string;
+  weak(text: string): string;
+}
+
+/** What a run came to, for people. */
+export function summarise(outcome: Outcome, paint: Paint): string {
+  const parts = [headline(outcome, paint), pairs(figures(outcome))];
+  if (outcome.failures.length > 0) parts.push(failuresOf(outcome.failures, paint));
+  const next = nextStep(outcome);
+  if (next !== '') parts.push(next);
+  return parts.join('\n\n');
+}
+
+function headline(outcome: Outcome, paint: Paint): string {
+  const what = `${plain(outcome.siteUrl)}, ${outcome.from} to ${outcome.to}`;
+  switch (outcome.status) {
+    case 'complete':
+      return `${paint.good('Complete')}: ${what}`;
+    case 'completeWithFailures':
+      return `${paint.bad('Complete but for failed slices')}: ${what}`;
+    case 'halted':
+      return `${paint.bad('Halted')}: ${haltWords(outcome.haltReason)}\n${what}`;
+    case 'failed':
+      return `${paint.bad('Failed')}: ${plain(outcome.failure.message)}\n${what}`;
+  }
+}
+
+function figures(outcome: RunFigures): (readonly [string, string])[] {
+  const { slices, rows, apiCalls, httpCalls, retries, quotaRefusals, durationMs } = outcome;
+  const missing = slices.planned - slices.complete - slices.failed;
+  const sliceWords = [
+    `${count(slices.complete)} of ${count(slices.planned)} complete`,
+    slices.empty > 0 ? `${count(slices.empty)} of them empty` : '',
+    slices.failed > 0 ? `${count(slices.failed)} failed` : '',
+    missing > 0 ? `${count(missing)} not there yet` : '',
+  ];
+  const trouble = [
+    counted(retries, 'retry', 'retries'),
+    quotaRefusals > 0
+      ? counted(quotaRefusals, 'refusal for want of quota', 'refusals for want of quota')
+      : '',
+  ];
+  const calls =
+    apiCalls === 0
+      ? 'none needed'
+      : [`${count(apiCalls)} in ${counted(httpCalls, 'call')}`, ...trouble].filter(Boolean).join(', ');
+  return [
+    ['Days', count(daysBetween(outcome.from, outcome.to) + 1)],
+    ['Slices', sliceWords.filter(Boolean).join(', ')],
+    ['Rows', count(rows)],
+    ['Requests', calls],
+    ['Time', duration(durationMs)],
+    ['Memory', `${megabytes(outcome.peakRssBytes)} at the peak`],
+  ];
+}
+
+function failuresOf(failures: readonly SliceFailure[], paint: Paint): string {
+  const groups = Object.entries(Object.groupBy(failures, ({ reason }) => reason))
+    .map(([reason, slices = []]) => ({ reason, slices }))
+    .sort((a, b) => b.slices.length - a.slices.length);
+  const lines = groups.slice(0, FAILURE_GROUPS_SHOWN).map(({ reason, slices }) => {
+    const named = slices.slice(0, DATES_SHOWN).map(({ date, dataset }) => `${date} ${dataset}`);
+    const more = slices.length > DATES_SHOWN ? `, and ${count(slices.length - DATES_SHOWN)} more` : '';
+    return `  ${count(slices.length)} × ${plain(reason)}\n    ${paint.weak(named.join(', ') + more)}`;
+  });
+  const rest = groups.length - FAILURE_GROUPS_SHOWN;
+  if (rest > 0) lines.push(`  and ${counted(rest, 'other reason')} (all of them: --json)`);
+  return [`${counted(failures.length, 'slice')} failed:`, ...lines].join('\n');
+}
+
+function nextStep(outcome: Outcome): string {
+  switch (outcome.status) {
+    case 'complete':
+      return '';
+    case 'completeWithFailures':
+      return 'Run the same command again: it tries those slices alone.';
+    case 'failed':
+      return plain(outcome.failure.nextStep);
+    case 'halted':
+      switch (outcome.haltReason.kind) {
+        case 'asked':
+          return 'Run the same command again: it goes on where it stopped.';
+        case 'callFailures':
+        case 'databaseAway':
+          return 'When that is mended, run the same command again: it goes on where it stopped.';
+        case 'quota':
+          return `Run the same command again ${WHEN[outcome.haltReason.quota]}: it goes on where it stopped.`;
+      }
+  }
+}
+
+const WHEN = {
+  qps: 'in a few minutes, with a smaller --qpm if other programs use the same account',
+  load: 'in an hour or so',
+  daily: 'tomorrow, after midnight Pacific time',
+} as const;
+
+/** A run that broke off before it had figures of its own. */
+export function brokenOff(
+  known: Pick<RunFigures, 'siteUrl' | 'from' | 'to' | 'durationMs' | 'peakRssBytes'>,
+  planned: number,
+): JsonFigures {
+  const slices = { planned, complete: 0, failed: 0, empty: 0 };
+  const nothing = { rows: 0, apiCalls: 0, httpCalls: 0, retries: 0, quotaRefusals: 0, failures: [] };
+  return { status: 'failed', haltReason: null, slices, ...known, ...nothing };
+}
+
+type JsonFigures = RunFigures & Pick<Outcome, 'status' | 'haltReason'>;
+
+/** The contract with scripts: these fields and no others. */
+export function jsonOf(outcome: JsonFigures): string {
+  const { status, siteUrl, from, to, slices, rows, apiCalls, httpCalls, retries, quotaRefusals } = outcome;
+  const { durationMs, peakRssBytes, haltReason } = outcome;
+  const { planned, complete, failed, empty } = slices;
+  return JSON.stringify({
+    status,
+    siteUrl,
+    from,
+    to,
+    slices: { planned, complete, failed, empty },
+    rows,
+    apiCalls,
+    httpCalls,
+    retries,
+    quotaRefusals,
+    durationMs,
+    peakRssBytes,
+    haltReason,
+    failures: outcome.failures.map(({ searchType, dataset, date, reason }) => ({
+      dataset,
+      date,
+      // There is no field for it, and with several types the dataset alone would not name the slice.
+      reason: searchType === 'web' ? reason : `${searchType}: ${reason}`,
+    })),
+  });
+}
+
+/** What a run would do, for people. */
+export function describeDryRun(plan: DryRun, requestsPerMinute: number): string {
+  const nothing = plan.slicesToFetch === 0;
+  const lines: (readonly [string, string])[] = [
+    ['Days', count(daysBetween(plan.from, plan.to) + 1)],
+    ['Slices to fetch', `${count(plan.slicesToFetch)} of ${count(plan.slicesPlanned)}`],
+    [
+      'Requests',
+      nothing ? 'none' : `${count(plan.apiCalls)} at least, in ${counted(plan.httpCalls, 'call')}`,
+    ],
+    ['Time', nothing ? 'none' : timeAtQuota(plan.durationMs, requestsPerMinute)],
+  ];
+  return [
+    `Dry run: ${plain(plan.siteUrl)}, ${plan.from} to ${plan.to}. Nothing was fetched.`,
+    pairs(lines),
+    nothing ? 'All of it is there already.' : 'Leave out --dry-run to fetch them.',
+  ].join('\n\n');
+}
+
+function timeAtQuota(ms: number, requestsPerMinute: number): string {
+  const quota = `${count(requestsPerMinute)} requests a minute`;
+  return ms === 0 ? `no waiting at ${quota}` : `${duration(ms)} at least, at ${quota}`;
+}
+
+/** The end of a demo or a sync: how fast it went. */
+export function speed(rows: number, ms: number): string {
+  return `${counted(rows, 'row')} in ${duration(ms)}: ${count(rate(rows, ms))} rows/s`;
+}

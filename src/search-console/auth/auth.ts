@@ -1,0 +1,265 @@
+import { type Clock, systemClock } from '../../domain/clock.ts';
+import { LongtailError } from '../../domain/errors.ts';
+import { wordsOf } from '../../domain/words.ts';
+import { oneLine } from '../answer/one-line.ts';
+import { secureUrl } from '../request/root.ts';
+import type { Credentials } from './credentials.ts';
+import { defaultCredentialsPath, type Identity, readCredentialsFile } from './credentials-file.ts';
+import type { TokenWay } from './google-tokens.ts';
+import { ownerOf, scopeOfAccount, type TokenInfoWay } from './token-info.ts';
+import type { TokenResult, TokenSource } from './token-source.ts';
+
+export type { Identity } from './credentials-file.ts';
+export type { TokenResult } from './token-source.ts';
+
+export interface AuthOptions {
+  /** Without: Application Default Credentials. */
+  readonly credentials?: Credentials | undefined;
+  /** Takes the place of Google's token endpoint, for user credentials and service accounts. */
+  readonly tokenUrl?: string | undefined;
+  /** Where to ask whose a caller's token is, when no account is named. Without: nobody is asked. */
+  readonly tokenInfoUrl?: string | undefined;
+  readonly clock?: Clock;
+  /** How long one token may take to come. Default 60,000. */
+  readonly tokenTimeoutMs?: number;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+export interface Auth {
+  readonly identity: Identity;
+  /** The token to use now. Calls at the same time share one request. Never rejects. */
+  token(): Promise<TokenResult>;
+  /**
+   * The server answered 401 to `token`. `retry`: it is replaced, or was before. `fatal`: there is no other, or the
+   * refused one was itself the replacement and has never worked.
+   */
+  refused(token: string): Promise<'retry' | 'fatal'>;
+  /** The server accepted `token`. */
+  succeeded(token: string): void;
+}
+
+const DEFAULT_TOKEN_TIMEOUT_MS = 60_000;
+
+/**
+ * Finds out who we are; asks for a token only where that is the one way to know.
+ * @throws LongtailError `NO_CREDENTIALS`, `BAD_CREDENTIALS`, `BAD_OPTION` or `INSECURE_ROOT`.
+ */
+export async function createAuth(options: AuthOptions = {}): Promise<Auth> {
+  const tokenUrl =
+    options.tokenUrl === undefined ? undefined : secureUrl(options.tokenUrl, '--token-url').href;
+  const clock = options.clock ?? systemClock;
+  const { source, identity, isFixed } = await openSource(options, tokenUrl);
+  const timed = withDeadline(source, clock, options.tokenTimeoutMs ?? DEFAULT_TOKEN_TIMEOUT_MS);
+  return new RenewingAuth(timed, identity, isFixed);
+}
+
+interface OpenedSource {
+  readonly source: TokenSource;
+  readonly identity: Identity;
+  /** There is one token and never another. */
+  readonly isFixed: boolean;
+}
+
+async function openSource(options: AuthOptions, tokenUrl: string | undefined): Promise<OpenedSource> {
+  const { credentials } = options;
+  const env = options.env ?? process.env;
+  const account: AccountQuestion = {
+    named: credentials?.account,
+    tokenInfoUrl: options.tokenInfoUrl,
+    way: { clock: options.clock ?? systemClock, env },
+  };
+  if (credentials !== undefined && 'accessToken' in credentials) {
+    return fixedToken(credentials.accessToken, account);
+  }
+  if (credentials !== undefined && 'getAccessToken' in credentials) {
+    return callersToken(credentials.getAccessToken, account);
+  }
+  const path = credentials !== undefined && 'file' in credentials ? credentials.file : undefined;
+  const opened = await openFile(path, { tokenUrl, env });
+  if (account.named === undefined) return opened;
+  // Two sign-ins of one account are two files, and say nothing of it: whoever names the account knows.
+  return { ...opened, identity: { ...opened.identity, userScope: scopeOfAccount(account.named) } };
+}
+
+/** Whose a caller's tokens are, and where to ask. */
+interface AccountQuestion {
+  readonly named: string | undefined;
+  readonly tokenInfoUrl: string | undefined;
+  readonly way: TokenInfoWay;
+}
+
+/** The file that is named, else Application Default Credentials. */
+async function openFile(path: string | undefined, way: TokenWay): Promise<OpenedSource> {
+  const { env } = way;
+  if (path !== undefined) return fromFile(path, way);
+  const found = defaultCredentialsPath(env, process.platform);
+  if (found.named) return fromFile(found.path, way, 'GOOGLE_APPLICATION_CREDENTIALS');
+  try {
+    return await fromFile(found.path, way);
+  } catch (error) {
+    // gcloud was never signed in here: the machine may have credentials of its own.
+    if (!(error instanceof LongtailError) || error.code !== 'NO_CREDENTIALS') throw error;
+    const { tokensFromMachine } = await googleTokens();
+    return { ...(await tokensFromMachine(way)), isFixed: false };
+  }
+}
+
+/** Loaded where it is needed: Google's library is large, and who gives a token needs none of it. */
+const googleTokens = () => import('./google-tokens.ts').catch(cannotLoad);
+
+/** A bundle made as an ES module has no `require`, which the library asks for. */
+function cannotLoad(error: unknown): never {
+  throw new LongtailError(
+    'NO_CREDENTIALS',
+    `google-auth-library, which reads credentials, cannot be loaded: ${error instanceof Error ? error.message : String(error)}`,
+    'In a bundle: make it CommonJS, or give the ES module a `require` (README, "In a bundle"); or sign in yourself, with credentials: { getAccessToken }.',
+    { cause: error },
+  );
+}
+
+async function fromFile(path: string, way: TokenWay, source?: string): Promise<OpenedSource> {
+  const file = await readCredentialsFile(path, source);
+  const { tokensFromFile } = await googleTokens();
+  return { source: tokensFromFile(file, way), identity: file.identity, isFixed: false };
+}
+
+async function fixedToken(token: string, account: AccountQuestion): Promise<OpenedSource> {
+  if (!isToken(token)) {
+    throw new LongtailError(
+      'BAD_CREDENTIALS',
+      'The access token is empty or holds characters that no token has.',
+      'Give the token alone, without "Bearer" and without line breaks.',
+    );
+  }
+  return {
+    source: { get: async () => ({ kind: 'token', token }) },
+    identity: await identityOf(token, account),
+    isFixed: true,
+  };
+}
+
+/** Asked once at the start: what is wrong with it shows before anything is opened. */
+async function callersToken(
+  getAccessToken: () => string | Promise<string>,
+  account: AccountQuestion,
+): Promise<OpenedSource> {
+  const source: TokenSource = {
+    get: async () => {
+      try {
+        const token = await getAccessToken();
+        if (isToken(token)) return { kind: 'token', token };
+        return {
+          kind: 'failed',
+          code: 'BAD_CREDENTIALS',
+          reason: 'getAccessToken gave something that is not an access token.',
+          nextStep: 'Return the token alone, as a string.',
+        };
+      } catch (error) {
+        return { kind: 'unavailable', reason: oneLine(`getAccessToken failed: ${wordsOf(error)}`) };
+      }
+    },
+  };
+  const first = await source.get(false);
+  if (first.kind === 'token') {
+    return { source, identity: await identityOf(first.token, account), isFixed: false };
+  }
+  if (first.kind === 'failed') throw new LongtailError(first.code, first.reason, first.nextStep);
+  throw new LongtailError('NO_CREDENTIALS', first.reason, 'See to it that getAccessToken returns a token.');
+}
+
+/** All whose account nobody knows: they share one budget, which may be less than theirs together and is never more. */
+const UNKNOWN_ACCOUNT = 'user:unknown';
+
+/**
+ * Whose quota a caller's tokens use. A token is no name: there is a new one every hour, and several at a time, and the
+ * account's budget is one.
+ */
+async function identityOf(token: string, { named, tokenInfoUrl, way }: AccountQuestion): Promise<Identity> {
+  const nobody = { userScope: UNKNOWN_ACCOUNT, projectScope: null, quotaProjectId: null };
+  if (named !== undefined) return { ...nobody, userScope: scopeOfAccount(named) };
+  if (tokenInfoUrl === undefined) return nobody;
+  const owner = await ownerOf(token, tokenInfoUrl, way);
+  return owner.kind === 'known'
+    ? { ...nobody, userScope: owner.userScope }
+    : { ...nobody, accountProblem: owner.reason };
+}
+
+/** What may stand in a header: a line break in it would add headers of its own. */
+const isToken = (token: unknown): token is string =>
+  typeof token === 'string' && /^[\x21-\x7e]+$/.test(token);
+
+/** A source that never hangs: a caller's function may. */
+function withDeadline(source: TokenSource, clock: Clock, timeoutMs: number): TokenSource {
+  return {
+    get: (renew) => {
+      const { promise, resolve } = Promise.withResolvers<TokenResult>();
+      const timer = clock.setTimeout(
+        () => resolve({ kind: 'unavailable', reason: `No access token came within ${timeoutMs} ms.` }),
+        timeoutMs,
+      );
+      void source.get(renew).then((result) => {
+        clock.clearTimeout(timer);
+        resolve(result);
+      });
+      return promise;
+    },
+  };
+}
+
+/**
+ * One refresh after a 401, no more:
+ *
+ *   fresh ──refused──► (renewed) ──refused──► fatal
+ *     ▲                    └──succeeded──┐
+ *     └──────────────────────────────────┘
+ */
+class RenewingAuth implements Auth {
+  readonly identity: Identity;
+  readonly #source: TokenSource;
+  readonly #isFixed: boolean;
+  /** The token handed out last, until it is refused. */
+  #current: string | undefined;
+  /** Got by a refresh after a refusal, and not accepted since. */
+  #unproven: string | undefined;
+  #mustRenew = false;
+  #underWay: Promise<TokenResult> | undefined;
+
+  constructor(source: TokenSource, identity: Identity, isFixed: boolean) {
+    this.#source = source;
+    this.identity = identity;
+    this.#isFixed = isFixed;
+  }
+
+  token(): Promise<TokenResult> {
+    this.#underWay ??= this.#get().finally(() => {
+      this.#underWay = undefined;
+    });
+    return this.#underWay;
+  }
+
+  async refused(token: string): Promise<'retry' | 'fatal'> {
+    if (this.#isFixed) return 'fatal';
+    if (token === this.#unproven) return 'fatal';
+    if (token === this.#current) {
+      this.#current = undefined;
+      this.#mustRenew = true;
+    }
+    return 'retry';
+  }
+
+  succeeded(token: string): void {
+    if (token === this.#unproven) this.#unproven = undefined;
+  }
+
+  async #get(): Promise<TokenResult> {
+    const renew = this.#mustRenew;
+    const result = await this.#source.get(renew);
+    if (result.kind !== 'token') return result;
+    if (renew) {
+      this.#mustRenew = false;
+      this.#unproven = result.token;
+    }
+    this.#current = result.token;
+    return result;
+  }
+}

@@ -1,0 +1,331 @@
+/** Reads and checks the options of a synchronisation: what comes out is whole and right. */
+
+import type { Sql } from 'postgres';
+import { z } from 'zod';
+import {
+  addDays,
+  daysBetween,
+  earlierDay,
+  FINAL_LAG_DAYS,
+  isDay,
+  laterDay,
+  oldestDayKept,
+} from '../domain/day.ts';
+import { normalName } from '../domain/property-name.ts';
+import { quoted } from '../domain/quoted.ts';
+import { mayBeSecret } from '../domain/secrets.ts';
+import { type Dataset, type Day, parseDataset, SEARCH_TYPES, type SearchType } from '../domain/slice.ts';
+import { isPool, whyNoDatabase } from '../postgres/connection/database-option.ts';
+import { surroundingsOf } from '../postgres/connection/surroundings.ts';
+import { parseDatabaseUrl } from '../postgres/driver/database-url.ts';
+import type { Credentials } from '../search-console/auth/credentials.ts';
+import { MAX_BATCH_SIZE } from '../search-console/request/batch-request.ts';
+import { MAX_ROW_LIMIT } from '../search-console/request/query.ts';
+import { GOOGLE_API_ROOT, secureApiRoot, secureUrl } from '../search-console/request/root.ts';
+import { checkLimiter } from './limiter-brand.ts';
+import { type Limits, limits, readOptions, whole, wrong } from './option-limits.ts';
+import type { SyncOptions } from './types.ts';
+
+export const MOST_CONCURRENCY = 64;
+/** Connections beside one for each worker, for all that is not rows. */
+export const SPARE_CONNECTIONS = 1;
+/** What `'auto'` goes up to by itself: small databases have some twenty connections, and each call holds pages in memory. */
+const MOST_AUTO_CONCURRENCY = 16;
+const START_CONCURRENCY = 3;
+
+/** `maxConcurrency: 'auto'`, with its defaults. */
+export interface AutoConcurrency {
+  readonly start: number;
+  readonly most: number;
+  readonly soakMs: number;
+  readonly slowStart: boolean;
+}
+
+export interface Config extends Limits {
+  readonly siteUrl: string;
+  readonly database: string | Sql | undefined;
+  readonly from: Day;
+  readonly to: Day;
+  readonly today: Day;
+  readonly datasets: readonly Dataset[];
+  readonly searchTypes: readonly SearchType[];
+  /** To begin with, when it is found out. */
+  readonly maxConcurrency: number;
+  readonly autoConcurrency: AutoConcurrency | null;
+  readonly batchSize: number;
+  readonly rowsPerPage: number;
+  readonly maxAttempts: number;
+  readonly refresh: boolean;
+  readonly acceptShrunk: boolean;
+  readonly wait: boolean;
+  readonly credentials: Credentials | undefined;
+  readonly apiRoot: string;
+  readonly tokenUrl: string | undefined;
+  readonly migrate: boolean;
+  readonly prepare: boolean | undefined;
+  readonly haltDeadlineMs: number;
+}
+
+const yesOrNo = (name: string) => z.boolean(`${name} is true or false.`);
+
+const numbers = limits.extend({
+  maxConcurrency: z
+    .union(
+      [z.literal('auto'), whole('maxConcurrency', 1, MOST_CONCURRENCY)],
+      `maxConcurrency is a whole number from 1 to ${MOST_CONCURRENCY}, or 'auto'.`,
+    )
+    .default(START_CONCURRENCY),
+  autoConcurrency: z
+    .object(
+      {
+        start: whole('start', 1, MOST_CONCURRENCY).optional(),
+        most: whole('most', 1, MOST_CONCURRENCY).optional(),
+        // The longest rest is 128 soaks; a timer has 24 days.
+        soakMs: whole('soakMs', 1, 3_600_000).default(1_000),
+        slowStart: yesOrNo('slowStart').default(true),
+      },
+      'autoConcurrency is an object such as { most: 8 }.',
+    )
+    .optional(),
+  batchSize: whole('batchSize', 1, MAX_BATCH_SIZE).default(50),
+  rowsPerPage: whole('rowsPerPage', 1, MAX_ROW_LIMIT).default(MAX_ROW_LIMIT),
+  maxAttempts: whole('maxAttempts', 1, 100).default(5),
+  haltDeadlineMs: whole('haltDeadlineMs', 100, 600_000).default(5_000),
+  days: whole('days', 1, 500).optional(),
+  refresh: yesOrNo('refresh').default(false),
+  acceptShrunk: yesOrNo('acceptShrunk').default(false),
+  wait: yesOrNo('wait').default(false),
+  migrate: yesOrNo('migrate').default(true),
+  prepare: yesOrNo('prepare').optional(),
+});
+
+const PROPERTY_FORMS =
+  'Give it as Search Console does: "sc-domain:example.com" or "https://www.example.com/".';
+
+/** A property's name in its one spelling. @throws LongtailError BAD_OPTION with what was probably meant. */
+export function checkSiteUrl(given: unknown): string {
+  if (typeof given !== 'string') throw wrong('No property is given.', PROPERTY_FORMS);
+  if (given.length > 2_048)
+    throw wrong('The property’s name is longer than 2,048 characters.', PROPERTY_FORMS);
+  const siteUrl = normalName(given);
+  if (siteUrl === '') throw wrong('No property is given.', PROPERTY_FORMS);
+  if (siteUrl.startsWith('sc-domain:')) {
+    const domain = siteUrl.slice('sc-domain:'.length);
+    if (DOMAIN.test(domain)) return siteUrl;
+    throw wrong(`${quoted(siteUrl)} is not a domain property.`, 'Write it as "sc-domain:example.com".');
+  }
+  if (/^https?:\/\//.test(siteUrl)) {
+    checkUrlPrefix(siteUrl);
+    return siteUrl;
+  }
+  const host = siteUrl
+    .trim()
+    .toLowerCase()
+    .replace(/^[a-z_-]+[:;]/, '')
+    .replace(/^\/+/, '')
+    .replace(/\/.*$/s, '');
+  // A token has dots in it, too, and is not repeated in the shape of a name.
+  const isDomain =
+    !mayBeSecret(siteUrl) && DOMAIN.test(host) && host.length <= 253 && URL.canParse(`https://${host}/`);
+  throw wrong(
+    `${quoted(siteUrl)} is not a property’s name.`,
+    isDomain
+      ? `Did you mean "sc-domain:${host.replace(/^www\./, '')}" (the whole domain) or "https://${host}/" (one URL prefix)?`
+      : PROPERTY_FORMS,
+  );
+}
+
+const DOMAIN = /^[^\s/:?#@]+\.[^\s/:?#@]+$/;
+
+function checkUrlPrefix(siteUrl: string): void {
+  const url = /\s/.test(siteUrl) ? null : URL.parse(siteUrl);
+  // Not repeated as it stands: it may hold a password.
+  if (siteUrl.includes('@') && (url === null || url.username !== '' || url.password !== '')) {
+    throw wrong('The property’s URL holds a user name or a password.', PROPERTY_FORMS);
+  }
+  if (url === null) throw wrong(`${quoted(siteUrl)} is not a URL.`, PROPERTY_FORMS);
+  const prefix = siteUrl.replace(/[?#].*$/s, '').replace(/\/*$/, '/');
+  if (/[?#]/.test(siteUrl)) {
+    throw wrong(
+      `${quoted(siteUrl)} goes on after the path, and no property does.`,
+      `Did you mean ${quoted(prefix)}?`,
+    );
+  }
+  if (!siteUrl.endsWith('/')) {
+    throw wrong(
+      `${quoted(siteUrl)} lacks its last slash.`,
+      `A URL-prefix property ends with one: ${quoted(prefix)}.`,
+    );
+  }
+}
+
+function checkDay(name: string, day: unknown): Day {
+  if (typeof day === 'string' && isDay(day)) return day;
+  throw wrong(`${name} ${quoted(day)} is not a date.`, 'Write it as YYYY-MM-DD, for example 2026-01-31.');
+}
+
+/** The range of days; never older than what Google keeps. */
+function readRange(options: SyncOptions, days: number | undefined, today: Day): { from: Day; to: Day } {
+  const oldest = oldestDayKept(today);
+  if (days !== undefined) {
+    if (options.from !== undefined || options.to !== undefined) {
+      throw wrong('days and from/to exclude each other.', 'Give one of them.');
+    }
+    const to = addDays(today, -FINAL_LAG_DAYS);
+    const from = addDays(to, 1 - days);
+    return { from: laterDay(from, oldest), to };
+  }
+  const from = options.from === undefined ? oldest : checkDay('from', options.from);
+  const to = options.to === undefined ? today : checkDay('to', options.to);
+  if (from > to) throw wrong(`The range ends (${to}) before it starts (${from}).`, 'Swap the two dates.');
+  if (to < oldest) {
+    throw wrong(
+      `Google has nothing left of ${from} to ${to}.`,
+      `It keeps 16 months: the oldest day is ${oldest}.`,
+    );
+  }
+  if (from > today) throw wrong(`${from} is in the future.`, `Today is ${today} in Pacific time, Google’s.`);
+  return { from: laterDay(from, oldest), to: earlierDay(to, today) };
+}
+
+function readDatasets(names: unknown): Dataset[] {
+  if (!Array.isArray(names) || names.length === 0) {
+    throw wrong('No dataset is given.', 'Name at least one, such as "page" or "page+query".');
+  }
+  const datasets = names.map((name: unknown) => {
+    const parsed =
+      typeof name === 'string' ? parseDataset(name) : { problem: `${quoted(name)} is not a dataset’s name.` };
+    if ('problem' in parsed) throw wrong(parsed.problem, 'Datasets are named like "page" or "page+query".');
+    return parsed.dataset;
+  });
+  return [...new Set(datasets)];
+}
+
+function readSearchTypes(names: unknown): SearchType[] {
+  if (!Array.isArray(names) || names.length === 0) {
+    throw wrong('No search type is given.', `Name at least one of ${SEARCH_TYPES.join(', ')}.`);
+  }
+  const types = names.map((name: unknown) => {
+    const type = SEARCH_TYPES.find((known) => known === name);
+    if (type === undefined) {
+      throw wrong(`${quoted(name)} is not a search type.`, `Use ${SEARCH_TYPES.join(', ')}.`);
+    }
+    return type;
+  });
+  return [...new Set(types)];
+}
+
+/** What has no default and no number in it: of the right kind, or the run would fail somewhere inside. */
+function checkKinds(options: SyncOptions): void {
+  const { database, credentials, rateLimiter, inspect, apiRoot, tokenUrl } = options;
+  if (typeof database === 'string') parseDatabaseUrl(database, surroundingsOf(database));
+  else if (database !== undefined && !isPool(database)) throw whyNoDatabase(database);
+  if (credentials !== undefined && !isCredentials(credentials)) {
+    throw wrong(
+      'credentials are of no known form.',
+      'Give { getAccessToken }, { accessToken } or { file }, or leave them out for Application Default Credentials.',
+    );
+  }
+  checkAccount(credentials);
+  if (rateLimiter !== undefined) checkLimiter(rateLimiter);
+  if (inspect !== undefined && typeof inspect !== 'function' && !hasFunction(inspect, 'next')) {
+    throw wrong('inspect is neither a function nor an observer.', 'Give (event) => …, or leave it out.');
+  }
+  for (const [name, url] of [
+    ['apiRoot', apiRoot],
+    ['tokenUrl', tokenUrl],
+  ] as const) {
+    if (url !== undefined && typeof url !== 'string')
+      throw wrong(`${name} is not a URL in a string.`, `Give ${name} as "https://host/".`);
+  }
+}
+
+/** It becomes part of what the quota is kept under, in the database and in events: a name, and no secret. */
+function checkAccount(credentials: unknown): void {
+  const account: unknown =
+    typeof credentials === 'object' && credentials !== null ? Reflect.get(credentials, 'account') : undefined;
+  if (account === undefined) return;
+  const isName = typeof account === 'string' && /^[^\p{Cc}]{1,320}$/u.test(account) && account.trim() !== '';
+  if (isName && !/^ya29\.|^1\/\//.test(account.trim())) return;
+  // Not repeated: it may be a token that was put into the wrong place.
+  throw wrong(
+    'account is not the name of an account.',
+    'Give its address, such as "me@example.com", or any short name that is the same for the same account.',
+  );
+}
+
+/** Callers in JavaScript may hand in anything. */
+function isCredentials(credentials: unknown): boolean {
+  if (hasFunction(credentials, 'getAccessToken')) return true;
+  if (typeof credentials !== 'object' || credentials === null) return false;
+  const isText = (name: string) => typeof Reflect.get(credentials, name) === 'string';
+  if (isText('accessToken') || isText('file')) return true;
+  // An account alone: Application Default Credentials. Not where a token was to be there, and is none.
+  return isText('account') && !['getAccessToken', 'accessToken', 'file'].some((name) => name in credentials);
+}
+
+function hasFunction(value: unknown, name: string): boolean {
+  return typeof value === 'object' && value !== null && typeof Reflect.get(value, name) === 'function';
+}
+
+type Numbers = z.infer<typeof numbers>;
+
+/** What `maxConcurrency` means. @throws LongtailError BAD_OPTION. */
+function readConcurrency(
+  { maxConcurrency, autoConcurrency }: Pick<Numbers, 'maxConcurrency' | 'autoConcurrency'>,
+  database: SyncOptions['database'],
+): Pick<Config, 'maxConcurrency' | 'autoConcurrency'> {
+  if (maxConcurrency !== 'auto') {
+    if (autoConcurrency === undefined) return { maxConcurrency, autoConcurrency: null };
+    throw wrong("autoConcurrency goes with maxConcurrency: 'auto'.", 'Give both, or leave it out.');
+  }
+  const { soakMs, slowStart, ...given } = autoConcurrency ?? numbers.shape.autoConcurrency.unwrap().parse({});
+  // As many connections as the pool has are made of it, one of them for all else: more workers would wait for each other.
+  const room = typeof database === 'function' ? database.options.max - SPARE_CONNECTIONS : MOST_CONCURRENCY;
+  const most = given.most ?? Math.max(1, given.start ?? 1, Math.min(MOST_AUTO_CONCURRENCY, room));
+  const start = given.start ?? Math.min(START_CONCURRENCY, most);
+  if (start > most) {
+    throw wrong(
+      `autoConcurrency starts with ${start} calls at once and goes up to ${most}.`,
+      'Give a start that is not more than most.',
+    );
+  }
+  return { maxConcurrency: start, autoConcurrency: { start, most, soakMs, slowStart } };
+}
+
+/** Calls that may ever be under way at once. */
+export function mostConcurrency({
+  maxConcurrency,
+  autoConcurrency,
+}: Pick<Config, 'maxConcurrency' | 'autoConcurrency'>): number {
+  return autoConcurrency?.most ?? maxConcurrency;
+}
+
+/** @throws LongtailError BAD_OPTION or INSECURE_ROOT, in one sentence with the next step. */
+export function readConfig(options: SyncOptions, today: Day): Config {
+  if (typeof options !== 'object' || options === null)
+    throw wrong('No options are given.', 'Give at least { siteUrl: "sc-domain:example.com" }.');
+  checkKinds(options);
+  const siteUrl = checkSiteUrl(options.siteUrl);
+  const { days, ...rest } = readOptions(numbers, options);
+  const range = readRange(options, days, today);
+  return {
+    ...rest,
+    prepare: rest.prepare,
+    ...readConcurrency(rest, options.database),
+    ...range,
+    siteUrl,
+    today,
+    database: options.database,
+    datasets: readDatasets(options.datasets === undefined ? ['page', 'page+query'] : options.datasets),
+    searchTypes: readSearchTypes(options.searchTypes === undefined ? ['web'] : options.searchTypes),
+    credentials: options.credentials,
+    apiRoot: secureApiRoot(options.apiRoot ?? GOOGLE_API_ROOT, 'apiRoot'),
+    tokenUrl: options.tokenUrl === undefined ? undefined : secureUrl(options.tokenUrl, 'tokenUrl').href,
+  };
+}
+
+/** Days of the range, both ends counted. */
+export function daysIn({ from, to }: { readonly from: Day; readonly to: Day }): number {
+  return daysBetween(from, to) + 1;
+}

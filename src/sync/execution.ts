@@ -1,0 +1,370 @@
+/**
+ * One run of the machines: provides the actors, starts the coordinator, turns what it emits into figures and events.
+ */
+import { type ActorRefFrom, createActor, type SnapshotFrom } from 'xstate';
+import { createCallRegistry } from '../actors/call-registry.ts';
+import { createFetchBatch } from '../actors/fetch-batch.ts';
+import { createLoadPlan, type PlanSummary } from '../actors/load-plan.ts';
+import { createProbeDatabase } from '../actors/probe-database.ts';
+import { createReapWorker } from '../actors/reap-worker.ts';
+import type { Clock } from '../domain/clock.ts';
+import type { Day } from '../domain/slice.ts';
+import { within } from '../domain/wait.ts';
+import { batchWorkerMachine } from '../machines/batch-worker/batch-worker.ts';
+import { type Ending, PROBE } from '../machines/coordinator/context.ts';
+import { coordinatorMachine } from '../machines/coordinator/coordinator.ts';
+import { countWaiting } from '../machines/coordinator/dispatch.ts';
+import type { ControlEvent, Fatal, HaltReason } from '../machines/messages.ts';
+import { type Budgets, budgetsOf } from '../machines/rate-limiter/quota-window.ts';
+import { createCatalogue } from '../planning/catalogue.ts';
+import { keysOf } from '../planning/plan.ts';
+import { bothObservers, type ConcurrencyControl, startConcurrencyControl } from './concurrency.ts';
+import { type Config, daysIn, mostConcurrency } from './config.ts';
+import { actorClock } from './limiter.ts';
+import type { Listeners } from './listeners.ts';
+import {
+  noteConcurrency,
+  noteCoordinator,
+  noteDecision,
+  noteLimiter,
+  noteQuota,
+  observeCalls,
+} from './observe.ts';
+import { createProgress, type ProgressTracker } from './progress.ts';
+import type { Resources } from './resources.ts';
+import type { Progress, SyncEvents, SyncOptions } from './types.ts';
+
+const RETRY_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
+const CALL_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
+const PROBE_BACKOFF = { baseMs: 500, maxMs: 10_000 };
+const MAX_DATABASE_PROBES = 30;
+/** An outage of Google's is sat out for a quarter of an hour: these come to 63 seconds in six steps, then a minute each. */
+const GOOGLE_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
+const MAX_GOOGLE_PROBES = 21;
+const CALL_FAILURES_OF_OUTAGE = 3;
+const SOUND_ANSWERS = 3;
+/** Ten in a row for one worker; of several, each is granted six: a token that has run out is refused to all at once. */
+const LEAST_CALL_FAILURES = 10;
+const CALL_FAILURES_A_WORKER = 6;
+const MAX_WORKER_RESTARTS = 5;
+/** Google takes up to two minutes to begin an answer, and a large one takes its time. */
+const FINISH_WITHIN_MS = 180_000;
+const PROGRESS_INTERVAL_MS = 100;
+
+type CoordinatorRef = ActorRefFrom<typeof coordinatorMachine>;
+
+export interface Execution {
+  /** How the coordinator ended. Rejects only for a bug. */
+  readonly ended: Promise<Ending>;
+  readonly figures: ProgressTracker;
+  halt(reason: HaltReason): void;
+  fail(code: string, reason: string): void;
+  pause(): void;
+  resume(): void;
+  setConcurrency(maxConcurrency: number): void;
+  progress(): Progress;
+  /**
+   * Aborts and waits for what is under way, no longer than is left of the halt's deadline: the machines have waited for
+   * most of it. Resolves whether all of it ended.
+   */
+  quiesce(): Promise<boolean>;
+}
+
+/** What a run needs of what is held open. */
+export type ExecutionResources = Pick<
+  Resources,
+  'store' | 'client' | 'auth' | 'limiter' | 'leases' | 'run' | 'runName' | 'scopes' | 'telemetry' | 'graceMs'
+> &
+  Partial<Pick<Resources, 'listedName' | 'nextTurn'>>;
+
+/** The statecharts that a run is made of. */
+export interface Machines {
+  readonly coordinator: typeof coordinatorMachine;
+  readonly batchWorker: typeof batchWorkerMachine;
+}
+
+const MACHINES: Machines = { coordinator: coordinatorMachine, batchWorker: batchWorkerMachine };
+
+export function startExecution(
+  config: Config,
+  resources: ExecutionResources,
+  clock: Clock,
+  listeners: Listeners<SyncEvents>,
+  inspect: SyncOptions['inspect'],
+  machines: Machines = MACHINES,
+): Execution {
+  const { store, client, auth, limiter, run, scopes, telemetry } = resources;
+  const catalogue = createCatalogue();
+  for (const searchType of config.searchTypes.slice(0, 1)) {
+    catalogue.add(PROBE, { kind: 'probe', siteUrl: config.siteUrl, searchType, date: config.to });
+  }
+  const calls = createCallRegistry();
+  const figures = createProgress(clock);
+  const scope = new AbortController();
+  const leftBehind = new Set<Promise<unknown>>();
+  let haltingSince: number | undefined;
+  const background = (work: Promise<unknown>): void => {
+    leftBehind.add(work);
+    void work.finally(() => leftBehind.delete(work)).catch(() => undefined);
+  };
+
+  const watchers = { figures, listeners, telemetry };
+  let control: ConcurrencyControl | undefined;
+  const observer = bothObservers(observeCalls(figures, telemetry), () => control?.observer);
+  const machine = machines.coordinator.provide({
+    actors: {
+      batchWorker: machines.batchWorker.provide({
+        actors: {
+          fetchBatch: createFetchBatch({
+            client,
+            auth,
+            store,
+            clock,
+            catalogue,
+            listedName: resources.listedName,
+            calls,
+            leases: resources.leases,
+            rowsPerPage: config.rowsPerPage,
+            graceMs: resources.graceMs,
+            scope: scope.signal,
+            observer,
+            background,
+            nextTurn: resources.nextTurn,
+          }),
+        },
+      }),
+      loadPlan: createLoadPlan({
+        store,
+        clock,
+        catalogue,
+        siteUrl: config.siteUrl,
+        range: config,
+        today: config.today,
+        pool: { maxConcurrency: config.maxConcurrency, batchSize: config.batchSize },
+        onPlanned: (plan) => figures.planned(planFigures(config, plan)),
+        scope: scope.signal,
+        background,
+      }),
+      probeDatabase: createProbeDatabase(store),
+      reapWorker: createReapWorker(calls),
+    },
+  });
+  const coordinator = createActor(machine, {
+    input: {
+      runId: resources.runName,
+      limiter: limiter.actor,
+      scopes,
+      maxConcurrency: config.maxConcurrency,
+      batchSize: config.batchSize,
+      maxAttempts: config.maxAttempts,
+      maxConsecutiveCallFailures: Math.max(
+        LEAST_CALL_FAILURES,
+        CALL_FAILURES_A_WORKER * mostConcurrency(config),
+      ),
+      callFailuresOfOutage: CALL_FAILURES_OF_OUTAGE,
+      soundAnswers: SOUND_ANSWERS,
+      maxGoogleProbes: MAX_GOOGLE_PROBES,
+      maxWorkerRestarts: MAX_WORKER_RESTARTS,
+      maxDatabaseProbes: MAX_DATABASE_PROBES,
+      haltDeadlineMs: config.haltDeadlineMs,
+      finishDeadlineMs: FINISH_WITHIN_MS,
+      retryBackoff: RETRY_BACKOFF,
+      callBackoff: CALL_BACKOFF,
+      probeBackoff: PROBE_BACKOFF,
+      googleBackoff: GOOGLE_BACKOFF,
+    },
+    clock: actorClock(clock),
+    ...(inspect === undefined ? {} : { inspect }),
+  });
+
+  /** A wish that comes when all is over is none: XState would warn of it on the host's console. */
+  const tell = (event: ControlEvent): void => {
+    if (coordinator.getSnapshot().status === 'active') coordinator.send(event);
+  };
+  const quota = () => fullestBudget(limiter.actor.getSnapshot().context.budgets, scopes);
+  const progress = (): Progress =>
+    figures.snapshot({
+      ...machineFigures(coordinator.getSnapshot()),
+      ...quota(),
+      isAuto: control?.isActive() === true,
+    });
+  const tellProgress = throttle(clock, PROGRESS_INTERVAL_MS, () => listeners.emit('progress', progress()));
+  const unsubscribe = [
+    // Without its limiter a run would wait for tokens for ever.
+    limiter.actor.subscribe({
+      error: (error) => tell({ type: 'fail', fatal: bugIn(error) }),
+      complete: () => tell({ type: 'fail', fatal: CLOSED_LIMITER }),
+    }),
+    coordinator.on('*', (event) => {
+      noteCoordinator(event, catalogue, watchers);
+    }),
+    limiter.actor.on('*', (event) => {
+      noteLimiter(event, scopes, watchers);
+    }),
+  ];
+  const ended = new Promise<Ending>((resolve, reject) => {
+    coordinator.subscribe({
+      next: (snapshot) => {
+        if (snapshot.matches('halting')) haltingSince ??= clock.now();
+        tellProgress.soon();
+      },
+      error: reject,
+      complete: () => {
+        const { output } = coordinator.getSnapshot();
+        if (output === undefined) reject(new Error('the coordinator ended without saying how'));
+        else resolve(output);
+      },
+    });
+  }).finally(() => {
+    control?.stop();
+    for (const stop of unsubscribe) stop.unsubscribe();
+    tellProgress.now();
+  });
+
+  telemetry.runStarted(
+    {
+      runId: run.runId,
+      from: config.from,
+      to: config.to,
+      datasets: config.datasets,
+      searchTypes: config.searchTypes,
+      maxConcurrency: config.maxConcurrency,
+      batchSize: config.batchSize,
+    },
+    () => gauges(coordinator, limiter.actor.getSnapshot().context.budgets, scopes, figures),
+  );
+  if (config.autoConcurrency !== null) {
+    const ref: CoordinatorRef = coordinator;
+    control = startConcurrencyControl({
+      auto: config.autoConcurrency,
+      batchSize: config.batchSize,
+      coordinator: ref,
+      clock,
+      quotaShare: () => {
+        const { quotaUsed, quotaLimit } = quota();
+        return quotaLimit === 0 ? 0 : quotaUsed / quotaLimit;
+      },
+      moreToDo: () => hasMore(coordinator.getSnapshot()),
+      onDecision: (decision) => noteDecision(decision, watchers),
+      inspect,
+    });
+  }
+  coordinator.start();
+  const { accountProblem } = auth.identity;
+  if (accountProblem !== undefined) noteQuota({ kind: 'accountUnknown', reason: accountProblem }, watchers);
+
+  return {
+    ended,
+    figures,
+    halt: (reason) => {
+      telemetry.haltStarted(reason.kind);
+      tell({ type: 'halt', reason });
+    },
+    fail: (code, reason) => tell({ type: 'fail', fatal: { code, reason } }),
+    pause: () => tell({ type: 'pause' }),
+    resume: () => tell({ type: 'resume' }),
+    setConcurrency(maxConcurrency) {
+      const { status, context } = coordinator.getSnapshot();
+      if (status !== 'active') return;
+      control?.release();
+      noteConcurrency({ from: context.maxConcurrency, to: maxConcurrency, reason: 'asked' }, watchers);
+      tell({ type: 'concurrency.change', maxConcurrency });
+    },
+    progress,
+    async quiesce() {
+      scope.abort();
+      // The time of day may have been set back meanwhile: never longer than the whole deadline.
+      const waitedMs = Math.max(0, clock.now() - (haltingSince ?? clock.now()));
+      const deadlineMs = Math.max(0, config.haltDeadlineMs - waitedMs);
+      const quiet = Promise.all([calls.endAll(), Promise.allSettled([...leftBehind])]);
+      return await within(clock, deadlineMs, quiet);
+    },
+  };
+}
+
+const CLOSED_LIMITER: Fatal = {
+  code: 'CLOSED',
+  reason: 'The rate limiter was closed during the run.',
+  nextStep: 'Close it when the last run is over; the next run goes on where this one stopped.',
+};
+
+function bugIn(error: unknown): Fatal {
+  const reason = error instanceof Error ? error.message : String(error);
+  return { code: 'INTERNAL', reason: `the rate limiter crashed: ${reason}` };
+}
+
+function planFigures(config: Config, plan: PlanSummary) {
+  const openSlicesByDay = new Map<Day, number>();
+  for (const { date } of plan.toFetch) openSlicesByDay.set(date, (openSlicesByDay.get(date) ?? 0) + 1);
+  const slicesPlanned = keysOf(config).length;
+  return {
+    slicesPlanned,
+    slicesDone: slicesPlanned - plan.toFetch.length,
+    openSlicesByDay,
+    daysPlanned: daysIn(config),
+  };
+}
+
+function machineFigures(snapshot: SnapshotFrom<typeof coordinatorMachine>) {
+  const { queues, maxConcurrency } = snapshot.context;
+  return {
+    state: statePath(snapshot.value),
+    pagesWaiting: countWaiting(queues) + queues.delayed.reduce((sum, { pages }) => sum + pages.length, 0),
+    maxConcurrency,
+  };
+}
+
+/** Pages wait for a worker, or the plan has some yet. */
+function hasMore({ context }: SnapshotFrom<typeof coordinatorMachine>): boolean {
+  return context.plan !== 'none' || countWaiting(context.queues) > 0;
+}
+
+/** The budget of this run's scopes that has the least room left, by share. */
+function fullestBudget(budgets: Budgets, scopes: readonly string[]) {
+  const [fullest] = budgetsOf(budgets, scopes).toSorted((a, b) => b.spent / b.limit - a.spent / a.limit);
+  return { quotaUsed: fullest?.spent ?? 0, quotaLimit: fullest?.limit ?? 0 };
+}
+
+/** `{ running: { working: 'dispatching' } }` → `running.working.dispatching`. */
+export function statePath(value: unknown): string {
+  if (typeof value === 'string') return value;
+  if (typeof value !== 'object' || value === null) return '';
+  return Object.entries(value)
+    .map(([state, child]) => `${state}.${statePath(child)}`)
+    .join('|');
+}
+
+function gauges(
+  coordinator: CoordinatorRef,
+  budgets: Budgets,
+  scopes: readonly string[],
+  figures: ProgressTracker,
+) {
+  const snapshot = coordinator.getSnapshot();
+  const workers: Record<string, number> = {};
+  for (const { status } of snapshot.context.workers) workers[status] = (workers[status] ?? 0) + 1;
+  return {
+    pagesWaiting: machineFigures(snapshot).pagesWaiting,
+    pagesInFlight: figures.counters.pagesInFlight,
+    workers,
+    budgets: budgetsOf(budgets, scopes),
+  };
+}
+
+/** At most once an interval, and never later than one after it was asked for. */
+function throttle(clock: Clock, intervalMs: number, tell: () => void) {
+  let timer: unknown;
+  return {
+    soon() {
+      timer ??= clock.setTimeout(() => {
+        timer = undefined;
+        tell();
+      }, intervalMs);
+    },
+    now() {
+      clock.clearTimeout(timer);
+      timer = undefined;
+      tell();
+    },
+  };
+}

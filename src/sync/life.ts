@@ -1,0 +1,329 @@
+/** The life of a run with its actors: what `machines/run-life/run-life.ts` decides is done here, on what `resources.ts` opens. */
+import {
+  type AnyEventObject,
+  type CallbackLogicFunction,
+  createActor,
+  fromCallback,
+  fromPromise,
+} from 'xstate';
+import type { Clock } from '../domain/clock.ts';
+import { LongtailError } from '../domain/errors.ts';
+import type { Ending } from '../machines/coordinator/context.ts';
+import {
+  type CloseInput,
+  type ExecutionOrder,
+  haltShares,
+  type LifeFault,
+  type LifeResult,
+  type OpeningStep,
+  type QuestionAnswer,
+  type QuestionInput,
+  type RunLifeInput,
+  type Wishes,
+} from '../machines/run-life/context.ts';
+import { type RunLifeActor, runLifeMachine } from '../machines/run-life/run-life.ts';
+import { keysOf, missingKeys } from '../planning/plan.ts';
+import { toldError } from '../postgres/connection/told-error.ts';
+import { toFailure } from '../postgres/driver/failure.ts';
+import { analyze, cleanUp } from '../postgres/queries/cleanup.ts';
+import { readPropertyCoverage } from '../postgres/queries/coverage.ts';
+import { finishRun } from '../postgres/queries/run.ts';
+import { readOutcome } from '../postgres/queries/run-outcome.ts';
+import type { Config } from './config.ts';
+import { type Execution, startExecution } from './execution.ts';
+import { guardInspect } from './guarded-inspect.ts';
+import { actorClock } from './limiter.ts';
+import type { Listeners } from './listeners.ts';
+import { Holdings } from './resources.ts';
+import { countOwnSlices } from './run-tally.ts';
+import type { RunFigures, SyncEvents, SyncOptions } from './types.ts';
+
+/** How long each phase may take where nobody halts: whoever is asked has limits of his own, these are the last ones. */
+const LIMITS_MS: RunLifeInput['limits'] = {
+  credentials: 60_000,
+  // The embedded server's own limit is three minutes.
+  server: 200_000,
+  database: 60_000,
+  // An index on a large table takes its time, and so does another process that migrates.
+  schema: 600_000,
+  // A holder that shows no sign of life is dead when its lease has expired, a minute after its last renewal.
+  property: 150_000,
+  run: 60_000,
+  budgets: 60_000,
+  record: 60_000,
+  tidy: 60_000,
+  read: 60_000,
+  count: 60_000,
+};
+/** As long as a timer can be. */
+const LONGEST_WAIT_MS = 2 ** 31 - 1;
+const CLOSING_MS = { allMs: 5_000, oneMs: 1_000 };
+const LAST_ANSWERS_MS = 3_000;
+const RETRY_DELAYS_MS = [250, 500, 1_000, 2_000, 4_000];
+
+/** What the range holds, as the outcome tells it. */
+export type Held = Pick<RunFigures, 'slices' | 'rows' | 'failures'>;
+
+/** What a dry run counts. */
+export interface Missing {
+  readonly slices: number;
+  readonly calendars: number;
+}
+
+/** One life, from outside. */
+export interface Life {
+  readonly actor: RunLifeActor;
+  readonly holdings: Holdings;
+  /** Of the machines, once they run. */
+  readonly execution: () => Execution | undefined;
+  /** What the range holds, or what this run has put there: see {@link LifeResult}. */
+  readonly held: (figures: LifeResult['figures']) => Held;
+  readonly missing: () => Missing | undefined;
+  /** Resolves when all is closed, with how it went. Rejects for a bug in the machine alone. */
+  readonly ended: Promise<LifeResult>;
+}
+
+export interface LifePorts {
+  readonly purpose: RunLifeInput['purpose'];
+  readonly config: Config;
+  readonly options: SyncOptions;
+  readonly clock: Clock;
+  readonly listeners: Listeners<SyncEvents>;
+  /** Called with how it went, before anything is closed. */
+  readonly conclude: (life: Life, result: LifeResult) => void;
+}
+
+/** What one life's machine has done. */
+interface Deeds {
+  readonly open: (step: OpeningStep, signal: AbortSignal) => Promise<void>;
+  readonly execute: CallbackLogicFunction<ExecutionOrder, AnyEventObject, Wishes>;
+  readonly ask: (input: QuestionInput, signal: AbortSignal) => Promise<QuestionAnswer>;
+  readonly closeAll: (input: CloseInput, signal: AbortSignal) => Promise<void>;
+}
+
+/** By the life's actor system. */
+const deeds = new WeakMap<object, Deeds>();
+
+function deedsIn(system: object): Deeds {
+  const found = deeds.get(system);
+  if (found === undefined) throw new Error('a life without deeds');
+  return found;
+}
+
+/** One for all lives: XState takes a machine apart each time it is given actors, and a host may begin forty lives at once. */
+const machine = runLifeMachine.provide({
+  actors: {
+    open: fromPromise(({ input, signal, system }) => deedsIn(system).open(input.step, signal)),
+    execute: fromCallback<ExecutionOrder, Wishes>((given) => deedsIn(given.system).execute(given)),
+    ask: fromPromise(({ input, signal, system }) => deedsIn(system).ask(input, signal)),
+    closeAll: fromPromise(({ input, signal, system }) => deedsIn(system).closeAll(input, signal)),
+  },
+});
+
+/** Begins a life, which waits to be started. */
+export function createLife({ purpose, config, options, clock, listeners, conclude }: LifePorts): Life {
+  const inspect = guardInspect(options.inspect);
+  const holdings = new Holdings(config, { ...options, ...(inspect === undefined ? {} : { inspect }) }, clock);
+  const planned = keysOf(config).length;
+  const own = countOwnSlices(listeners);
+  let execution: Execution | undefined;
+  let held: Held | undefined;
+  let missing: Missing | undefined;
+
+  const execute: Deeds['execute'] = ({ input, sendBack, receive }) => {
+    const { executionMs } = haltShares(config.haltDeadlineMs);
+    const resources = holdings.all();
+    const started = startExecution(
+      { ...config, haltDeadlineMs: executionMs },
+      resources,
+      clock,
+      listeners,
+      inspect,
+    );
+    execution = started;
+    if (input.maxConcurrency !== undefined) started.setConcurrency(input.maxConcurrency);
+    if (input.isPaused) started.pause();
+    receive((order) => carryOut(order, started));
+    void resources.leases.lost.then((reason) => started.fail('LOCK_LOST', `a lease is lost: ${reason}`));
+    void resources.database.hostEnded.then(() =>
+      started.halt({ kind: 'asked', reason: 'the pool that was handed in has been closed' }),
+    );
+    started.ended.then(
+      async (ending) => {
+        const isQuiet = await started.quiesce();
+        sendBack({ type: 'execution.ended', ending, isQuiet });
+      },
+      async (error: unknown) => {
+        await started.quiesce();
+        sendBack({ type: 'execution.broke', error });
+      },
+    );
+    return () => void started.quiesce();
+  };
+
+  const ask = async ({ question, ending }: QuestionInput, signal: AbortSignal): Promise<void> => {
+    const { sql } = holdings.need('database');
+    switch (question) {
+      case 'record':
+        if (ending !== undefined) await finishRun(sql, holdings.need('run'), endOf(ending));
+        return;
+      case 'tidy':
+        await cleanUp(sql, holdings.need('run').propertyId, () => signal.aborted);
+        if ((execution?.figures.counters.rows ?? 0) > 0 && !signal.aborted) await analyze(sql);
+        return;
+      case 'read': {
+        const { rows, failures, ...slices } = await readOutcome(sql, holdings.need('run'), config);
+        held = { slices: { planned, ...slices }, rows, failures };
+        return;
+      }
+      case 'count': {
+        const found = await readPropertyCoverage(sql, config.siteUrl, config);
+        const keys = config.refresh ? keysOf(config) : missingKeys(config, found);
+        missing = {
+          slices: keys.length,
+          calendars: new Set(keys.map(({ searchType }) => searchType)).size,
+        };
+      }
+    }
+  };
+
+  const closeAll = async (input: CloseInput, signal: AbortSignal): Promise<void> => {
+    own.stop();
+    conclude(life, input);
+    await holdings.close(input.withinMs, signal);
+  };
+
+  const actor = createActor(machine, {
+    input: {
+      purpose,
+      haltDeadlineMs: config.haltDeadlineMs,
+      limits: config.wait ? { ...LIMITS_MS, property: LONGEST_WAIT_MS } : LIMITS_MS,
+      closing: CLOSING_MS,
+      lastAnswersMs: LAST_ANSWERS_MS,
+      retryDelaysMs: RETRY_DELAYS_MS,
+    },
+    clock: actorClock(clock),
+    ...(inspect === undefined ? {} : { inspect }),
+  });
+  deeds.set(actor.system, {
+    open: (step, signal) => holdings.open(step, signal),
+    execute,
+    ask: (input, signal) => answered(ask(input, signal), () => holdings.need('database').sql),
+    closeAll,
+  });
+  const ended = new Promise<LifeResult>((resolve, reject) => {
+    actor.subscribe({
+      next: (snapshot) => {
+        if (snapshot.matches('ended')) resolve(snapshot.context);
+      },
+      error: reject,
+    });
+  });
+  // Somebody may close what was never run: then nobody waits for this.
+  ended.catch(() => undefined);
+  const life: Life = {
+    actor,
+    holdings,
+    execution: () => execution,
+    held: (figures) => (figures === 'range' ? held : undefined) ?? own.figures(planned),
+    missing: () => missing,
+    ended,
+  };
+  actor.start();
+  return life;
+}
+
+function carryOut(order: ExecutionOrder, execution: Execution): void {
+  switch (order.type) {
+    case 'pause':
+      execution.pause();
+      break;
+    case 'resume':
+      execution.resume();
+      break;
+    case 'concurrency.change':
+      execution.setConcurrency(order.maxConcurrency);
+      break;
+    case 'halt':
+      execution.halt(order.reason);
+  }
+}
+
+/** What the database says to a question, as a value; a bug stays a rejection. */
+async function answered(
+  asking: Promise<void>,
+  sql: () => Parameters<typeof toldError>[0],
+): Promise<QuestionAnswer> {
+  try {
+    await asking;
+    return { kind: 'answered' };
+  } catch (error) {
+    const isKnown = error instanceof LongtailError || toFailure(error) !== undefined;
+    if (!isKnown) throw error;
+    return { kind: isAway(error) ? 'away' : 'refused', error: await toldError(sql(), error) };
+  }
+}
+
+const AWAY: readonly string[] = ['DATABASE_UNAVAILABLE', 'DATABASE_READ_ONLY', 'DATABASE_TIMEOUT'];
+
+/** Whether the database may answer when it is asked again. */
+function isAway(error: unknown): boolean {
+  if (error instanceof LongtailError) return AWAY.includes(error.code);
+  return toFailure(error)?.kind === 'databaseAway';
+}
+
+/** The ending as the run's row has it. */
+function endOf(ending: Ending): { readonly status: Ending['status']; readonly reason?: string } {
+  switch (ending.status) {
+    case 'complete':
+    case 'completeWithFailures':
+      return { status: ending.status };
+    case 'halted':
+      return {
+        status: 'halted',
+        reason: 'reason' in ending.reason ? ending.reason.reason : ending.reason.quota,
+      };
+    case 'failed':
+      return { status: 'failed', reason: ending.fatal.reason };
+  }
+}
+
+/** A fault as what `run` rejects with. */
+export function errorOf(fault: LifeFault): unknown {
+  if (fault.kind === 'threw') return fault.error;
+  const seconds = Math.round(fault.afterMs / 1_000);
+  switch (fault.at) {
+    case 'credentials':
+      return new LongtailError(
+        'NO_CREDENTIALS',
+        `No access token came within ${seconds} seconds.`,
+        'See to it that getAccessToken returns a token, or that the network lets the token endpoint be reached.',
+      );
+    case 'server':
+      return new LongtailError(
+        'EMBEDDED_SERVER',
+        `The embedded PostgreSQL did not start within ${seconds} seconds.`,
+        'Look into its log under .longtail/.',
+      );
+    default:
+      return new LongtailError(
+        'DATABASE_UNAVAILABLE',
+        `The database did not answer within ${seconds} seconds (${IN_WORDS[fault.at]}).`,
+        'Check that the server runs, that the network lets its answers through, and that nobody holds a lock on the schema longtail.',
+      );
+  }
+}
+
+const IN_WORDS: Readonly<
+  Record<Exclude<Extract<LifeFault, { kind: 'late' }>['at'], 'credentials' | 'server'>, string>
+> = {
+  database: 'connecting',
+  schema: 'making the tables',
+  property: 'taking the property',
+  run: 'beginning the run',
+  budgets: 'reading what was used of the quota',
+  record: 'recording how the run ended',
+  tidy: 'tidying',
+  read: 'reading what the range holds',
+  count: 'counting what is missing',
+};

@@ -1,0 +1,324 @@
+/**
+ * What a run holds open: opened step by step, as its life (`machines/run-life/run-life.ts`) asks for it, closed in the opposite
+ * order. Whatever a step gets after it was given up, it closes at once.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Clock } from '../domain/clock.ts';
+import { LongtailError } from '../domain/errors.ts';
+import { Turns } from '../domain/turns.ts';
+import { aborted } from '../domain/wait.ts';
+import { wordsOf } from '../domain/words.ts';
+import { startEmbedded } from '../embedded-postgres/embedded.ts';
+import type { OpeningStep } from '../machines/run-life/context.ts';
+import { connect, type Database } from '../postgres/connection/connect.ts';
+import { propertyResource } from '../postgres/locks/lease-book.ts';
+import { finishRun, startRun } from '../postgres/queries/run.ts';
+import { migrate } from '../postgres/schema/migrate.ts';
+import { requireSchema } from '../postgres/schema/schema-state.ts';
+import { createStore } from '../postgres/store.ts';
+import { type Auth, createAuth } from '../search-console/auth/auth.ts';
+import { tokenInfoUrl } from '../search-console/auth/token-info.ts';
+import { createClient } from '../search-console/client.ts';
+import { createGotTransport } from '../search-console/http/got-transport.ts';
+import { createListedName } from '../search-console/listed-name.ts';
+import type { Client } from '../search-console/request/call.ts';
+import type { Store } from '../store/store.ts';
+import type { RunIdentity } from '../store/types.ts';
+import { type Config, MOST_CONCURRENCY, mostConcurrency, SPARE_CONNECTIONS } from './config.ts';
+import { type KeptLeases, takeLeases } from './leases.ts';
+import { createRateLimiter, type RateLimiter } from './limiter.ts';
+import { checkLimiter } from './limiter-brand.ts';
+import { createTelemetry, type Telemetry } from './telemetry.ts';
+import type { SyncOptions } from './types.ts';
+
+const CONNECT_TIMEOUT_MS = 10_000;
+/** Google takes its time over a large batch before it says a word. */
+const FIRST_BYTE_TIMEOUT_MS = 120_000;
+/**
+ * The longest time that a request without an answer may still be on its way: a network that needs longer is not used,
+ * since no connection comes about on it. What Google takes to answer is no part of it, that comes after the arrival.
+ */
+const GRACE_MS = CONNECT_TIMEOUT_MS;
+/** Leases older than this no longer count in any window that ends token by token. */
+const LEASE_MEMORY_MS = 3_600_000;
+
+/** What a run needs open. */
+export interface Resources {
+  readonly database: Database;
+  readonly leases: KeptLeases;
+  readonly run: RunIdentity;
+  /** Unique among all runs that may ever share a limiter, whatever their databases. */
+  readonly runName: string;
+  readonly store: Store;
+  readonly auth: Auth;
+  readonly client: Client;
+  /** What Search Console calls the property. */
+  readonly listedName: ReturnType<typeof createListedName>;
+  readonly limiter: RateLimiter;
+  readonly scopes: readonly string[];
+  readonly telemetry: Telemetry;
+  readonly graceMs: number;
+  /** See {@link Turns}. */
+  readonly nextTurn: Turns['next'];
+}
+
+/** Of the process, which has one event loop for all its runs. */
+const turns = new Turns();
+
+type Opened = { -readonly [Name in keyof Resources]?: Resources[Name] };
+
+/** Closes one thing, within so many milliseconds where it has to wait for somebody. */
+type Closer = (withinMs: number) => Promise<unknown> | unknown;
+
+/** What is open of a run, or of a dry run. */
+export class Holdings {
+  readonly #config: Config;
+  readonly #options: SyncOptions;
+  readonly #clock: Clock;
+  readonly #opened: Opened = {};
+  readonly #closers: Closer[] = [];
+  /** The database to connect to. */
+  #target: Config['database'];
+
+  constructor(config: Config, options: SyncOptions, clock: Clock) {
+    this.#config = config;
+    this.#options = options;
+    this.#clock = clock;
+    this.#target = config.database;
+  }
+
+  /** What is open so far. */
+  get opened(): Readonly<Opened> {
+    return this.#opened;
+  }
+
+  /** @throws Error where the steps before have not opened it: a bug. */
+  need<Name extends keyof Resources>(name: Name): Resources[Name] {
+    const value = this.#opened[name];
+    if (value === undefined) throw new Error(`${name} is not open`);
+    return value;
+  }
+
+  /** All of it. @throws Error before the last step. */
+  all(): Resources {
+    return {
+      database: this.need('database'),
+      leases: this.need('leases'),
+      run: this.need('run'),
+      runName: this.need('runName'),
+      listedName: this.need('listedName'),
+      store: this.need('store'),
+      auth: this.need('auth'),
+      client: this.need('client'),
+      limiter: this.need('limiter'),
+      scopes: this.need('scopes'),
+      telemetry: this.need('telemetry'),
+      graceMs: this.need('graceMs'),
+      nextTurn: this.need('nextTurn'),
+    };
+  }
+
+  /** Opens one thing more. Given up by `signal`, it closes what it gets all the same. */
+  open(step: OpeningStep, signal: AbortSignal): Promise<void> {
+    switch (step) {
+      case 'credentials':
+        return this.#openCredentials();
+      case 'server':
+        return this.#openServer(signal);
+      case 'database':
+        return this.#openDatabase(signal);
+      case 'schema':
+        return this.#openSchema();
+      case 'property':
+        return this.#openProperty(signal);
+      case 'run':
+        return this.#openRun(signal);
+      case 'budgets':
+        return this.#openBudgets(signal);
+    }
+  }
+
+  /**
+   * Closes all, the last one first, each within so many milliseconds. Aborted, it begins with all that is left at once, and
+   * waits for none of it. Never rejects: one thing that cannot be closed keeps none of the others open.
+   */
+  async close(withinMs: number, signal: AbortSignal): Promise<void> {
+    const inHaste = aborted(signal);
+    for (let step = this.#closers.pop(); step !== undefined; step = this.#closers.pop()) {
+      await Promise.race([closeOne(step, signal.aborted ? 0 : withinMs), inHaste]);
+    }
+  }
+
+  /** Keeps what was opened, and how to close it. */
+  async #keep<T>(signal: AbortSignal, opening: Promise<T>, close: (value: T) => Closer): Promise<T> {
+    const value = await opening;
+    if (signal.aborted) {
+      await closeOne(close(value), LATE_CLOSE_MS);
+      signal.throwIfAborted();
+    }
+    this.#closers.push(close(value));
+    return value;
+  }
+
+  /** First: they are what is most often wrong, and cost nothing to look at. */
+  async #openCredentials(): Promise<void> {
+    const { credentials, tokenUrl, apiRoot } = this.#config;
+    const { rateLimiter } = this.#options;
+    if (rateLimiter !== undefined) checkLimiter(rateLimiter);
+    // A host may begin all its properties in one breath.
+    await turns.next();
+    this.#opened.auth = await createAuth({
+      credentials,
+      tokenUrl,
+      tokenInfoUrl: tokenInfoUrl(apiRoot, tokenUrl),
+      clock: this.#clock,
+    });
+  }
+
+  async #openServer(signal: AbortSignal): Promise<void> {
+    if (this.#target !== undefined) return;
+    const starting = startEmbedded({ clock: this.#clock, signal });
+    const server = await this.#keep(
+      signal,
+      starting,
+      ({ close }) =>
+        () =>
+          close({ waitMs: 0 }),
+    );
+    this.#target = server.url;
+  }
+
+  async #openDatabase(signal: AbortSignal): Promise<void> {
+    const { prepare } = this.#config;
+    if (this.#target === undefined) throw new Error('no database is named');
+    const connecting = connect(this.#target, {
+      max: mostConcurrency(this.#config) + SPARE_CONNECTIONS,
+      applicationName: 'longtail',
+      signal,
+      ...(prepare === undefined ? {} : { prepare }),
+    });
+    this.#opened.database = await this.#keep(
+      signal,
+      connecting,
+      ({ close }) =>
+        (timeoutMs) =>
+          close({ timeoutMs }),
+    );
+  }
+
+  async #openSchema(): Promise<void> {
+    const { sql } = this.need('database');
+    if (this.#config.migrate) await migrate(sql);
+    else await requireSchema(sql);
+  }
+
+  async #openProperty(signal: AbortSignal): Promise<void> {
+    const { siteUrl, requestsPerMinute, extraBudgets, wait } = this.#config;
+    const taking = takeLeases(this.need('database'), {
+      siteUrl,
+      clock: this.#clock,
+      newId: randomUUID,
+      wait,
+      signal,
+      inspect: this.#options.inspect,
+    });
+    const leases = await this.#keep(signal, taking, (taken) => () => taken.release());
+    this.#opened.leases = leases;
+
+    const { rateLimiter, inspect } = this.#options;
+    const limiter =
+      rateLimiter ??
+      createRateLimiter({
+        requestsPerMinute,
+        extraBudgets,
+        clock: this.#clock,
+        ...(inspect === undefined ? {} : { inspect }),
+      });
+    if (rateLimiter === undefined) this.#closers.push(() => limiter.close());
+    this.#opened.limiter = limiter;
+    this.#opened.runName = limiter.nameRun();
+    await leases.takeAccount(this.need('auth').identity.userScope, limiter);
+  }
+
+  async #openRun(signal: AbortSignal): Promise<void> {
+    const { sql } = this.need('database');
+    const { from, to, searchTypes, datasets, refresh, acceptShrunk } = this.#config;
+    const parameters = { from, to, searchTypes, datasets, refresh, acceptShrunk };
+    const { run } = await startRun(sql, this.need('leases'), parameters);
+    if (signal.aborted) {
+      // Whoever takes the property next would find it under way, and write down that it crashed.
+      await finishRun(sql, run, { status: 'halted', reason: 'halted while it began' });
+      signal.throwIfAborted();
+    }
+    this.#opened.run = run;
+    this.#opened.store = createStore(this.need('database'), run);
+  }
+
+  async #openBudgets(signal: AbortSignal): Promise<void> {
+    const clock = this.#clock;
+    const { siteUrl, apiRoot } = this.#config;
+    const { userScope, projectScope, quotaProjectId } = this.need('auth').identity;
+    const scopes = scopesOf(this.#config, userScope, projectScope);
+    await recoverLeases(this.need('store'), this.need('limiter'), scopes, GRACE_MS);
+    signal.throwIfAborted();
+    const transport = createGotTransport({
+      root: apiRoot,
+      clock,
+      maxSockets: MOST_CONCURRENCY,
+      connectTimeoutMs: CONNECT_TIMEOUT_MS,
+      firstByteTimeoutMs: FIRST_BYTE_TIMEOUT_MS,
+    });
+    const telemetry = createTelemetry(siteUrl, clock);
+    this.#closers.push(() => transport.close());
+    this.#closers.push(() => telemetry.close());
+    const access = { transport, clock, apiRoot, quotaProjectId };
+    Object.assign(this.#opened, {
+      scopes,
+      client: createClient(access),
+      listedName: createListedName(siteUrl, access),
+      telemetry,
+      graceMs: GRACE_MS,
+      nextTurn: () => turns.next(),
+    } satisfies Opened);
+  }
+}
+
+/** What comes when nobody waits for it any more: how long closing it may take. */
+const LATE_CLOSE_MS = 1_000;
+
+async function closeOne(close: Closer, withinMs: number): Promise<void> {
+  try {
+    await close(withinMs);
+  } catch (error) {
+    process.emitWarning(`Something could not be closed: ${wordsOf(error)}`, 'LongtailClosingWarning');
+  }
+}
+
+/** The budgets that every request of this run is taken from. */
+export function scopesOf(config: Config, userScope: string, projectScope: string | null): readonly string[] {
+  const known = [propertyResource(config.siteUrl), userScope, projectScope ?? 'project:unknown'];
+  const others = config.extraBudgets
+    .map(({ scopeKind }) => scopeKind)
+    .filter((kind) => !['site', 'user', 'project'].includes(kind))
+    .map((kind) => `${kind}:all`);
+  return [...known, ...new Set(others)];
+}
+
+/**
+ * Tokens that others took count until their window has passed: runs before this one, and other processes whenever they
+ * could have used these budgets. To be called when a run begins, and when the right to a scope comes back to a limiter
+ * after it was somebody else's; what was counted before counts once.
+ */
+export async function recoverLeases(
+  store: Store,
+  limiter: RateLimiter,
+  scopes: readonly string[],
+  graceMs: number,
+): Promise<void> {
+  const found = await store.readOpenLeases(scopes, LEASE_MEMORY_MS);
+  if (found.kind !== 'ok') {
+    throw new LongtailError('DATABASE_UNAVAILABLE', found.reason, 'Run again when the database answers.');
+  }
+  const leases = limiter.leasesOfOthers.toCount(found.value, graceMs);
+  if (leases.length > 0) limiter.actor.send({ type: 'leases.recovered', leases });
+}

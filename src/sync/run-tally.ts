@@ -1,0 +1,32 @@
+/**
+ * What one run has done, slice by slice, as its listeners are told: the outcome's figures when the table cannot be read
+ * at the end.
+ */
+import type { SliceFailure } from '../domain/slice.ts';
+import type { Listeners } from './listeners.ts';
+import type { RunFigures, SyncEvents } from './types.ts';
+
+export interface OwnSlices {
+  /** `planned` is the range's; the rest is this run's alone. */
+  figures(planned: number): Pick<RunFigures, 'slices' | 'rows' | 'failures'>;
+  stop(): void;
+}
+
+export function countOwnSlices(listeners: Listeners<SyncEvents>): OwnSlices {
+  const failures: SliceFailure[] = [];
+  let complete = 0;
+  let empty = 0;
+  let rows = 0;
+  const stop = listeners.on('slice', (event) => {
+    const { searchType, dataset, date, reason = 'no reason was given' } = event;
+    if (event.status === 'complete') {
+      complete += 1;
+      rows += event.rows;
+      if (event.rows === 0) empty += 1;
+    } else if (event.status === 'failed') failures.push({ searchType, dataset, date, reason });
+  });
+  return {
+    figures: (planned) => ({ slices: { planned, complete, failed: failures.length, empty }, rows, failures }),
+    stop,
+  };
+}

@@ -1,0 +1,241 @@
+/** One property's synchronisation, from outside. What becomes of a wish is its life's to decide: `machines/run-life/run-life.ts`. */
+
+import { type Clock, systemClock } from '../domain/clock.ts';
+import { pacificDay } from '../domain/day.ts';
+import { LongtailError } from '../domain/errors.ts';
+import { peakRssBytes } from '../domain/peak-memory.ts';
+import { wordsOf } from '../domain/words.ts';
+import type { Ending } from '../machines/coordinator/context.ts';
+import type { HaltReason } from '../machines/messages.ts';
+import type { LifeResult, RunLifeEvent } from '../machines/run-life/context.ts';
+import { keysOf } from '../planning/plan.ts';
+import { type Config, MOST_CONCURRENCY, readConfig } from './config.ts';
+import { createLife, errorOf, type Life, type Missing } from './life.ts';
+import { createListeners } from './listeners.ts';
+import { explainFatal } from './next-steps.ts';
+import type { DryRun, Outcome, RunFigures, Sync, SyncEvents, SyncOptions } from './types.ts';
+
+/**
+ * Prepares one property's synchronisation. Nothing is opened before `run` or `dryRun`.
+ * @throws LongtailError `BAD_OPTION` or `INSECURE_ROOT`, saying what is wrong and what to write instead.
+ */
+export function createSync(options: SyncOptions): Sync {
+  const clock = systemClock;
+  return new PropertySync(readConfig(options, pacificDay(clock.now())), options, clock);
+}
+
+class PropertySync implements Sync {
+  readonly #config: Config;
+  readonly #options: SyncOptions;
+  readonly #clock: Clock;
+  readonly #listeners = createListeners<SyncEvents>();
+  readonly #life: Life;
+  readonly #dryRuns = new Set<Life>();
+  #startedAt = 0;
+  #outcome: Outcome | undefined;
+
+  constructor(config: Config, options: SyncOptions, clock: Clock) {
+    this.#config = config;
+    this.#options = options;
+    this.#clock = clock;
+    this.#life = createLife({
+      purpose: 'run',
+      config,
+      options,
+      clock,
+      listeners: this.#listeners,
+      conclude: (life, result) => this.#conclude(life, result),
+    });
+  }
+
+  on<K extends keyof SyncEvents>(type: K, listener: (event: SyncEvents[K]) => void): () => void {
+    return this.#listeners.on(type, listener);
+  }
+
+  async run({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<Outcome> {
+    this.#refuseWhenClosed();
+    if (!this.#life.actor.getSnapshot().matches('ready')) {
+      throw new LongtailError(
+        'ALREADY_RUN',
+        'This synchronisation has been run.',
+        'Make a new one with createSync().',
+      );
+    }
+    this.#startedAt = this.#clock.now();
+    const { fault } = await following(signal, this.#life);
+    if (fault !== undefined) throw errorOf(fault);
+    if (this.#outcome === undefined) throw new Error('the run ended without an outcome');
+    return this.#outcome;
+  }
+
+  async dryRun({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<DryRun> {
+    this.#refuseWhenClosed();
+    const life = createLife({
+      purpose: 'dryRun',
+      config: this.#config,
+      options: this.#options,
+      clock: this.#clock,
+      listeners: this.#listeners,
+      conclude: () => undefined,
+    });
+    this.#dryRuns.add(life);
+    try {
+      const { fault, ending } = await following(signal, life);
+      if (fault !== undefined) throw errorOf(fault);
+      const missing = life.missing();
+      if (ending !== undefined || missing === undefined) {
+        throw new LongtailError(
+          'HALTED',
+          'The dry run was halted before the database had said what is missing.',
+          'Run it again.',
+        );
+      }
+      return this.#planOf(missing);
+    } finally {
+      this.#dryRuns.delete(life);
+      tell(life, { type: 'close' });
+    }
+  }
+
+  pause(): void {
+    tell(this.#life, { type: 'pause' });
+  }
+
+  resume(): void {
+    tell(this.#life, { type: 'resume' });
+  }
+
+  setConcurrency(maxConcurrency: number): void {
+    if (!Number.isInteger(maxConcurrency) || maxConcurrency < 1 || maxConcurrency > MOST_CONCURRENCY) {
+      throw new LongtailError(
+        'BAD_OPTION',
+        `maxConcurrency is a whole number from 1 to ${MOST_CONCURRENCY}.`,
+        `Give setConcurrency() such a number; it was given ${String(maxConcurrency)}.`,
+      );
+    }
+    tell(this.#life, { type: 'concurrency.change', maxConcurrency });
+  }
+
+  async halt(reason: unknown = 'asked'): Promise<void> {
+    const wish: HaltReason = { kind: 'asked', reason: inOneLine(reason) };
+    const underWay = [this.#life, ...this.#dryRuns].filter(
+      ({ actor }) => !['ready', 'ended', 'closed'].some((state) => actor.getSnapshot().value === state),
+    );
+    for (const life of underWay) tell(life, { type: 'halt', reason: wish });
+    await Promise.allSettled(underWay.map(({ ended }) => ended));
+  }
+
+  async close(): Promise<void> {
+    await this.halt('closed');
+    tell(this.#life, { type: 'close' });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #refuseWhenClosed(): void {
+    if (!this.#life.actor.getSnapshot().matches('closed')) return;
+    throw new LongtailError('CLOSED', 'This synchronisation is closed.', 'Make a new one with createSync().');
+  }
+
+  /** The outcome, while the telemetry that hears of it is still open. */
+  #conclude(life: Life, { ending, figures, fault }: LifeResult): void {
+    const { telemetry, auth } = life.holdings.opened;
+    if (fault !== undefined) telemetry?.runThrew(errorOf(fault));
+    if (fault !== undefined || ending === undefined) return;
+    const counters = life.execution()?.figures.counters;
+    const { apiCalls = 0, httpCalls = 0, retries = 0, quotaRefusals = 0, rows = 0 } = counters ?? {};
+    const { siteUrl, from, to } = this.#config;
+    const all: RunFigures = {
+      siteUrl,
+      from,
+      to,
+      ...life.held(figures),
+      apiCalls,
+      httpCalls,
+      retries,
+      quotaRefusals,
+      durationMs: this.#clock.now() - this.#startedAt,
+      peakRssBytes: peakRssBytes(),
+    };
+    const outcome = outcomeOf(ending, all, auth?.identity.serviceAccountEmail);
+    this.#outcome = outcome;
+    telemetry?.runEnded({
+      status: outcome.status,
+      ...('failure' in outcome ? { reason: outcome.failure.message } : {}),
+      rows,
+      apiCalls,
+      httpCalls,
+    });
+  }
+
+  #planOf(missing: Missing): DryRun {
+    const { batchSize, requestsPerMinute, siteUrl, from, to } = this.#config;
+    const apiCalls = missing.slices + missing.calendars;
+    return {
+      siteUrl,
+      from,
+      to,
+      slicesPlanned: keysOf(this.#config).length,
+      slicesToFetch: missing.slices,
+      apiCalls,
+      httpCalls: Math.ceil(missing.calendars / batchSize) + Math.ceil(missing.slices / batchSize),
+      // The first minute's worth goes out at once; each further one has to wait for a window.
+      durationMs: apiCalls === 0 ? 0 : Math.floor((apiCalls - 1) / requestsPerMinute) * 60_000,
+    };
+  }
+}
+
+/** A wish that comes when all is over is none: XState would warn of it on the host's console. */
+function tell({ actor }: Life, event: RunLifeEvent): void {
+  if (actor.getSnapshot().status === 'active') actor.send(event);
+}
+
+/** Starts a life, and has the signal halt it. */
+async function following(signal: AbortSignal | undefined, life: Life): Promise<LifeResult> {
+  const wish = (): HaltReason => ({ kind: 'asked', reason: abortReason(signal) });
+  const onAbort = (): void => tell(life, { type: 'halt', reason: wish() });
+  tell(life, { type: 'start', halt: signal?.aborted === true ? wish() : undefined });
+  signal?.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await life.ended;
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+function outcomeOf(ending: Ending, figures: RunFigures, serviceAccountEmail: string | undefined): Outcome {
+  switch (ending.status) {
+    case 'complete':
+    case 'completeWithFailures':
+      return { status: ending.status, ...figures, haltReason: null };
+    case 'halted':
+      return { status: 'halted', ...figures, haltReason: ending.reason };
+    case 'failed':
+      return {
+        status: 'failed',
+        ...figures,
+        haltReason: null,
+        failure: explainFatal(ending.fatal, { siteUrl: figures.siteUrl, serviceAccountEmail }),
+      };
+  }
+}
+
+function abortReason(signal: AbortSignal | undefined): string {
+  const reason: unknown = signal?.reason;
+  // What `abort()` gives of itself says nothing.
+  const isBare = reason instanceof Error && reason.name === 'AbortError';
+  return reason === undefined || isBare ? 'the signal was aborted' : inOneLine(reason);
+}
+
+const LONGEST_REASON = 300;
+
+/** A host's reason, as the run's row can hold it: short, one line, valid text. */
+function inOneLine(reason: unknown): string {
+  const words = wordsOf(reason)
+    .toWellFormed()
+    .replace(/[\s\p{Cc}]+/gu, ' ')
+    .trim();
+  return words.slice(0, LONGEST_REASON).toWellFormed() || 'asked';
+}

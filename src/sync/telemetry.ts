@@ -1,0 +1,256 @@
+/**
+ * What a synchronisation tells OpenTelemetry: a span a run, a batch and a page commit, and the metrics `longtail.*`.
+ *
+ * The library speaks the API alone. Where the host (or the command line) has set up no SDK, every call here ends in the
+ * API's own no-ops, and the gauges are never read. Nothing here throws, and nothing here is read by the run: it only tells.
+ * Spans get their parents by hand, so no context manager is needed; the run's parent is whatever span is active when it starts.
+ */
+import { type Attributes, context, metrics, type Span, SpanStatusCode, trace } from '@opentelemetry/api';
+import { type Clock, systemClock } from '../domain/clock.ts';
+import type { FetchBatchInput } from '../machines/batch-worker/batch-worker.ts';
+import type { CallOutcome, PageResult } from '../machines/messages.ts';
+import { scopeKindOf } from '../machines/rate-limiter/quota-window.ts';
+import { createInstruments, type GaugeReading, observeGauges } from './metrics.ts';
+import type { ConcurrencyEvent, QuotaEvent, RetryEvent } from './types.ts';
+
+/** The name that spans and metrics come under. */
+const SCOPE = 'longtail';
+
+export interface RunStart {
+  readonly runId: string;
+  readonly from: string;
+  readonly to: string;
+  readonly datasets: readonly string[];
+  readonly searchTypes: readonly string[];
+  readonly maxConcurrency: number;
+  readonly batchSize: number;
+}
+
+export interface RunEnd {
+  readonly status: 'complete' | 'completeWithFailures' | 'halted' | 'failed';
+  /** One line: why it was halted, or failed. */
+  readonly reason?: string;
+  readonly rows: number;
+  readonly apiCalls: number;
+  readonly httpCalls: number;
+}
+
+/** One call and what came of it: what `fetchBatch` tells whoever observes it. */
+export interface CallTelemetry {
+  /** The request left. */
+  sent(pages: number): void;
+  /** What came of one page. `commitMs` is how long its transaction took; 0 when there was none. */
+  page(sliceId: string, startRow: number, result: PageResult, commitMs: number): void;
+  /** What has been read waits for the database. */
+  stalled(reason: string): void;
+  /** Exactly once, when the call has ended. */
+  ended(outcome: CallOutcome): void;
+}
+
+/** The reporter of one property. Every method may be called at any time; before a run has started they count without a span. */
+export interface Telemetry {
+  /** `read` is called at every collection of metrics from now until {@link Telemetry.close}. */
+  runStarted(run: RunStart, read: () => GaugeReading): void;
+  /** A call begins, tokens in hand. */
+  callStarted(call: FetchBatchInput): CallTelemetry;
+  retried(retry: RetryEvent): void;
+  quota(event: QuotaEvent): void;
+  /** A change of how many calls may be under way, or a decision to stay. */
+  concurrency(event: ConcurrencyEvent): void;
+  /** A halt was asked for; its duration ends with the run. The first call counts. */
+  haltStarted(reason: string): void;
+  runEnded(end: RunEnd): void;
+  /** The run broke off by an exception. Instead of `runEnded`. */
+  runThrew(error: unknown): void;
+  /** Ends the gauges. They are read a last time now, and told once more at the next collection. */
+  close(): void;
+}
+
+/** @param siteUrl the property, on every span and metric as `longtail.property`. */
+export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Telemetry {
+  const tracer = trace.getTracer(SCOPE);
+  const property: Attributes = { 'longtail.property': siteUrl };
+  const meter = metrics.getMeter(SCOPE);
+  const instruments = createInstruments(meter);
+  let run: Span | undefined;
+  let haltStartedMs: number | undefined;
+  let removeGauges: (() => void) | undefined;
+
+  const note = (event: string, attributes: Attributes): void => {
+    if (run?.isRecording() === true) run.addEvent(event, attributes);
+  };
+  const endRun = (): void => {
+    run?.end();
+    run = undefined;
+    if (haltStartedMs === undefined) return;
+    instruments.haltDuration.record((clock.now() - haltStartedMs) / 1000, property);
+    haltStartedMs = undefined;
+  };
+
+  return {
+    runStarted(start, read) {
+      run = tracer.startSpan('longtail.run', {
+        attributes: {
+          ...property,
+          'longtail.run.id': start.runId,
+          'longtail.from': start.from,
+          'longtail.to': start.to,
+          'longtail.datasets': [...start.datasets],
+          'longtail.search_types': [...start.searchTypes],
+          'longtail.max_concurrency': start.maxConcurrency,
+          'longtail.batch_size': start.batchSize,
+        },
+      });
+      removeGauges?.();
+      removeGauges = observeGauges(meter, property, read);
+    },
+    callStarted: startCall,
+    retried(retry) {
+      const { kind, ...rest } = retry;
+      const count = retry.kind === 'pages' ? retry.pages : 1;
+      instruments.retries.add(count, { ...property, 'longtail.retry.kind': kind });
+      note('longtail.retry', { 'longtail.retry.kind': kind, ...named('longtail.retry', rest) });
+    },
+    quota(event) {
+      const { kind, ...rest } = event;
+      const { scope, quota, ...measures } = { scope: undefined, quota: undefined, ...rest };
+      const what = quota === undefined ? {} : { 'longtail.quota.kind': quota };
+      // The scope's id may be an account's name: its kind is enough.
+      const where = scope === undefined ? {} : { 'longtail.quota.scope': scopeKindOf(scope) };
+      if (kind === 'approaching') instruments.approaching.add(1, { ...property, ...where });
+      if (kind === 'refused') instruments.refused.add(1, { ...property, ...what });
+      note(`longtail.quota.${kind}`, { ...named('longtail.quota', measures), ...what, ...where });
+    },
+    concurrency({ from, to, reason, detail }) {
+      note(
+        'longtail.concurrency',
+        named('longtail.concurrency', { from, to, reason, detail: detail ?? null }),
+      );
+    },
+    haltStarted(reason) {
+      if (haltStartedMs !== undefined) return;
+      haltStartedMs = clock.now();
+      note('longtail.halt', { 'longtail.halt.reason': reason });
+    },
+    runEnded(end) {
+      run?.setAttributes({
+        'longtail.status': end.status,
+        'longtail.rows': end.rows,
+        'longtail.api_calls': end.apiCalls,
+        'longtail.http_calls': end.httpCalls,
+        ...(end.reason === undefined ? {} : { 'longtail.reason': end.reason }),
+      });
+      if (end.status === 'failed') run?.setStatus(failure(end.reason ?? 'failed'));
+      endRun();
+    },
+    runThrew(error) {
+      if (run !== undefined) noteException(run, error);
+      endRun();
+    },
+    close() {
+      removeGauges?.();
+      removeGauges = undefined;
+    },
+  };
+
+  function startCall(call: FetchBatchInput): CallTelemetry {
+    const startedMs = clock.now();
+    const parent = run === undefined ? context.active() : trace.setSpan(context.active(), run);
+    const span = tracer.startSpan(
+      'longtail.batch',
+      {
+        attributes: {
+          ...property,
+          'longtail.worker.id': call.workerId,
+          'longtail.assignment.id': call.assignmentId,
+          'longtail.pages': call.pages.length,
+        },
+      },
+      parent,
+    );
+    return {
+      sent: () => {
+        span.addEvent('longtail.sent');
+      },
+      page(sliceId, startRow, result, commitMs) {
+        const page = { 'longtail.slice.id': sliceId, 'longtail.page.start_row': startRow };
+        if (result.kind === 'committed') instruments.pageRows.record(result.rows, property);
+        if (!span.isRecording()) return;
+        if (result.kind !== 'committed') {
+          const { kind, ...rest } = result;
+          span.addEvent(`longtail.page.${kind}`, { ...page, ...named('longtail.page', rest) });
+          return;
+        }
+        // The transaction is told of when it is over, so its span begins in the past.
+        const nowMs = clock.now();
+        tracer
+          .startSpan(
+            'longtail.page.commit',
+            {
+              startTime: nowMs - commitMs,
+              attributes: {
+                ...property,
+                ...page,
+                'longtail.page.rows': result.rows,
+                'longtail.page.next': result.next.kind,
+              },
+            },
+            trace.setSpan(parent, span),
+          )
+          .end(nowMs);
+      },
+      stalled: (reason) => {
+        span.addEvent('longtail.stalled', { reason });
+      },
+      ended(outcome) {
+        const reason = reasonOf(outcome);
+        span.setAttribute('longtail.batch.outcome', outcome.kind);
+        if (reason !== undefined) span.setStatus(failure(reason));
+        span.end();
+        instruments.batchDuration.record((clock.now() - startedMs) / 1000, {
+          ...property,
+          'longtail.batch.outcome': outcome.kind,
+        });
+      },
+    };
+  }
+}
+
+function reasonOf(outcome: CallOutcome): string | undefined {
+  switch (outcome.kind) {
+    case 'answered':
+    case 'aborted':
+      return undefined;
+    case 'unauthorized':
+      return 'the access token was refused';
+    case 'failed':
+    case 'databaseAway':
+      return outcome.reason;
+    case 'fatal':
+      return outcome.fatal.reason;
+  }
+}
+
+const failure = (message: string) => ({ code: SpanStatusCode.ERROR, message });
+
+/** The event that OpenTelemetry has for an exception, without the stack: paths of the host's machine are its own. */
+function noteException(span: Span, error: unknown): void {
+  const { name, message } = error instanceof Error ? error : { name: 'Error', message: String(error) };
+  span.addEvent('exception', { 'exception.type': name, 'exception.message': message });
+  span.setStatus(failure(message));
+}
+
+/** `{ delayMs: 5 }` → `{ 'longtail.retry.delay_ms': 5 }`: OpenTelemetry writes names in snake case. */
+function named(
+  prefix: string,
+  values: Readonly<Record<string, string | number | boolean | null>>,
+): Attributes {
+  return Object.fromEntries(
+    Object.entries(values)
+      .filter(([, value]) => value !== null)
+      .map(([key, value]) => [
+        `${prefix}.${key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`,
+        value ?? undefined,
+      ]),
+  );
+}
