@@ -18,6 +18,7 @@ export type {
   DryRun,
   Outcome,
   Progress,
+  ProgressState,
   QuotaEvent,
   RetryEvent,
   RunFigures,

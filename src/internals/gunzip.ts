@@ -1,25 +1,29 @@
 /**
- * Undoes gzip on this thread, into one buffer that is used again.
+ * Decompresses gzip on this thread into one reusable buffer.
  *
- * Node's stream takes a new buffer for every piece, 170 bytes of garbage a row: the collector then runs ten times a second,
- * for a quarter of all the time that a full page takes. So its machinery is driven directly, as `zlib.gunzipSync`
- * does it; where a Node does not have it in that form, the stream itself is used.
+ * Node's stream allocates a new buffer for every piece, 170 bytes of garbage per row. The collector then runs ten times
+ * a second and takes a quarter of the time of a full page. So zlib's handle is used directly, as `zlib.gunzipSync`
+ * does. If this Node version lacks it in that form, the stream is used.
  */
 import { Buffer } from 'node:buffer';
 import { pipeline, type Readable } from 'node:stream';
 import { constants, createGunzip, type Gunzip } from 'node:zlib';
 import { free } from '../rows/release.ts';
 
-/** Fits the processor's cache; zlib's own 16 KiB means sixteen times as many pieces a megabyte. */
+/** Fits the processor's cache. zlib's default of 16 KiB means sixteen times as many pieces per megabyte. */
 const PIECE_BYTES = 256 * 1024;
 const NOTHING = Buffer.alloc(0);
-/** Outputs of streams that were read to their end: an answer is small as a rule, and a quarter of a megabyte of garbage is not. */
+/**
+ * Output buffers of finished streams, kept for reuse: most answers are small, and a quarter of a megabyte of garbage is
+ * not.
+ */
 const MAX_SPARE = 4;
 const spare: Buffer[] = [];
 
 /**
- * The plain bytes of `stream`, whose chunks are its own to use up. A piece is valid until the next one is asked for. Throws
- * the error of zlib (`Z_DATA_ERROR`, `Z_BUF_ERROR` for one that ends too early), or that of the stream.
+ * The decompressed bytes of `stream`, whose chunks may be overwritten. A piece is valid until the next one is
+ * requested. Throws zlib's errors (`Z_DATA_ERROR`, or `Z_BUF_ERROR` if the data ends too early) and errors of the
+ * stream.
  */
 export function gunzip(stream: Readable): AsyncIterable<Uint8Array> {
   const zlib = createGunzip({ chunkSize: PIECE_BYTES });
@@ -28,7 +32,7 @@ export function gunzip(stream: Readable): AsyncIterable<Uint8Array> {
   return drive === undefined ? pipeline(stream, zlib, () => undefined) : inflate(stream, zlib, drive);
 }
 
-/** What of its input is left, and how much it has put out. */
+/** How much input is left, and how much output was produced. */
 interface Step {
   readonly left: number;
   readonly put: number;
@@ -41,7 +45,7 @@ async function* inflate(
   drive: Drive,
 ): AsyncGenerator<Uint8Array, void, void> {
   const output = spare.pop() ?? Buffer.allocUnsafeSlow(PIECE_BYTES);
-  // Thrown from here as soon as it is known; the event comes later, to nobody.
+  // Errors are thrown here as soon as they are known. The later event has no listener.
   zlib.on('error', () => undefined);
   const step = (flush: number, input: Uint8Array, from: number): Step => {
     const taken = drive(flush, input, from, output);
@@ -55,7 +59,7 @@ async function* inflate(
         const { left, put } = step(constants.Z_NO_FLUSH, input, from);
         from = input.length - left;
         if (put > 0) yield output.subarray(0, put);
-        // A full output may hide more that is there already.
+        // If the output is full, more may be available immediately.
         if (put < output.length) break;
       }
       free(input);
@@ -65,7 +69,7 @@ async function* inflate(
       if (put > 0) yield output.subarray(0, put);
       if (put < output.length) break;
     }
-    // The reader has asked for what comes after the last piece. Where it stops earlier it may still hold one.
+    // The reader has moved past the last piece. If it stops earlier, it may still use its piece.
     if (spare.length < MAX_SPARE) spare.push(output);
     else free(output);
   } finally {
@@ -73,7 +77,7 @@ async function* inflate(
   }
 }
 
-/** Node's own way in, if this Node has it. */
+/** Node's internal handle, if this version has it. */
 function driveOf(zlib: Gunzip): Drive | undefined {
   const handle: unknown = Reflect.get(zlib, '_handle');
   const state: unknown = Reflect.get(zlib, '_writeState');

@@ -3,7 +3,7 @@ import type { Store } from '../store/store.ts';
 import type { Answer, PageCommit, RunIdentity } from '../store/types.ts';
 import { CommitQueue } from './commit/commit-queue.ts';
 import { sharedHeapNudge } from './commit/heap-nudge.ts';
-import { settleTrusted } from './commit/settle-speculative.ts';
+import { settleSpeculative } from './commit/settle-speculative.ts';
 import { failSlice, openSlices, sealEmptySlices } from './commit/slices.ts';
 import { answer } from './connection/answer.ts';
 import type { Database } from './connection/connect.ts';
@@ -15,8 +15,8 @@ import { commitCalendar } from './queries/calendar.ts';
 import { readCoverage } from './queries/coverage.ts';
 
 /**
- * The store of one run in a PostgreSQL. It holds no connection and needs no closing. A page that waits for a lock for
- * longer than `lockTimeoutMs` counts the database as away.
+ * One run's store in PostgreSQL. It holds no connection and need not be closed. When a page waits for a lock for longer
+ * than `lockTimeoutMs`, the database counts as unavailable.
  */
 export function createStore(
   { sql }: Pick<Database, 'sql'>,
@@ -42,7 +42,7 @@ export function createStore(
     },
     openSlices: (keys, options) => ask(() => openSlices(sql, run, keys, options)),
     sealEmptySlices: (keys, options) => ask(() => sealEmptySlices(sql, run, keys, options)),
-    settleTrusted: (keys) => ask(() => settleTrusted(sql, run, keys)),
+    settleSpeculative: (keys) => ask(() => settleSpeculative(sql, run, keys)),
     readCoverage: (range) => ask(() => readCoverage(sql, run, range)),
     commitCalendar: (searchType, calendar) => ask(() => commitCalendar(sql, run, searchType, calendar)),
     recordLease: (grant) => ask(() => recordLease(sql, run, grant)),

@@ -88,7 +88,7 @@ describe('before anything is asked of Google', () => {
     expectReadable(sync.written());
     expect(sync.written()).toMatch(message);
     expect(sync.written()).toMatch(nextStep);
-    expect(sync.written()).not.toMatch(/does not answer|sslmode/);
+    expect(sync.written()).not.toMatch(/does not respond|sslmode/);
     expect(sync.json()).toMatchObject({ status: 'failed' });
     expect(code).not.toBe('');
     expect(emulator.requests.length).toBe(0);

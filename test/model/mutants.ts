@@ -264,7 +264,7 @@ const ACTIONS = of('coordinator/setup.ts', [
     'queues: putBack(queues, slot.retry),',
   ],
   [
-    'tokens of a crashed worker count for ever',
+    'tokens of a crashed worker count forever',
     'for (const order of abandonedTokens(context, slot)) enqueue.sendTo(context.input.limiter, order);\n      enqueue.stopChild(reaperId',
     'enqueue.stopChild(reaperId',
   ],
@@ -780,7 +780,7 @@ const LEASE_RULES = of(
       "goneSince === '',",
     ],
     [
-      'a dead holder is said to be alive',
+      'a dead holder is reported as alive',
       "isAlive: holder === 'alive' || isNewer(renewedAt, first)",
       "isAlive: holder !== 'unknown' || isNewer(renewedAt, first)",
     ],

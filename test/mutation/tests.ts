@@ -17,7 +17,7 @@ const OWN: Readonly<Record<MachineName, readonly Tests[]>> = {
   ],
   'rate limiter': [
     ['paths', ['rate-limiter.paths.test.ts']],
-    ['tests of the limiter', ['test/machines/refusals.test.ts', 'quota-fairness', 'quota-window.property']],
+    ['tests of the limiter', ['test/machines/refusals.test.ts', 'quota-fairness', 'quota-window']],
   ],
   'concurrency controller': [
     ['paths', ['concurrency-controller.paths.test.ts']],
@@ -32,12 +32,12 @@ const OWN: Readonly<Record<MachineName, readonly Tests[]>> = {
         'test/machines/faults.test.ts',
         'test/machines/control.test.ts',
         'test/machines/crash.test.ts',
-        'dispatch.property.test.ts',
+        'test/machines/coordinator/dispatch.property.test.ts',
       ],
     ],
-    ['paths', ['coordinator.paths.test.ts']],
+    ['paths', ['test/machines/coordinator/coordinator.paths.test.ts']],
   ],
-  'run life': [['paths', ['run-life/run-life.test.ts']]],
+  'run life': [['paths', ['test/machines/run-life/run-life.test.ts']]],
 };
 
 /** What is left of the tests of machines, when those by paths have been asked. */
@@ -48,10 +48,10 @@ const OTHERS: readonly Tests[] = [
       'test/machines/control.test.ts',
       'test/machines/crash.test.ts',
       'test/machines/faults.test.ts',
-      'dispatch.property.test.ts',
+      'test/machines/coordinator/dispatch.property.test.ts',
       'quota-fairness',
-      'quota-window.property',
-      'concurrency-controller.property.test.ts',
+      'quota-window',
+      'test/machines/concurrency/concurrency-controller.property.test.ts',
     ],
   ],
   ['conformance', ['test/model/conformance.test.ts']],
@@ -61,7 +61,7 @@ export const testsOf = (machine: MachineName): readonly Tests[] => OWN[machine];
 
 /** For faults that are edits: they may be anybody's. */
 export const ALL_TESTS: readonly Tests[] = [
-  ['paths', ['.paths.test.ts', 'run-life/run-life.test.ts']],
+  ['paths', ['.paths.test.ts', 'test/machines/run-life/run-life.test.ts']],
   ['tests of the limiter', ['test/field/shared-limiter.test.ts', 'test/machines/refusals.test.ts']],
   ['rules and fence of leases', ['test/model/lease-fence.test.ts', 'test/domain/lease-rules.test.ts']],
   ['outages', ['test/field/google-outage-machines.test.ts']],

@@ -26,7 +26,7 @@ const SEEDS_TO_FIND = 400;
 const RARE = 'bytes-of-the-dead-forgotten';
 
 test('many seeds, and all that can happen in them does', { timeout: 600_000, tags: ['sized'] }, async () => {
-  const { seeds, failed, onTrust, ends } = await runSeeds(0, SEEDS, SOUND);
+  const { seeds, failed, speculative, ends } = await runSeeds(0, SEEDS, SOUND);
   const replays = failed.map(({ seed, check }) => `${check}: npm run simulate -- --seed ${seed}`);
   expect(replays).toEqual([]);
   expect(seeds).toBe(SEEDS);
@@ -35,7 +35,7 @@ test('many seeds, and all that can happen in them does', { timeout: 600_000, tag
   for (const end of [...FREQUENT_ENDS, ...(isFull ? RARE_ENDS : [])]) {
     expect(ends, end).toHaveProperty(end);
   }
-  expect(onTrust).toBeGreaterThan(SEEDS / 20);
+  expect(speculative).toBeGreaterThan(SEEDS / 20);
   const drawn = Array.from({ length: SEEDS }, (_, seed) => Object.keys(drawScenario(seed).faults));
   for (const fault of FAULTS) {
     const isOn = drawn.filter((faults) => faults.includes(fault)).length;

@@ -193,7 +193,7 @@ test.each([
   const { slice } = await openOne(current.store);
   expect(await commit(current.store, slice, rows)).toMatchObject({
     kind: 'rejected',
-    reason: expect.stringMatching(/PostgreSQL would not take the rows: .*(out of range|invalid input)/),
+    reason: expect.stringMatching(/PostgreSQL rejected the rows: .*(out of range|invalid input)/),
   });
   expect(await commit(current.store, slice, makeRows(2))).toMatchObject({ kind: 'committed' });
 });
