@@ -157,14 +157,10 @@ const COORDINATOR = of('coordinator/coordinator.ts', [
   ],
   [
     'a run without a quota waits for nobody',
-    "drainingForQuota: {\n      entry: 'pauseWorkers',\n      // What waits for the database would wait for ever: it is tried again in `running` alone.\n      always: { guard: 'nobodyMoves', target: 'halting' },",
-    "drainingForQuota: {\n      entry: 'pauseWorkers',\n      always: { target: 'halting' },",
+    "always: { guard: 'nobodyMoves', target: 'halting' },",
+    "always: { target: 'halting' },",
   ],
-  [
-    'a run without a quota never ends',
-    "drainingForQuota: {\n      entry: 'pauseWorkers',\n      // What waits for the database would wait for ever: it is tried again in `running` alone.\n      always: { guard: 'nobodyMoves', target: 'halting' },",
-    "drainingForQuota: {\n      entry: 'pauseWorkers',",
-  ],
+  ['a run without a quota never ends', "always: { guard: 'nobodyMoves', target: 'halting' },", ''],
   ['nobody is given work', "{ guard: 'canDispatch', actions: 'dispatch' },", ''],
   [
     'the database comes back unnoticed',
