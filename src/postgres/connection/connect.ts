@@ -326,7 +326,7 @@ export function connectError(sql: Sql, error: unknown): LongtailError {
   if (code === '53300') {
     return new LongtailError(
       'DATABASE_UNAVAILABLE',
-      `The ${where} has no connections left: ${message}`,
+      `The ${where} has no connection left: ${message}`,
       "Close other clients, raise the server's max_connections, or lower the concurrency.",
       { cause: error },
     );

@@ -147,7 +147,7 @@ function readTarget(target: string): Values {
   }
   if (/^jdbc:/i.test(text)) {
     throw noUrl(
-      'it is in the JDBC format',
+      'it is a JDBC URL, which only Java reads',
       'Remove jdbc:, and put user and password before the host: postgres://user:password@host:5432/database.',
     );
   }
