@@ -102,7 +102,7 @@ export async function takeLeasesIn(
       () =>
         new LongtailError(
           'PROPERTY_BUSY',
-          `Another run for "${siteUrl}" is active in this database.`,
+          `Another synchronisation of "${siteUrl}" is under way in this database.`,
           'Wait for it to end (`--wait`, or `wait: true`), or stop it. This run has changed nothing.',
         ),
       { ...options, presence, stopwatch },
