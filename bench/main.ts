@@ -1,7 +1,7 @@
 /**
  * The bench: `npm run bench [-- part …] [--scale 1] [--runs 3] [--out bench/results] [--profiles DIR]
  * [--server URL]`, a PostgreSQL on this machine in place of the embedded one.
- * Parts: latency, data, quota, peers, control, growth; all of them by default. Each writes its figures into the report
+ * Parts: latency, data, quota, peers, control, growth, questions; all of them by default. Each writes its figures into the report
  * as soon as it has them. Small scales print the report only, unless `--out` says where it goes.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';

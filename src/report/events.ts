@@ -3,6 +3,7 @@ import type { HaltReason } from '../machines/messages.ts';
 import { scopeKindOf } from '../machines/rate-limiter/quota-window.ts';
 import type {
   ConcurrencyEvent,
+  NoticeEvent,
   Progress,
   ProgressState,
   QuotaEvent,
@@ -118,6 +119,15 @@ function concurrencyWords(reason: ConcurrencyEvent['reason']): string {
     case 'asked':
       return 'as asked';
   }
+}
+
+export function noticeEntry({ kind, view, message, nextStep }: NoticeEvent): LogEntry {
+  return {
+    level: 'warn',
+    name: `notice.${kind}`,
+    fields: { view, message, nextStep },
+    text: `${message} ${nextStep}`,
+  };
 }
 
 export function stateEntry(state: ProgressState): LogEntry {

@@ -291,12 +291,24 @@ export interface ConcurrencyEvent {
   readonly detail?: string;
 }
 
+/** Something to know about the database that keeps no run from its work. */
+export interface NoticeEvent {
+  /** A view was changed by somebody, its name is taken, or it may not be created. */
+  readonly kind: 'view';
+  /** Its name, with the schema. */
+  readonly view: string;
+  /** One sentence. */
+  readonly message: string;
+  readonly nextStep: string;
+}
+
 export interface SyncEvents {
   readonly progress: Progress;
   readonly slice: SliceEvent;
   readonly quota: QuotaEvent;
   readonly retry: RetryEvent;
   readonly concurrency: ConcurrencyEvent;
+  readonly notice: NoticeEvent;
 }
 
 /** What `run` would fetch. */

@@ -8,6 +8,7 @@ import { keysOf } from '../../../planning/plan.ts';
 import {
   brokenEntry,
   concurrencyEntry,
+  noticeEntry,
   progressEntry,
   quotaEntry,
   retryEntry,
@@ -204,6 +205,7 @@ export async function follow(
     sync.on('quota', (event) => log(quotaEntry(event))),
     sync.on('retry', (event) => log(retryEntry(event))),
     sync.on('concurrency', (event) => log(concurrencyEntry(event))),
+    sync.on('notice', (event) => log(noticeEntry(event))),
   ];
   try {
     return await sync.run({ signal: options.signal });
