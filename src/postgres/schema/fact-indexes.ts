@@ -33,12 +33,14 @@ export interface IndexProgress {
 
 export interface IndexWork {
   readonly clock: Clock;
-  /** Aborted: what was begun is undone, and `createIndex` resolves to undefined. */
+  /** Aborted: what was begun is removed, unless writers keep it from that, and `createIndex` resolves to undefined. */
   readonly signal: AbortSignal;
   readonly onProgress: (progress: IndexProgress) => void;
 }
 
 const PROGRESS_MS = 500;
+/** To remove an index, PostgreSQL waits for all who use the table. What was broken off is removed in passing, or by the next attempt. */
+const TIDY_LOCK_TIMEOUT_MS = 3_000;
 
 const nameOf = (column: IndexedColumn): string => `fact_${column}`;
 
@@ -68,7 +70,8 @@ export async function readIndexes(sql: Sql): Promise<readonly FactIndex[]> {
 
 /**
  * Creates the index while others go on reading and writing. What an earlier attempt left is removed first; an index that is
- * there already is left as it is. Resolves to undefined when `signal` was aborted: then nothing is left.
+ * there already is left as it is. Resolves to undefined when `signal` was aborted: then `readIndexes` says whether
+ * anything is left.
  * `database` has at least two connections. Rejects with a LongtailError.
  */
 export async function createIndex(
@@ -91,17 +94,32 @@ export async function createIndex(
   try {
     const isDone = await build(sql, column, work);
     if (isDone) return await readIndex(sql, column);
-    await dropIndex(database, column);
+    await tidy(database, column);
     return undefined;
   } catch (error) {
-    // What is left would slow down every write. A server that is gone is tidied by the next attempt.
-    if (!isConnectionLoss(error)) await dropIndex(database, column);
+    if (!isConnectionLoss(error)) await tidy(database, column);
     throw indexError(sql, column, error);
   }
 }
 
-/** Removes the index while others go on reading and writing. Resolves to whether there was one. */
-export async function dropIndex(database: Database, column: IndexedColumn): Promise<boolean> {
+/** What is left would slow down every write. If it cannot be removed now, the next attempt removes it. */
+async function tidy(database: Database, column: IndexedColumn): Promise<void> {
+  try {
+    await dropIndex(database, column, { lockTimeoutMs: TIDY_LOCK_TIMEOUT_MS });
+  } catch (error) {
+    if (!(error instanceof LongtailError)) throw error;
+  }
+}
+
+/**
+ * Removes the index while others go on reading and writing. Resolves to whether there was one. Waits for transactions that
+ * use the table, up to `lockTimeoutMs`, by default as long as they take.
+ */
+export async function dropIndex(
+  database: Database,
+  column: IndexedColumn,
+  { lockTimeoutMs = 0 }: { readonly lockTimeoutMs?: number } = {},
+): Promise<boolean> {
   const { sql } = database;
   const statement = `drop index concurrently if exists longtail.${nameOf(column)}`;
   refusePooler(database, statement);
@@ -109,11 +127,17 @@ export async function dropIndex(database: Database, column: IndexedColumn): Prom
   if (state === 'none') return false;
   const session = await sql.reserve();
   try {
+    await session.unsafe(`set lock_timeout = ${lockTimeoutMs}`).simple();
     await session.unsafe(statement).simple();
     return true;
   } catch (error) {
     throw indexError(sql, column, error);
   } finally {
+    // A session that is lost has no settings left.
+    await session
+      .unsafe('set lock_timeout = 0')
+      .simple()
+      .catch(() => undefined);
     session.release();
   }
 }

@@ -82,7 +82,7 @@ test('it is there once, and is dropped', async () => {
 
 test('a run that has its presence open does not hold it up', async () => {
   await test_.sql.begin(async (session) => {
-    await session`select pg_advisory_xact_lock(4711)`;
+    await session.unsafe('select pg_advisory_xact_lock(4711)');
     expect(await createIndex(database, 'page', work())).toMatchObject({ state: 'valid' });
   });
 });
@@ -90,20 +90,33 @@ test('a run that has its presence open does not hold it up', async () => {
 test('an abort leaves nothing behind', async () => {
   const halt = new AbortController();
   await fill();
+  let making: Promise<unknown> = Promise.resolve();
   await test_.sql.begin(async (writer) => {
     // Whoever writes is waited for, so that the abort finds it at work.
     await writer`insert into longtail.fact (slice_id, clicks, impressions) values (1, 0, 0)`;
     const phases: string[] = [];
-    const making = createIndex(
+    making = createIndex(
       database,
       'page',
       work({ signal: halt.signal, onProgress: ({ phase }) => phases.push(phase) }),
     );
     await until(() => phases.some((phase) => phase.startsWith('waiting for writers')));
     halt.abort();
-    expect(await making).toBeUndefined();
   });
+  expect(await making).toBeUndefined();
   expect((await readIndexes(database.sql))[0]).toMatchObject({ state: 'none' });
+});
+
+test('where a writer does not let it go, what was begun is left, and the next attempt removes it', async () => {
+  const halt = new AbortController();
+  await fill();
+  await test_.sql.begin(async (writer) => {
+    await writer`insert into longtail.fact (slice_id, clicks, impressions) values (1, 0, 0)`;
+    const onProgress = (): void => halt.abort();
+    expect(await createIndex(database, 'page', work({ signal: halt.signal, onProgress }))).toBeUndefined();
+    expect((await readIndexes(database.sql))[0]).toMatchObject({ state: 'invalid' });
+  });
+  expect(await createIndex(database, 'page', work())).toMatchObject({ state: 'valid' });
 });
 
 test('what a broken attempt has left is removed first', async () => {

@@ -80,7 +80,7 @@ async function workOn(
   database: Database,
   columns: readonly IndexedColumn[],
   flags: IndexFlags,
-  { output, clock }: Session,
+  { output, clock, self }: Session,
   signal: AbortSignal,
 ): Promise<boolean> {
   for (const column of columns) {
@@ -99,7 +99,14 @@ async function workOn(
     };
     try {
       const made = await createIndex(database, column, { clock, signal, onProgress });
-      if (made === undefined) return false;
+      if (made === undefined) {
+        const left = (await readIndexes(database.sql)).find((index) => index.column === column);
+        if (left?.state === 'invalid')
+          output.note(
+            `Others are writing, so what was begun of the index is still there: ${self} index --${column} --drop removes it.`,
+          );
+        return false;
+      }
       output.note(
         `The index on ${column} is there: ${megabytes(made.bytes)}, ${duration(clock.now() - startedMs)}.`,
       );

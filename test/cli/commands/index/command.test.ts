@@ -33,13 +33,15 @@ test('creates, lists and drops', async () => {
 });
 
 test('Ctrl-C leaves nothing behind', async () => {
+  let finished: Promise<{ readonly code: unknown }> = Promise.resolve({ code: undefined });
   await database.sql.begin(async (writer) => {
     await writer`insert into longtail.fact (slice_id, clicks, impressions) values (1, 0, 0)`;
-    const { child, finished, said } = start(['index', '--page'], { env: env() });
-    await until(() => said().stderr.includes('waiting for writers'));
-    child.kill('SIGINT');
-    expect((await finished).code).toBe(130);
+    const started = start(['index', '--page'], { env: env() });
+    ({ finished } = started);
+    await until(() => started.said().stderr.includes('waiting for writers'));
+    started.child.kill('SIGINT');
   });
+  expect((await finished).code).toBe(130);
   const found = await database.sql`select from pg_class where relname = 'fact_page'`;
   expect(found).toHaveLength(0);
 });
