@@ -1,3 +1,4 @@
+// @module-tag long
 // Holds invariants 1 of SPEC.md.
 /**
  * The database is there and takes nothing: a timeout, somebody's lock, read-only. What was read waits, and Google is not

@@ -1,3 +1,4 @@
+// @module-tag long
 // Holds invariants 1 of SPEC.md.
 /** The primary becomes a replica, or another server takes its place: what was read waits, and goes to whoever can write it. */
 import { cp, rm, writeFile } from 'node:fs/promises';

@@ -1,3 +1,4 @@
+// @module-tag long
 // Holds invariants 3 of SPEC.md.
 /** Whose quota it is, over hours, processes and databases: against the emulator and a real PostgreSQL. */
 
