@@ -67,7 +67,7 @@ const turns = new Turns();
 
 type Opened = { -readonly [Name in keyof Resources]?: Resources[Name] };
 
-/** Closes one resource. The deadline applies if it has to wait. */
+/** Closes one resource. If that involves waiting, it takes at most `withinMs` milliseconds. */
 type Closer = (withinMs: number) => Promise<unknown> | unknown;
 
 /** The open resources of a run or dry run. */
