@@ -3,12 +3,14 @@
  *
  * Node's stream takes a new buffer for every piece, 170 bytes of garbage a row: the collector then runs ten times a second,
  * for a quarter of all the time that a full page takes. So its machinery is driven directly, as `zlib.gunzipSync`
- * does it; where a Node does not have it in that form, the stream itself is used.
+ * does it; where a probe finds that this Node has it otherwise, the stream itself is used.
  */
 import { Buffer } from 'node:buffer';
 import { pipeline, type Readable } from 'node:stream';
-import { constants, createGunzip, type Gunzip } from 'node:zlib';
+import { constants, createGunzip, type Gunzip, gzipSync } from 'node:zlib';
+import type { PathChoice } from '../domain/path-choice.ts';
 import { free } from '../rows/release.ts';
+import { forcedPublic } from './forced-public.ts';
 
 /** Fits the processor's cache; zlib's own 16 KiB means sixteen times as many pieces a megabyte. */
 const PIECE_BYTES = 256 * 1024;
@@ -23,7 +25,7 @@ const spare: Buffer[] = [];
  */
 export function gunzip(stream: Readable): AsyncIterable<Uint8Array> {
   const zlib = createGunzip({ chunkSize: PIECE_BYTES });
-  const drive = driveOf(zlib);
+  const drive = gunzipPath().kind === 'fast' ? driveOf(zlib) : undefined;
   // Errors reach the reader through the pipeline's end.
   return drive === undefined ? pipeline(stream, zlib, () => undefined) : inflate(stream, zlib, drive);
 }
@@ -73,7 +75,7 @@ async function* inflate(
   }
 }
 
-/** Node's own way in, if this Node has it. */
+/** Node's handle behind the stream, if it has the shape that is used here. */
 function driveOf(zlib: Gunzip): Drive | undefined {
   const handle: unknown = Reflect.get(zlib, '_handle');
   const state: unknown = Reflect.get(zlib, '_writeState');
@@ -87,3 +89,73 @@ function driveOf(zlib: Gunzip): Drive | undefined {
     return { left, put: output.length - outputLeft };
   };
 }
+
+let probed: PathChoice | undefined;
+
+/** How gzip is undone in this process. Probed once. */
+export function gunzipPath(): PathChoice {
+  probed ??= probeGunzip(createGunzip);
+  return forcedPublic() ?? probed;
+}
+
+/** Longer than the probe's output buffer, so that one input takes several steps. */
+const PROBE_TEXT = Buffer.from('a page of rows, '.repeat(40));
+const PROBE_OUTPUT_BYTES = 256;
+
+/**
+ * Undoes a small body through the handle, then a broken and a truncated one: each must come to what Node's own
+ * interface makes of it, the errors included. An error that came later than expected would let wrong rows pass.
+ */
+export function probeGunzip(make: () => Gunzip): PathChoice {
+  const packed = gzipSync(PROBE_TEXT);
+  const broken = Buffer.from(packed);
+  // In the checksum at the end.
+  broken[broken.length - 8] = (broken[broken.length - 8] ?? 0) ^ 0xff;
+  try {
+    const whole = tryHandle(make(), packed);
+    if (whole === undefined) return usePublic('zlib has no such handle in this Node');
+    if (!Buffer.isBuffer(whole) || !whole.equals(PROBE_TEXT))
+      return usePublic('the handle of zlib gives back something else in this Node');
+    const isStrict =
+      tryHandle(make(), broken) === 'Z_DATA_ERROR' &&
+      tryHandle(make(), packed.subarray(0, -20)) === 'Z_BUF_ERROR';
+    return isStrict
+      ? { kind: 'fast' }
+      : usePublic('the handle of zlib reports errors differently in this Node');
+  } catch {
+    return usePublic('the handle of zlib fails in this Node');
+  }
+}
+
+const usePublic = (reason: string): PathChoice => ({ kind: 'public', reason });
+
+/** What the handle makes of a body: its bytes, or the code of its error. Undefined: there is no such handle. */
+function tryHandle(zlib: Gunzip, packed: Buffer): Buffer | string | undefined {
+  zlib.on('error', () => undefined);
+  try {
+    const drive = driveOf(zlib);
+    if (drive === undefined) return undefined;
+    const output = Buffer.alloc(PROBE_OUTPUT_BYTES);
+    const pieces: Buffer[] = [];
+    for (const [flush, input] of [
+      [constants.Z_NO_FLUSH, packed],
+      [constants.Z_FINISH, NOTHING],
+    ] as const) {
+      let from = 0;
+      for (let put = output.length; put === output.length; ) {
+        // One that never comes to an end would hang here.
+        if (pieces.length > PROBE_TEXT.length) return 'no end';
+        const step = drive(flush, input, from, output);
+        if (zlib.errored !== null) return codeOf(zlib.errored);
+        from = input.length - step.left;
+        put = step.put;
+        pieces.push(Buffer.from(output.subarray(0, put)));
+      }
+    }
+    return Buffer.concat(pieces);
+  } finally {
+    zlib.destroy();
+  }
+}
+
+const codeOf = (error: Error): string => ('code' in error ? String(error.code) : error.message);

@@ -10,15 +10,17 @@ export type Endpoint =
 /** Plain sockets made here that are open. */
 const open = new Set<Socket>();
 
-/** The one plain socket of ours to which `write` has written, at once, as many bytes as that; undefined when there is none. */
-export function socketWrittenTo(bytes: number, write: () => void): Socket | undefined {
+/** The one plain socket of ours to which `write` writes synchronously, exactly so many bytes; else why there is none. */
+export function socketWrittenTo(bytes: number, write: () => void): Socket | { readonly missing: string } {
   const before = new Map([...open].map((socket) => [socket, socket.bytesWritten]));
   write();
   const written = [...before].filter(([socket, had]) => socket.bytesWritten !== had);
   const [only] = written;
-  if (only === undefined || written.length > 1) return undefined;
+  if (only === undefined) return { missing: 'the connection is encrypted, or its socket is not one of ours' };
   const [socket, had] = only;
-  return socket.bytesWritten === had + bytes ? socket : undefined;
+  return written.length === 1 && socket.bytesWritten === had + bytes
+    ? socket
+    : { missing: 'the driver writes COPY data in another form' };
 }
 
 /** How a connection is encrypted. */

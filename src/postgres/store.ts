@@ -1,8 +1,9 @@
+import type { PathChoice } from '../domain/path-choice.ts';
 import type { WaitForDatabase } from '../store/row-sink.ts';
 import type { Store } from '../store/store.ts';
 import type { Answer, PageCommit, RunIdentity } from '../store/types.ts';
 import { CommitQueue } from './commit/commit-queue.ts';
-import { sharedHeapNudge } from './commit/heap-nudge.ts';
+import { type HeapNudge, sharedHeapNudge } from './commit/heap-nudge.ts';
 import { settleTrusted } from './commit/settle-speculative.ts';
 import { failSlice, openSlices, sealEmptySlices } from './commit/slices.ts';
 import { answer } from './connection/answer.ts';
@@ -14,6 +15,14 @@ import { readOpenLeases, recordLease, settleLease } from './locks/token-leases.t
 import { commitCalendar } from './queries/calendar.ts';
 import { readCoverage } from './queries/coverage.ts';
 
+export interface StoreOptions {
+  readonly lockTimeoutMs?: number;
+  /** Has V8 mark its heap every few pages; see {@link HeapNudge}. For a process that does nothing else. @default false */
+  readonly nudgesHeap?: boolean;
+  /** Told with each commit how its rows went to COPY. */
+  readonly onCopyPath?: (path: PathChoice) => void;
+}
+
 /**
  * The store of one run in a PostgreSQL. It holds no connection and needs no closing. A page that waits for a lock for
  * longer than `lockTimeoutMs` counts the database as away.
@@ -21,13 +30,18 @@ import { readCoverage } from './queries/coverage.ts';
 export function createStore(
   { sql }: Pick<Database, 'sql'>,
   run: RunIdentity,
-  { lockTimeoutMs = 3_000 }: { readonly lockTimeoutMs?: number } = {},
+  { lockTimeoutMs = 3_000, nudgesHeap = false, onCopyPath = () => {} }: StoreOptions = {},
 ): Store {
   const hashes = new KeyHashes();
   const memory = sharedCopyMemory();
-  const nudge = sharedHeapNudge();
+  const nudge = nudgesHeap ? sharedHeapNudge() : undefined;
   const openQueue = (signal: AbortSignal, wait?: WaitForDatabase) => {
-    const queue = new CommitQueue({ sql, run, hashes, nudge, lockTimeoutMs }, memory, signal, wait);
+    const queue = new CommitQueue(
+      { sql, run, hashes, nudge, lockTimeoutMs, onCopyPath },
+      memory,
+      signal,
+      wait,
+    );
     return { commitPage: (commit: PageCommit) => queue.commit(commit) };
   };
   const ask = async <T>(work: () => Promise<T>): Promise<Answer<T>> => {

@@ -1,7 +1,14 @@
 import type { QuotaKind } from '../domain/quota-kind.ts';
 import type { HaltReason } from '../machines/messages.ts';
 import { scopeKindOf } from '../machines/rate-limiter/quota-window.ts';
-import type { ConcurrencyEvent, Progress, QuotaEvent, RetryEvent, SliceEvent } from '../sync/types.ts';
+import type {
+  ConcurrencyEvent,
+  FallbackEvent,
+  Progress,
+  QuotaEvent,
+  RetryEvent,
+  SliceEvent,
+} from '../sync/types.ts';
 import { framesOf } from './frames.ts';
 import type { LogEntry } from './log.ts';
 import { counted, roughDuration } from './render.ts';
@@ -111,6 +118,11 @@ function concurrencyWords(reason: ConcurrencyEvent['reason']): string {
     case 'asked':
       return 'as asked';
   }
+}
+
+/** It goes more slowly than it could: for whoever looks into it. */
+export function fallbackEntry({ what, reason }: FallbackEvent): LogEntry {
+  return { level: 'info', name: 'run.fallback', fields: { what, reason } };
 }
 
 /** The state changed. What is between `running` and its children matters to a bug hunt alone. */

@@ -11,7 +11,7 @@ import type { FetchBatchInput } from '../machines/batch-worker/batch-worker.ts';
 import type { CallOutcome, PageResult } from '../machines/messages.ts';
 import { scopeKindOf } from '../machines/rate-limiter/quota-window.ts';
 import { createInstruments, type GaugeReading, observeGauges } from './metrics.ts';
-import type { ConcurrencyEvent, QuotaEvent, RetryEvent } from './types.ts';
+import type { ConcurrencyEvent, FallbackEvent, QuotaEvent, RetryEvent } from './types.ts';
 
 /** The name that spans and metrics come under. */
 const SCOPE = 'longtail';
@@ -57,6 +57,8 @@ export interface Telemetry {
   quota(event: QuotaEvent): void;
   /** A change of how many calls may be under way, or a decision to stay. */
   concurrency(event: ConcurrencyEvent): void;
+  /** An optimisation cannot be used. */
+  fallback(event: FallbackEvent): void;
   /** A halt was asked for; its duration ends with the run. The first call counts. */
   haltStarted(reason: string): void;
   runEnded(end: RunEnd): void;
@@ -126,6 +128,9 @@ export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Te
         'longtail.concurrency',
         named('longtail.concurrency', { from, to, reason, detail: detail ?? null }),
       );
+    },
+    fallback({ what, reason }) {
+      note('longtail.fallback', named('longtail.fallback', { what, reason }));
     },
     haltStarted(reason) {
       if (haltStartedMs !== undefined) return;

@@ -67,6 +67,12 @@ export interface SyncOptions {
   readonly migrate?: boolean | undefined;
   /** Through a transaction pooler, set this: no prepared statements. */
   readonly prepare?: boolean | undefined;
+  /**
+   * Makes V8 collect garbage more often, which keeps the process some 30 MB smaller during a large run. For a process
+   * that runs nothing but Longtail: collections pause everything else in it.
+   * @default false
+   */
+  readonly nudgeHeap?: boolean | undefined;
   /** How long a halt may take, all in all. Default 5,000. */
   readonly haltDeadlineMs?: number | undefined;
   /** Goes straight to XState's `createActor`: Stately's inspector works. */
@@ -198,12 +204,24 @@ export interface ConcurrencyEvent {
   readonly detail?: string;
 }
 
+/**
+ * Longtail goes without an optimisation that relies on a package's private internals, and uses the public interface
+ * instead. The result is the same, and comes more slowly. Told once a run for each `what`: `copy` is writing rows to
+ * PostgreSQL, `gunzip` is decompressing answers.
+ */
+export interface FallbackEvent {
+  readonly what: 'copy' | 'gunzip';
+  /** A clause: why the optimisation cannot be used. */
+  readonly reason: string;
+}
+
 export interface SyncEvents {
   readonly progress: Progress;
   readonly slice: SliceEvent;
   readonly quota: QuotaEvent;
   readonly retry: RetryEvent;
   readonly concurrency: ConcurrencyEvent;
+  readonly fallback: FallbackEvent;
 }
 
 /** What a run would do. */
