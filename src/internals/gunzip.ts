@@ -147,6 +147,8 @@ function tryHandle(zlib: Gunzip, packed: Buffer): Buffer | string | undefined {
         if (pieces.length > PROBE_TEXT.length) return 'no end';
         const step = drive(flush, input, from, output);
         if (zlib.errored !== null) return codeOf(zlib.errored);
+        // A closed handle that is written to aborts the process.
+        if (zlib.destroyed) return 'destroyed';
         from = input.length - step.left;
         put = step.put;
         pieces.push(Buffer.from(output.subarray(0, put)));
