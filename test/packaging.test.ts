@@ -1,3 +1,4 @@
+// @module-tag long
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
@@ -6,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { testDatabase } from './support/postgres.ts';
+import { emptyDatabase } from './support/postgres.ts';
 import { emulate, SITE, settledDays } from './support/property.ts';
 
 const run = promisify(execFile);
@@ -130,7 +131,7 @@ describe('the package, installed into an empty project', () => {
     expect(stdout.trim()).toMatch(/^\d+\.\d+\.\d+$/);
     expect(existsSync(join(project, 'node_modules/drizzle-orm'))).toBe(false);
 
-    await using database = await testDatabase();
+    await using database = await emptyDatabase();
     await using emulator = await emulate({ rowsPerDay: 20 });
     const [day = ''] = settledDays(1);
     const synced = await run(

@@ -260,7 +260,7 @@ const KNOWN_STEPS = [
     children: ['child'],
     effects: [
       { kind: 'schedule', id: 'timer', event: { type: 'later' }, delayMs: 5 },
-      { kind: 'spawn', address: 'coordinator/child', source: 'child' },
+      { kind: 'spawn', address: 'child', source: 'child' },
     ],
   },
   {
@@ -268,7 +268,7 @@ const KNOWN_STEPS = [
     value: 'second',
     children: [],
     effects: [
-      { kind: 'stop', address: 'coordinator/child' },
+      { kind: 'stop', address: 'child' },
       { kind: 'cancel', id: 'timer' },
       { kind: 'send', to: 'limiter', event: { type: 'hello' } },
       { kind: 'emit', event: { type: 'said' } },

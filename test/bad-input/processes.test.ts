@@ -60,7 +60,9 @@ describe('an API that is hostile once', () => {
   const [to = '', victim = ''] = days;
   const command = ['sync', ...site, '--from', days.at(-1) ?? '', '--to', to, '--datasets', 'page', '--json'];
 
-  it('with a part of 2 GB: its page is tried again, and memory stays where it was', async () => {
+  it('with a part of 2 GB: its page is tried again, and memory stays where it was', {
+    tags: ['long'],
+  }, async () => {
     let served = 0;
     await using api = await startHostileApi({
       lastDay: addDays(to, 5),

@@ -1,3 +1,4 @@
+// @module-tag long
 /** Every part of the bench at the smallest size: that it runs and reports, not how fast anything is. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';

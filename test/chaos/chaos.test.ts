@@ -1,3 +1,4 @@
+// @module-tag long
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { chances } from '../support/chance.ts';
 import { startTestServer, type TestServer } from '../support/postgres.ts';

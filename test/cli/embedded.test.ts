@@ -46,7 +46,7 @@ describe('the demo', () => {
     expect((await server.finished).code).toBe(0);
   });
 
-  it('leaves nothing running after a Ctrl-C', async () => {
+  it('leaves nothing running after a Ctrl-C', { tags: ['long'] }, async () => {
     const running = start(['demo', '--days', '400', '--rows-per-day', '5000']);
     await expect.poll(() => running.said().stderr, { timeout: 60_000 }).toMatch(/^Fetching: [1-9]/m);
     // The server and the emulator beside it are seen: what is checked below could fail.
@@ -60,7 +60,7 @@ describe('the demo', () => {
     await expect.poll(() => processesIn(folder()), { timeout: 20_000 }).toEqual([]);
   });
 
-  it('leaves nothing running after a kill -9', async () => {
+  it('leaves nothing running after a kill -9', { tags: ['long'] }, async () => {
     const running = start(['demo', '--days', '400', '--rows-per-day', '5000']);
     await expect.poll(() => running.said().stderr, { timeout: 60_000 }).toMatch(/^Fetching: [1-9]/m);
     running.child.kill('SIGKILL');

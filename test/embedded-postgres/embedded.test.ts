@@ -117,7 +117,9 @@ test('a second one joins; the last to leave stops the server', async () => {
   await nothingLeft(folder);
 });
 
-test('commands that start at the same instant share one server, on a fresh and on an old directory', async () => {
+test('commands that start at the same instant share one server, on a fresh and on an old directory', {
+  tags: ['long'],
+}, async () => {
   const { folder, options, client } = workplace();
   for (let round = 0; round < 2; round += 1) {
     const clients = [1, 2, 3, 4].map(() => client(options()));
@@ -130,7 +132,7 @@ test('commands that start at the same instant share one server, on a fresh and o
   }
 });
 
-test('one that starts while the last one leaves gets a server of its own', async () => {
+test('one that starts while the last one leaves gets a server of its own', { tags: ['long'] }, async () => {
   const { options } = workplace();
   for (let round = 0; round < 5; round += 1) {
     const leaving = await startEmbedded(options());

@@ -1,3 +1,4 @@
+// @module-tag long
 import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { chmod, cp, mkdir, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';

@@ -1,7 +1,7 @@
 import { startEmulator } from 'longtail/emulator';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startBackend } from '../../examples/backend/server.ts';
-import { testDatabase } from '../support/postgres.ts';
+import { emptyDatabase } from '../support/postgres.ts';
 
 const SITES = ['sc-domain:one.example', 'https://two.example/'];
 
@@ -16,7 +16,7 @@ describe('the example backend', () => {
       rowsPerDay: 40,
       sites: SITES.map((siteUrl) => ({ siteUrl })),
     });
-    const database = await testDatabase();
+    const database = await emptyDatabase();
     const backend = await startBackend({
       databaseUrl: database.url,
       sync: { apiRoot: emulator.url, credentials: { accessToken: 'backend' }, days: 5 },

@@ -1,3 +1,4 @@
+// @module-tag long
 /** Longtail inside other people's bundles and CommonJS programs: one file, in a folder with nothing else in it. */
 import { execFile } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
@@ -8,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { type BuildOptions, build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { testDatabase } from '../support/postgres.ts';
+import { emptyDatabase } from '../support/postgres.ts';
 import { SITE, settledDays } from '../support/property.ts';
 
 const run = promisify(execFile);
@@ -113,7 +114,7 @@ describe.each(Object.entries(BUNDLES))('bundled as %s', (_name, { file, ...optio
   }
 
   test('it makes its tables, and fetches', async () => {
-    await using database = await testDatabase();
+    await using database = await emptyDatabase();
     const days = settledDays(3);
     const [from, to] = [days.at(0), days.at(-1)].toSorted();
     const keyFile = join(folder, 'key.json');
@@ -144,7 +145,7 @@ describe.each(Object.entries(BUNDLES))('bundled as %s', (_name, { file, ...optio
 test('an ES module without `require` cannot read a key file: it says so, and what to do', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'longtail-bundle-'));
   try {
-    await using database = await testDatabase();
+    await using database = await emptyDatabase();
     const program = join(folder, 'main.mjs');
     const keyFile = join(folder, 'key.json');
     await writeFile(keyFile, KEY);

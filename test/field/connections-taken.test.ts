@@ -4,7 +4,7 @@ import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';
 import { migrate } from '../../src/postgres/schema/migrate.ts';
 import { createSync } from '../../src/sync/sync.ts';
-import { startTestServer, type TestDatabase, testDatabase } from '../support/postgres.ts';
+import { emptyDatabase, startTestServer, type TestDatabase } from '../support/postgres.ts';
 import { emulate, options, settledDays } from '../support/property.ts';
 import { until } from '../support/until.ts';
 import { askedAgain, expectWhole, watch } from './support/watching.ts';
@@ -33,7 +33,7 @@ async function limitedRole({ url, sql }: TestDatabase) {
 
 describe('a role with one connection', () => {
   test('the run completes on it', async () => {
-    await using database = await testDatabase();
+    await using database = await emptyDatabase();
     await using role = await limitedRole(database);
     await role.allow(1);
     await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 5 });
@@ -49,7 +49,7 @@ describe('a role with one connection', () => {
   });
 
   test('has it from the middle on: the run completes', async () => {
-    await using database = await testDatabase();
+    await using database = await emptyDatabase();
     await using role = await limitedRole(database);
     await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 30 });
     await using sync = createSync(
@@ -69,7 +69,7 @@ describe('a role with one connection', () => {
 
   test('two runs of a backend that share it both complete', async () => {
     const sites = ['sc-domain:one.example', 'sc-domain:two.example'] as const;
-    await using database = await testDatabase();
+    await using database = await emptyDatabase();
     await using role = await limitedRole(database);
     await migrate(role.url);
     await using emulator = await emulate({ sites, rowsPerDay: 20, latencyMs: 10 });

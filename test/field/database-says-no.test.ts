@@ -1,7 +1,7 @@
 /** What `longtail sync` tells a stranger whose database takes nothing, or has changed under it: one line, and what to do. */
 import { describe, expect, test } from 'vitest';
 import { migrate } from '../../src/postgres/schema/migrate.ts';
-import { type TestDatabase, testDatabase } from '../support/postgres.ts';
+import { emptyDatabase, type TestDatabase } from '../support/postgres.ts';
 import { emulate, settledDays } from '../support/property.ts';
 import { startSyncProcess } from '../support/sync-process.ts';
 import { until } from '../support/until.ts';
@@ -79,7 +79,7 @@ describe('before anything is asked of Google', () => {
       /GRANT/,
     ],
   ])('%s', async (_, change, code, message, nextStep) => {
-    await using database = await testDatabase();
+    await using database = await emptyDatabase();
     await using app = await appRole(database);
     await database.sql.unsafe(change(app));
     await using emulator = await emulate({ rowsPerDay: 20 });
@@ -98,7 +98,7 @@ describe('before anything is asked of Google', () => {
 
 describe('in the middle', () => {
   test('read-only for a while, by the role: it waits, and completes with 0', async () => {
-    await using database = await testDatabase();
+    await using database = await emptyDatabase();
     await using app = await appRole(database);
     await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 100 });
     await using sync = startSyncProcess({
@@ -155,7 +155,7 @@ describe('in the middle', () => {
       /user|role/i,
     ],
   ])('%s: it ends with 1, in words', async (what, change, message, nextStep) => {
-    await using database = await testDatabase();
+    await using database = await emptyDatabase();
     await using app = await appRole(database);
     await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 100 });
     await using sync = startSyncProcess({ databaseUrl: app.url, emulator, from, to, args });

@@ -5,7 +5,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import postgres, { type Sql } from 'postgres';
+import type { Sql } from 'postgres';
 import { expect, test } from 'vitest';
 import type { Emulator } from '../../src/emulator/index.ts';
 import { migrate } from '../../src/postgres/schema/migrate.ts';
@@ -16,6 +16,7 @@ import { ledgerProblems } from '../support/ledger-check.ts';
 import { lockWaiters } from '../support/locks.ts';
 import { startTestServer, type TestDatabase, testDatabase } from '../support/postgres.ts';
 import { emulate, options, queries, SITE, settledDays } from '../support/property.ts';
+import { openSql } from '../support/sql.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/until.ts';
 
@@ -126,7 +127,7 @@ test('the server restarts while pages wait to be written: they are written after
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 5 });
   await migrate(server.url);
   await using sync = createSync(options(server.url, emulator, days, { datasets, batchSize: 5 }));
-  const before = postgres(server.url, { max: 2, onnotice: () => undefined });
+  const before = openSql(server.url, { max: 2 });
   const running = (async () => {
     try {
       const blocker = await before.reserve();
@@ -144,7 +145,7 @@ test('the server restarts while pages wait to be written: they are written after
   await server.start();
   expect(await running).toMatchObject({ status: 'complete', slices: { complete: days.length } });
   expect(askedAgain(emulator)).toEqual([]);
-  const sql = postgres(server.url, { max: 1, onnotice: () => undefined });
+  const sql = openSql(server.url);
   try {
     await whole({ sql }, emulator);
   } finally {
@@ -293,7 +294,7 @@ test('the database becomes read-only in the middle and writable again: the run w
   await using server = await startTestServer();
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 10 });
   await migrate(server.url);
-  const admin = postgres(server.url, { max: 1, onnotice: () => undefined });
+  const admin = openSql(server.url);
   try {
     await using sync = createSync(options(server.url, emulator, days, { datasets, batchSize: 2 }));
     const watched = watch(sync);

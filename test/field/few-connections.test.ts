@@ -6,14 +6,14 @@ import { transaction } from '../../src/postgres/connection/transaction.ts';
 import { createSync } from '../../src/sync/sync.ts';
 import { differences } from '../support/compare.ts';
 import { startFakePooler } from '../support/fake-pooler.ts';
-import { type TestDatabase, testDatabase } from '../support/postgres.ts';
+import { emptyDatabase, type TestDatabase } from '../support/postgres.ts';
 import { emulate, options, SITE, settledDays } from '../support/property.ts';
 
 let database: TestDatabase;
 let role: string;
 
 beforeAll(async () => {
-  database = await testDatabase();
+  database = await emptyDatabase();
   role = `few_${new URL(database.url).pathname.slice(6)}`;
   await database.sql.unsafe(`create role ${role} login password 'pw'`);
   await database.sql.unsafe(`grant all on schema public to ${role}`);
@@ -127,7 +127,7 @@ test.each([
   ['three sessions at the server', { sessions: 3 }],
   ['room for three clients', { sessions: 3, maxClients: 3 }],
 ])('a transaction pooler with %s: the run completes, every slice is asked for once', async (_, settings) => {
-  await using own = await testDatabase();
+  await using own = await emptyDatabase();
   await using pooler = await startFakePooler(own.url, settings);
   const days = settledDays(15);
   await using emulator = await emulate({ rowsPerDay: 30, latencyMs: 5 });

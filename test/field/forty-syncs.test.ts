@@ -1,6 +1,6 @@
 /** Forty properties of one account in one backend: one pool of three, one limiter, a database that ends sessions, and a host that dies. */
 import { expect, test } from 'vitest';
-import { testDatabase } from '../support/postgres.ts';
+import { emptyDatabase } from '../support/postgres.ts';
 import { runForty, WINDOW } from './support/forty.ts';
 
 /**
@@ -12,7 +12,7 @@ const LONGEST_TURN_MS = 250;
 test('forty syncs share a pool of three while their connections are cut every second and their host is killed', {
   timeout: 300_000,
 }, async () => {
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   const figures = await runForty(database.url, database.sql, { kills: 3 });
   expect(figures.endings.filter((ending) => ending !== 'complete')).toEqual([]);
   expect(figures.endings).toHaveLength(40);

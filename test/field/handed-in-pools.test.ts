@@ -7,7 +7,7 @@ import { LongtailError } from '../../src/domain/errors.ts';
 import { connect } from '../../src/postgres/connection/connect.ts';
 import { createSync } from '../../src/sync/sync.ts';
 import { differences } from '../support/compare.ts';
-import { testDatabase } from '../support/postgres.ts';
+import { emptyDatabase } from '../support/postgres.ts';
 import { emulate, options, SITE, settledDays } from '../support/property.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/until.ts';
@@ -23,7 +23,7 @@ async function connectionsOf(sql: Sql, name: string): Promise<number> {
 }
 
 test('the host’s own queries are answered at once while a run works, its pool of one included', async () => {
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await using emulator = await emulate({ rowsPerDay: 400, latencyMs: 5 });
   const days = settledDays(20);
   const pool = postgres(database.url, { max: 2, connection: { application_name: 'host' } });
@@ -58,7 +58,7 @@ test('the host’s own queries are answered at once while a run works, its pool 
 });
 
 test('a host’s pool that is busy to the last connection holds nothing up', async () => {
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await using emulator = await emulate({ rowsPerDay: 20 });
   const pool = postgres(database.url, { max: 3 });
   const reserved = await Promise.all([pool.reserve(), pool.reserve(), pool.reserve()]);
@@ -72,7 +72,7 @@ test('a host’s pool that is busy to the last connection holds nothing up', asy
 });
 
 test('all who are handed the same pool share what is made of it, and the last one closes it', async () => {
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   const pool = postgres(database.url, { max: 3 });
   const name = { applicationName: 'shared' };
   const first = await connect(pool, { ...name, max: 2 });
@@ -94,7 +94,7 @@ test('all who are handed the same pool share what is made of it, and the last on
 });
 
 test('a pool whose lines are cut now and then: the run completes, and the process lives', async () => {
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await using emulator = await emulate({ rowsPerDay: 100, latencyMs: 10 });
   const days = settledDays(20);
   const live = new Set<{ destroy: () => void }>();
@@ -124,7 +124,7 @@ test('a pool whose lines are cut now and then: the run completes, and the proces
 });
 
 test('the host ends its pool in the middle: the run halts and says so, the next one completes', async () => {
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await using emulator = await emulate({ rowsPerDay: 40, latencyMs: 40 });
   const days = settledDays(30);
   const pool = postgres(database.url, { max: 3 });
@@ -141,7 +141,7 @@ test('the host ends its pool in the middle: the run halts and says so, the next 
 });
 
 test('afterwards the host’s pool is as it was', async () => {
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   const pool = postgres(database.url, { max: 3 });
   const { end, close } = { end: pool.end, close: Reflect.get(pool, 'close') };
   const connected = await connect(pool, { max: 2, applicationName: 'test' });
@@ -152,7 +152,7 @@ test('afterwards the host’s pool is as it was', async () => {
 });
 
 test('the host’s own way to make sockets is used', async () => {
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   const { hostname, port } = new URL(database.url);
   let made = 0;
   const settings: postgres.Options<Record<string, never>> & { socket: () => Promise<unknown> } = {

@@ -7,7 +7,7 @@ import { createSync } from '../../src/index.ts';
 import { createLeaseTable, type LeaseTable } from '../../src/postgres/locks/lease-book.ts';
 import { enterPresence } from '../../src/postgres/locks/presence.ts';
 import { takeLeasesIn } from '../../src/sync/leases.ts';
-import { testDatabase } from '../support/postgres.ts';
+import { emptyDatabase } from '../support/postgres.ts';
 import { emulate, options, SITE, settledDays } from '../support/property.ts';
 import { migratedDatabase } from '../support/synchronisation.ts';
 import { until } from '../support/until.ts';
@@ -17,7 +17,7 @@ const days = settledDays(6);
 
 test('a process that was killed with several runs of one account: the next one starts without a wait', async () => {
   await using emulator = await emulate({ rowsPerDay: 10, latencyMs: 50 });
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   const settings = options(database.url, emulator, days, { datasets, batchSize: 1 });
   const resources = new Set<string>();
   {

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';
 import { createSync } from '../../src/sync/sync.ts';
-import { testDatabase } from '../support/postgres.ts';
+import { emptyDatabase } from '../support/postgres.ts';
 import { emulate, options, settledDays } from '../support/property.ts';
 import { until } from '../support/until.ts';
 import { askedAgain, expectWhole, watch } from './support/watching.ts';
@@ -121,7 +121,7 @@ describe.skipIf(installed === undefined)('PgBouncer (skipped where it is not ins
     ],
     ['that resets after each transaction', { pool_mode: 'transaction', server_reset_query_always: '1' }],
   ])('%s: the run completes, and every page is asked for once', async (_, settings) => {
-    await using database = await testDatabase();
+    await using database = await emptyDatabase();
     await using pooler = await start(database.url, settings);
     await using emulator = await emulate({ rowsPerDay: 60, latencyMs: 10 });
     await using sync = createSync(
@@ -135,7 +135,7 @@ describe.skipIf(installed === undefined)('PgBouncer (skipped where it is not ins
   });
 
   test('in statement mode, which knows no transactions: it ends at once, and asks Google for nothing', async () => {
-    await using database = await testDatabase();
+    await using database = await emptyDatabase();
     await using pooler = await start(database.url, { pool_mode: 'statement' });
     await using emulator = await emulate({ rowsPerDay: 20 });
     await using sync = createSync(options(pooler.url, emulator, days, { datasets }));
@@ -144,7 +144,7 @@ describe.skipIf(installed === undefined)('PgBouncer (skipped where it is not ins
   });
 
   test('is restarted in the middle: what was read is written afterwards', async () => {
-    await using database = await testDatabase();
+    await using database = await emptyDatabase();
     await using emulator = await emulate({ rowsPerDay: 60, latencyMs: 30 });
     const first = await start(database.url, { pool_mode: 'transaction' });
     const { port } = new URL(first.url);

@@ -2,7 +2,7 @@
 import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';
 import { createSync } from '../../src/sync/sync.ts';
-import { testDatabase } from '../support/postgres.ts';
+import { emptyDatabase } from '../support/postgres.ts';
 import { emulate, options, settledDays } from '../support/property.ts';
 import { until } from '../support/until.ts';
 import { askedAgain, expectWhole } from './support/watching.ts';
@@ -51,7 +51,7 @@ const POOLS: readonly (readonly [what: string, PoolOptions])[] = [
 
 describe('a pool that', () => {
   test.each(POOLS)('%s: the table is the same, to the last letter', async (_, more) => {
-    await using database = await testDatabase();
+    await using database = await emptyDatabase();
     await using emulator = await emulate({ rowsPerDay: 60, latencyMs: 5 });
     const pool = postgres(database.url, { ...more, onnotice: () => undefined });
     try {
@@ -68,7 +68,7 @@ describe('a pool that', () => {
 });
 
 test('a client encoding in the URL, and in the environment’s stead in the role: the table is the same', async () => {
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await database.sql.unsafe(
     `alter database ${new URL(database.url).pathname.slice(1)} set client_encoding = 'LATIN1'`,
   );
@@ -87,7 +87,7 @@ test('a client encoding in the URL, and in the environment’s stead in the role
 });
 
 test('the host uses all of its pool, ends it while pages wait to be written, and makes another: the run halts and says so', async () => {
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 10 });
   const many = settledDays(30);
   const pool = postgres(database.url, { max: 3, onnotice: () => undefined });

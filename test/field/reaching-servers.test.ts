@@ -11,7 +11,7 @@ import { noteOurServer } from '../../src/postgres/connection/surroundings.ts';
 import { transaction } from '../../src/postgres/connection/transaction.ts';
 import { POOL_TIMES } from '../../src/postgres/driver/pool.ts';
 import { createSync } from '../../src/sync/sync.ts';
-import { startTestServer, type TestDatabase, testDatabase } from '../support/postgres.ts';
+import { emptyDatabase, startTestServer, type TestDatabase } from '../support/postgres.ts';
 import { emulate, options, settledDays } from '../support/property.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { hasOpenssl, startTlsServer } from '../support/tls-server.ts';
@@ -22,7 +22,7 @@ const name = { max: 3, applicationName: 'test' };
 let database: TestDatabase;
 
 beforeAll(async () => {
-  database = await testDatabase();
+  database = await emptyDatabase();
 });
 afterAll(() => database.close());
 
@@ -270,7 +270,7 @@ describe('a line that falls silent', () => {
   });
 
   test('and goes on after a while harms no run', async () => {
-    await using own = await testDatabase();
+    await using own = await emptyDatabase();
     await using emulator = await emulate({ rowsPerDay: 50, latencyMs: 5 });
     let held: (() => void)[] | undefined;
     await using proxy = await startTcpProxy(own.url, {

@@ -7,7 +7,7 @@ import { migrate } from '../../src/postgres/schema/migrate.ts';
 import { MIGRATIONS } from '../../src/postgres/schema/migrations.ts';
 import { createSync } from '../../src/sync/sync.ts';
 import { differences } from '../support/compare.ts';
-import { startTestServer, type TestDatabase, testDatabase } from '../support/postgres.ts';
+import { emptyDatabase, startTestServer, type TestDatabase } from '../support/postgres.ts';
 import { emulate, options, SITE, settledDays } from '../support/property.ts';
 
 let database: TestDatabase;
@@ -17,7 +17,7 @@ let tag = '';
 let roles: string[] = [];
 
 beforeEach(async () => {
-  database = await testDatabase();
+  database = await emptyDatabase();
   sql = database.sql;
   tag = randomBytes(6).toString('hex');
   roles = [];

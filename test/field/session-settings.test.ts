@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { createSync } from '../../src/sync/sync.ts';
 import { differences } from '../support/compare.ts';
 import { startFakePooler } from '../support/fake-pooler.ts';
-import { type TestDatabase, testDatabase } from '../support/postgres.ts';
+import { emptyDatabase, type TestDatabase } from '../support/postgres.ts';
 import { emulate, options, SITE, settledDays } from '../support/property.ts';
 
 const datasets = ['page', 'page+query'];
@@ -70,20 +70,20 @@ async function alterDatabase({ sql }: TestDatabase, settings: typeof SETTINGS): 
 }
 
 test.each(CASES)('the database has set %s', async (_, settings) => {
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await alterDatabase(database, settings);
   await expectWholeRun(database, database.url);
 });
 
 test.each(CASES)('the database has set %s, and there is a transaction pooler', async (_, settings) => {
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await alterDatabase(database, settings);
   await using pooler = await startFakePooler(database.url);
   await expectWholeRun(database, pooler.url);
 });
 
 test('the role has set all of it at once', async () => {
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   const role = `role_${new URL(database.url).pathname.slice(6)}`;
   await database.sql.unsafe(`create role ${role} login superuser password 'pw'`);
   try {
@@ -131,7 +131,7 @@ const POOLS: readonly (readonly [string, postgres.Options<Record<string, postgre
 ];
 
 test.each(POOLS)('a pool handed in that %s', async (what, more) => {
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   const { password } = new URL(database.url);
   const pool = postgres(database.url, {
     ...more,

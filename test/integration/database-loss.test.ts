@@ -1,5 +1,4 @@
 // Holds invariants 5 of SPEC.md.
-import postgres from 'postgres';
 import { expect, test } from 'vitest';
 import { systemClock } from '../../src/domain/clock.ts';
 import { createLeaseTable } from '../../src/postgres/locks/lease-book.ts';
@@ -10,6 +9,7 @@ import { ledgerProblems } from '../support/ledger-check.ts';
 import { lockWaiters } from '../support/locks.ts';
 import { startTestServer, testDatabase } from '../support/postgres.ts';
 import { emulate, options, SITE, settledDays } from '../support/property.ts';
+import { openSql } from '../support/sql.ts';
 import { until } from '../support/until.ts';
 
 const datasets = ['page', 'page+query'];
@@ -64,7 +64,7 @@ for (const how of ['fast', 'kill'] as const) {
     const running = sync.run();
     await until(() => state === 'paused', 'paused after ten slices');
     // The commits wait for this lock, so the server goes down under one, however quick the run is.
-    const before = postgres(server.url, { max: 2, onnotice: () => undefined });
+    const before = openSql(server.url, { max: 2 });
     try {
       const blocker = await before.reserve();
       await blocker`begin`;
@@ -78,7 +78,7 @@ for (const how of ['fast', 'kill'] as const) {
     await server.start();
     expect(await running).toMatchObject({ status: 'complete', slices: { complete: 60, failed: 0 } });
     expect(reasons.length).toBeGreaterThan(0);
-    const sql = postgres(server.url, { max: 1, onnotice: () => undefined });
+    const sql = openSql(server.url);
     try {
       expect(await differences(sql, emulator, { ...web, days })).toEqual([]);
       expect(await ledgerProblems(sql)).toEqual([]);

@@ -52,6 +52,8 @@ const range = {
 for (const maxConcurrency of [1, 3, 8]) {
   test.concurrent(`at concurrency ${maxConcurrency}, under every fault, the table is what was served`, {
     timeout: 300_000,
+    // Most of it is backing off: one of them tells enough in between.
+    ...(maxConcurrency === 8 ? {} : { tags: ['long'] }),
   }, async () => {
     await using emulator = await emulate({
       rowsPerDay: 240,

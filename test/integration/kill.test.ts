@@ -1,4 +1,5 @@
 // Holds invariants 7 of SPEC.md.
+// @module-tag long
 
 import type { Sql } from 'postgres';
 import { expect, test } from 'vitest';
@@ -7,7 +8,7 @@ import { migrate } from '../../src/postgres/schema/migrate.ts';
 import { chances } from '../support/chance.ts';
 import { differences, servedRows } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
-import { testDatabase } from '../support/postgres.ts';
+import { emptyDatabase } from '../support/postgres.ts';
 import { emulate, SITE, settledDays } from '../support/property.ts';
 import { startSyncProcess } from '../support/sync-process.ts';
 import { until } from '../support/until.ts';
@@ -67,7 +68,7 @@ function startReader(sql: Sql, allowed: (name: string, sums: string | undefined)
 }
 
 test('kill -9 at any moment, twenty times; a refresh likewise: the table is what one run would have made', async () => {
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await migrate(database.url);
   await using emulator = await emulate({ rowsPerDay: ROWS_PER_DAY, latencyMs: 60 });
   const chance = chances(SEED);

@@ -9,6 +9,7 @@ import { spawn } from 'node:child_process';
 import { cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { TAGS } from '../support/tags.ts';
 import type { Verdict } from './judge.ts';
 import { MUTANTS, type Mutant } from './mutants.ts';
 
@@ -83,7 +84,14 @@ async function makePlace(index: number): Promise<string> {
   }
   await symlink(join(ROOT, 'node_modules'), join(place, 'node_modules'));
   const config = {
-    test: { include: ['test/**/*.test.ts'], testTimeout: 600_000, pool: 'threads', maxWorkers: 1 },
+    test: {
+      include: ['test/**/*.test.ts'],
+      testTimeout: 600_000,
+      pool: 'threads',
+      maxWorkers: 1,
+      tags: TAGS,
+      provide: { size: 'full' },
+    },
   };
   await writeFile(join(place, 'vitest.config.ts'), `export default ${JSON.stringify(config)};\n`);
   return place;

@@ -17,13 +17,7 @@ import { viewOfModel, viewOfReal } from './support/views.ts';
 const TIMEOUT_MS = 300_000;
 
 /** The model is worth as much as it is true: what it says the machines do is what real actors do, on every edge. */
-const SIZES: readonly Partial<ModelOptions>[] = [
-  { workers: 2, slices: [2, 1] },
-  { workers: 2, slices: [1, 1], rare: { pause: 1, halt: 1 }, maxRare: 1 },
-  { workers: 2, slices: [1, 1], planChunk: 2, rare: { workerCrash: 1 }, maxRare: 1 },
-  { workers: 1, slices: [1], rare: { workerCrash: 2, reaperFailed: 1, halt: 1 }, maxRare: 3 },
-  { workers: 2, slices: [2], quota: 1, rare: { refused: 2, callFailed: 1 }, maxRare: 2, maxAttempts: 1 },
-  { workers: 2, slices: [2], rare: { concurrency: 2, pause: 1 }, maxRare: 2, concurrencies: [1, 3] },
+const QUICK_SIZES: readonly Partial<ModelOptions>[] = [
   {
     workers: 1,
     slices: [2],
@@ -31,24 +25,32 @@ const SIZES: readonly Partial<ModelOptions>[] = [
     maxRare: 2,
     maxAttempts: 1,
   },
-  { workers: 1, slices: [2], rare: { again: 1, shrunk: 1, fail: 1 }, maxRare: 2, calendar: true },
   { workers: 2, slices: [1, 1], maxAttempts: 1, calendar: true, trusted: 1 },
+];
+const SIZES: readonly Partial<ModelOptions>[] = [
+  ...QUICK_SIZES,
+  { workers: 2, slices: [2, 1] },
+  { workers: 2, slices: [1, 1], rare: { pause: 1, halt: 1 }, maxRare: 1 },
+  { workers: 2, slices: [1, 1], planChunk: 2, rare: { workerCrash: 1 }, maxRare: 1 },
+  { workers: 1, slices: [1], rare: { workerCrash: 2, reaperFailed: 1, halt: 1 }, maxRare: 3 },
+  { workers: 2, slices: [2], quota: 1, rare: { refused: 2, callFailed: 1 }, maxRare: 2, maxAttempts: 1 },
+  { workers: 2, slices: [2], rare: { concurrency: 2, pause: 1 }, maxRare: 2, concurrencies: [1, 3] },
+  { workers: 1, slices: [2], rare: { again: 1, shrunk: 1, fail: 1 }, maxRare: 2, calendar: true },
 ];
 
 describe('every edge of the model, on real actors', () => {
-  test.each(SIZES)(
-    '%j',
-    async (options) => {
-      const model = createSystemModel({ ...options, semantics: 'sync' });
-      let paths = 0;
-      for (const path of edgeTours(model)) {
-        paths += 1;
-        await replay(model, path);
-      }
-      expect(paths).toBeGreaterThan(10);
-    },
-    TIMEOUT_MS,
-  );
+  const replayAll = async (options: Partial<ModelOptions>): Promise<void> => {
+    const model = createSystemModel({ ...options, semantics: 'sync' });
+    let paths = 0;
+    for (const path of edgeTours(model)) {
+      paths += 1;
+      await replay(model, path);
+    }
+    expect(paths).toBeGreaterThan(10);
+  };
+  const isQuick = (options: Partial<ModelOptions>): boolean => QUICK_SIZES.includes(options);
+  test.each(SIZES.filter(isQuick))('%j', { timeout: TIMEOUT_MS }, replayAll);
+  test.each(SIZES.filter((size) => !isQuick(size)))('%j', { timeout: TIMEOUT_MS, tags: ['long'] }, replayAll);
 });
 
 async function replay(model: SystemModel, path: readonly WorldEvent[]): Promise<void> {

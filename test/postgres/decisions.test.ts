@@ -155,7 +155,9 @@ describe('keys that come twice', () => {
     expect(hashes.suspects('1', 24_500, hashes.read(many(24_500, 1)))).toBe(24_500);
   });
 
-  test('of slices side by side are each slice’s own, also in memory that an ended one has left', () => {
+  test('of slices side by side are each slice’s own, also in memory that an ended one has left', {
+    tags: ['long'],
+  }, () => {
     const hashes = new KeyHashes();
     const page = (salt: number) => hashes.read(many(25_000, salt));
     for (let slice = 0; slice < 20; slice += 1) hashes.keep(String(slice), 0, page(slice));

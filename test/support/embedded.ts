@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import postgres, { type Sql } from 'postgres';
+import type { Sql } from 'postgres';
 import { afterEach, beforeEach, expect } from 'vitest';
+import { openSql } from './sql.ts';
 
 const root = process.getuid?.() === 0;
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -165,7 +166,7 @@ export async function appears(find: () => boolean | string): Promise<void> {
 /** Runs `work` with a connection of its own. */
 export async function withSql<T>(url: string | undefined, work: (sql: Sql) => Promise<T>): Promise<T> {
   if (url === undefined) throw new Error('no URL');
-  const sql = postgres(url, { max: 1, onnotice: () => undefined });
+  const sql = openSql(url);
   try {
     return await work(sql);
   } finally {

@@ -1,10 +1,27 @@
+import postgres from 'postgres';
 import type { TestProject } from 'vitest/node';
-import { startTestServer } from './postgres.ts';
+import { migrate } from '../../src/postgres/schema/migrate.ts';
+import { startTestServer, TEMPLATE } from './postgres.ts';
+import { makeRunFolder } from './run-folder.ts';
 
-/** One PostgreSQL for all test files of a run. It ends with the run, however that ends. */
+/**
+ * One folder for what the run writes, and one PostgreSQL for all its files, with the database that theirs are copied from.
+ * Both end with the run, however that ends.
+ */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  // Two files at a time, each with several databases of ten connections.
-  const server = await startTestServer({ settings: { max_connections: '200' } });
+  const clearAway = await makeRunFolder();
+  // Several files at a time, each with several databases of ten connections.
+  const server = await startTestServer({ settings: { max_connections: '300' } });
+  const admin = postgres(server.url, { max: 1, fetch_types: false, onnotice: () => undefined });
+  try {
+    await admin`create database ${admin(TEMPLATE)} template template0 encoding 'UTF8'`;
+    await migrate(Object.assign(new URL(server.url), { pathname: `/${TEMPLATE}` }).href);
+  } finally {
+    await admin.end();
+  }
   project.provide('testServerUrl', server.url);
-  return server.close;
+  return async () => {
+    await server.close();
+    await clearAway();
+  };
 }

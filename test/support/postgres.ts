@@ -86,7 +86,7 @@ async function ask(child: ChildProcess, command: Command): Promise<Answer & { ki
   return answer;
 }
 
-/** An empty database on the server that all test files share. */
+/** A database on the server that all test files share. */
 export interface TestDatabase extends AsyncDisposable {
   readonly url: string;
   /** Ten connections at most. Notices are not printed. */
@@ -95,12 +95,27 @@ export interface TestDatabase extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** A fresh, empty UTF-8 database of one's own. */
-export async function testDatabase(): Promise<TestDatabase> {
+/** What {@link testDatabase} copies. `global-setup.ts` makes it once for all files. */
+export const TEMPLATE = 'longtail_template';
+
+/** A fresh UTF-8 database of one's own with Longtail's tables, all of them empty. */
+export function testDatabase(): Promise<TestDatabase> {
+  return createDatabase(TEMPLATE);
+}
+
+/** A fresh, empty UTF-8 database of one's own: for what makes the tables, or finds none. */
+export function emptyDatabase(): Promise<TestDatabase> {
+  return createDatabase('template0');
+}
+
+async function createDatabase(template: string): Promise<TestDatabase> {
   const server = inject('testServerUrl');
   const name = `test_${randomBytes(8).toString('hex')}`;
-  await onServer(server, (admin) =>
-    admin.unsafe(`CREATE DATABASE ${name} TEMPLATE template0 ENCODING 'UTF8'`),
+  // Files are copied: several times as fast as by way of the log.
+  await onServer(
+    server,
+    (admin) =>
+      admin`create database ${admin(name)} template ${admin(template)} encoding 'UTF8' strategy file_copy`,
   );
   const url = new URL(server);
   url.pathname = `/${name}`;
@@ -108,7 +123,7 @@ export async function testDatabase(): Promise<TestDatabase> {
   let closing: Promise<void> | undefined;
   const end = async (): Promise<void> => {
     await sql.end({ timeout: 1 });
-    await onServer(server, (admin) => admin.unsafe(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`));
+    await onServer(server, (admin) => admin`drop database if exists ${admin(name)} with (force)`);
   };
   const close = (): Promise<void> => {
     closing ??= end();
@@ -117,11 +132,10 @@ export async function testDatabase(): Promise<TestDatabase> {
   return { url: url.href, sql, close, [Symbol.asyncDispose]: close };
 }
 
+let admin: Sql | undefined;
+
+/** Tests that make databases come one after another: they share a session, which ends a moment after the last of them. */
 async function onServer(url: string, work: (admin: Sql) => Promise<unknown>): Promise<void> {
-  const admin = postgres(url, { max: 1, onnotice: () => undefined });
-  try {
-    await work(admin);
-  } finally {
-    await admin.end();
-  }
+  admin ??= postgres(url, { max: 2, idle_timeout: 2, fetch_types: false, onnotice: () => undefined });
+  await work(admin);
 }

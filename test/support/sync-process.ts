@@ -64,7 +64,8 @@ export function startSyncProcess({
     {
       cwd: checkout,
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH, LONGTAIL_ACCESS_TOKEN: 'a-token', ...env },
+      // The run's own folder: whoever clears up after an interrupted run knows it by that.
+      env: { PATH: process.env.PATH, TMPDIR: process.env.TMPDIR, LONGTAIL_ACCESS_TOKEN: 'a-token', ...env },
     },
   );
   let stdout = '';

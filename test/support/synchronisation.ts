@@ -5,7 +5,6 @@ import { dimensionsOf, type Slice, type SliceKey } from '../../src/domain/slice.
 import { connect } from '../../src/postgres/connection/connect.ts';
 import { createLeaseTable, type PropertyGrant } from '../../src/postgres/locks/lease-book.ts';
 import { type RunParameters, startRun } from '../../src/postgres/queries/run.ts';
-import { migrate } from '../../src/postgres/schema/migrate.ts';
 import { createStore } from '../../src/postgres/store.ts';
 import { type PlainRow, rowBlock } from '../../src/rows/row-block.ts';
 import type { PageQueue, RowSink } from '../../src/store/row-sink.ts';
@@ -16,11 +15,10 @@ import { type TestDatabase, testDatabase } from './postgres.ts';
 
 export const SITE = 'sc-domain:example.com';
 
-/** A database with Longtail's tables, over a pool as Longtail makes its own. */
+/** A database of one's own, over a pool as Longtail makes its own. */
 export async function migratedDatabase(): Promise<TestDatabase> {
   const database = await testDatabase();
   try {
-    await migrate(database.url);
     const { sql, close: closePool } = await connect(database.url, { max: 10, applicationName: 'test' });
     const close = async (): Promise<void> => {
       await closePool({ timeoutMs: 1_000 });

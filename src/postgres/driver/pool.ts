@@ -38,6 +38,8 @@ export interface Use {
   readonly silenceMs?: number;
   /** Asked for when somebody waits and nothing else is left: the user can do without it, and gives it back soon. */
   readonly whenWanted?: () => void;
+  /** Comes before all who wait: it is short, and others go by it. */
+  readonly isUrgent?: boolean;
 }
 
 /** A connection that is in use, and for how many ticks nothing has moved on it. */
@@ -99,9 +101,9 @@ export class Pool<L extends Pooled> {
     this.#grow();
   }
 
-  async take({ silenceMs = this.#times.silenceMs, whenWanted }: Use = {}): Promise<L> {
+  async take({ silenceMs = this.#times.silenceMs, whenWanted, isUrgent = false }: Use = {}): Promise<L> {
     if (this.#closing !== undefined) throw lost('CONNECTION_ENDED', 'the connections have been closed');
-    const line = this.#idleLine() ?? (await this.#wait());
+    const line = this.#idleLine() ?? (await this.#wait(isUrgent));
     const most = Math.max(TICKS, Math.ceil((silenceMs / this.#times.silenceMs) * TICKS));
     this.#inUse.set(line, { most, whenWanted, moved: line.bytesMoved, stillTicks: 0 });
     // Others may have begun to wait before this was known to be one that can be asked for.
@@ -152,14 +154,15 @@ export class Pool<L extends Pooled> {
     return undefined;
   }
 
-  #wait(): Promise<L> {
+  #wait(isUrgent: boolean): Promise<L> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
         reject(lost('CONNECT_TIMEOUT', 'no connection was free in time'));
       }, this.#times.waitMs);
       const waiter: Waiter<L> = { resolve, reject, timer };
-      this.#waiting.push(waiter);
+      if (isUrgent) this.#waiting.unshift(waiter);
+      else this.#waiting.push(waiter);
       this.#grow();
       this.#askBack();
     });

@@ -194,13 +194,15 @@ async function renewLeases(
   resources: readonly string[],
   presence: string | null,
 ): Promise<number> {
-  const renewed = await sql`
+  // Whoever finds this process dead or alive goes by it: it does not wait behind the work of other runs.
+  const work = (tx: TransactionSql) => tx`
     update longtail.lease set presence = ${presence}::text, renewed_at = clock_timestamp(),
       expires_at = clock_timestamp() + make_interval(secs => ${LEASE_MS}::float8 / 1000)
     from set_config('synchronous_commit', 'on', true)
     where holder = ${holderId}::text
       and resource in (select jsonb_array_elements_text(${JSON.stringify(resources)}::text::jsonb))
     returning resource`;
+  const renewed = await transaction(sql, async (tx) => work(tx), { isUrgent: true });
   return renewed.length;
 }
 

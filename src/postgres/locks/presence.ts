@@ -154,7 +154,7 @@ async function holdLock(
     taken.resolve(tx);
     await asked.promise;
   };
-  const ended = transaction(sql, work, { whenWanted }).then(
+  const ended = transaction(sql, work, { whenWanted, isUrgent: true }).then(
     () => lost.resolve('it was given up'),
     (error: unknown) => {
       taken.reject(error);

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
-import postgres, { type Sql } from 'postgres';
+import type { Sql } from 'postgres';
 import { type Emulator, startEmulator } from '../../../src/emulator/index.ts';
 import { differences, servedRows } from '../../support/compare.ts';
 import { ledgerProblems } from '../../support/ledger-check.ts';
 import type { TestServer } from '../../support/postgres.ts';
 import { SITE, settledDays } from '../../support/property.ts';
+import { openSql } from '../../support/sql.ts';
 import { type SyncProcess, startSyncProcess } from '../../support/sync-process.ts';
 import { until } from '../../support/until.ts';
 import { type BreakableProxy, startBreakableProxy } from './breakable-proxy.ts';
@@ -61,11 +62,11 @@ export async function setStage(common: TestServer, options: StageOptions): Promi
   const served = stack.use(await startEmulator({ sites: [SITE], rowsPerDay: settings.rowsPerDay }));
   const name = `chaos_${randomBytes(6).toString('hex')}`;
   const url = new URL(server.url);
-  const admin = postgres(server.url, { max: 1, onnotice: () => undefined });
+  const admin = openSql(server.url);
   await admin.unsafe(`create database ${name} template template0 encoding 'UTF8'`);
   await admin.end();
   url.pathname = `/${name}`;
-  const sql = postgres(url.href, { max: 2, onnotice: () => undefined, idle_timeout: 5 });
+  const sql = openSql(url.href, { max: 2, idleTimeoutS: 5 });
   stack.defer(() => sql.end({ timeout: 1 }));
   const emulator = stack.use(await startEmulatorProcess(settings));
   const toDatabase = stack.use(await startBreakableProxy(url.href));

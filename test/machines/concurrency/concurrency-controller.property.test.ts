@@ -1,7 +1,9 @@
 // Holds invariants 8 of SPEC.md.
+// @module-tag sized
 /** Properties of the concurrency controller, around a simulated server. A failure prints the plan that replays it. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { sized } from '../../support/size.ts';
 import { type ConcurrencyPlan, ConcurrencyWorld } from '../support/concurrency-world.ts';
 
 const anyPlan = fc.record({
@@ -55,7 +57,7 @@ test('between 1 and the most, whatever happens; each decision begins where the o
         if (share >= 0.8) expect(Math.max(...world.levels)).toBe(plan.start);
       });
     }),
-    { numRuns: 150 },
+    { numRuns: sized(30, 150) },
   );
 });
 
@@ -71,7 +73,7 @@ test('it waits for a soak before it raises by one, without slow start', () => {
         world.run();
       });
     }),
-    { numRuns: 50 },
+    { numRuns: sized(10, 50) },
   );
 });
 
@@ -83,13 +85,13 @@ describe.each([0, 0.2, 0.5])('throughput that grows up to a knee, calls that var
         world.meanLevel();
         return world.run().meanLevel();
       });
-    const level = median(9, levels);
+    const level = median(sized(3, 9), levels);
     expect(level).toBeGreaterThanOrEqual(Math.max(3, 0.8 * knee));
     expect(level).toBeLessThanOrEqual(1.25 * knee + 1.5);
   });
 
   test('a server that is full from the beginning: it goes no further than a round', () => {
-    const level = median(9, (seed) =>
+    const level = median(sized(3, 9), (seed) =>
       inWorld({ ...steadyPlan, jitter, knee: 2, seed, calls: 100 }, (world) =>
         Math.max(...world.run().levels),
       ),
@@ -98,7 +100,7 @@ describe.each([0, 0.2, 0.5])('throughput that grows up to a knee, calls that var
   });
 
   test('a short job with a server for all: five times as fast as one at a time', () => {
-    const speedup = median(15, (seed) =>
+    const speedup = median(sized(5, 15), (seed) =>
       inWorld({ ...steadyPlan, jitter, knee: 100, seed, calls: 24 }, (world) => {
         world.run();
         return (24 * steadyPlan.latencyMs) / world.clock.now();
@@ -129,7 +131,7 @@ test('refusals: down at once, to 1 when they go on, and up again when they are o
         expect(world.level).toBeGreaterThan(3);
       });
     }),
-    { numRuns: 25 },
+    { numRuns: sized(5, 25) },
   );
 });
 
@@ -145,6 +147,6 @@ test('a server that refuses more than so many at once is asked for more ever mor
         expect(falls.length).toBeLessThan(40);
       });
     }),
-    { numRuns: 25 },
+    { numRuns: sized(5, 25) },
   );
 });

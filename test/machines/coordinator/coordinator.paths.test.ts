@@ -86,13 +86,21 @@ const SELDOM = [
   '"failed"',
 ];
 
-test.each<CoordinatorBounds>([
+const NAME = 'every edge with $workers workers, slices of $slices pages and $rare rare events';
+const SMALL: readonly CoordinatorBounds[] = [
   { workers: 2, batchSize: 2, slices: [1, 1], failures: true, rare: 0 },
-  { workers: 2, batchSize: 2, slices: [1, 1], failures: false, rare: 1 },
   // A page that comes back goes out together with one that waits, or should not.
   { workers: 1, batchSize: 2, slices: [1, 1], failures: false, rare: 1 },
+];
+const LARGE: readonly CoordinatorBounds[] = [
+  { workers: 2, batchSize: 2, slices: [1, 1], failures: false, rare: 1 },
   { workers: 1, batchSize: 2, slices: [1], failures: false, rare: 2 },
-])('every edge with $workers workers, slices of $slices pages and $rare rare events', async (bounds) => {
+];
+
+test.each(SMALL)(NAME, walkAndCheck);
+test.each(LARGE)(NAME, { tags: ['long'], timeout: 300_000 }, walkAndCheck);
+
+async function walkAndCheck(bounds: CoordinatorBounds): Promise<void> {
   const { machine, deliver } = createFakeChildren(mailboxes);
   const input = inputFor(bounds);
   const walk = await walkEveryEdge({
@@ -106,4 +114,4 @@ test.each<CoordinatorBounds>([
     createRig: () => createRig(machine, input, mailboxes, deliver),
   });
   for (const state of bounds.rare === 0 ? USUAL : [...USUAL, ...SELDOM]) expect(walk.values).toContain(state);
-});
+}

@@ -1,8 +1,10 @@
 // Holds invariants 3 of SPEC.md.
+// @module-tag sized
 /** Properties of the window: real limiter, simulated server, random network. A failure prints the seed that replays it. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Budget, BudgetRule } from '../../../src/machines/rate-limiter/quota-window.ts';
+import { sized } from '../../support/size.ts';
 import { type ClientPlan, MARGIN_MS, QuotaWorld } from '../support/quota-world.ts';
 
 const MINUTE_MS = 60_000;
@@ -103,7 +105,7 @@ test('no window at the server holds more than its limit, tokens are conserved, a
         world.close();
       }
     }),
-    { numRuns: 40 },
+    { numRuns: sized(8, 40) },
   );
 });
 
@@ -132,7 +134,7 @@ test('a window in buckets is never overrun either, aborted calls included', () =
         world.close();
       }
     }),
-    { numRuns: 40 },
+    { numRuns: sized(8, 40) },
   );
 });
 

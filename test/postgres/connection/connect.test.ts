@@ -2,13 +2,13 @@ import type postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { LongtailError } from '../../../src/domain/errors.ts';
 import { connect } from '../../../src/postgres/connection/connect.ts';
-import { type TestDatabase, testDatabase } from '../../support/postgres.ts';
+import { emptyDatabase, type TestDatabase } from '../../support/postgres.ts';
 import { startTcpProxy } from '../../support/tcp-proxy.ts';
 
 let database: TestDatabase;
 
 beforeAll(async () => {
-  database = await testDatabase();
+  database = await emptyDatabase();
 });
 afterAll(() => database.close());
 

@@ -6,12 +6,12 @@ import { migrate as drizzleMigrate } from 'drizzle-orm/postgres-js/migrator';
 import postgres from 'postgres';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { migrate } from '../../../src/postgres/schema/migrate.ts';
-import { type TestDatabase, testDatabase } from '../../support/postgres.ts';
+import { emptyDatabase, type TestDatabase } from '../../support/postgres.ts';
 
 let database: TestDatabase;
 
 beforeEach(async () => {
-  database = await testDatabase();
+  database = await emptyDatabase();
 });
 afterEach(() => database.close());
 

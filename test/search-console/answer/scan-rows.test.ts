@@ -1,8 +1,10 @@
+// @module-tag sized
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { plainRows, rowBlock } from '../../../src/rows/row-block.ts';
 import { decodeRows } from '../../../src/search-console/answer/decode-rows.ts';
 import { scanRows } from '../../../src/search-console/answer/scan-rows.ts';
+import { sized } from '../../support/size.ts';
 
 /** What JSON.parse makes of an answer, as plain rows. */
 function parsed(json: string) {
@@ -79,7 +81,7 @@ describe('rows found where they lie', () => {
         expect(scanned.block.clicks).toBe(rows.reduce((sum, { clicks }) => sum + clicks, 0));
         expect(scanned.block.impressions).toBe(rows.reduce((sum, { impressions }) => sum + impressions, 0));
       }),
-      { numRuns: 500 },
+      { numRuns: sized(100, 500) },
     );
   });
 
@@ -111,7 +113,7 @@ describe('rows found where they lie', () => {
           );
         },
       ),
-      { numRuns: 3_000 },
+      { numRuns: sized(300, 3_000) },
     );
   });
 
