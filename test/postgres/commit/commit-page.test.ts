@@ -217,9 +217,14 @@ describe.each(['fast', 'public'])('on the %s path', (path) => {
     ['no number', [{ keys: ['a', 'b'], clicks: Number.NaN, impressions: 1, position: 1 }]],
   ])('rows that PostgreSQL refuses leave nothing: %s', async (_, rows) => {
     const { slice } = await openOne(current.store);
+    const reason =
+      path === 'fast'
+        ? /PostgreSQL would not take the rows: .*(out of range|invalid input)/
+        : // The driver drops a reason that arrives after the last row.
+          /PostgreSQL would not take the rows: .*(out of range|invalid input|log of the database server)/;
     expect(await commit(current.store, slice, rows)).toMatchObject({
       kind: 'rejected',
-      reason: expect.stringMatching(/PostgreSQL would not take the rows: .*(out of range|invalid input)/),
+      reason: expect.stringMatching(reason),
     });
     expect(await commit(current.store, slice, makeRows(2))).toMatchObject({ kind: 'committed' });
   });
