@@ -28,7 +28,7 @@ afterAll(async () => {
   process.off('uncaughtException', onUnhandled);
 });
 
-const COPY = 'copy line (number, text) from stdin';
+const COPY = 'copy public.line (number, text) from stdin';
 
 /** Copies what the source gives, in a transaction, with a query behind it as the ledger's would be. */
 function copyFrom(sql: postgres.Sql, rows: CopySource): Promise<unknown> {
