@@ -69,10 +69,10 @@ async function tellMany(start: number, count: number): Promise<void> {
   const startedAt = performance.now();
   const figures = await shareOut(start, count);
   const seconds = (performance.now() - startedAt) / 1_000;
-  const { seeds, simulatedMs, steps, calls, lives, onTrust, ends, failed } = figures;
+  const { seeds, simulatedMs, steps, calls, lives, speculative, ends, failed } = figures;
   console.log(
     `${seeds} seeds in ${seconds.toFixed(1)} s: ${(seeds / seconds).toFixed(0)} seeds/s, ` +
-      `${(simulatedMs / 86_400_000).toFixed(0)} simulated days, ${lives} processes, ${calls} calls, ${steps} events, ${onTrust} begun on trust`,
+      `${(simulatedMs / 86_400_000).toFixed(0)} simulated days, ${lives} processes, ${calls} calls, ${steps} events, ${speculative} speculative`,
   );
   const often = Object.entries(ends).sort(([, one], [, other]) => other - one);
   console.log(often.map(([end, times]) => `  ${end}: ${times}`).join('\n'));

@@ -19,6 +19,7 @@ export type {
   FallbackEvent,
   Outcome,
   Progress,
+  ProgressState,
   QuotaEvent,
   RetryEvent,
   RunFigures,

@@ -2,7 +2,7 @@
 /** A test run that fails, or is interrupted, leaves no server, no process and no folder. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,6 +20,8 @@ test.each([
   'a run that %s leaves nothing',
   async (_, signal) => {
     const folder = mkdtempSync(join(tmpdir(), 'run-'));
+    // Where root runs the tests, another account runs PostgreSQL in it.
+    chmodSync(folder, 0o755);
     const temporary = join(folder, 't');
     mkdirSync(temporary, { mode: 0o755 });
     const vitest = spawn(

@@ -4,7 +4,7 @@ import { batchWorkerMachine, type FetchBatchInput } from '../../src/machines/bat
 import type { Ending } from '../../src/machines/coordinator/context.ts';
 import { coordinatorMachine } from '../../src/machines/coordinator/coordinator.ts';
 import type { CallOrder, PlanOrder } from '../../src/machines/messages.ts';
-import { createRateLimiter } from '../../src/sync/limiter.ts';
+import { startLimiter } from '../../src/sync/limiter.ts';
 
 const BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
 const SCOPES = ['site:bench', 'user:bench', 'project:bench'];
@@ -14,7 +14,7 @@ const SCOPES = ['site:bench', 'user:bench', 'project:bench'];
  * in microseconds. The quota is never reached.
  */
 export async function measureMachines(pages: number, maxConcurrency: number): Promise<number> {
-  const limiter = createRateLimiter({ requestsPerMinute: 40_000 });
+  const limiter = startLimiter('bench', { requestsPerMinute: 40_000 });
   const coordinator = createActor(quickMachine(pages), {
     input: {
       runId: 'bench',
@@ -44,7 +44,7 @@ export async function measureMachines(pages: number, maxConcurrency: number): Pr
   coordinator.start();
   const ending = await ended;
   const { user, system } = process.cpuUsage(cpu);
-  limiter.close();
+  limiter.actor.stop();
   if (ending?.status !== 'complete') throw new Error(`the machines ended as ${ending?.status}`);
   return (user + system) / pages;
 }

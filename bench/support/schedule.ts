@@ -12,7 +12,7 @@ export interface ServedCall {
   /** The calendar comes first: without it nobody knows what to ask for. */
   readonly isCalendar: boolean;
   /** It came before the calendar had been answered: it was not waited for. */
-  readonly isOnTrust: boolean;
+  readonly isSpeculative: boolean;
 }
 
 /** The calls behind the emulator's records, in the order in which they came. */
@@ -31,7 +31,7 @@ export function servedCalls(
       parts: batchSize,
       latencyMs: latencyMs * swing + inParts,
       isCalendar: isCalendar(body),
-      isOnTrust: false,
+      isSpeculative: false,
       arrivedAtMs,
     });
   }
@@ -40,7 +40,7 @@ export function servedCalls(
   const knownAtMs = Math.max(...answered);
   return inOrder.map(({ arrivedAtMs, ...call }) => ({
     ...call,
-    isOnTrust: !call.isCalendar && arrivedAtMs < knownAtMs,
+    isSpeculative: !call.isCalendar && arrivedAtMs < knownAtMs,
   }));
 }
 
@@ -59,8 +59,8 @@ export const steadily = (workers: number): Workers => [{ atMs: 0, workers }];
  * is free, in their order.
  */
 export function idealMs(calls: readonly ServedCall[], workers: Workers): number {
-  const goesAlong = (call: ServedCall): boolean => !call.isCalendar && call.isOnTrust;
-  const waits = (call: ServedCall): boolean => !call.isCalendar && !call.isOnTrust;
+  const goesAlong = (call: ServedCall): boolean => !call.isCalendar && call.isSpeculative;
+  const waits = (call: ServedCall): boolean => !call.isCalendar && !call.isSpeculative;
   let ends: number[] = [];
   let atMs = 0;
   let knownAtMs = 0;

@@ -1,7 +1,7 @@
 import type { Away, PlanFailure } from '../machines/messages.ts';
 import type { DatabaseAway, DatabaseFailure } from '../store/types.ts';
 
-/** What the machines are told of a database that takes nothing. */
+/** Translates a database that accepts nothing into the machines' terms. */
 export function awayOf({ reason, cause, nextStep }: DatabaseAway): Away {
   const advice = nextStep === undefined ? {} : { nextStep };
   switch (cause) {
@@ -14,7 +14,7 @@ export function awayOf({ reason, cause, nextStep }: DatabaseAway): Away {
   }
 }
 
-/** A failure of the database as the end of a call, or of a question to the plan. */
+/** Translates a database failure into the outcome of a call or of a plan request. */
 export function outcomeOf(failure: DatabaseFailure): PlanFailure {
   if (failure.kind === 'databaseAway') return { kind: 'databaseAway', ...awayOf(failure) };
   const { code, reason, nextStep } = failure;

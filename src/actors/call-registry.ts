@@ -1,18 +1,16 @@
-/**
- * Calls under way, by worker: what a crashed worker leaves behind can be aborted and waited for.
- */
+/** Calls under way, by worker, so that a crashed worker's call can be aborted and awaited. */
 export interface RunningCall {
   abort(): void;
-  /** Resolves when nothing of the call is under way any more, no commit either. Never rejects. */
+  /** Resolves when all work of the call has ended, including commits. Never rejects. */
   readonly ended: Promise<void>;
 }
 
 export interface CallRegistry {
   add(workerId: string, call: RunningCall): void;
-  /** Aborts the worker's call, if it has one, and waits for its end. */
+  /** Aborts the worker's call, if any, and waits until it has ended. */
   end(workerId: string): Promise<void>;
   endAll(): Promise<void>;
-  /** Calls under way now. */
+  /** Number of calls under way. */
   readonly size: number;
 }
 

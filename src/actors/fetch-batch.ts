@@ -1,11 +1,12 @@
 /**
- * One call: lease → token → HTTP stream → pages → COPY and ledger, in one transaction. The data plane: rows live and die
- * in here; what leaves are ids and counts.
+ * One call: lease → token → HTTP stream → pages → COPY and ledger, in one transaction. This is the data plane: rows
+ * never leave it, only IDs and counts do.
  *
- * While pages are being committed the next ones are read and parsed, up to a bound in bytes; then the socket waits.
+ * While pages are being committed, the next ones are read and parsed, up to a limit in bytes. Then reading from the
+ * socket stops.
  *
- * What has been read stays until the database has taken it: while that takes nothing the call is stalled, says so, and tries
- * again when it is told to. Google is not asked for it a second time.
+ * Pages that were read stay here until the database has accepted them. While it accepts nothing, the call is stalled,
+ * reports that, and retries when told to. Google is not asked for them a second time.
  */
 import { fromCallback } from 'xstate';
 import type { CallPermit } from '../domain/call-permit.ts';
@@ -34,20 +35,23 @@ export interface FetchBatchPorts {
   readonly store: Pick<Store, 'openQueue' | 'commitCalendar' | 'failSlice' | 'recordLease' | 'settleLease'>;
   readonly clock: Clock;
   readonly catalogue: Catalogue;
-  /** What Google calls the property; without it, what we do. */
+  /** Google's spelling of the property's name. Without it, ours is used. */
   readonly listedName?: ((access: ListedNameAccess) => Promise<string>) | undefined;
   readonly calls: CallRegistry;
-  /** Whether requests may be sent in the name of this run. */
+  /** Whether this run may send requests. */
   readonly leases: CallPermit;
   readonly rowsPerPage: number;
-  /** The longest time that a request without an answer may still be on its way. */
+  /** Maximum time that an unanswered request can still be on its way. */
   readonly graceMs: number;
-  /** Aborted when the whole run is over, whatever state it was in. */
+  /** Aborted when the whole run is over, whatever its state. */
   readonly scope: AbortSignal;
   readonly observer: CallObserver;
-  /** Work that a call leaves behind; the run waits for it before it closes the database. */
+  /** Work that outlives the call. The run waits for it before it closes the database. */
   readonly background: (work: Promise<unknown>) => void;
-  /** Before a piece of work: undefined, or what to wait for, so that others who share the event loop have their turn. */
+  /**
+   * Called before a piece of work. Returns what to wait for, so that other work on the event loop gets its turn;
+   * undefined if there is no need.
+   */
   readonly nextTurn?: (() => Promise<void> | undefined) | undefined;
 }
 
@@ -56,21 +60,21 @@ export interface ListedNameAccess {
   readonly signal: AbortSignal;
 }
 
-/** Where figures and spans come from. Must not throw. */
+/** The source of metrics and spans. Must not throw. */
 export interface CallObserver {
   callStarted(input: FetchBatchInput): CallObservation;
 }
 export interface CallObservation {
-  /** The request left: from now on it counts. */
+  /** The request was sent. From now on it counts. */
   sent(pages: number): void;
   page(sliceId: string, startRow: number, result: PageResult, commitMs: number): void;
-  /** What has been read waits for the database. */
+  /** Pages that were read wait for the database. */
   stalled(reason: string): void;
   ended(outcome: CallOutcome): void;
 }
 
-/** A calendar is asked for again when it leaves out what is known, so often in all. */
-const MOST_CONTRADICTIONS = 3;
+/** How many times in total a calendar is requested if it leaves out days known to have clicks. */
+const MAX_CONTRADICTIONS = 3;
 
 function newest({ lastPublished }: Calendar, [first]: readonly DayTotal[]): Day | null {
   const other = first?.date ?? null;
@@ -79,7 +83,7 @@ function newest({ lastPublished }: Calendar, [first]: readonly DayTotal[]): Day 
 
 type Report = (event: CallEvent) => void;
 
-/** Of answers, as JSON, that are on their way into the database while another is read. */
+/** Maximum size of answers, as JSON, that may be under way to the database while another is read. */
 const MAX_WAITING_BYTES = 2 * 1024 * 1024;
 const MAX_WAITING_PAGES = 100;
 
@@ -101,7 +105,7 @@ export function createFetchBatch(ports: FetchBatchPorts) {
       report({ type: 'call.ended', outcome, chance: ports.clock.random() });
     });
     ports.calls.add(input.workerId, { abort: () => controller.abort(), ended });
-    // The worker is gone (crashed and stopped, or the run is over): nobody listens, and nothing may go on.
+    // The worker is gone: it crashed, was stopped, or the run is over. No one listens any more, so all work must stop.
     return () => {
       listening = false;
       controller.abort();
@@ -109,7 +113,7 @@ export function createFetchBatch(ports: FetchBatchPorts) {
   });
 }
 
-/** Who waits for the database until it is tried again. */
+/** Makes stalled pages wait until the database should be tried again. */
 class Patience {
   readonly #signal: AbortSignal;
   #waiting: ((isToTryAgain: boolean) => void)[] = [];
@@ -119,7 +123,7 @@ class Patience {
     signal.addEventListener('abort', () => this.#wake(false), { once: true });
   }
 
-  /** Resolves whether to try again: false when the call is over. */
+  /** Resolves to true when it is time to retry, to false when the call is over. */
   wait(): Promise<boolean> {
     if (this.#signal.aborted) return Promise.resolve(false);
     return new Promise((resolve) => this.#waiting.push(resolve));
@@ -136,14 +140,17 @@ class Patience {
   }
 }
 
-/** A page, what it stands for, and how far it has come. */
+/** A page, what it stands for, and its progress. */
 interface PendingPage {
   readonly page: Page;
   readonly entry: CatalogueEntry;
   settled: boolean;
 }
 
-/** How the call ended; pages and tokens were reported before. Never rejects: a bug in here ends the run, with its reason. */
+/**
+ * Returns how the call ended. Pages and tokens are reported before. Never rejects: a bug here ends the run with its
+ * reason.
+ */
 async function fetchBatch(
   ports: FetchBatchPorts,
   input: FetchBatchInput,
@@ -169,14 +176,14 @@ class BatchCall {
   readonly #observation: CallObservation;
   #pages: readonly PendingPage[] = [];
   readonly #queue: ReturnType<Store['openQueue']>;
-  /** Pages on their way into the database, oldest first. */
+  /** Pages being written to the database, oldest first. */
   readonly #commits: { readonly bytes: number; readonly done: Promise<void> }[] = [];
-  /** What ends the call before its answer does. */
+  /** Why the call ended before its answer did. */
   #stop: CallOutcome | undefined;
   #sent = false;
-  /** Pages whose answer was none. Whether that is their own fault is known when the call has ended. */
+  /** Pages without a good answer. Whether a page itself is to blame is decided at the end of the call. */
   readonly #troubled: { readonly pending: PendingPage; readonly reason: string }[] = [];
-  /** Pages that were refused for want of a right: for all of the run, or just now. */
+  /** Pages refused for missing permission. The refusal may be temporary or final. */
   readonly #forbidden: { readonly pending: PendingPage; readonly refusal: Refused }[] = [];
   #good = 0;
 
@@ -214,13 +221,13 @@ class BatchCall {
     }
     if (token.kind === 'unavailable') return this.#unsent({ kind: 'failed', reason: token.reason });
     if (!(await leases.whenKept(this.#signal))) return this.#unsent({ kind: 'aborted' });
-    // The last thing before the first byte leaves: a run that dies is counted by the next one, and one that has lost its
-    // property or account finds out here.
+    // The last step before the first byte is sent. It makes a run that dies count for the next one, and a run that lost
+    // its property or account finds out here.
     const leased = await store.recordLease({ leaseId, scopes, tokens: this.#pages.length });
     if (leased.kind !== 'ok') return this.#unsent(outcomeOf(leased));
     const turn = this.#ports.nextTurn?.();
     if (turn !== undefined) await turn;
-    // A process may have been stopped for long between any two steps.
+    // The process may have been frozen for a long time between any two steps.
     while (!leases.mayCall()) {
       if (!(await leases.whenKept(this.#signal))) return this.#unsent({ kind: 'aborted' });
     }
@@ -235,7 +242,7 @@ class BatchCall {
     return this.#stop ?? trouble ?? (await this.#outcomeOf(end, token.token));
   }
 
-  /** A bug: nothing of the call may go on, and no token stays out. */
+  /** A bug: the call must stop, and no token may stay unsettled. */
   async broke(error: unknown): Promise<CallOutcome> {
     await Promise.allSettled(this.#commits.map(({ done }) => done));
     const open = this.#input.pages.length - this.#pages.filter(({ settled }) => settled).length;
@@ -248,8 +255,8 @@ class BatchCall {
   }
 
   /**
-   * Single pages that failed among others cost an attempt. Where most of a call fails, or all of it, the server is in
-   * trouble: its pages go back as they came, unless this one went alone to find out whether it has itself to blame.
+   * Single pages that fail among others use up an attempt. If most or all of a call fails, the server is in trouble:
+   * its pages go back unchanged, unless the only page was sent alone to find out whether it is to blame.
    */
   async #judgeTroubled(end: HttpCallEnd | undefined): Promise<CallOutcome | undefined> {
     const { blame, pages } = this.#input;
@@ -298,7 +305,7 @@ class BatchCall {
         case 'end':
           return step.outcome;
       }
-      // Leaving the loop drops the socket: what the database cannot take is not worth reading.
+      // Leaving the loop closes the socket. Data that the database cannot take is not worth reading.
       if (this.#stop !== undefined) return undefined;
     }
     return undefined;
@@ -323,7 +330,7 @@ class BatchCall {
         this.#ports.auth.succeeded(token);
         this.#refusals.good();
         this.#good += 1;
-        // A large page waits where it was read, unencoded: one is committed while one is read.
+        // A large page stays unencoded in the buffer it was read into, so one is committed while one is read.
         await this.#committed(MAX_WAITING_BYTES);
         if (this.#stop === undefined) {
           this.#begin(this.#commitPage(pending, outcome.answer), outcome.answer.bytes);
@@ -336,7 +343,7 @@ class BatchCall {
         this.#troubled.push({ pending, reason: outcome.reason });
         return;
       case 'invalid':
-        // The server has read it, and has said what it thinks.
+        // The server has read the request and answered.
         this.#good += 1;
         return this.#failPage(pending, outcome.reason, true);
       case 'unauthorized':
@@ -344,13 +351,13 @@ class BatchCall {
         return;
       case 'forbidden':
       case 'fatal':
-        // One part says it of the property, or of the project: what the others say is to be heard first.
+        // One part reports a refusal for the whole property or project. Hear the other parts first.
         this.#forbidden.push({ pending, refusal: outcome });
         return;
     }
   }
 
-  /** Refused beside pages of the same call that were answered, or for the first time: it may be a bad moment of Google's. */
+  /** If other pages of the call were answered, or this is the first refusal, it may be a temporary fault at Google. */
   #judgeForbidden(): void {
     for (const { pending, refusal } of this.#forbidden) {
       if (this.#isForGood(refusal)) this.#stop ??= { kind: 'fatal', fatal: fatalOf(refusal) };
@@ -362,7 +369,7 @@ class BatchCall {
     return !PASSING.has(refusal.code) || this.#refusals.refused();
   }
 
-  /** Nothing more is asked of the database until it is to be tried again. False: the call is over. */
+  /** Stops using the database until the next retry. Resolves to false if the call is over. */
   #stall(away: DatabaseAway): Promise<boolean> {
     const isToTryAgain = this.#patience.wait();
     if (!this.#signal.aborted) {
@@ -372,7 +379,7 @@ class BatchCall {
     return isToTryAgain;
   }
 
-  /** Asks until the database is there to answer, or the call is over. */
+  /** Repeats the question until the database answers or the call is over. */
   async #insist<T>(ask: () => Promise<Answer<T>>): Promise<Answer<T>> {
     for (;;) {
       const answer = await ask();
@@ -382,17 +389,17 @@ class BatchCall {
 
   #begin(done: Promise<void>, bytes: number): void {
     this.#commits.push({ bytes, done });
-    // It is awaited later; a bug in it must not be an unhandled rejection until then.
+    // It is awaited later. Until then a bug in it must not cause an unhandled rejection.
     done.catch(() => undefined);
   }
 
-  /** Waits until no more than so many bytes are on their way; with 0, until none are. */
-  async #committed(mostBytes: number): Promise<void> {
+  /** Waits until at most `maxBytes` are being written; with 0, until none are. */
+  async #committed(maxBytes: number): Promise<void> {
     for (;;) {
       const [oldest] = this.#commits;
       if (oldest === undefined) return;
       const bytes = this.#commits.reduce((sum, commit) => sum + commit.bytes, 0);
-      if (bytes <= mostBytes && this.#commits.length < MAX_WAITING_PAGES) return;
+      if (bytes <= maxBytes && this.#commits.length < MAX_WAITING_PAGES) return;
       await oldest.done;
       this.#commits.shift();
     }
@@ -417,14 +424,15 @@ class BatchCall {
       }
       const leftOut = written.value;
       entry.contradictions = (entry.contradictions ?? 0) + (leftOut.length > 0 ? 1 : 0);
-      if (leftOut.length > 0 && entry.contradictions < MOST_CONTRADICTIONS) {
-        const reason = `Google leaves out ${leftOut.length} days of "${entry.searchType}" that had clicks, ${leftOut[0]?.date} among them`;
-        // What contradicts itself is no answer.
+      if (leftOut.length > 0 && entry.contradictions < MAX_CONTRADICTIONS) {
+        const reason = `Google leaves out ${leftOut.length} days of "${entry.searchType}" that had clicks, including ${leftOut[0]?.date}`;
+        // A contradictory answer does not count as good.
         this.#good -= 1;
         this.#troubled.push({ pending, reason });
         return;
       }
-      // Said again and again, it is still not taken for "no data": those days are asked for where nothing is held, and fail if nothing comes.
+      // A repeated contradiction is still not taken as "no data". Those days are fetched if no data is held, and fail
+      // if they come back empty.
       entry.leftOut = leftOut.map(({ date }) => date);
       entry.calendar = {
         ...calendar,
@@ -437,7 +445,7 @@ class BatchCall {
     }
     const { slice, day } = entry;
     if (answer.rows.count === 0 && page.startRow === 0 && mustHaveRows(slice.dataset, day.clicks)) {
-      // What contradicts itself is no answer.
+      // A contradictory answer does not count as good.
       this.#good -= 1;
       this.#troubled.push({ pending, reason: noRows(day.clicks) });
       return;
@@ -457,7 +465,7 @@ class BatchCall {
       case 'rejected':
         return this.#failPage(pending, result.reason, true);
       case 'dropped':
-        // Halted: the page goes back with all that nothing was heard of.
+        // Halted: the page goes back together with the unreported ones.
         return;
       default:
         this.#stop ??= outcomeOf(result);
@@ -478,8 +486,8 @@ class BatchCall {
   }
 
   /**
-   * An attempt is used up; the last one makes the slice a failed one, in the database first. There the page may turn out
-   * to be committed, by a call that never heard of it: then it has not failed.
+   * Uses up an attempt. After the last one, the slice is recorded as failed in the database first. The page may turn
+   * out to be committed by an earlier call whose answer was lost; then it has not failed.
    */
   async #failPage(pending: PendingPage, reason: string, final: boolean): Promise<void> {
     const { page, entry } = pending;
@@ -509,7 +517,7 @@ class BatchCall {
     this.#report({ type: 'call.settled', tokens: 1, accepted: accepted ? 1 : 0, graceMs: 0 });
   }
 
-  /** Nothing left this machine: every token comes back at once. */
+  /** Nothing was sent: all tokens are returned immediately. */
   #unsent(outcome: CallOutcome): CallOutcome {
     this.#report({ type: 'call.unsent', tokens: this.#pages.length });
     this.#recordSettlement(0, 0, this.#pages.length);
@@ -517,8 +525,8 @@ class BatchCall {
   }
 
   /**
-   * Tokens whose answer never came. A request that may still be on its way is settled as if it arrived at the last
-   * possible moment; one that surely never left comes back.
+   * Settles tokens without an answer. A request that may still be on its way settles as if it arrived at the last
+   * possible moment. One that certainly was not sent is returned.
    */
   #settleRest(end: HttpCallEnd | undefined): void {
     const open = this.#pages.filter(({ settled }) => !settled).length;
@@ -535,14 +543,17 @@ class BatchCall {
     this.#recordSettlement(this.#pages.length - returned, graceMs, returned);
   }
 
-  /** The call does not wait for it: a lease that is not settled counts as settled when the next run finds it, later. */
+  /**
+   * The call does not wait for this. If a lease is never settled, the next run counts it as settled when it finds it,
+   * which is later.
+   */
   #recordSettlement(settled: number, graceMs: number, returned: number): void {
     const { leaseId } = this.#input;
     this.#ports.background(this.#ports.store.settleLease({ leaseId, settled, graceMs, returned }));
   }
 
   async #outcomeOf(end: HttpCallEnd | undefined, token: string): Promise<CallOutcome> {
-    if (end === undefined) return { kind: 'failed', reason: 'the call ended without an end' };
+    if (end === undefined) return { kind: 'failed', reason: 'the call stopped without reporting its end' };
     switch (end.kind) {
       case 'answered':
       case 'aborted':
@@ -563,7 +574,7 @@ class BatchCall {
     }
   }
 
-  /** A 401: the token is renewed once; a renewed one that is refused, too, is the end. */
+  /** A 401: the token is renewed once. If the new one is refused too, the error is fatal. */
   async #refused(token: string, reason: string): Promise<CallOutcome> {
     const verdict = await this.#ports.auth.refused(token);
     return verdict === 'retry'
@@ -574,7 +585,7 @@ class BatchCall {
 
 type Refused = Extract<Refusal, { kind: 'forbidden' | 'fatal' }>;
 
-/** What Google says, and may take back a moment later. */
+/** Refusals that Google may take back a moment later. */
 const PASSING: ReadonlySet<Refused['code']> = new Set(['FORBIDDEN', 'API_NOT_ENABLED', 'PROJECT_REFUSED']);
 
 function refusal({ quota, retryAfterMs, scopeKind }: QuotaRefusal): PageResult {

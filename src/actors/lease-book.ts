@@ -4,17 +4,17 @@ import type { LeaseKeeperEvent, RenewalOrder } from '../machines/lease-keeper/le
 import type { Answer } from '../store/types.ts';
 
 export interface LeaseBookPorts {
-  /** Renews every lease of the holder; false: at least one of them is somebody else's. */
+  /** Renews every lease of the holder. False: another holder has at least one of them. */
   readonly renew: () => Promise<Answer<boolean>>;
   readonly clock: Clock;
-  /** Unanswered for so long, a renewal has failed. What it says later is ignored. */
+  /** A renewal without an answer for this long has failed. Later answers are ignored. */
   readonly answerWithinMs: number;
-  /** Told of each renewal before it is sent, and of each that was answered in time. */
+  /** Called for each renewal before it is sent, and for each that was answered in time. */
   readonly onAsked: (serial: number) => void;
   readonly onKept: (serial: number) => void;
 }
 
-/** Has the database renew the leases; whatever it does, each order gets one answer. */
+/** Sends lease renewals to the database. Each command gets exactly one answer. */
 export function createLeaseBook(ports: LeaseBookPorts) {
   return fromCallback<RenewalOrder>(({ sendBack, receive }) => {
     let isListening = true;
@@ -37,8 +37,7 @@ export function createLeaseBook(ports: LeaseBookPorts) {
       ports.renew().then(
         (renewed) => {
           if (renewed.kind !== 'ok') answer({ type: 'lease.unanswered', serial, reason: renewed.reason });
-          else if (!renewed.value)
-            answer({ type: 'lease.taken', reason: 'another synchronisation has taken over' });
+          else if (!renewed.value) answer({ type: 'lease.taken', reason: 'another run has taken over' });
           else {
             if (!isAnswered) ports.onKept(serial);
             answer({ type: 'lease.kept', serial });
@@ -52,7 +51,7 @@ export function createLeaseBook(ports: LeaseBookPorts) {
     });
     return () => {
       isListening = false;
-      // Nobody waits for an answer any more, and a timer would keep the process alive.
+      // No one waits for an answer any more, and a timer would keep the process alive.
       for (const timer of timers) ports.clock.clearTimeout(timer);
     };
   });

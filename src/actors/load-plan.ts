@@ -1,13 +1,13 @@
 /**
- * The plan's actor: reads what is missing, has the calendars fetched, seals what needs no call, and then supplies slices
- * as the coordinator's look-ahead runs low. The whole plan is a list of keys in here; slices are opened as they go out.
+ * The plan actor: reads what is missing, has the calendars fetched, seals slices that need no call, and supplies slices as
+ * the coordinator's look-ahead runs low. It holds the whole plan as a list of keys. Slices are opened when they are supplied.
  *
  *   start ──────────────► calendars ──► planned ──► slices … ──► none
- *     └──► trust (large plans) ▲
+ *     └──► speculative (large plans) ▲
  *
- * In a small plan the calendars go out alone, and the coordinator asks for more when it is quiet. In a large one it asks
- * at once, so that no worker idles for as long as a calendar takes, and is given slices on trust; when it asks again, the
- * answer waits for the calendars. Nothing that a calendar could need waits for that answer.
+ * In a small plan the calendars go out alone, and the coordinator asks for more when they are done. In a large plan it asks
+ * immediately and gets speculative slices, so that no worker idles while a calendar is under way. When it asks again, the
+ * answer waits for the calendars. No calendar ever depends on that answer.
  */
 
 import { fromCallback } from 'xstate';
@@ -24,34 +24,38 @@ import {
   type Plan,
   type PublishedDays,
   planByCalendar,
-  type TrustRules,
-  trustedKeys,
+  type SpeculationRules,
+  speculativeKeys,
 } from '../planning/plan.ts';
-import { addTrusted, settleTrustedSlices, type TrustedSlice } from '../planning/speculative-slices.ts';
+import {
+  addSpeculative,
+  type SpeculativeSlice,
+  settleSpeculativeSlices,
+} from '../planning/speculative-slices.ts';
 import type { Store } from '../store/store.ts';
 import type { Answer, DatabaseFailure, OpenedSlice } from '../store/types.ts';
 import { outcomeOf } from './away.ts';
 
-/** Open slices of an earlier run are continued when their newest page is at most this old. */
+/** Open slices of an earlier run are continued if their newest page is at most this old. */
 const CONTINUE_YOUNGER_THAN_MINUTES = 15;
 
 export interface LoadPlanPorts {
-  readonly store: Pick<Store, 'readCoverage' | 'sealEmptySlices' | 'openSlices' | 'settleTrusted'>;
+  readonly store: Pick<Store, 'readCoverage' | 'sealEmptySlices' | 'openSlices' | 'settleSpeculative'>;
   readonly clock: Clock;
   readonly catalogue: Catalogue;
   readonly siteUrl: string;
   readonly range: CoverageRange;
   readonly today: Day;
   /** The workers that the run starts with. */
-  readonly pool: Omit<TrustRules, 'today'>;
-  /** Told once, when the plan is known. Must not throw. */
+  readonly pool: Omit<SpeculationRules, 'today'>;
+  /** Called once, when the plan is known. Must not throw. */
   readonly onPlanned: (plan: PlanSummary) => void;
   readonly scope: AbortSignal;
   readonly background: (work: Promise<unknown>) => void;
 }
 
 export interface PlanSummary {
-  /** Keys to be fetched. Some may be done already: those of a large plan are begun before it is known. */
+  /** Keys to fetch. In a large plan some may already be done: speculative slices start before the plan is known. */
   readonly toFetch: readonly SliceKey[];
   /** Keys whose day Google has not published. */
   readonly notPublished: readonly SliceKey[];
@@ -105,26 +109,30 @@ export function createLoadPlan(ports: LoadPlanPorts) {
   });
 }
 
-/** Where the plan is. Each stage is entered once; a stage whose database call failed is tried again as a whole. */
+/** The plan's progress. Each stage is entered once. A stage whose database call failed is repeated as a whole. */
 type Stage =
   | { readonly kind: 'start' }
-  /** The calendars are asked for. These keys go out meanwhile. */
-  | { readonly kind: 'trust'; readonly missing: readonly SliceKey[]; readonly trusted: readonly SliceKey[] }
+  /** The calendars have been requested. These keys are fetched speculatively meanwhile. */
+  | {
+      readonly kind: 'speculative';
+      readonly missing: readonly SliceKey[];
+      readonly speculative: readonly SliceKey[];
+    }
   | {
       readonly kind: 'calendars';
       readonly missing: readonly SliceKey[];
-      readonly trusted: readonly TrustedSlice[];
+      readonly speculative: readonly SpeculativeSlice[];
     }
   | {
       readonly kind: 'planned';
       readonly plan: Plan;
-      /** Trusted keys, done or under way. */
+      /** Speculative keys, done or under way. */
       readonly begun: readonly SliceKey[];
       readonly calendars: Calendars;
     }
   | { readonly kind: 'slices'; readonly left: readonly SliceKey[]; readonly calendars: Calendars };
 
-/** Slices that are open, of the first so many keys that are left. */
+/** Slices already open, for the first of the remaining keys. */
 interface OpenedKeys {
   readonly keys: number;
   readonly slices: readonly OpenedSlice[];
@@ -135,11 +143,11 @@ type Calendars = ReadonlyMap<SearchType, PublishedDays>;
 class PlanLoader {
   readonly #ports: LoadPlanPorts;
   #stage: Stage = { kind: 'start' };
-  /** One for each search type in which anything is missing. */
+  /** One entry for each search type with missing keys. */
   #entries: readonly CalendarEntry[] = [];
-  /** Keys that have a complete version, however old. */
+  /** Keys with a complete version, however old. */
   #held: ReadonlySet<string> = new Set();
-  /** Wakes whoever waits for the calendars. */
+  /** Wakes the code that waits for the calendars. */
   #wake: () => void = () => undefined;
 
   constructor(ports: LoadPlanPorts) {
@@ -150,10 +158,10 @@ class PlanLoader {
     switch (this.#stage.kind) {
       case 'start':
         return this.#askForCalendars();
-      case 'trust':
-        return this.#beginTrusted(this.#stage.missing, this.#stage.trusted);
+      case 'speculative':
+        return this.#beginSpeculative(this.#stage.missing, this.#stage.speculative);
       case 'calendars':
-        return this.#readCalendars(this.#stage.missing, this.#stage.trusted, count);
+        return this.#readCalendars(this.#stage.missing, this.#stage.speculative, count);
       case 'planned':
         return this.#sealEmpty(this.#stage.plan, this.#stage.begun, this.#stage.calendars, count);
       case 'slices':
@@ -161,7 +169,7 @@ class PlanLoader {
     }
   }
 
-  /** One request per search type in which anything is missing; none where nothing is. */
+  /** Sends one request per search type with missing keys. */
   async #askForCalendars(): Promise<Step> {
     const { store, range, catalogue, siteUrl, today, pool, onPlanned } = this.#ports;
     const held = await store.readCoverage(range);
@@ -179,28 +187,29 @@ class PlanLoader {
         searchType,
         siteUrl,
         from: range.from,
-        // To today, whatever the range: only then is it known which days before the last published one are empty.
+        // Always up to today, whatever the range: otherwise empty days before the last published one could not be
+        // recognised.
         to: today,
         onSettled: () => this.#wake(),
       }));
     for (const entry of this.#entries) catalogue.add(calendarId(entry.searchType), entry);
-    const trusted = trustedKeys(missing, { ...pool, today });
+    const speculative = speculativeKeys(missing, { ...pool, today });
     this.#stage =
-      trusted.length === 0
-        ? { kind: 'calendars', missing, trusted: [] }
-        : { kind: 'trust', missing, trusted };
+      speculative.length === 0
+        ? { kind: 'calendars', missing, speculative: [] }
+        : { kind: 'speculative', missing, speculative };
     return supply(
       this.#entries.map(({ searchType }) => firstPage(calendarId(searchType))),
-      trusted.length === 0 ? 'whenQuiet' : 'whenLow',
+      speculative.length === 0 ? 'whenQuiet' : 'whenLow',
     );
   }
 
-  /** So that nobody waits while the calendars are on their way: what will almost surely have data begins without them. */
-  async #beginTrusted(missing: readonly SliceKey[], trusted: readonly SliceKey[]): Promise<Step> {
+  /** Fetches slices that almost surely have data while the calendars are under way, so that no worker idles. */
+  async #beginSpeculative(missing: readonly SliceKey[], speculative: readonly SliceKey[]): Promise<Step> {
     const { catalogue } = this.#ports;
-    const opened = await this.#open(trusted);
+    const opened = await this.#open(speculative);
     if (opened.kind !== 'ok') return { kind: 'failed', failure: opened };
-    this.#stage = { kind: 'calendars', missing, trusted: addTrusted(opened.value, catalogue) };
+    this.#stage = { kind: 'calendars', missing, speculative: addSpeculative(opened.value, catalogue) };
     return supply(
       opened.value.map(({ slice, startRow }) => firstPage(slice.id, startRow)),
       'whenLow',
@@ -209,15 +218,15 @@ class PlanLoader {
 
   async #readCalendars(
     missing: readonly SliceKey[],
-    trusted: readonly TrustedSlice[],
+    speculative: readonly SpeculativeSlice[],
     count: number,
   ): Promise<Step> {
     const { store, today, scope } = this.#ports;
-    // Where nothing went out on trust, the coordinator asks when the calendars' requests have ended.
-    if (trusted.length > 0) await this.#calendarsAreIn();
+    // Without speculative slices, the coordinator only asks again when the calendar requests have ended.
+    if (speculative.length > 0) await this.#calendarsAreIn();
     if (scope.aborted) return supply([], 'none');
     const calendars = new Map<SearchType, PublishedDays>();
-    for (const { searchType, calendar, leftOut, problem = 'Google gave no calendar' } of this.#entries) {
+    for (const { searchType, calendar, leftOut, problem = 'Google returned no calendar' } of this.#entries) {
       if (calendar === undefined) {
         return {
           kind: 'failed',
@@ -236,21 +245,22 @@ class PlanLoader {
         leftOut: new Set(leftOut),
       });
     }
-    const onTrust = trusted.map(({ key }) => key);
-    const isTrusted = new Set(onTrust.map(keyOf));
-    const untouched = missing.filter((key) => !isTrusted.has(keyOf(key)));
-    // Needed whatever comes of what was begun on trust: workers wait for these slices, so they are opened meanwhile.
+    const chosen = speculative.map(({ key }) => key);
+    const isSpeculative = new Set(chosen.map(keyOf));
+    const untouched = missing.filter((key) => !isSpeculative.has(keyOf(key)));
+    // These slices are needed whatever the speculative ones return. Workers wait for them, so they are opened
+    // meanwhile.
     const ahead =
-      trusted.length === 0 ? [] : planByCalendar(untouched, calendars, this.#held).fetch.slice(0, count);
+      speculative.length === 0 ? [] : planByCalendar(untouched, calendars, this.#held).fetch.slice(0, count);
     const [settled, opened] = await Promise.all([
-      settleTrustedSlices(trusted, calendars, today, store),
+      settleSpeculativeSlices(speculative, calendars, today, store),
       ahead.length === 0 ? undefined : this.#open(ahead),
     ]);
     if (settled.kind !== 'ok') return { kind: 'failed', failure: settled };
     const begun = new Set(settled.value.map(keyOf));
-    // In this order the slices that are open by now are the first.
+    // In this order the already open slices come first.
     const plan = planByCalendar(
-      [...untouched, ...onTrust.filter((key) => !begun.has(keyOf(key)))],
+      [...untouched, ...chosen.filter((key) => !begun.has(keyOf(key)))],
       calendars,
       this.#held,
     );
@@ -260,7 +270,7 @@ class PlanLoader {
     return this.#sealEmpty(plan, settled.value, calendars, count, first);
   }
 
-  /** All calendars have come, or one never will; or the run is over. */
+  /** Resolves when all calendars have arrived, one has failed for good, or the run is over. */
   #calendarsAreIn(): Promise<void> {
     const { scope } = this.#ports;
     return new Promise((resolve) => {
@@ -295,14 +305,14 @@ class PlanLoader {
     return this.#openSlices(plan.fetch, calendars, count, first);
   }
 
-  /** Supplies what comes next; the first of it may be open already. */
+  /** Supplies the next slices. The first of them may already be open. */
   async #openSlices(
     left: readonly SliceKey[],
     calendars: Calendars,
     count: number,
     first?: OpenedKeys,
   ): Promise<Step> {
-    // Set before the call: a database that is away must not have the calendars read twice.
+    // Set before the call, so that the calendars are not read twice if the database is away.
     this.#stage = { kind: 'slices', left, calendars };
     if (first !== undefined) return this.#supplySlices(left, calendars, first);
     const keys = left.slice(0, count);

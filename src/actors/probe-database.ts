@@ -3,7 +3,7 @@ import { StillAway } from '../machines/coordinator/context.ts';
 import type { Store } from '../store/store.ts';
 import { awayOf } from './away.ts';
 
-/** Resolves when the database would take a page. A rejection is the coordinator's cue to wait and ask again. */
+/** Resolves if the database would accept a page. If it rejects, the coordinator waits and asks again. */
 export function createProbeDatabase(store: Pick<Store, 'probe'>) {
   return fromPromise<void>(async () => {
     const answer = await store.probe();

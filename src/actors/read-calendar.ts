@@ -6,8 +6,8 @@ import type { QueryAnswer } from '../search-console/answer/decode-rows.ts';
 import type { Calendar } from '../store/types.ts';
 
 /**
- * The calendar out of its rows: one key each, the day. Days that it leaves out are taken for empty, so a day that cannot
- * be, or was not asked for, spoils the whole: `problem` says which.
+ * Reads the calendar from its rows, each with one key: the day. Days left out are taken as empty, so an impossible day,
+ * or one outside the requested range, makes the whole calendar unusable: `problem` says which.
  */
 export function readCalendar(
   { from, to }: Pick<CalendarEntry, 'from' | 'to'>,
@@ -23,7 +23,7 @@ export function readCalendar(
   for (const [index, { date }] of days.entries()) {
     if (!isDay(date)) return { problem: `Row ${index} has a key that is not a day.` };
     if (date < from || date > to)
-      return { problem: `Row ${index} is of ${date}, and ${from} to ${to} was asked for.` };
+      return { problem: `Row ${index} is for ${date}, outside the requested range ${from} to ${to}.` };
     if (seen.has(date)) return { problem: `The answer has ${date} twice.` };
     seen.add(date);
     if (lastPublished === null || date > lastPublished) lastPublished = date;

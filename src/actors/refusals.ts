@@ -1,29 +1,29 @@
 /**
- * Whether to believe that Google refuses a run for good. Where it has answered this very run well, a refusal of the property or
- * of the project contradicts that, and Google has its bad moments: it is believed when it is said again to a call that
- * began after it was first said, with no good answer between.
+ * Whether a refusal by Google is final for the run. If Google has answered this run well before, a refusal of the property
+ * or project contradicts that and may be a temporary fault. It is believed when it is repeated for a call that began after
+ * the first refusal, with no good answer in between.
  *
- *   unknown ──good──► welcome ──refused──► doubtful ──refused, in a later call──► for good
+ *   unknown ──good──► welcome ──refused──► doubtful ──refused, in a later call──► final
  *      │ refused         ▲                    │
  *      ▼                 └────────good────────┘
- *   for good
+ *   final
  */
 export interface Refusals {
-  /** A call begins: what it is to ask and tell by. */
+  /** A call begins. Returns its view of the refusals. */
   begin(): RefusalsOfCall;
 }
 
 export interface RefusalsOfCall {
   /** Google has answered a page. */
   good(): void;
-  /** Google has refused: whether that is for good. */
+  /** Google has refused. Returns whether the refusal is final. */
   refused(): boolean;
 }
 
 type Standing =
   | { readonly kind: 'unknown' }
   | { readonly kind: 'welcome' }
-  /** Refused while so many calls had begun. */
+  /** Refused when this many calls had begun. */
   | { readonly kind: 'doubtful'; readonly begun: number };
 
 export function createRefusals(): Refusals {

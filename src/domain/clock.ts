@@ -1,5 +1,6 @@
 /**
- * Time and chance as inputs: the only way to either outside the composition root, so that a simulation can drive both.
+ * Time and randomness as inputs. Outside the composition root there is no other access to either, so a simulation can
+ * control both.
  */
 export interface Clock {
   /** Milliseconds since 1970, UTC. */
@@ -10,7 +11,7 @@ export interface Clock {
   random(): number;
 }
 
-/** The machine's own clock and chance. */
+/** The system's clock and random numbers. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   setTimeout: (callback, delayMs) => setTimeout(callback, delayMs),

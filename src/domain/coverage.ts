@@ -1,6 +1,6 @@
 import type { Dataset, Day, SearchType, SliceKey } from './slice.ts';
 
-/** Which keys a question is about: all of them that the lists and the range span. */
+/** The keys a question is about: every combination of the lists and the range. */
 export interface CoverageRange {
   readonly from: Day;
   readonly to: Day;
@@ -8,10 +8,10 @@ export interface CoverageRange {
   readonly datasets: readonly Dataset[];
 }
 
-/** What the table has of one key. Keys without a row are missing. */
+/** What the table has for one key. Keys without a row are missing. */
 export interface Coverage extends SliceKey {
   readonly status: 'complete' | 'open' | 'failed';
   readonly final: boolean;
-  /** Completed before the refresh's cut-off, so a refresh fetches it again. */
+  /** Completed before the refresh cut-off, so a refresh fetches it again. */
   readonly beforeCutOff: boolean;
 }

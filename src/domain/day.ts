@@ -2,7 +2,7 @@ import type { Day } from './slice.ts';
 
 /** Google keeps 16 months; older days are never requested. */
 export const MONTHS_KEPT = 16;
-/** Days, counted back from today in Pacific time, whose data Google still changes. */
+/** Google may still change the data of this many days, counted back from today in Pacific time. */
 export const FINAL_LAG_DAYS = 3;
 
 const MS_PER_DAY = 86_400_000;
@@ -14,7 +14,7 @@ export function isDay(text: string): text is Day {
   return !Number.isNaN(ms) && new Date(ms).toISOString().slice(0, 10) === text;
 }
 
-/** The day `count` days later (earlier when negative), by the calendar. */
+/** The day `count` days later, or earlier if negative. */
 export function addDays(day: Day, count: number): Day {
   return new Date(Date.parse(`${day}T00:00:00Z`) + count * MS_PER_DAY).toISOString().slice(0, 10);
 }
@@ -31,7 +31,7 @@ export function daysNewestFirst(from: Day, to: Day): Day[] {
   return days;
 }
 
-/** Made once: making one takes longer than using it a hundred times. */
+/** Created once: creating one takes longer than using it a hundred times. */
 const PACIFIC = new Intl.DateTimeFormat('en-CA', {
   timeZone: 'America/Los_Angeles',
   year: 'numeric',
@@ -39,12 +39,15 @@ const PACIFIC = new Intl.DateTimeFormat('en-CA', {
   day: '2-digit',
 });
 
-/** The calendar day in California at an instant: Search Console's days are Pacific days. */
+/** The calendar day in California at an instant. Search Console's days are Pacific days. */
 export function pacificDay(epochMs: number): Day {
   return PACIFIC.format(new Date(epochMs));
 }
 
-/** The oldest day that Google still has on `today`: the same day of the month, 16 months earlier, or that month's last. */
+/**
+ * The oldest day that Google still has on `today`: the same day of the month 16 months earlier, or that month's last
+ * day.
+ */
 export function oldestDayKept(today: Day): Day {
   const [year = 0, month = 1, dayOfMonth = 1] = today.split('-').map(Number);
   const months = year * 12 + (month - 1) - MONTHS_KEPT;
@@ -56,6 +59,6 @@ export function oldestDayKept(today: Day): Day {
     .slice(0, 10);
 }
 
-/** The later of two days, and the earlier one: days sort as text. */
+/** The later and the earlier of two days. Days sort as text. */
 export const laterDay = (a: Day, b: Day): Day => (a > b ? a : b);
 export const earlierDay = (a: Day, b: Day): Day => (a < b ? a : b);

@@ -1,21 +1,22 @@
 /**
- * The rules of leases that are neither SQL nor states: who may have what somebody else holds, how often one looks, and how
- * long an answer of the database's is good for.
+ * The rules of leases that are neither SQL nor states: when a lease may be taken over, how often to check, and how long
+ * a database answer is valid.
  */
 
 /**
- * `alive`: the holder's process shows its presence. `unknown`: it shows none, so only time tells. `gone`: it has shown one
- * and does no more, since it has ended, or since its session has: then it shows another at once.
+ * State of a lease's holder. `alive`: its process shows a presence. `unknown`: it shows none, so only time can tell.
+ * `gone`: it showed one and no longer does. Either the process ended, or only its session did; then it soon shows a new
+ * one.
  */
 export type HolderState = 'alive' | 'unknown' | 'gone';
 
-/** Of another's lease that has not expired. `renewedAt`: a number that grows with every renewal, as a text. */
+/** An unexpired lease of another holder. `renewedAt`: a number, as text, that grows with every renewal. */
 export interface OtherLease {
   readonly state: HolderState;
   readonly renewedAt: string;
 }
 
-/** What is said of a resource that may not be taken: the liveliest of its holders, and the newest renewal. */
+/** Why a resource may not be taken: the state of its most lively holder, and the newest renewal. */
 export interface BusyLease {
   readonly kind: 'busy';
   readonly holder: HolderState;
@@ -25,8 +26,8 @@ export interface BusyLease {
 const isNewer = (renewedAt: string, than: string): boolean => Number(renewedAt) > Number(than);
 
 /**
- * Whether leases that others hold keep a resource from being taken; undefined: they do not. A holder that is gone, and has
- * not renewed since a look that has found it so, is gone for good.
+ * Whether leases of other holders block a resource. Undefined if not. A holder that is gone, and has not renewed since
+ * an earlier check found it gone, no longer blocks.
  */
 export function judgeHolders(others: readonly OtherLease[], goneSince: string | null): BusyLease | undefined {
   const living = others.filter(
@@ -43,19 +44,19 @@ export function judgeHolders(others: readonly OtherLease[], goneSince: string | 
   return { kind: 'busy', holder, renewedAt: newest };
 }
 
-/** What somebody who looks at a lease again and again remembers. */
+/** What a waiting run remembers between checks of a lease. */
 export interface Looks {
-  /** The newest renewal at the first look. */
+  /** The newest renewal at the first check. */
   readonly first: string | undefined;
-  /** What to ask the next time with, see {@link judgeHolders}. */
+  /** The argument for the next check; see {@link judgeHolders}. */
   readonly goneSince: string | null;
 }
 
 export const NO_LOOK: Looks = { first: undefined, goneSince: null };
 
 /**
- * After a look that has found a lease busy. Of a holder that shows no presence only time tells whether it lives: it does when
- * it has renewed its lease since the first look.
+ * After a check that found the lease busy. A holder without a presence is known to live only if it has renewed since
+ * the first check.
  */
 export function lookAgain(
   looks: Looks,
@@ -69,12 +70,13 @@ export function lookAgain(
 }
 
 /**
- * How long the last answer holds, by the holder's own clock: timers may be late, and are when a process was stopped; this is
- * not. It counts from the moment before the database was asked, since the database counts from a later one.
+ * How long the last answer is valid, by the holder's own clock. Timers may be late, for example after a process was
+ * stopped; this check is not. It counts from just before the database was asked, because the database counts from a
+ * later moment.
  */
 export interface LeaseValidity {
   readonly untilMs: number;
-  /** The renewal under way, and when it was asked for. */
+  /** The renewal under way, and when it was sent. */
   readonly asked: { readonly serial: number; readonly atMs: number } | undefined;
 }
 
@@ -88,14 +90,16 @@ export const renewalAsked = (validity: LeaseValidity, serial: number, nowMs: num
   asked: { serial, atMs: nowMs },
 });
 
-/** What is said of an earlier renewal, or of one that did not ask for all, says nothing. */
+/** Answers to an earlier renewal, or to one that did not cover all leases, are ignored. */
 export function renewalKept(validity: LeaseValidity, serial: number, leaseMs: number): LeaseValidity {
   const { asked, untilMs } = validity;
   if (asked?.serial !== serial) return validity;
   return { untilMs: Math.max(untilMs, asked.atMs + leaseMs), asked: undefined };
 }
 
-/** One more lease, which was asked for then: all are kept, or none. The renewal under way has not asked for it. */
+/**
+ * Adds a lease acquired at that time. All leases are kept or none. The renewal under way does not cover the new one.
+ */
 export const leaseJoined = (
   { untilMs }: LeaseValidity,
   askedAtMs: number,

@@ -1,7 +1,9 @@
-/** Options with defaults: `undefined` is the same as leaving an option out, also with `exactOptionalPropertyTypes`. */
+/**
+ * Options with defaults. `undefined` means the same as leaving the option out, also with `exactOptionalPropertyTypes`.
+ */
 export type Given<T> = { readonly [K in keyof T]?: T[K] | undefined };
 
-/** The options that were given, and the defaults of those that were not. */
+/** The given options, with defaults for the missing ones. */
 export function withDefaults<T extends object>(defaults: T, given: Given<T> = {}): T {
   return {
     ...defaults,

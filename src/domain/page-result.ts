@@ -2,9 +2,9 @@
 export type AfterPage =
   | { readonly kind: 'page'; readonly startRow: number }
   | { readonly kind: 'sealed' }
-  /** The slice looked as if rows were missing: it is fetched once more, under a new id. */
+  /** Rows seem to be missing from the slice. It is fetched once more under a new ID. */
   | { readonly kind: 'again'; readonly sliceId: string }
-  /** The day is not published yet: not complete, not failed. */
+  /** The day is not published yet: the slice is neither complete nor failed. */
   | { readonly kind: 'notPublished' }
-  /** The slice ended as failed although its pages came (it shrank). */
+  /** The slice ended as failed although all its pages arrived: it shrank. */
   | { readonly kind: 'failed'; readonly reason: string };

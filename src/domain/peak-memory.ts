@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 
 /**
- * The most memory that this process has held at once: its resident set, in bytes. On Linux it is what the kernel has seen
- * of this program alone (`VmHWM`): `process.resourceUsage` counts there from before the program began, so that a process
- * which a large one has started is said to have been as large.
+ * Peak resident memory of this process, in bytes. On Linux it is the kernel's figure for this program (`VmHWM`).
+ * `process.resourceUsage` would include the time before the program was executed, so a process started by a large one
+ * would report the size of that one.
  */
 export function peakRssBytes(): number {
   return ownPeakBytes() ?? process.resourceUsage().maxRSS * 1_024;

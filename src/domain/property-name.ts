@@ -1,20 +1,20 @@
-/** A property's name as Search Console writes it, out of what people type, copy and paste. */
+/** Converts what people type, copy and paste into a property name as Search Console writes it. */
 import { domainToASCII, domainToUnicode } from 'node:url';
 
-/** Direction marks, joiners, byte order marks and the like: they come with copying, and are part of no name. */
+/** Direction marks, joiners, byte order marks and the like. They come from copying and are never part of a name. */
 const INVISIBLE = /[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]/g;
 const PREFIX = /^(https?):\/\/([^/?#]*)(.*)$/is;
 const DOMAIN = /^sc-domain:(.*)$/is;
 
-/** Without what nobody sees, and without spaces around it. */
+/** Removes invisible characters and surrounding spaces. */
 export function visiblePart(text: string): string {
-  // \s has no-break spaces, too.
+  // \s includes no-break spaces.
   return text.replace(INVISIBLE, '').replace(/^\s+|\s+$/g, '');
 }
 
 /**
- * The same property's name in one spelling, to compare two by: the host in ASCII and lower case, percent-encoding in one form.
- * Undefined where it is no name at all.
+ * A canonical key to compare two names: host in ASCII and lower case, percent-encoding in one form. Undefined if it is
+ * not a name.
  */
 export function propertyKey(name: string): string | undefined {
   const text = visiblePart(name);
@@ -27,8 +27,8 @@ export function propertyKey(name: string): string | undefined {
 }
 
 /**
- * The name in the one spelling that it has here: nothing invisible, scheme and host in lower case, the host as it is read and not in
- * punycode, the path encoded. What is no name stays as it is, for whoever says what is wrong with it.
+ * The normalised name: no invisible characters, scheme and host in lower case, host in Unicode instead of punycode,
+ * path encoded. Invalid names are returned unchanged, so that the caller can report them.
  */
 export function normalName(name: string): string {
   const text = visiblePart(name);
@@ -39,26 +39,26 @@ export function normalName(name: string): string {
   return `${scheme.toLowerCase()}://${readableHost(withoutUsualPort(scheme, host))}${encodedPath(path)}`;
 }
 
-/** Whether Search Console may list it in another spelling than ours. */
+/** Whether Search Console may list the name in a different spelling. */
 export function hasSpellings(name: string): boolean {
   return /[^ -~]|%/.test(name);
 }
 
-/** Search Console leaves out the port that the scheme stands for. */
+/** Search Console omits the scheme's default port. */
 const withoutUsualPort = (scheme: string, hostAndPort: string): string =>
   hostAndPort.replace(scheme.toLowerCase() === 'https' ? /:443$/ : /:80$/, '');
 
 function readableHost(hostAndPort: string): string {
-  // What cannot be a host is shown as it was given.
+  // Anything that cannot be a host is returned as given.
   if (/[\s/\\?#@%[\]]/.test(hostAndPort)) return hostAndPort;
   const [host = '', ...port] = hostAndPort.split(':');
   const readable = domainToUnicode(host.toLowerCase());
-  // The root of all names is a dot that nobody writes, and Search Console does not.
+  // Removes the trailing dot of a fully qualified name. Search Console does not use it.
   const name = (readable === '' ? host.toLowerCase() : readable).replace(/(?<=[^.])\.$/, '');
   return [name, ...port].join(':');
 }
 
-/** `ü` as `%C3%BC`; what is encoded already stays so, in capitals. */
+/** `ü` becomes `%C3%BC`. Existing encoding stays, in upper case. */
 const encodedPath = (path: string): string =>
   path
     .replace(/[^ -~]+/gu, (text) => encodeURIComponent(text.toWellFormed()))

@@ -1,2 +1,4 @@
-/** `qps`: too many requests a minute. `load`: too much work in ten minutes. `daily`: the day's allowance is used. */
+/**
+ * `qps`: too many requests per minute. `load`: too much work within ten minutes. `daily`: the daily quota is used up.
+ */
 export type QuotaKind = 'qps' | 'load' | 'daily';

@@ -1,14 +1,15 @@
 import { mayBeSecret } from './secrets.ts';
 
-const MOST_CHARACTERS = 80;
-/** As long as paths may be on most systems. */
-const MOST_OF_A_PATH = 4_096;
-const MOST_OF_A_PATH_TOLD = 400;
+const MAX_CHARACTERS = 80;
+/** Maximum path length on most systems. */
+const MAX_PATH_LENGTH = 4_096;
+const MAX_SHOWN_PATH_LENGTH = 400;
 const NOT_SHOWN = '(not shown: it may be a secret)';
 
 /**
- * What somebody gave, as a message repeats it: text in quotes, on one line, cut where it is long; of all else its kind.
- * Nothing in it that a terminal would obey, and nothing that may be a secret: people paste those into the wrong place.
+ * Formats user input for a message. Text is quoted, on one line, and shortened if long; other values show only their
+ * type. Removes terminal control characters and anything that may be a secret, because people paste secrets into the
+ * wrong place.
  */
 export function quoted(value: unknown): string {
   switch (typeof value) {
@@ -27,15 +28,15 @@ export function quoted(value: unknown): string {
   }
 }
 
-/** A path that somebody gave, in the same way, without quotes, and long enough to be found by. */
+/** Formats a path the same way, but without quotes and long enough to find the file. */
 export function shownPath(path: string): string {
-  if (mayBeSecret(path) || path.length > MOST_OF_A_PATH) return NOT_SHOWN;
+  if (mayBeSecret(path) || path.length > MAX_PATH_LENGTH) return NOT_SHOWN;
   if (path.trim() === '') return quoted(path);
-  return oneLineOf(path.length > MOST_OF_A_PATH_TOLD ? `${path.slice(0, MOST_OF_A_PATH_TOLD)}…` : path);
+  return oneLineOf(path.length > MAX_SHOWN_PATH_LENGTH ? `${path.slice(0, MAX_SHOWN_PATH_LENGTH)}…` : path);
 }
 
 function shortened(text: string): string {
-  const short = text.length > MOST_CHARACTERS ? `${text.slice(0, MOST_CHARACTERS)}…` : text;
+  const short = text.length > MAX_CHARACTERS ? `${text.slice(0, MAX_CHARACTERS)}…` : text;
   return oneLineOf(short);
 }
 

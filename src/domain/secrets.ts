@@ -1,14 +1,16 @@
 /**
- * What secrets look like: for everything that writes text which others made. The patterns know the names that secrets go
- * by, in every way of quoting, and the shapes of Google's own; what no pattern knows is told by how mixed its letters are.
+ * Recognises secrets in text written by others. Patterns match the usual names of secrets, however they are quoted, and
+ * the formats of Google's secrets. Other secrets are recognised by how random their characters look.
  */
 
 const HIDDEN = '***';
 
-/** The names of secrets in options, headers, JSON, YAML, URLs and variables: `client_secret`, `clientSecret`, `PGPASSWORD`. */
+/**
+ * Names of secrets in options, headers, JSON, YAML, URLs and variables: `client_secret`, `clientSecret`, `PGPASSWORD`.
+ */
 const NAMES =
   '(?:access|refresh|id|auth|bearer)[_-]?token|client[_-]?secret|private[_-]?key(?:[_-]?id)?|api[_-]?key|password|passwd|pwd|passphrase|assertion|secret[_-]?(?:access[_-]?)?key';
-/** Quotes that a text within a text within a text has: `"`, `'`, `\"`, `\\\"`. */
+/** Quotes in nested text: `"`, `'`, `\"`, `\\\"`. */
 const CLOSING = `\\\\*["']`;
 const NAMED = `((?:${NAMES})(?:${CLOSING})?\\s*(?:=>|[:=])\\s*)`;
 
@@ -18,7 +20,7 @@ interface Pattern {
 }
 
 const patterns: readonly Pattern[] = [
-  // A key, whole or cut off, its line breaks written in whatever way.
+  // A private key, complete or cut off, with line breaks in any notation.
   {
     find: /-----BEGIN(?:[A-Z0-9 +]|%20)*PRIVATE(?: |%20|\+)KEY-----(?:[\s\S]*?-----END(?:[A-Z0-9 +]|%20)*PRIVATE(?: |%20|\+)KEY-----|[^"']*)/g,
     replacement: HIDDEN,
@@ -33,7 +35,7 @@ const patterns: readonly Pattern[] = [
     replacement: `$1:${HIDDEN}@`,
   },
   { find: /(%3A%2F%2F[^\s%"'&]*)%3A(?:(?!%40)[^\s"'&])*%40/gi, replacement: `$1%3A${HIDDEN}%40` },
-  // Headers: all up to the end of the quotes, or of the line.
+  // Headers: up to the closing quote or the end of the line.
   {
     find: /(\b(?:proxy-)?authorization(?:\\*["'])?\s*[:=]\s*)(\\*["'])(?:(?!\2)[^\n])*/gi,
     replacement: `$1$2${HIDDEN}`,
@@ -43,16 +45,16 @@ const patterns: readonly Pattern[] = [
     replacement: `$1${HIDDEN}`,
   },
   { find: /\b(bearer|basic)(\s+|%20)[a-z0-9._~+/=-]{6,}/gi, replacement: `$1$2${HIDDEN}` },
-  // A parameter of a URL: quotes are a part of it.
+  // URL parameters: quotes are part of the value.
   { find: new RegExp(`([?&][\\w.-]{0,40}(?:${NAMES})=)[^\\s&"<>]+`, 'gi'), replacement: `$1${HIDDEN}` },
-  // By name, quoted: up to the same quotes, with those inside them escaped once more.
+  // Named and quoted: up to the matching quote. Quotes inside it are escaped one level deeper.
   { find: new RegExp(`${NAMED}"(?:[^"\\\\]|\\\\[\\s\\S])*"?`, 'gi'), replacement: `$1"${HIDDEN}"` },
   { find: new RegExp(`${NAMED}'(?:[^'\\\\]|\\\\[\\s\\S]|'')*'?`, 'gi'), replacement: `$1'${HIDDEN}'` },
   {
     find: new RegExp(`${NAMED}(\\\\+["'])(?:(?!(?<!\\\\)\\2)[\\s\\S])*(\\2)?`, 'gi'),
     replacement: `$1$2${HIDDEN}$2`,
   },
-  // By name, unquoted; a command that reads it from elsewhere, `$(cat file)`, is none.
+  // Named and unquoted. A command that reads the secret, such as `$(cat file)`, is not a secret.
   {
     find: new RegExp(`${NAMED}(?!["'\\\\]|"?\\$\\(|\\*\\*\\*)[^\\s"'&,;}\\])<>]+`, 'gi'),
     replacement: `$1${HIDDEN}`,
@@ -72,11 +74,11 @@ const patterns: readonly Pattern[] = [
   { find: /\beyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)?/g, replacement: HIDDEN },
 ];
 
-/** What base64 is written in, in either alphabet. */
+/** Base64 in either alphabet. */
 const RUNS = /[A-Za-z0-9+/_-]{20,}={0,2}/g;
 const SHORTEST_MIXED_RUN = 28;
 
-/** The text with `mark` in place of what looks like a secret in it. */
+/** Replaces everything that looks like a secret with `mark`. */
 export function withoutSecrets(text: string, mark = HIDDEN): string {
   let clean = text;
   for (const { find, replacement } of patterns) clean = clean.replace(find, replaceBy(replacement));
@@ -84,7 +86,7 @@ export function withoutSecrets(text: string, mark = HIDDEN): string {
   return mark === HIDDEN ? clean : clean.replaceAll(HIDDEN, mark);
 }
 
-/** `PGPASSWORD="$(cat file)"` names a file, and stays. */
+/** `PGPASSWORD="$(cat file)"` names a file and stays. */
 function replaceBy(replacement: string) {
   return (whole: string, ...groups: readonly unknown[]): string =>
     /[=:]\s*["']?\$\(/.test(whole)
@@ -92,20 +94,18 @@ function replaceBy(replacement: string) {
       : replacement.replace(/\$(\d)/g, (_, index: string) => String(groups[Number(index) - 1] ?? ''));
 }
 
-/**
- * Whether a text that somebody gave in a wrong place may be a secret, or a part of one: then no message repeats it.
- */
+/** Whether text entered in the wrong place may contain a secret or a part of one. Messages then do not repeat it. */
 export function mayBeSecret(text: string): boolean {
   return KEY_MATERIAL.test(text) || withoutSecrets(text) !== text;
 }
 
-/** Of a credentials file, in every form in which people hand it over; its beginning or a part is enough. */
+/** Content of a credentials file in any common form. Its beginning or any part is enough. */
 const KEY_MATERIAL =
   /^[\s\ufeff"'`\\]*[{[]|^\s*data:|%7B|%22|-----|(?:private|client|refresh|access)[_-]?(?:key|secret|token)|service_account|authorized_user|gserviceaccount|["']\s*:|\\n/i;
 
-/** Whether it is base64 of what has a secret's name in it, or of text at all where it is long. */
+/** Whether this is base64 of text with a secret's name in it or, if long, of any text. */
 function isEncodedSecret(run: string): boolean {
-  // A piece cut out of the middle may begin anywhere within a group of four.
+  // A piece cut from the middle may start at any position in a group of four.
   for (let skipped = 0; skipped < 4; skipped++) {
     const decoded = Buffer.from(run.slice(skipped), 'base64').toString('latin1');
     if (ENCODED_NAMES.test(decoded)) return true;
@@ -119,10 +119,10 @@ const ENCODED_NAMES = new RegExp(
   'i',
 );
 
-/** Of bytes at random hardly more than a third are printable: this is text. */
+/** Little more than a third of random bytes are printable, so this is text. */
 const isProse = (decoded: string): boolean => /^[\t\n\r -~]+$/.test(decoded);
 
-/** Whether its letters and digits are as mixed as those of a token or of a key are, and those of words never. */
+/** Whether letters and digits are as mixed as in a token or key. Words never are. */
 function isMixed(run: string): boolean {
   if (run.length < SHORTEST_MIXED_RUN) return false;
   let changes = 0;

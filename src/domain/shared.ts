@@ -1,4 +1,4 @@
-/** Makes a thing that all who use it at the same time have in common. It goes when the last of them has gone. */
+/** Shares one object among all concurrent users. It is dropped when the last user is gone. */
 export function sharedWhileUsed<T extends object>(make: () => T): () => T {
   let kept: WeakRef<T> | undefined;
   return () => {

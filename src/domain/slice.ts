@@ -1,21 +1,21 @@
 import { quoted } from './quoted.ts';
 
 /**
- * The vocabulary of what is copied. A slice is the unit that is complete or not: one property, one search type,
- * one dataset, one date.
+ * The vocabulary of what is copied. A slice is complete or not as a whole: one property, one search type, one dataset,
+ * one date.
  */
 
-/** Search types of the Search Console API, as it spells them. */
+/** Search types of the Search Console API, in its spelling. */
 export const SEARCH_TYPES = ['web', 'image', 'video', 'news', 'discover', 'googleNews'] as const;
 export type SearchType = (typeof SEARCH_TYPES)[number];
 
-/** Dimensions that a dataset may hold beside the date, in the order in which a dataset's name joins them. */
+/** Dimensions of a dataset besides the date, in the order in which a dataset's name joins them. */
 export const DIMENSIONS = ['page', 'query', 'country', 'device', 'searchAppearance'] as const;
 export type Dimension = (typeof DIMENSIONS)[number];
 
 /**
  * A dataset's name: its dimensions joined by `+` in the order of {@link DIMENSIONS}, or `date` for the day's totals.
- * Made by `parseDataset` only, so that one dataset has one name.
+ * Only `parseDataset` creates it, so that each dataset has one name.
  */
 export type Dataset = string;
 
@@ -29,27 +29,27 @@ type JoinedRest<Used extends string> = {
 type Joinable = Exclude<Dimension, 'searchAppearance'>;
 
 /**
- * A dataset's name as somebody may write it: an editor offers the names there are, in any order of their dimensions, and a
- * text that is known only at run time is taken, too. `parseDataset` checks it.
+ * A dataset's name as a user may write it. Editors suggest the known names with dimensions in any order; strings known
+ * only at run time are allowed too. `parseDataset` checks it.
  */
 export type DatasetName = 'date' | 'searchAppearance' | Joined<Joinable> | (string & {});
 
-/** A calendar day in Pacific time, `YYYY-MM-DD`. Never a JavaScript Date: a day has no time zone of its own here. */
+/** A calendar day in Pacific time, `YYYY-MM-DD`. Never a JavaScript Date, which would add a time zone. */
 export type Day = string;
 
-/** Which slice of a property. */
+/** Identifies a slice within a property. */
 export interface SliceKey {
   readonly searchType: SearchType;
   readonly dataset: Dataset;
   readonly date: Day;
 }
 
-/** A slice that has failed, and why. */
+/** A failed slice and the reason. */
 export interface SliceFailure extends SliceKey {
   readonly reason: string;
 }
 
-/** What one slice holds. `id` is the row in `longtail.slice`, as text. */
+/** An opened slice. `id` is the row's ID in `longtail.slice`, as text. */
 export interface Slice extends SliceKey {
   readonly id: string;
   readonly siteUrl: string;
@@ -63,7 +63,7 @@ export function dimensionsOf(dataset: Dataset): readonly Dimension[] {
 }
 
 /**
- * Reads a dataset's name in any order of dimensions and returns its one proper name, or a sentence saying what is wrong.
+ * Reads a dataset's name with dimensions in any order. Returns its canonical name, or a sentence about what is wrong.
  * `query+page` → `page+query`.
  */
 export function parseDataset(text: string): { readonly dataset: Dataset } | { readonly problem: string } {
@@ -79,12 +79,12 @@ export function parseDataset(text: string): { readonly dataset: Dataset } | { re
   }
   if (new Set(names).size !== names.length) return { problem: `${quoted(text)} names a dimension twice.` };
   if (names.includes('searchAppearance') && names.length > 1) {
-    return { problem: 'Google gives searchAppearance only on its own, not with another dimension.' };
+    return { problem: 'Google returns searchAppearance only on its own, not with another dimension.' };
   }
   return { dataset: DIMENSIONS.filter((dimension) => names.includes(dimension)).join('+') };
 }
 
-/** Why Google has no such dataset for this search type, or undefined when it has. */
+/** Why Google does not offer this dataset for this search type, or undefined if it does. */
 export function whyNotServed(searchType: SearchType, dataset: Dataset): string | undefined {
   const dimensions = dimensionsOf(dataset);
   if (searchType === 'discover' && dimensions.includes('device')) {
@@ -97,8 +97,8 @@ export function whyNotServed(searchType: SearchType, dataset: Dataset): string |
 }
 
 /**
- * Whether a day with clicks has rows in this dataset, too. Queries that few people have asked are hidden, and most days have no
- * search appearances: there nothing is meant by an empty answer.
+ * Whether a day with clicks must have rows in this dataset. Rare queries are hidden, and most days have no search
+ * appearances, so for those an empty answer means nothing.
  */
 export function mustHaveRows(dataset: Dataset, clicks: number): boolean {
   const dimensions = dimensionsOf(dataset);

@@ -1,6 +1,6 @@
 /**
- * Milliseconds since it was made, by whichever of the process's two clocks has gone further: the monotonic one stands still
- * while a machine sleeps, and the time of day may be set back.
+ * Milliseconds since creation, by whichever of two clocks has advanced further: the monotonic clock stops while the
+ * machine sleeps, and the time of day may be set back.
  */
 export function createStopwatch(
   monotonicMs: () => number = () => performance.now(),

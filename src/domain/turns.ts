@@ -1,26 +1,29 @@
 import { createStopwatch } from './stopwatch.ts';
 
-/** A page of a few hundred rows takes a millisecond or two: several go into one turn, and what waits meanwhile waits no longer than this and the last of them. */
+/**
+ * A page of a few hundred rows takes a millisecond or two, so several fit into one turn. Other work waits at most this
+ * long plus the last page.
+ */
 const TURN_MS = 10;
 
 /**
- * Spreads work over turns of the event loop. Many runs in one process, whose answers come at once, would otherwise do all of it
- * in the turn in which they come, and whoever else lives in that process, a host's own queries among them, would wait for
- * the last. One piece after the other, in order; while there is little to do nobody waits for long.
+ * Spreads work over turns of the event loop. Otherwise many runs in one process, whose answers arrive together, would
+ * do all their work in one turn, and everything else in the process, such as the host's own queries, would wait until
+ * the end. Work runs in order, one piece after the other. Under light load there is almost no delay.
  */
 export class Turns {
   readonly #stopwatch: () => number;
   readonly #waiting: (() => void)[] = [];
-  /** When the first piece of work of this turn began. */
+  /** When the first piece of work in this turn began. */
   #beganMs: number | undefined;
-  /** A piece of work has been let in, and may not have begun yet: how long it takes is not known. */
+  /** A piece of work was admitted and may not have begun yet, so its duration is unknown. */
   #isTaken = false;
 
   constructor(stopwatch = createStopwatch()) {
     this.#stopwatch = stopwatch;
   }
 
-  /** To be awaited before a piece of work that has no wait in it. Undefined: it may begin at once. */
+  /** Await this before synchronous work. Undefined if it may begin immediately. */
   next(): Promise<void> | undefined {
     if (this.#waiting.length === 0 && this.#mayBegin()) {
       this.#take();
@@ -38,7 +41,7 @@ export class Turns {
 
   #take(): void {
     this.#isTaken = true;
-    // Two steps, so that who awaits even an undefined has done its work.
+    // Two steps, so that a caller who awaits even undefined has done its work.
     queueMicrotask(() => queueMicrotask(this.#done));
     if (this.#beganMs !== undefined) return;
     this.#beganMs = this.#stopwatch();

@@ -14,7 +14,7 @@ export function pause(clock: Clock, ms: number, signal?: AbortSignal): Promise<v
   });
 }
 
-/** Resolves when `done` does, or after `ms`, whichever is first: true when it was `done`. */
+/** Resolves when `done` does, or after `ms`, whichever is first. True if `done` was first. */
 export async function within(clock: Clock, ms: number, done: Promise<unknown>): Promise<boolean> {
   let timer: unknown;
   const late = new Promise<boolean>((resolve) => {
@@ -27,7 +27,7 @@ export async function within(clock: Clock, ms: number, done: Promise<unknown>): 
   }
 }
 
-/** Resolves when the signal is aborted, at once where it is already. */
+/** Resolves when the signal is aborted, immediately if it already is. */
 export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();

@@ -1,8 +1,8 @@
-/** An error in words; what is thrown may be anything, and its own words may throw, too. */
+/** An error as text. Anything can be thrown, and converting it to text may throw too. */
 export function wordsOf(error: unknown): string {
   try {
     return String(error instanceof Error ? error.message : error);
   } catch {
-    return 'something that cannot be put into words';
+    return 'an error that cannot be shown as text';
   }
 }

@@ -6,24 +6,24 @@ import { embeddedError } from './error.ts';
 import { currentUser, lstatIfThere } from './folder.ts';
 
 /**
- * Who runs PostgreSQL, in the form that `spawn` takes. Empty: the user we run as. PostgreSQL refuses to run as root,
- * so root gives it to an account without rights of its own.
+ * The account that runs PostgreSQL, in the form that `spawn` takes. Empty: the current user. PostgreSQL refuses to run as
+ * root, so root runs it under an account without special rights.
  */
 export type ServerAccount = { readonly uid: number; readonly gid: number } | Readonly<Record<never, never>>;
 
-/** Accounts that systems bring along, the most fitting first. None is ever created. */
+/** Accounts that systems provide, the best first. None is ever created. */
 const CANDIDATES = ['postgres', '_postgres', 'nobody', 'daemon'] as const;
 
 const run = promisify(execFile);
 
-/** Whether we are root, and PostgreSQL therefore needs another account. */
+/** Whether this process is root, so that PostgreSQL needs another account. */
 function runsAsRoot(): boolean {
   return currentUser().uid === 0;
 }
 
 /**
- * The account for the data in `dataDirectory`: its owner when it exists (data changes hands with `chown`, not by
- * chance), else the first candidate of the system that may be switched to.
+ * The account for the data in `dataDirectory`. If the data exists, its owner: data changes owners only by `chown`.
+ * Otherwise the first candidate of the system that this process may switch to.
  */
 export async function serverAccount(dataDirectory: string): Promise<ServerAccount> {
   const owner = lstatIfThere(dataDirectory);
@@ -40,15 +40,15 @@ export async function serverAccount(dataDirectory: string): Promise<ServerAccoun
     if (account !== undefined && (await canSwitchTo(account))) return account;
   }
   throw embeddedError(
-    `PostgreSQL does not run as root, and none of the accounts ${CANDIDATES.join(', ')} can be used for it here.`,
+    `PostgreSQL does not run as root, and none of the accounts ${CANDIDATES.join(', ')} can run it here.`,
     'Run longtail as a normal user.',
   );
 }
 
-/** The first folder on the way to `path` that the account may not pass, or undefined when it can reach `path`. */
+/** The first folder on the way to `path` that the account may not enter. Undefined: it can reach `path`. */
 export async function obstacleFor(account: ServerAccount, path: string): Promise<string | undefined> {
   if (!('uid' in account)) return undefined;
-  // From the root down, so that the message names the folder where it begins.
+  // From the root down, so that the message names the topmost closed folder.
   const way: string[] = [];
   for (let at = await realpath(path); ; at = dirname(at)) {
     way.unshift(at);
@@ -62,13 +62,13 @@ export async function obstacleFor(account: ServerAccount, path: string): Promise
   return undefined;
 }
 
-/** The owner's own group. That of the folder may be a more powerful one, and whoever signs in could use it. */
+/** The owner's primary group. The folder's group may have more rights, and every database user could use them. */
 async function groupOf({ uid, gid }: { uid: number; gid: number }): Promise<number> {
   try {
     const { stdout } = await run('id', ['-g', String(uid)]);
     return Number(stdout.trim());
   } catch {
-    // An owner without a name has no group of his own, either. Root's is nobody's to have.
+    // An owner without a name has no primary group either. Root's group is never used.
     return gid === 0 ? uid : gid;
   }
 }
@@ -84,7 +84,7 @@ async function lookUp(name: string): Promise<{ uid: number; gid: number } | unde
   }
 }
 
-/** In a container the account may exist by name and yet not be ours to become. */
+/** In a container, the account may exist without this process being allowed to switch to it. */
 async function canSwitchTo(account: { uid: number; gid: number }): Promise<boolean> {
   try {
     await run('id', ['-u'], { cwd: '/', ...account });

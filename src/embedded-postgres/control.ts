@@ -2,29 +2,29 @@ import type { Socket } from 'node:net';
 import { isPort, isRoleName } from './files.ts';
 
 /**
- * What a supervisor tells its clients, a line of JSON each. A client is registered by being connected: the system
- * closes the connection of one that dies, however it dies. It says `leave` when it goes.
+ * The supervisor's messages to its clients, one line of JSON each. A process is a client as long as it is connected: the
+ * system closes the connection when the process dies. A client sends `leave` when it leaves.
  */
 export type ControlMessage =
   | { readonly kind: 'note'; readonly text: string }
-  /** `user` is the superuser; without it, from an earlier version's supervisor, `longtail`. */
+  /** `user` is the superuser. Supervisors of earlier versions omit it; theirs is `longtail`. */
   | { readonly kind: 'ready'; readonly port: number; readonly user?: string }
   | { readonly kind: 'failed'; readonly message: string; readonly nextStep: string }
-  /** It was the last: the server has stopped. */
+  /** This client was the last: the server has stopped. */
   | { readonly kind: 'stopped' }
-  /** Others remain. */
+  /** Other clients remain. */
   | { readonly kind: 'left' };
 
 export const LEAVE = 'leave\n';
 
-/** A message is a short line; more than this without an end is not one of ours. */
+/** Messages are short lines. A longer one is not from Longtail. */
 const MAX_LINE_CHARS = 64_000;
 
 export function writeMessage(socket: Socket, message: ControlMessage): void {
   if (socket.writable) socket.write(`${JSON.stringify(message)}\n`);
 }
 
-/** Calls `take` for every line that comes in. */
+/** Calls `take` for every incoming line. */
 export function onLines(socket: Socket, take: (line: string) => void): void {
   let rest = '';
   socket.setEncoding('utf8').on('data', (chunk: string) => {
@@ -35,7 +35,7 @@ export function onLines(socket: Socket, take: (line: string) => void): void {
   });
 }
 
-/** A line as a message, or undefined when it is not one. */
+/** Parses a message. Undefined: the line is none. */
 export function readMessage(line: string): ControlMessage | undefined {
   let value: unknown;
   try {

@@ -17,28 +17,28 @@ import { currentUser, type Folder, openToAppend, readTail } from './folder.ts';
 import type { SupervisorOptions } from './supervisor.ts';
 
 export interface EmbeddedOptions {
-  /** Where the server keeps everything; made when missing. Default: `.longtail` in the working directory. */
+  /** The server's folder. Created when missing. @default `.longtail` in the working directory */
   readonly directory?: string;
-  /** What goes on, in sentences: a first set-up, a server that was lost. */
+  /** Receives events as sentences: a first set-up, a lost server. */
   readonly log?: (line: string) => void;
-  /** Root only: where the data goes when PostgreSQL's account cannot reach `directory`. Default `/var/lib/longtail`. */
+  /** Root only: where the data goes when PostgreSQL's account cannot reach `directory`. @default '/var/lib/longtail' */
   readonly sharedDirectory?: string;
-  /** False for tests alone: the set-up is not written through to the disk. */
+  /** False for tests only: the set-up is not flushed to disk. */
   readonly sync?: boolean;
   readonly clock?: Clock;
-  /** Gives up the start: it rejects at once, and the server, unless others use it, does not come up or stops again. */
+  /** Aborts the start: it rejects immediately, and the server does not start, or stops again unless others use it. */
   readonly signal?: AbortSignal;
 }
 
-/** The embedded PostgreSQL, and this process's part in it. */
+/** This process's share of the embedded PostgreSQL. */
 export interface EmbeddedServer extends AsyncDisposable {
-  /** `postgres://postgres:…@127.0.0.1:port/longtail?…`, with the password in it. */
+  /** `postgres://postgres:…@127.0.0.1:port/longtail?…`, with the password. */
   readonly url: string;
-  /** The directory in use, without links in its path. */
+  /** The directory in use, with links resolved. */
   readonly directory: string;
   /**
-   * Leaves the server. Resolves when it has stopped, or at once when others use it, or after `waitMs` (10,000): it then
-   * stops by itself, as it does when this process dies. Safe to call twice.
+   * Leaves the server. Resolves when it has stopped, immediately if others use it, or after `waitMs` (milliseconds, default
+   * 10,000): the server then stops by itself, as it does when this process dies. Safe to call twice.
    */
   close(options?: { readonly waitMs?: number }): Promise<void>;
 }
@@ -46,15 +46,15 @@ export interface EmbeddedServer extends AsyncDisposable {
 const NEVER = new AbortController().signal;
 const POLL_MS = 20;
 const CLOSE_WAIT_MS = 10_000;
-/** Includes the first set-up on a slow disk, and a recovery. */
+/** Includes a first set-up on a slow disk, and a recovery. */
 const START_DEADLINE_MS = 180_000;
 
 /**
- * Starts the embedded PostgreSQL of a directory, or joins the one that runs there already. It runs detached from this
- * process, survives a Ctrl-C, and stops when the last process that uses it has closed it or is gone.
+ * Starts the embedded PostgreSQL of a directory, or joins it if it is running. The server is detached from this process,
+ * survives Ctrl-C, and stops when the last process that uses it has closed it or has ended.
  *
- * Rejects with `EMBEDDED_SERVER` when it is not installed, cannot run here, or the data is of another version; with the signal's
- * reason when it is given up.
+ * Rejects with `EMBEDDED_SERVER` if it is not installed, cannot run here, or the data is from another version, and with
+ * the signal's reason if the start is aborted.
  */
 export async function startEmbedded(options: EmbeddedOptions = {}): Promise<EmbeddedServer> {
   const { log = () => undefined, clock = systemClock, signal = NEVER } = options;
@@ -69,7 +69,7 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
   };
   let leaving: Promise<void> | undefined;
   const isLeaving = (): boolean => leaving !== undefined;
-  /** `givenUp` ends the first start alone: who was lost and comes back is waited for until it is left. */
+  /** `givenUp` aborts only the first start. After a loss, re-entering continues until the server is left. */
   const enter = (givenUp: AbortSignal): Promise<Membership> =>
     join(folder, supervisorOptions, { isLeaving, givenUp }, clock, log);
 
@@ -90,7 +90,7 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
     throw error;
   }
 
-  /** A supervisor that died leaves a PostgreSQL that nobody would stop: a new one takes it over, on the same port. */
+  /** When a supervisor dies, nothing would stop its PostgreSQL: a new supervisor takes it over, on the same port. */
   const watch = async (): Promise<void> => {
     for (;;) {
       const { lost } = await membership;
@@ -100,7 +100,8 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
       if (reason.kind === 'final') return;
       membership = enter(NEVER);
       const again = await membership;
-      if (again.port !== port) log(`The embedded PostgreSQL is back on another port: ${again.port}.`);
+      if (again.port !== port)
+        log(`The embedded PostgreSQL is running again on another port: ${again.port}.`);
     }
   };
   watch().catch((error: unknown) => {
@@ -108,7 +109,7 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
   });
 
   const leave = async (waitMs: number): Promise<void> => {
-    // It may be entered again at this moment: that is waited for no longer than all the rest.
+    // This process may be re-entering right now. That gets no more time than the rest.
     const left = membership.then(
       (last) => last.leave(),
       () => undefined,
@@ -124,7 +125,7 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
   return { url, directory: folder.path, close, [Symbol.asyncDispose]: () => close() };
 }
 
-/** Complete, so that none of libpq's variables in this process's environment is asked for the rest. */
+/** Complete, so that libpq's environment variables in this process have no effect. */
 function urlOf({ user, port }: Membership, password: string): string {
   const url = new URL(`postgres://127.0.0.1:${port}/${SERVER_DATABASE}`);
   url.search = 'sslmode=disable&target_session_attrs=read-write';
@@ -138,24 +139,24 @@ function absolute(path: string): string {
     return resolve(path);
   } catch (error) {
     throw embeddedError(
-      'The working directory does not exist any more.',
-      'Start longtail in another one.',
+      'The working directory no longer exists.',
+      'Start longtail in another directory.',
       error,
     );
   }
 }
 
-/** A connection to the supervisor. While it is open, the server runs. */
+/** A connection to the supervisor. The server runs as long as it is open. */
 interface Membership {
   readonly port: number;
   readonly user: string;
-  /** Resolves when it ends without our doing. `final`: it was ended on purpose, or cannot go on. */
+  /** Resolves when the connection ends unexpectedly. `final`: it was ended on purpose or cannot continue. */
   readonly lost: Promise<{ readonly kind: 'crashed' | 'final'; readonly text: string }>;
-  /** Resolves when the supervisor has let us go; for the last one, when the server and the supervisor are gone. */
+  /** Resolves when the supervisor has confirmed it; for the last client, when server and supervisor have ended. */
   leave(): Promise<void>;
 }
 
-/** Joins the running server, while a supervisor of our own stands by to take over as soon as none holds the lock. */
+/** Joins the running server. Meanwhile a supervisor of this process waits for the lock, to take over if it becomes free. */
 async function join(
   folder: Folder,
   options: SupervisorOptions,
@@ -181,16 +182,16 @@ async function join(
       await pause(clock, POLL_MS);
     }
   } finally {
-    // Another one's supervisor took us, or nobody did: ours ends when its standard input does, unless it has clients.
+    // Another process's supervisor accepted us, or none did. Ours ends with its standard input, unless it has clients.
     candidate?.stdin?.destroy();
     candidate?.unref();
   }
-  throw embeddedError('The embedded PostgreSQL did not start in time.', `Read ${folder.shown(FILES.log)}.`);
+  throw embeddedError('The embedded PostgreSQL did not start in time.', `See ${folder.shown(FILES.log)}.`);
 }
 
 type Ready = Extract<ControlMessage, { kind: 'ready' }>;
 
-/** One attempt: undefined when no supervisor answers. Rejects when there is one, and it cannot start the server. */
+/** One attempt. Undefined: no supervisor answers. Rejects if one answers but cannot start the server. */
 async function tryToJoin(
   folder: Folder,
   timeoutMs: number,
@@ -202,12 +203,12 @@ async function tryToJoin(
   const controlPath = state === undefined ? undefined : socketOf(folder, state);
   if (controlPath === undefined) return undefined;
   const socket = connect(controlPath);
-  // The supervisor sees that nobody waits any more.
+  // Closing the connection tells the supervisor that this client no longer waits.
   const giveUp = () => socket.destroy();
   givenUp.addEventListener('abort', giveUp, { once: true });
   if (givenUp.aborted) giveUp();
   const closed = new Promise<void>((done) => socket.once('close', () => done()));
-  // The reason comes with `close`.
+  // `close` follows and carries the reason.
   socket.on('error', () => undefined);
 
   let final: string | undefined;
@@ -221,7 +222,7 @@ async function tryToJoin(
       if (message?.kind === 'note') log(message.text);
       if (message?.kind === 'ready') done(message);
       if (message?.kind === 'left') onLeft();
-      if (message?.kind === 'stopped') final = 'it was ended from outside.';
+      if (message?.kind === 'stopped') final = 'it was stopped from outside.';
       if (message?.kind === 'failed') {
         final = message.message;
         done(new LongtailError('EMBEDDED_SERVER', message.message, message.nextStep));
@@ -239,14 +240,14 @@ async function tryToJoin(
     if (first instanceof LongtailError) throw first;
     return undefined;
   }
-  // A process that forgets to close it must be able to end.
+  // A process that forgets to close the server must still be able to end.
   socket.unref();
   return {
     port: first.port,
     user: first.user ?? FORMER_USER,
     lost: closed.then(() =>
       final === undefined
-        ? { kind: 'crashed', text: 'its supervisor is gone; starting another one.' }
+        ? { kind: 'crashed', text: 'its supervisor has died; starting a new one.' }
         : { kind: 'final', text: final },
     ),
     async leave() {
@@ -258,24 +259,24 @@ async function tryToJoin(
   };
 }
 
-/** The supervisor's program, which is a file of its own: Node is started with it. */
+/** The supervisor's script: a separate file that is run with Node. */
 function supervisorScript(): string {
-  // Bundled as CommonJS, a module has no address. Not written in one expression: bundlers would take it for an asset.
+  // In a CommonJS bundle, `import.meta.url` is undefined. Not a single expression: bundlers would treat it as an asset.
   const here: string | undefined = import.meta.url;
-  // From source we are TypeScript, which Node runs as it is; built, we are JavaScript.
+  // The sources are TypeScript, which Node runs directly. The build is JavaScript.
   const script = here?.startsWith('file:')
     ? fileURLToPath(new URL(`./supervisor${extname(here)}`, here))
     : undefined;
   if (script === undefined || !existsSync(script)) {
     throw embeddedError(
-      'No PostgreSQL was given, and the embedded one does not run out of a bundle: it needs files of the package longtail.',
-      'Give a database URL, or leave longtail out of the bundle (esbuild: --external:longtail; Next: serverExternalPackages).',
+      'No database URL was given, and the embedded PostgreSQL does not work in a bundle: it needs files of the package longtail.',
+      'Pass a database URL, or exclude longtail from the bundle (esbuild: --external:longtail; Next: serverExternalPackages).',
     );
   }
   return script;
 }
 
-/** Starts a supervisor in a session of its own. It waits for the lock as long as we hold its standard input open. */
+/** Starts a supervisor in a session of its own. It waits for the lock as long as this process holds its standard input open. */
 async function spawnSupervisor(folder: Folder, options: SupervisorOptions): Promise<ChildProcess> {
   const script = supervisorScript();
   let output: number;
@@ -289,16 +290,16 @@ async function spawnSupervisor(folder: Folder, options: SupervisorOptions): Prom
       error,
     );
   }
-  // Root in the folder of the one who called `sudo`: nothing is done there with more rights than that user has.
+  // As root in a folder of the `sudo` user: use only that user's rights there.
   const account = folder.owner.uid === currentUser().uid ? {} : folder.owner;
   try {
     const child = spawn(
       process.execPath,
-      // Its lock is made with node:sqlite, which warns in older versions that it may change.
+      // The lock uses node:sqlite, for which older Node versions print an experimental warning.
       ['--disable-warning=ExperimentalWarning', script, JSON.stringify(options)],
       {
         detached: true,
-        // By its descriptor: it cannot be exchanged for another one on the way.
+        // By its descriptor, so that it cannot be replaced in between.
         cwd: folder.at(),
         env: supervisorEnvironment(),
         stdio: ['pipe', 'ignore', output],
@@ -313,13 +314,13 @@ async function spawnSupervisor(folder: Folder, options: SupervisorOptions): Prom
   }
 }
 
-/** The last line that names an error: a crash ends with a stack and the version of Node. */
+/** The last line that names an error: a crash ends with a stack trace and Node's version. */
 function lastError(log: string): string {
   const lines = log.trim().split('\n');
   return lines.findLast((line) => /error/i.test(line)) ?? lines.at(-1) ?? '';
 }
 
-/** The little it needs. Debugger flags and the like in `NODE_OPTIONS` are meant for this process, not for that one. */
+/** Only what the supervisor needs. Debugger flags and the like in `NODE_OPTIONS` are meant for this process alone. */
 function supervisorEnvironment(): NodeJS.ProcessEnv {
   const names = ['PATH', 'HOME', 'TMPDIR', 'LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH'];
   return Object.fromEntries(

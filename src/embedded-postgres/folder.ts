@@ -1,6 +1,6 @@
 /**
- * A folder that may lie in somebody else's: opened once, judged by its open descriptor, and from then on reached through
- * that alone. Whoever may rename the folders above it, or put links in their place, changes nothing of what we reach.
+ * A folder that may lie inside another user's. It is opened once, checked through the open descriptor, and afterwards
+ * reached only through that. Renaming the folders above it, or replacing them by links, has no effect.
  */
 import {
   chmodSync,
@@ -26,56 +26,57 @@ import { mkdir, mkdtemp } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { embeddedError, systemCode } from './error.ts';
 
-/** Whom the files belong to, and whose rights are used on them. */
+/** The owner of the files, whose rights are used on them. */
 export interface Owner {
   readonly uid: number;
   readonly gid: number;
 }
 
-/** An open folder of ours. */
+/** An open folder. */
 export interface Folder {
-  /** Without links: for messages, and for other programs. */
+  /** With links resolved: for messages and other programs. */
   readonly path: string;
   readonly owner: Owner;
-  /** Where our own calls reach what is in it, or (without a name) itself. */
+  /** The path by which this process reaches an entry, or without a name the folder itself. */
   at(name?: string): string;
-  /** The name as people know it. */
+  /** The entry's path as shown to people. */
   shown(name: string): string;
-  /** Safe to call twice. Nothing is reached afterwards. */
+  /** Safe to call twice. The folder cannot be used afterwards. */
   close(): void;
 }
 
 const { O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
 
-/** Where else to look for a temporary folder: `TMPDIR` may be closed to us, missing, or have a long path as well. */
+/** Other temporary folders to try: `TMPDIR` may be inaccessible, missing, or have a long path itself. */
 export const TEMPORARY_FOLDERS: readonly string[] = ['/tmp', '/var/tmp', '/dev/shm'];
 
-/** The largest file that is read: ours are short. */
+/** Maximum size of a file to read: Longtail's files are short. */
 const MAX_TEXT_BYTES = 64_000;
-/** How often a file may come or go while it is being opened. */
-const MOST_ATTEMPTS = 10;
-const MOVE_AWAY = 'Look who made it, move it away, then start again.';
+/** Maximum attempts to open a file that appears or disappears meanwhile. */
+const MAX_ATTEMPTS = 10;
+const MOVE_AWAY = 'Check who created it, move it away, then start again.';
 
-/** The user whose rights this process uses. */
+/** The user with whose rights this process runs. */
 export function currentUser(): Owner {
   return { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
 }
 
 /**
- * Opens the folder, and makes it where it is missing. It has to be ours, or when root was reached by `sudo`, of the one
- * who called it: everything in it is then done as that user.
+ * Opens the folder, or creates it. It must belong to the current user or, for root under `sudo`, to the user who called
+ * `sudo`. Everything in it is then done as its owner.
  */
 export async function openFolder(directory: string, ignored: string): Promise<Folder> {
   const user = currentUser();
   if (lstatIfThere(directory) === undefined) await makeFolder(directory, user, ignored);
   const path = withoutLink(directory, user);
-  // Judged before it is opened, since another user's may be closed to us, and by the descriptor, since that is what is used.
+  // Check it before opening, because another user's may be inaccessible, and again by the descriptor, which is what is used.
   const owner = ownerOf(lstatSync(path), path, user);
   const file = openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   try {
     const found = fstatSync(file);
-    if (ownerOf(found, path, user).uid !== owner.uid) throw new Error('it was replaced at this moment.');
-    // What others may write to, they could have filled.
+    if (ownerOf(found, path, user).uid !== owner.uid)
+      throw new Error('it was replaced while it was being opened.');
+    // If others may write to it, close it to them. checkContents looks at what it already contains.
     if ((found.mode & 0o022) !== 0 && owner.uid === user.uid) fchmodSync(file, found.mode & 0o755);
   } catch (error) {
     closeSync(file);
@@ -84,7 +85,7 @@ export async function openFolder(directory: string, ignored: string): Promise<Fo
   return pinned(file, path, owner);
 }
 
-/** The working directory of this process, which the system keeps for it, as such a folder. */
+/** This process's working directory as a folder. The system keeps it open. */
 export function currentFolder(): Folder {
   const path = process.cwd();
   const user = currentUser();
@@ -101,7 +102,7 @@ export function currentFolder(): Folder {
 
 function pinned(file: number, path: string, owner: Owner): Folder {
   let open = true;
-  // Linux reaches a folder by its descriptor. Elsewhere there is only the path, as it was judged.
+  // Linux can reach a folder by its descriptor. Elsewhere there is only the checked path.
   const handle = `/proc/self/fd/${file}`;
   const base = process.platform === 'linux' && isSame(handle, fstatSync(file)) ? handle : path;
   return {
@@ -130,15 +131,15 @@ function isSame(path: string, { dev, ino }: Stats): boolean {
   }
 }
 
-/** It appears with all that belongs to it: several commands may be making it at this instant. */
+/** Creates the folder atomically with its contents: several processes may be creating it at the same time. */
 async function makeFolder(directory: string, user: Owner, ignored: string): Promise<void> {
   await mkdir(dirname(directory), { recursive: true });
   const making = await mkdtemp(`${directory}-`);
   const file = openSync(making, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   try {
-    // Not by its path: who may write to the folder above may have put another one there.
+    // Check the descriptor, not the path: anyone who may write to the parent may have swapped the folder.
     if (fstatSync(file).uid !== user.uid) throw foreign(making, fstatSync(file).uid, user);
-    // Root's is passable, since another account runs PostgreSQL in it. It cannot be listed.
+    // Root's folder can be entered, because another account runs PostgreSQL in it, but not listed.
     fchmodSync(file, user.uid === 0 ? 0o711 : 0o700);
     const folder = pinned(file, making, user);
     closeSync(writeNew(folder.at('.gitignore'), 0o600, ignored));
@@ -155,8 +156,8 @@ async function makeFolder(directory: string, user: Owner, ignored: string): Prom
 }
 
 /**
- * The path to open. A link is followed where nobody else can have made or changed it, and not into a folder that holds
- * other things: what we write and delete there would be among them.
+ * The path to open. A link is followed only if no other user can have created or changed it, and only to a folder
+ * without foreign contents, because Longtail writes and deletes files there.
  */
 function withoutLink(directory: string, user: Owner): string {
   const found = lstatSync(directory);
@@ -166,7 +167,7 @@ function withoutLink(directory: string, user: Owner): string {
   const isOpen = (above.mode & 0o022) !== 0 && (above.mode & 0o1000) === 0;
   if (!isOurs || isOpen) {
     throw embeddedError(
-      `${directory} is a symbolic link that another user may have made; it is not followed.`,
+      `${directory} is a symbolic link that another user may have created; it is not followed.`,
       MOVE_AWAY,
     );
   }
@@ -174,8 +175,8 @@ function withoutLink(directory: string, user: Owner): string {
   const other = readdirSync(path).find((name) => !isKnown(name));
   if (other !== undefined) {
     throw embeddedError(
-      `${directory} is a symbolic link to ${path}, which holds other things (${JSON.stringify(other)}); it is not followed.`,
-      'Link it to a folder of its own, or move the link away.',
+      `${directory} is a symbolic link to ${path}, which contains other files (${JSON.stringify(other)}); it is not followed.`,
+      'Link it to a separate folder, or move the link away.',
     );
   }
   return path;
@@ -189,7 +190,7 @@ function ownerOf(found: Stats, path: string, user: Owner): Owner {
   throw foreign(path, found.uid, user);
 }
 
-/** Who called `sudo`, which says so to root alone. */
+/** The user who called `sudo`. Believed only when this process is root. */
 function sudoCaller(user: Owner): Owner | undefined {
   const [uid, gid] = [process.env.SUDO_UID, process.env.SUDO_GID].map(Number);
   if (user.uid !== 0 || uid === undefined || gid === undefined) return undefined;
@@ -207,7 +208,7 @@ function foreign(path: string, uid: number, user: Owner): Error {
   );
 }
 
-/** Plain files, for their owner's eyes alone. */
+/** The names of the regular files, which only their owner may read. */
 const LOCK = 'lock';
 const PLAIN = [LOCK, 'server.json', 'password', 'server.log', 'server.log.1', 'data-location'];
 const SOCKET = 'control.sock';
@@ -220,16 +221,16 @@ function isKnown(name: string): boolean {
   );
 }
 
-/** Refuses the folder when something in it is not what we would have made. Nothing is opened, followed or changed. */
+/** Throws if anything in the folder is not as Longtail would create it. Opens, follows and changes nothing. */
 export function checkContents(folder: Folder): void {
   for (const { name } of entriesOf(folder)) {
     const found = lstatIfThere(folder.at(name));
-    // It went in between, as files do that are being replaced.
+    // It disappeared in between, as a file does while it is being replaced.
     if (found === undefined) continue;
     const shown = folder.shown(name);
     if (PLAIN.includes(name)) {
       checkPlain(found, shown, folder.owner);
-      if (name === LOCK && found.size > 0) throw strange(shown, 'is not empty, as Longtail’s is');
+      if (name === LOCK && found.size > 0) throw strange(shown, 'is not empty, as it should be');
     } else if (name === SOCKET) {
       if (!found.isSocket()) throw strange(shown, 'is not a socket');
       if (found.uid !== folder.owner.uid) throw strange(shown, `belongs to another user (uid ${found.uid})`);
@@ -240,7 +241,7 @@ export function checkContents(folder: Folder): void {
       if (![folder.owner.uid, 0].includes(found.uid)) {
         throw strange(shown, `belongs to another user (uid ${found.uid})`);
       }
-      if ((found.mode & 0o022) !== 0) throw strange(shown, 'holds programs that others may replace');
+      if ((found.mode & 0o022) !== 0) throw strange(shown, 'contains programs that other users may replace');
     }
   }
 }
@@ -264,7 +265,9 @@ function checkPlain(found: Stats, shown: string, owner: Owner): void {
 }
 
 function whatItIs(found: Stats, expected: 'file' | 'folder'): string {
-  return found.isSymbolicLink() ? 'is a symbolic link, which is not followed' : `is not a plain ${expected}`;
+  return found.isSymbolicLink()
+    ? 'is a symbolic link, which is not followed'
+    : `is not a regular ${expected}`;
 }
 
 function strange(shown: string, what: string): Error {
@@ -275,15 +278,15 @@ export function lstatIfThere(path: string): Stats | undefined {
   return lstatSync(path, { throwIfNoEntry: false });
 }
 
-/** The text of a short file of ours, or undefined when there is none. Rejects what is a link, a pipe, not ours, or long. */
+/** The text of a short file in the folder. Undefined: there is none. Throws if it is a link, a pipe, too long, or has another owner. */
 export function readOwn(folder: Folder, name: string): string | undefined {
   const found = lstatIfThere(folder.at(name));
   if (found === undefined) return undefined;
   checkPlain(found, folder.shown(name), folder.owner);
   const text = readPlain(folder.at(name));
-  // One that is being replaced may have gone in between.
+  // A file that is being replaced may have disappeared in between.
   if (text === undefined && found.size > MAX_TEXT_BYTES) {
-    throw strange(folder.shown(name), 'is larger than any that Longtail makes');
+    throw strange(folder.shown(name), 'is larger than Longtail’s files ever are');
   }
   if (text === undefined && lstatIfThere(folder.at(name)) !== undefined) {
     throw strange(folder.shown(name), 'cannot be read');
@@ -291,7 +294,7 @@ export function readOwn(folder: Folder, name: string): string | undefined {
   return text;
 }
 
-/** Files of ours that others may read, as a copy without its modes leaves them, are closed to them. */
+/** Makes Longtail's files private if others may read them, as after a copy that did not preserve modes. */
 export function closeToOthers(folder: Folder): void {
   for (const name of PLAIN) {
     const found = lstatIfThere(folder.at(name));
@@ -299,7 +302,7 @@ export function closeToOthers(folder: Folder): void {
   }
 }
 
-/** The text of a short plain file, whoever made it; undefined when there is none, or something else. Never waits. */
+/** The text of a short regular file of any owner. Undefined: there is none, or it is something else. Never blocks. */
 export function readPlain(path: string): string | undefined {
   let file: number;
   try {
@@ -319,7 +322,7 @@ export function readPlain(path: string): string | undefined {
   }
 }
 
-/** The last lines of a file of ours. */
+/** The last lines of a file in the folder. */
 export function readTail(folder: Folder, name: string): string {
   let file: number;
   try {
@@ -338,21 +341,21 @@ export function readTail(folder: Folder, name: string): string {
   }
 }
 
-/** Replaces a file whole, readable by its owner alone. `unique` makes the name that it has until then. */
+/** Replaces a file as a whole. Only its owner can read it. `unique` makes its temporary name. */
 export function writeOwn(folder: Folder, name: string, text: string, unique: string): void {
   const making = folder.at(`${name}.${unique}`);
   closeSync(writeNew(making, 0o600, text));
   renameSync(making, folder.at(name));
 }
 
-/** Opens a file of ours for appending, and makes it where it is missing. */
+/** Opens a file in the folder for appending, or creates it. */
 export function openToAppend(folder: Folder, name: string): number {
   const path = folder.at(name);
   for (let attempt = 1; ; attempt += 1) {
     const found = lstatIfThere(path);
     if (found !== undefined) checkPlain(found, folder.shown(name), folder.owner);
     try {
-      // One that is there is not made, and one that is made was not there: only ours is ever given away.
+      // Either create a new file or open the existing one, never both: so only a new file is ever given to the owner.
       const how = found === undefined ? O_CREAT | O_EXCL : O_NONBLOCK;
       const file = openSync(path, O_APPEND | O_WRONLY | O_NOFOLLOW | how, 0o600);
       if (found === undefined && folder.owner.uid !== currentUser().uid) {
@@ -360,9 +363,9 @@ export function openToAppend(folder: Folder, name: string): number {
       }
       return checkedOpen(file, folder, name);
     } catch (error) {
-      // Another command made it, or moved it, in between.
+      // Another process created or moved it in between.
       const passes = systemCode(error) === (found === undefined ? 'EEXIST' : 'ENOENT');
-      if (!passes || attempt >= MOST_ATTEMPTS) throw error;
+      if (!passes || attempt >= MAX_ATTEMPTS) throw error;
     }
   }
 }
@@ -389,7 +392,7 @@ function writeNew(path: string, mode: number, text: string): number {
   }
 }
 
-/** Whether a socket in a temporary folder is one that we, and nobody else, can have made there. */
+/** Whether a socket in a temporary folder can only have been created by Longtail as this owner. */
 export function isOwnSocket(path: string, owner: Owner): boolean {
   const [folder, socket] = [lstatIfThere(dirname(path)), lstatIfThere(path)];
   return (

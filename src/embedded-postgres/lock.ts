@@ -8,11 +8,11 @@ const BUSY = 5;
 const RETRY_MS = 20;
 
 /**
- * Waits for the lock on a file of the working directory and holds it for as long as this process lives: one server on
- * one directory. False when `givenUp` says so before it was had.
+ * Waits for the lock on a file in the working directory and holds it until this process ends: one server per directory.
+ * Returns false if `givenUp` returned true first.
  *
- * It is SQLite's lock on a file, since Node has no other one that the system takes away from a process that dies. A
- * file with a process id in it would have to be judged stale or not, and ids come again, in containers at once.
+ * It uses SQLite's file lock, the only one in Node that the system releases when a process dies. A file with a process id
+ * would have to be checked for staleness, and ids are reused, in containers immediately.
  */
 export async function holdLock(
   folder: Folder,
@@ -20,10 +20,10 @@ export async function holdLock(
   clock: Clock,
   givenUp: () => boolean,
 ): Promise<boolean> {
-  // Made by us, and closed again before SQLite opens it: to close it later would take away the lock.
+  // Created and closed before SQLite opens it: closing it later would release the lock.
   const made = openToAppend(folder, name);
   closeSync(made);
-  // Not made by SQLite, which would follow a link.
+  // SQLite must not create it: it would follow a link.
   const file = new DatabaseSync(`file:${name}?mode=rw`, { timeout: 0 });
   for (;;) {
     if (givenUp()) {
@@ -31,7 +31,7 @@ export async function holdLock(
       return false;
     }
     try {
-      // Nothing is ever written: a journal would only lie about. Either statement finds the file locked.
+      // Nothing is ever written: this avoids a leftover journal file. Either statement fails if the file is locked.
       file.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
       held.push(file);
       return true;
@@ -42,7 +42,7 @@ export async function holdLock(
   }
 }
 
-/** Referred to, so that they are not collected, and their locks with them. */
+/** Referenced so that they, and with them their locks, are not garbage-collected. */
 const held: DatabaseSync[] = [];
 
 function isBusy(error: unknown): boolean {

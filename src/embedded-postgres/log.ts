@@ -1,10 +1,10 @@
 import { closeSync, fstatSync, renameSync, writeSync } from 'node:fs';
 import { type Folder, openToAppend } from './folder.ts';
 
-/** The log and the one before it: PostgreSQL's lines are few, a broken disk's are not. */
+/** Maximum size of the log and of the previous one. PostgreSQL logs little, except with a broken disk. */
 const MAX_LOG_BYTES = 4_000_000;
 
-/** Appends lines to a file of the folder; at 4 MB the file moves to `name.1`, in the place of an older one. */
+/** Appends lines to a file in the folder. At 4 MB, renames the file to `name.1`, replacing an older one. */
 export function boundedLog(folder: Folder, name: string): (line: string) => void {
   let file = openToAppend(folder, name);
   let bytes = fstatSync(file).size;
@@ -18,7 +18,7 @@ export function boundedLog(folder: Folder, name: string): (line: string) => void
       }
       bytes += writeSync(file, `${line}\n`);
     } catch {
-      // A full disk: the server goes on, and says so to those who ask it.
+      // The disk is full: the server keeps running and reports it to its clients.
     }
   };
 }

@@ -1,8 +1,8 @@
 /**
- * A name for a user that has none. PostgreSQL's `initdb` and its single-user mode ask the system for the name of the user
- * that runs them, and refuse where there is none (`docker run --user 12345`), though they make no use of it. As in
- * PostgreSQL's own container images, a library that is loaded before the system's answers for it. It has one function,
- * `getpwuid`, of two instructions, so it is written here, without a compiler.
+ * A name for a user without one. PostgreSQL's `initdb` and its single-user mode look up the name of their user and refuse
+ * to run if there is none (`docker run --user 12345`), though they make no use of it. As in PostgreSQL's own container
+ * images, a preloaded library answers instead of the system's. Its only function, `getpwuid`, has two instructions, so it
+ * is written here without a compiler.
  */
 
 const PAGE = 0x10000;
@@ -10,12 +10,12 @@ const DATA_OFFSET = 0x1000;
 const DATA_ADDRESS = PAGE + DATA_OFFSET;
 const NAME = 'longtail';
 
-/** Whether a program ended because its user has no name. Its messages are in English. */
+/** Whether a program ended because its user has no name. Expects English messages. */
 export function isNameless(output: string): boolean {
   return /could not look up effective user ID \d+/.test(output);
 }
 
-/** The library, for Linux on this kind of machine; undefined where there is none. */
+/** The library, for Linux on this kind of machine. Undefined where there is none. */
 export function namelessLibrary(
   architecture: string,
   user: { readonly uid: number; readonly gid: number },
@@ -23,11 +23,11 @@ export function namelessLibrary(
   const machine = MACHINES[architecture];
   if (machine === undefined) return undefined;
 
-  // What is only read: the headers, then what the linker looks names up in, then the code.
+  // The read-only part: the headers, the tables for the linker's symbol lookup, the code.
   const names = Buffer.from('\0getpwuid\0');
   const [hashAt, symbolsAt, namesAt] = [0x200, 0x240, 0x280];
   const [relocationsAt, codeAt] = [0x2c0, 0x400];
-  // What is written to: the table of these places, the answer, and its texts.
+  // The writable part: the dynamic table, the answer, and its strings.
   const [dynamicAt, answerAt, textsAt] = [DATA_ADDRESS, DATA_ADDRESS + 0x100, DATA_ADDRESS + 0x140];
   const texts = Buffer.from(`${NAME}\0/\0`);
   const [name, directory, empty] = [textsAt, textsAt + NAME.length + 1, textsAt + NAME.length];
@@ -49,7 +49,7 @@ export function namelessLibrary(
     for (const [index, word] of words.entries()) file.writeUInt32LE(word, at + index * 4);
   };
 
-  // ELF, 64 bits, little-endian; a shared object; the program headers follow at once.
+  // ELF, 64 bits, little-endian; a shared object; the program headers follow directly.
   file.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
   file.writeUInt16LE(3, 16);
   file.writeUInt16LE(machine.id, 18);
@@ -77,7 +77,7 @@ export function namelessLibrary(
     put(at + 8, offset, address, address, bytes, bytes, align);
   }
 
-  // One bucket, two symbols: the empty one, and ours.
+  // One bucket, two symbols: the empty one and getpwuid.
   put32(hashAt, 1, 2, 1, 0, 0);
   put32(symbolsAt + 24, 1);
   // A global function, defined here.
@@ -106,11 +106,11 @@ export function namelessLibrary(
 }
 
 interface Machine {
-  /** ELF's number of it. */
+  /** ELF's machine number. */
   readonly id: number;
-  /** Its relocation "the base address plus a number". */
+  /** The relocation type "base address plus addend". */
   readonly relative: number;
-  /** Returns the address that lies `distance` bytes after the code's beginning. */
+  /** Code that returns the address `distance` bytes after its start. */
   code(distance: number): Uint8Array;
 }
 
@@ -119,7 +119,7 @@ const MACHINES: Readonly<Record<string, Machine>> = {
     id: 62,
     relative: 8,
     code(distance) {
-      // lea rax, [rip + …]; ret. Counted from the end of the first.
+      // lea rax, [rip + …]; ret. The offset counts from the end of the first instruction.
       const code = Buffer.from([0x48, 0x8d, 0x05, 0, 0, 0, 0, 0xc3]);
       code.writeInt32LE(distance - 7, 3);
       return code;
@@ -129,7 +129,7 @@ const MACHINES: Readonly<Record<string, Machine>> = {
     id: 183,
     relative: 1027,
     code(distance) {
-      // adr x0, …; ret. The number's two lowest bits are apart.
+      // adr x0, …; ret. The immediate's two lowest bits are stored separately.
       const code = Buffer.alloc(8);
       code.writeUInt32LE((0x10000000 | ((distance & 3) << 29) | ((distance >> 2) << 5)) >>> 0, 0);
       code.writeUInt32LE(0xd65f03c0, 4);

@@ -9,23 +9,23 @@ import { embeddedError } from './error.ts';
 import { currentUser, readPlain } from './folder.ts';
 
 const RETRY_MS = 50;
-/** How long processes of a killed server may still be ending. */
+/** Attempts while processes of a killed server are still ending. */
 const STILL_IN_USE_ATTEMPTS = 200;
-/** How often another port is tried when somebody takes the one we found free. */
+/** Attempts with another port when a free one was taken in between. */
 const PORT_ATTEMPTS = 20;
-/** How long a server that nobody owns any more may take to write out what it has. */
+/** Attempts while an orphaned server shuts down and writes its data out. */
 const ORPHAN_FAST_ATTEMPTS = 600;
 const ORPHAN_KILLED_ATTEMPTS = 100;
 
 export interface ReliableStart {
-  /** Taken when it is free, so that what people have written down goes on being true. */
+  /** Used if it is free, so that connection settings that people have saved stay valid. */
   readonly preferredPort?: number;
   readonly settings?: Readonly<Record<string, string>>;
   readonly log: (line: string) => void;
   readonly clock: Clock;
 }
 
-/** Starts PostgreSQL on a free port, whatever an unclean end has left behind. Only under the lock. */
+/** Starts PostgreSQL on a free port, even after a crash. Call it only while holding the lock. */
 export async function startReliably(cluster: Cluster, options: ReliableStart): Promise<Postmaster> {
   const { clock, log, settings = {} } = options;
   await endOrphan(cluster, clock, log);
@@ -42,14 +42,17 @@ export async function startReliably(cluster: Cluster, options: ReliableStart): P
       stillInUseAttempts += 1;
       await pause(clock, RETRY_MS);
     } else {
-      throw embeddedError(`The embedded PostgreSQL did not start: ${result.reason}`, 'Mend what it says.');
+      throw embeddedError(
+        `The embedded PostgreSQL did not start: ${result.reason}`,
+        'Fix what the message names.',
+      );
     }
   }
 }
 
 /**
- * Ends a server that outlived its supervisor, and clears a `postmaster.pid` whose process id now belongs to another
- * program: PostgreSQL would take that one for a server and refuse to start.
+ * Ends a server that outlived its supervisor, and deletes a `postmaster.pid` whose process id now belongs to another
+ * program: PostgreSQL would take that program for a server and refuse to start.
  */
 export async function endOrphan(cluster: Cluster, clock: Clock, log: (line: string) => void): Promise<void> {
   const { dataDirectory, home = dirname(dataDirectory) } = cluster;
@@ -57,12 +60,12 @@ export async function endOrphan(cluster: Cluster, clock: Clock, log: (line: stri
   const text = readPlain(pidFile);
   const pid = Number.parseInt(text ?? '', 10);
   if (!Number.isInteger(pid) || pid <= 1) {
-    // Cut short by a full disk, or no file of PostgreSQL's at all: it would refuse to start.
+    // Cut short by a full disk, or not written by PostgreSQL: it would refuse to start.
     if (text !== undefined) await rm(pidFile, { force: true });
     return;
   }
   if (!(await isServerOf(cluster, pid))) {
-    // A server that is really there would still be seen by its shared memory, whose key is the directory's.
+    // PostgreSQL would still detect a running server by its shared memory, whose key is derived from the directory.
     await rm(pidFile, { force: true });
     return;
   }
@@ -78,15 +81,15 @@ export async function endOrphan(cluster: Cluster, clock: Clock, log: (line: stri
     }
   }
   throw embeddedError(
-    `A PostgreSQL still runs on ${cluster.dataDirectory} (process ${pid}) and does not end.`,
+    `A PostgreSQL is still running on ${cluster.dataDirectory} (process ${pid}) and does not stop.`,
     `End it: kill -9 ${pid}.`,
   );
 }
 
 /**
- * Whether the process is a PostgreSQL on this data directory; false for one that has ended but is not yet reaped. A file
- * may name any process, and a stranger's command line may name our folder (`less …/pg18/postgresql.conf`): so it has to
- * run that program, as that user, on exactly that directory.
+ * Whether the process is a PostgreSQL server on this data directory; false for a zombie. The file may name any process,
+ * and another program's command line may contain the folder (`less …/pg18/postgresql.conf`). So it must run this program,
+ * as this user, on exactly this directory.
  */
 async function isServerOf(cluster: Cluster, pid: number): Promise<boolean> {
   const { account, dataDirectory } = cluster;
@@ -101,12 +104,12 @@ async function isServerOf(cluster: Cluster, pid: number): Promise<boolean> {
     if (basename(program) !== 'postgres' || words[0] !== '-D' || words[1] !== dataDirectory) return false;
     return (await stat(`/proc/${pid}`)).uid === uid && (await worksIn(pid, dataDirectory));
   } catch {
-    // No such process, or not one that we may know of.
+    // The process does not exist or cannot be inspected.
     return false;
   }
 }
 
-/** PostgreSQL works in its data directory. Where that may not be seen, the rest has to do. */
+/** PostgreSQL's working directory is its data directory. If that is not visible, the other checks must suffice. */
 async function worksIn(pid: number, dataDirectory: string): Promise<boolean> {
   try {
     return (await readlink(`/proc/${pid}/cwd`)) === dataDirectory;
@@ -119,6 +122,6 @@ function send(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
   } catch {
-    // It ended in between.
+    // The process ended in between.
   }
 }

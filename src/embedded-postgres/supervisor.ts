@@ -1,14 +1,14 @@
 /**
- * The process that owns the embedded PostgreSQL of one directory. It runs detached, in a session of its own, so that no
- * Ctrl-C reaches it; PostgreSQL is its child.
+ * The process that owns the embedded PostgreSQL of one directory. It runs detached, in its own session, so that Ctrl-C
+ * does not reach it. PostgreSQL is its child.
  *
  *   waiting for the lock ─► preparing ─► running ─► stopping ─► gone
  *            │                  │           ▲ │
- *            ▼                  ▼           └─┘ PostgreSQL died: started again, a bounded number of times
+ *            ▼                  ▼           └─┘ PostgreSQL died: restarted, a limited number of times
  *          gone              failed ─► gone
  *
- * It lives for its holders: the command that started it (its standard input) and every client connected to its control
- * socket. The system takes them away when they die. When none is left it stops PostgreSQL and ends.
+ * It runs as long as it has holders: the command that started it (through its standard input) and every client connected
+ * to its control socket. The system closes both when a process dies. When none is left, it stops PostgreSQL and ends.
  */
 import { randomBytes } from 'node:crypto';
 import { systemClock } from '../domain/clock.ts';
@@ -45,11 +45,11 @@ import { boundedLog } from './log.ts';
 import { endOrphan, startReliably } from './start.ts';
 
 /**
- * What `startEmbedded` hands over, as JSON in the first argument. Everybody can read it there: no secrets. The folder
- * itself comes as the working directory, which nobody can exchange on the way.
+ * Passed by `startEmbedded` as JSON in the first argument, which every user can read: no secrets. The folder itself is
+ * passed as the working directory, which cannot be swapped on the way.
  */
 export interface SupervisorOptions {
-  /** To be seen in a list of processes. */
+  /** Only shown in process lists. */
   readonly directory: string;
   readonly sharedDirectory: string;
   /** False only for tests, whose data is thrown away. */
@@ -58,12 +58,12 @@ export interface SupervisorOptions {
 
 type Log = (line: string) => void;
 
-/** How often PostgreSQL is started again when it dies under its clients. */
+/** Maximum restarts when PostgreSQL dies while it has clients. */
 const MAX_DEATHS = 5;
-/** A checkpoint on a slow disk takes long; what it does not finish is done again at the next start. */
+/** A checkpoint on a slow disk takes long. What it does not finish is repeated at the next start. */
 const FAST_STOP_MS = 60_000;
 const IMMEDIATE_STOP_MS = 10_000;
-/** How long those who wait for a server that failed may take to hear of it. */
+/** How long to wait until clients have heard that the server failed. */
 const FAREWELL_MS = 10_000;
 
 async function supervise(options: SupervisorOptions): Promise<void> {
@@ -90,7 +90,7 @@ async function supervise(options: SupervisorOptions): Promise<void> {
   try {
     writeState(folder, state);
   } catch (error) {
-    // A full disk, most often. Nobody can find us without it.
+    // Usually a full disk. Without this file, clients cannot find the server.
     await clients.close();
     throw error;
   }
@@ -113,7 +113,7 @@ async function supervise(options: SupervisorOptions): Promise<void> {
   }
 }
 
-/** Everything up to the point where the data directory is there, ours, and of this version. */
+/** All steps until the data directory exists, belongs to us and has the right version. */
 async function prepare(
   folder: Folder,
   options: SupervisorOptions,
@@ -131,7 +131,7 @@ async function prepare(
   const fresh = randomBytes(32).toString('base64url');
   if (!exists) {
     clients.tell({ kind: 'note', text: `Setting up PostgreSQL ${found.major} in ${dataDirectory}.` });
-    // The password first: data whose password is known to nobody would have to be opened by force.
+    // Write the password first: without it, existing data could only be opened by force.
     if (known === undefined) writePrivate(folder, FILES.password, fresh);
     await createCluster(cluster, { user: SERVER_USER, password: known ?? fresh, sync: options.sync });
     return { cluster, user: SERVER_USER };
@@ -141,20 +141,20 @@ async function prepare(
   await endOrphan(cluster, systemClock, log);
   const user = await settleUser(cluster, log);
   if (known === undefined) {
-    log('longtail: the password file is missing; the data gets a new password');
+    log('longtail: the password file is missing; setting a new password');
     await runSingleUser(cluster, 'postgres', [`ALTER ROLE ${user} PASSWORD '${fresh}'`]);
     writePrivate(folder, FILES.password, fresh);
   }
   return { cluster, user };
 }
 
-/** The superuser's name. That of earlier versions is changed, unless another role has the new one. */
+/** The superuser's name. Renames that of earlier versions, unless another role has the new name. */
 async function settleUser(cluster: Cluster, log: Log): Promise<string> {
   const user = await superuserOf(cluster);
   if (user === FORMER_USER) {
     try {
       await renameFormerUser(cluster);
-      log(`longtail: the role ${FORMER_USER} is now called ${SERVER_USER}`);
+      log(`longtail: renamed the role ${FORMER_USER} to ${SERVER_USER}`);
       return SERVER_USER;
     } catch (error) {
       log(`longtail: the role ${FORMER_USER} keeps its name: ${asLongtailError(error).message}`);
@@ -164,11 +164,11 @@ async function settleUser(cluster: Cluster, log: Log): Promise<string> {
   if (isRoleName(user)) return user;
   throw embeddedError(
     `The superuser of the data in ${cluster.dataDirectory} is called ${JSON.stringify(user)}.`,
-    `Call it ${SERVER_USER}, or move the data away to begin anew.`,
+    `Rename it to ${SERVER_USER}, or move the data away to start over.`,
   );
 }
 
-/** Keeps PostgreSQL up until the last client is gone, or the system asks us to end. */
+/** Keeps PostgreSQL running until the last client has gone or the system asks this process to end. */
 async function run(
   cluster: Cluster,
   folder: Folder,
@@ -191,11 +191,11 @@ async function run(
     ]);
     if (end !== 'died') {
       await stop(postmaster);
-      // Without this they would take us for crashed, and start another one.
+      // Otherwise clients would take this for a crash and start another supervisor.
       if (end === 'terminated') clients.tell({ kind: 'stopped' });
       return;
     }
-    log('longtail: PostgreSQL ended by itself');
+    log('longtail: PostgreSQL ended unexpectedly');
   }
   throw embeddedError(
     `The embedded PostgreSQL died ${MAX_DEATHS + 1} times.`,
@@ -223,10 +223,14 @@ function writeState(folder: Folder, state: ServerState): void {
 function asLongtailError(error: unknown): LongtailError {
   if (error instanceof LongtailError) return error;
   const message = error instanceof Error ? error.message : String(error);
-  return embeddedError(`The embedded PostgreSQL did not start: ${message}`, 'Mend what it says.', error);
+  return embeddedError(
+    `The embedded PostgreSQL did not start: ${message}`,
+    'Fix what the message names.',
+    error,
+  );
 }
 
-// A Ctrl-C or a closed terminal is not ours to answer; SIGTERM is how a system shuts down.
+// Ctrl-C and a closed terminal are not meant for this process. SIGTERM is how a system shuts down.
 process.on('SIGINT', () => undefined);
 process.on('SIGHUP', () => undefined);
 const terminated = new Promise<void>((resolve) => {
@@ -236,7 +240,7 @@ process.umask(0o077);
 try {
   await supervise(JSON.parse(process.argv[2] ?? '{}'));
 } catch (error) {
-  // Nobody is connected yet: standard error is the log, whose last words the command that started us repeats.
+  // No client is connected yet. Standard error goes to the log, whose last error the starting command repeats.
   if (error instanceof Error && !(error instanceof LongtailError)) process.stderr.write(`${error.stack}\n`);
   process.stderr.write(`longtail: error: ${asLongtailError(error).message}\n`);
   process.exit(1);

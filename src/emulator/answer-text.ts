@@ -2,7 +2,7 @@ import type { Day } from '../domain/slice.ts';
 import type { Table } from './dataset.ts';
 import type { QueryRequest } from './query-request.ts';
 
-/** One row as a caller reads it. `position` is absent where Google gives none; `keys` for totals. */
+/** One row as a caller reads it. `position` is missing where Google gives none, `keys` for totals. */
 export interface AnswerRow {
   readonly keys: readonly string[];
   readonly clicks: number;
@@ -11,19 +11,19 @@ export interface AnswerRow {
   readonly position: number | undefined;
 }
 
-/** Details of the answer that are reported, not documented: each is a setting. */
+/** Details of the answer that Google does not document and users report differently. Each is a setting. */
 export interface AnswerStyle {
   readonly pretty: boolean;
   readonly withPosition: boolean;
-  /** What a totals row has for `keys`: nothing at all, or an empty list. */
+  /** The `keys` of a totals row: missing, or an empty list. */
   readonly totalsKeys: 'absent' | 'empty';
-  /** How names within `metadata` are written. */
+  /** How names inside `metadata` are spelled. */
   readonly metadataNames: 'camel' | 'snake';
 }
 
 const ROWS_A_CHUNK = 500;
 
-/** The rows of a table from `startRow`, as objects. */
+/** The table's rows from `startRow` on, as objects. */
 export function* answerRows(
   table: Table,
   startRow: number,
@@ -47,7 +47,7 @@ export function* answerRows(
   }
 }
 
-/** The answer's JSON text in pieces of about 60 KB, made as they are asked for. */
+/** The answer's JSON text in pieces of about 60 KB, generated on demand. */
 export function* answerText(
   table: Table,
   request: QueryRequest,

@@ -5,10 +5,10 @@ import type { EncodedAnswers } from './encoded-answers.ts';
 
 const ENCODED_CHUNK_BYTES = 128 * 1024;
 
-/** How an answer is broken off. */
+/** How an answer is cut off. */
 export interface Cut {
   readonly afterBytes: number;
-  /** `reset`: RST. `close`: the connection ends before the answer does. `clean`: the answer ends as if whole. */
+  /** `reset`: RST. `close`: the connection ends before the answer does. `clean`: the answer ends as if complete. */
   readonly how: 'reset' | 'close' | 'clean';
 }
 
@@ -18,13 +18,13 @@ export interface WriterOptions {
   readonly cut: Cut | undefined;
   readonly trickle: { readonly chunkBytes: number; readonly everyMs: number } | undefined;
   readonly clock: Clock;
-  /** Where whole answers are encoded apart: then nothing is compressed here. */
+  /** Set when complete answers are encoded elsewhere. Then this writer compresses nothing. */
   readonly encoded: EncodedAnswers | undefined;
 }
 
 /**
- * Writes an answer's body as fast as the client takes it, and no faster. Every method returns false once there is
- * nobody to write to: the client went, or the cut was reached.
+ * Writes an answer's body no faster than the client reads it. Every method returns false once writing is pointless: the
+ * client has disconnected, or the cut was reached.
  */
 export class AnswerWriter {
   readonly #response: ServerResponse;
@@ -47,7 +47,7 @@ export class AnswerWriter {
     }
   }
 
-  /** Writes bytes that {@link EncodedAnswers} made. */
+  /** Writes bytes made by {@link EncodedAnswers}. */
   async writeEncoded(bytes: Buffer): Promise<boolean> {
     for (let at = 0; at < bytes.length && !this.#over; at += ENCODED_CHUNK_BYTES) {
       await this.#send(bytes.subarray(at, at + ENCODED_CHUNK_BYTES));
@@ -78,7 +78,7 @@ export class AnswerWriter {
 
   async end(): Promise<void> {
     if (this.#over) return;
-    // A cut past the end still cuts: the answer must not come through whole.
+    // A cut beyond the end still applies: the answer must not arrive complete.
     if (this.#options.cut !== undefined) return this.#breakOff(this.#options.cut.how);
     this.#over = true;
     (this.#gzip ?? this.#response).end();
@@ -108,7 +108,7 @@ export class AnswerWriter {
     if (gzip !== undefined) await new Promise<void>((resolve) => gzip.flush(() => resolve()));
     const { socket } = this.#response;
     if (socket === null || socket.destroyed) return;
-    // What was written so far is on its way before the connection goes.
+    // Flush everything written so far before the connection closes.
     if (!this.#response.headersSent) this.#response.flushHeaders();
     await new Promise<void>((resolve) => setImmediate(resolve));
     if (how === 'reset') socket.resetAndDestroy();
@@ -116,7 +116,7 @@ export class AnswerWriter {
   }
 }
 
-/** Waits, unless the client goes first. */
+/** Waits until the time is over or the client disconnects. */
 export async function pause(clock: Clock, ms: number, response: ServerResponse): Promise<void> {
   if (ms <= 0 || response.destroyed) return;
   await new Promise<void>((resolve) => {

@@ -1,4 +1,4 @@
-/** Google's error answers, as values: `{"error":{"code","message","errors":[{"message","domain","reason"}],"status"?}}`. */
+/** Google's error responses, as values: `{"error":{"code","message","errors":[{"message","domain","reason"}],"status"?}}`. */
 
 export interface ApiError {
   readonly kind: 'error';
@@ -6,7 +6,7 @@ export interface ApiError {
   readonly status: number;
   readonly reason: string;
   readonly body: ErrorBody;
-  /** Seconds for a Retry-After header. */
+  /** Seconds, for a Retry-After header. */
   readonly retryAfterS?: number;
 }
 
@@ -53,7 +53,7 @@ export function badRequest(message: string, reason = 'invalidParameter'): ApiErr
   return apiError({ status: 400, message, reason });
 }
 
-/** A value that Google's JSON reader itself refuses: an unknown name, a wrong type, a word that is in no list. */
+/** A value that Google's JSON parser rejects: an unknown name, a wrong type, an unknown enum value. */
 export function invalidArgument(message: string): ApiError {
   return apiError({ status: 400, message, reason: 'badRequest', statusName: 'INVALID_ARGUMENT' });
 }
@@ -104,7 +104,7 @@ export function quotaRefusal(kind: RefusalKind, status: 403 | 429 = 403, retryAf
   return { ...apiError({ status, message, reason, domain: 'usageLimits' }), ...retry };
 }
 
-/** Errors that a fault can name. */
+/** The errors that a fault can refer to by name. */
 export const NAMED_ERRORS = {
   backendError: () => apiError({ status: 500, message: 'Backend Error', reason: 'backendError' }),
   nullMessage: (): ApiError => ({

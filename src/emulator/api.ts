@@ -16,7 +16,7 @@ import { hasQueries } from './pool.ts';
 import { type QueryRequest, readQueryRequest } from './query-request.ts';
 import { DEFAULT_LIMITS, QuotaMeter } from './quota.ts';
 
-/** A call of the API, alone or in a batch, as it came. */
+/** An API call as received, alone or in a batch. */
 export interface ApiCall {
   readonly method: string;
   /** Path and query string, undecoded. */
@@ -24,7 +24,7 @@ export interface ApiCall {
   readonly body: string;
 }
 
-/** What is to be answered; rows are made only when they are written. */
+/** The answer to give. Rows are generated only when they are written. */
 export type Answer =
   | ApiError
   | { readonly kind: 'json'; readonly value: unknown }
@@ -35,21 +35,21 @@ export type Answer =
       readonly tieSalt: number;
     };
 
-/** A call that was read, counted and decided. */
+/** A call that has been parsed and counted, with its answer. */
 export interface ReadCall {
   readonly endpoint: Endpoint;
   readonly siteUrl: string | undefined;
   readonly body: unknown;
   readonly pretty: boolean;
   readonly answer: Answer;
-  /** Set for queries that can be read: what a fault may look at. */
+  /** Set for valid queries, so that faults can match on it. */
   readonly query: QueryRequest | undefined;
-  /** The same for the same request, and how often it came before. */
+  /** Equal for equal requests. `seenBefore` counts the earlier ones. */
   readonly identity: string;
   readonly seenBefore: number;
 }
 
-/** A property as the emulator holds it. */
+/** A property in the emulator. */
 export interface Property {
   readonly siteUrl: string;
   readonly permissionLevel: PermissionLevel;
@@ -59,10 +59,10 @@ export interface Property {
 
 const DEFAULT_ROWS_PER_DAY = 1_000;
 const DEFAULT_ROW_CAP = 50_000;
-/** Requests whose repetitions are counted; beyond it counting begins anew. */
-const MOST_IDENTITIES = 200_000;
+/** Maximum requests whose repetitions are counted. Beyond it, counting starts again from zero. */
+const MAX_IDENTITIES = 200_000;
 
-/** The API without HTTP: paths, permissions, quotas, and what each call is answered with. */
+/** The API without HTTP: paths, permissions, quotas, and the answer to each call. */
 export class Api {
   readonly meter: QuotaMeter;
   readonly #options: EmulatorOptions;
@@ -107,12 +107,12 @@ export class Api {
     return typeof today === 'function' ? today() : (today ?? pacificDay(nowMs));
   }
 
-  /** All rows of a request as Google would give them over all its pages. */
+  /** All rows that Google would return for a request, over all its pages. */
   table(property: Property, request: QueryRequest, tieSalt: number, nowMs: number): Promise<Table> {
     return property.dataset.table(request, this.today(nowMs), tieSalt);
   }
 
-  /** The first day of the answer that is not final, where Google says so. */
+  /** The first day of the answer that is not final, in the cases in which Google reports it. */
   firstIncompleteDay(property: Property, request: QueryRequest, nowMs: number): Day | undefined {
     const asked =
       (request.dataState === 'all' && request.dimensions.includes('date')) ||
@@ -124,7 +124,7 @@ export class Api {
     return hasQueries(request.searchType) || (this.#options.newsPosition ?? false);
   }
 
-  /** Reads a call that arrives now, counts it, and decides its answer. `user` is undefined without a good token. */
+  /** Parses and counts a call that arrives now, and decides its answer. `user` is undefined without a valid token. */
   arrive(call: ApiCall, user: string | undefined, nowMs: number, prettyByDefault: boolean): ReadCall {
     const [path = '', search = ''] = call.target.split('?', 2);
     const prettyPrint = new URLSearchParams(search).get('prettyPrint');
@@ -137,7 +137,7 @@ export class Api {
       return { ...common, endpoint, siteUrl, body: undefined, answer: allowed, query: undefined };
     };
 
-    // Split before decoding: an encoded property holds encoded slashes.
+    // Split before decoding: an encoded property contains encoded slashes.
     const [empty, api, version, sites, encoded, resource, verb, ...more] = path.split('/');
     const siteUrl = decoded(encoded);
     if (empty !== '' || api !== 'webmasters' || version !== 'v3' || sites !== 'sites' || more.length > 0) {
@@ -209,7 +209,7 @@ export class Api {
   }
 
   #count(identity: string): number {
-    if (this.#seen.size >= MOST_IDENTITIES) this.#seen.clear();
+    if (this.#seen.size >= MAX_IDENTITIES) this.#seen.clear();
     const before = this.#seen.get(identity) ?? 0;
     this.#seen.set(identity, before + 1);
     return before;

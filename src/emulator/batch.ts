@@ -1,23 +1,23 @@
 /**
- * The batch protocol as a server: reads `multipart/mixed` of `application/http` parts, as loosely as Google does,
- * since official clients differ: LF or CRLF, mixed within one body; a quoted boundary that may hold `=`; Content-IDs
- * with spaces and `+`, or without angle brackets; no HTTP version; no Content-Length.
+ * The server side of the batch protocol: parses `multipart/mixed` with `application/http` parts as leniently as Google
+ * does, because official clients differ: LF or CRLF, even mixed in one body; a quoted boundary that may contain `=`;
+ * Content-IDs with spaces and `+`, or without angle brackets; no HTTP version; no Content-Length.
  */
 
 export const MAX_CALLS = 1_000;
 
 export interface BatchCall {
   readonly method: string;
-  /** Path with its query string, undecoded. */
+  /** Path and query string, undecoded. */
   readonly target: string;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
-  /** As sent, without angle brackets; undefined when the part has none. */
+  /** As sent, without angle brackets. Undefined: the part has none. */
   readonly contentId: string | undefined;
 }
 
-/** The calls of a batch, or Google's message for a body that is none. */
+/** The calls of a batch, or Google's message for an invalid body. */
 export type BatchBody =
   | { readonly kind: 'calls'; readonly calls: readonly BatchCall[] }
   | { readonly kind: 'refused'; readonly message: string };
@@ -52,7 +52,7 @@ function boundaryOf(contentType: string): string | undefined {
   return boundary === '' ? undefined : boundary;
 }
 
-/** What stands between the delimiter lines. A preamble is left out, and so is whatever follows the last delimiter. */
+/** The text between the delimiter lines. Ignores the preamble and whatever follows the last delimiter. */
 function partsOf(text: string, boundary: string): string[] {
   const delimiter = `--${boundary}`;
   const parts: string[] = [];
@@ -70,7 +70,7 @@ function partsOf(text: string, boundary: string): string[] {
     if (newline === -1) break;
     lineStart = newline + 1;
   }
-  // No closing delimiter: the last part is what is left.
+  // There is no closing delimiter: the rest is the last part.
   if (partStart >= 0 && partStart < text.length) parts.push(text.slice(partStart));
   return parts;
 }
@@ -79,7 +79,7 @@ function parsePart(part: string): BatchCall | undefined {
   const outer = readHead(part);
   const type = outer.headers['content-type'];
   if (type !== undefined && !/^application\/http\b/i.test(type)) return undefined;
-  // Some clients leave an empty line before the request line.
+  // Some clients send an empty line before the request line.
   const http = part.slice(outer.end).replace(/^(?:[ \t]*\r?\n)+/, '');
   const firstLine = /^[^\n]*/.exec(http)?.[0] ?? '';
   const request = /^([A-Za-z]+)[ \t]+(\S+)(?:[ \t]+HTTP\/\d(?:\.\d)?)?\s*$/.exec(firstLine);
@@ -96,7 +96,7 @@ function parsePart(part: string): BatchCall | undefined {
   };
 }
 
-/** Header lines up to the empty line that ends them; `end` is where the body begins. */
+/** Header lines up to the empty line that ends them. `end` is where the body begins. */
 function readHead(text: string): { readonly headers: Record<string, string>; readonly end: number } {
   const headers: Record<string, string> = {};
   let at = 0;

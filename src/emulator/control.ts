@@ -8,9 +8,9 @@ import { servedDigest } from './served.ts';
 const DEFAULT_RECENT = 1_000;
 
 /**
- * What a test outside of this process may ask, without counting as a call:
- * `GET /__emulator/stats` the counters; `GET /__emulator/requests?last=N` the newest records, oldest first;
- * `GET /__emulator/digest?site&type&dataset&date&dataState` the digest of what a slice holds.
+ * Endpoints for tests in other processes. They do not count as API calls:
+ * `GET /__emulator/stats` returns the counters; `GET /__emulator/requests?last=N` the newest records, oldest first;
+ * `GET /__emulator/digest?site&type&dataset&date&dataState` the digest of a slice's rows.
  */
 export async function answerControl(
   api: Api,
@@ -39,6 +39,6 @@ export async function answerControl(
         throw error;
       }
     default:
-      return answer(404, { error: `There is no ${path}: stats, requests, digest.` });
+      return answer(404, { error: `There is no ${path}. Available: stats, requests, digest.` });
   }
 }

@@ -7,26 +7,26 @@ import { ByteBoundedCache } from './lru.ts';
 import { buildPool, type Pool, type PropertyShape } from './pool.ts';
 import type { QueryRequest } from './query-request.ts';
 
-/** What a property's data is made of, and how much of it Google shows. */
+/** How a property's data is generated, and how much of it Google shows. */
 export interface DatasetSettings extends PropertyShape {
-  /** Rows of `page+query` on a day; undefined: as many as ever. At most twice `rowsPerDay` come. */
+  /** Rows of `page+query` on a day, at most twice `rowsPerDay`. Undefined: the usual number. */
   readonly rowsOn: ((date: Day, searchType: SearchType) => number | undefined) | undefined;
-  /** The property's first day with data; undefined: older than what Google keeps. */
+  /** The property's first day with data. Undefined: older than what Google keeps. */
   readonly firstDay: Day | undefined;
-  /** Rows a day that Google gives at most: the ones with the most clicks. */
+  /** Maximum rows per day that Google returns: those with the most clicks. */
   readonly rowCap: number;
-  /** Share of the final rows that days of age 0, 1, 2 … have already. */
+  /** Share of the final rows that are available at age 0, 1, 2 … days. */
   readonly freshShare: readonly number[];
 }
 
-/** The whole answer to a request, whatever its `startRow` and `rowLimit`. `order`: row numbers, most clicks first. */
+/** The complete answer to a request, regardless of `startRow` and `rowLimit`. `order`: row numbers, most clicks first. */
 export interface Table {
   readonly columns: readonly Column[];
   readonly groups: Groups;
   readonly order: Uint32Array;
 }
 
-/** Bytes of built days and of tables that all properties together keep. */
+/** Caches of generated days and tables, limited in bytes and shared by all properties. */
 export interface DatasetCaches {
   readonly days: ByteBoundedCache<DayRows>;
   readonly tables: ByteBoundedCache<Table>;
@@ -36,10 +36,10 @@ export function datasetCaches(): DatasetCaches {
   return { days: new ByteBoundedCache(64 << 20), tables: new ByteBoundedCache(64 << 20) };
 }
 
-const DAYS_A_TURN = 4;
+const DAYS_PER_TURN = 4;
 const BYTES_PER_GROUP = 36;
 
-/** One property's data. The same settings give the same answers, whatever was asked before. */
+/** One property's data. The same settings always give the same answers, in whatever order they are requested. */
 export class Dataset {
   readonly #settings: DatasetSettings;
   readonly #caches: DatasetCaches;
@@ -50,14 +50,14 @@ export class Dataset {
     this.#caches = caches;
   }
 
-  /** The first day of the range whose data may still change, as of `today`; undefined when all of it is final. */
+  /** The first day of the range whose data may still change, as of `today`. Undefined: all of it is final. */
   firstIncompleteDay(request: QueryRequest, today: Day): Day | undefined {
     const first = addDays(today, 1 - FINAL_LAG_DAYS);
     if (request.endDate < first || request.startDate > today) return undefined;
     return latest(first, request.startDate);
   }
 
-  /** Every row that Google would give. Rows of equal clicks come in an order that depends on `tieSalt`. */
+  /** All rows that Google would return. `tieSalt` decides the order of rows with equal clicks. */
   async table(request: QueryRequest, today: Day, tieSalt: number): Promise<Table> {
     const { searchType, startDate, endDate, dimensions, aggregation, dataState } = request;
     const filters = request.filters.map(({ dimension, operator, expression }) => [
@@ -89,8 +89,8 @@ export class Dataset {
     const pool = this.#pool(request.searchType);
     const grouping = new Grouping(request, pool, days);
     for (const [index, day] of days.entries()) {
-      // A calendar of 16 months must not hold up every other call meanwhile.
-      if (index % DAYS_A_TURN === DAYS_A_TURN - 1) await new Promise((resolve) => setImmediate(resolve));
+      // Yields, so that a calendar of 16 months does not block all other calls.
+      if (index % DAYS_PER_TURN === DAYS_PER_TURN - 1) await new Promise((resolve) => setImmediate(resolve));
       grouping.addDay(index, this.#rows(request, pool, day, today), this.#settings.rowCap);
     }
     return { columns: grouping.columns, groups: grouping.sums, order: byClicks(grouping.sums, tieSalt) };

@@ -3,40 +3,40 @@ import type { Day } from '../domain/slice.ts';
 import { fraction, hashText, mix } from './hash.ts';
 import type { Pool } from './pool.ts';
 
-/** The query of a row whose query is too rare to be shown. */
+/** Stands for a query that is too rare to be shown. */
 export const WITHHELD = -1;
 
 /**
- * Everything that happened on one day in one search type, as columns: a row for each pair of page and query, and for
- * most pages one more for the queries that Google withholds. Every answer is a sum over these rows, so answers agree.
+ * All events of one day in one search type, as columns: a row per pair of page and query, and for most pages another row
+ * for the queries that Google withholds. Every answer is a sum over these rows, so answers are consistent.
  */
 export interface DayRows {
   readonly count: number;
   readonly page: Int32Array;
   /** {@link WITHHELD} for rare queries. */
   readonly query: Int32Array;
-  /** The row's own chance: its countries, devices, hours and appearance follow from it. */
+  /** The row's random value, which determines its countries, devices, hours and appearance. */
   readonly hash: Uint32Array;
   readonly clicks: Int32Array;
-  /** Counted by page: twice where two pages of the property show in one search. */
+  /** Counted by page: twice if one search showed two pages of the property. */
   readonly impressions: Int32Array;
-  /** Sum of the positions over the impressions. */
+  /** Sum of the positions over all impressions. */
   readonly positionSum: Float64Array;
 }
 
 export const BYTES_PER_ROW = 28;
 
 /**
- * Of a row's impressions, those in searches where another page of the property showed too: they do not count again
- * when aggregated by property.
+ * The row's impressions in searches that also showed another page of the property. Aggregation by property does not count
+ * them a second time.
  */
 export function sharedImpressions(impressions: number, hash: number): number {
   return impressions >= 16 && (hash & 4) !== 0 ? impressions >> 4 : 0;
 }
 
 /**
- * The rows of a day. `rows`: pairs of page and query (pages, where the type has no queries) on it, at most as many as
- * the pool has. `share`: the part of them that Google knows already, in [0, 1].
+ * Generates a day's rows. `rows`: its number of pairs of page and query (of pages, if the type has no queries), limited to
+ * the pool's size. `share`: the part of them that Google has already processed, in [0, 1].
  */
 export function buildDay(pool: Pool, day: Day, rows: number, share: number): DayRows {
   const daySeed = mix(pool.seed, hashText(day));
@@ -55,7 +55,7 @@ export function buildDay(pool: Pool, day: Day, rows: number, share: number): Day
 
   const add = (p: number, q: number, h: number, shown: number, position: number): void => {
     if (share < 1 && fraction(mix(h, 9)) >= share) return;
-    // About 28 % of those who see the first result click it, 3 % the tenth.
+    // About 28 % of users who see the first result click it, 3 % the tenth.
     const wanted = shown * (0.28 / position) * (0.6 + 0.8 * fraction(mix(h, 3))) + fraction(mix(h, 4));
     page[count] = p;
     query[count] = q;
@@ -66,8 +66,8 @@ export function buildDay(pool: Pool, day: Day, rows: number, share: number): Day
     count += 1;
   };
 
-  // The better half is there every day; of the rest each day has another choice, all different by construction:
-  // steps of a width that has no divisor in common with the number of choices.
+  // The first half occurs every day. The rest is a different selection each day, without repetition: the step width and
+  // the number of choices have no common divisor.
   const head = Math.floor(pairCount / 2);
   const tail = pool.pairs - head;
   const step = coprimeStep(tail, mix(daySeed, 1));
@@ -110,7 +110,7 @@ export function buildDay(pool: Pool, day: Day, rows: number, share: number): Day
 const GROWTH_FROM: Day = '2024-01-01';
 const WEEKDAY_FACTOR = [0.78, 1.08, 1.12, 1.1, 1.05, 0.97, 0.74] as const;
 
-/** How busy a day is: weekdays, growth of about a fifth a year, and some chance. */
+/** How busy a day is: weekday, growth of about a fifth per year, and random variation. */
 function dayFactor(day: Day, daySeed: number): number {
   const sinceStart = daysBetween(GROWTH_FROM, day);
   const weekday = new Date(`${day}T00:00:00Z`).getUTCDay();

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import type { AnswerRow } from './answer-text.ts';
 
 /**
- * A digest of rows that a test or SQL can make again. Each row is a line: its keys in the order of the dataset's
- * dimensions, then clicks, then impressions, joined by U+001F. Lines are sorted by their UTF-8 bytes, joined by a
- * newline, and hashed with MD5. In PostgreSQL, for `page+query`:
+ * A digest of rows that tests and SQL can reproduce. Each row is a line: its keys in the order of the dataset's dimensions,
+ * then clicks and impressions, joined by U+001F. The lines are sorted by their UTF-8 bytes, joined by newlines, and hashed
+ * with MD5. In PostgreSQL, for `page+query`:
  *
  * ```sql
  * SELECT count(*), sum(clicks), sum(impressions),

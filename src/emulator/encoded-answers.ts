@@ -4,15 +4,15 @@ import { ByteBoundedCache } from './lru.ts';
 
 const compress = promisify(gzip);
 
-/** A body as it is sent, and how many rows it holds. */
+/** A body as sent, and the number of its rows. */
 export interface EncodedAnswer {
   readonly bytes: Buffer;
   readonly rows: number;
 }
 
 /**
- * Answers made once and sent many times. Compressed ones are gzip members of their own: members set one after another
- * are a gzip stream, so that a batch is put together without compressing anything again.
+ * Answers that are encoded once and sent many times. Each compressed one is a separate gzip member. Concatenated members
+ * form a valid gzip stream, so a batch is assembled without compressing again.
  */
 export class EncodedAnswers {
   readonly #cache: ByteBoundedCache<EncodedAnswer>;
@@ -23,7 +23,7 @@ export class EncodedAnswers {
     this.#level = gzipLevel;
   }
 
-  /** The answer of this key; `make` gives its text when it is not kept. */
+  /** The answer for this key. `make` generates its text if it is not cached. */
   async get(
     key: string,
     gzipped: boolean,
@@ -39,7 +39,7 @@ export class EncodedAnswers {
     return answer;
   }
 
-  /** A piece that stands between answers, in the form that they have. */
+  /** Text between answers, encoded like them. */
   piece(text: string, gzipped: boolean): Buffer {
     return gzipped ? gzipSync(text, { level: this.#level }) : Buffer.from(text, 'utf8');
   }

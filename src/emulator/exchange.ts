@@ -10,25 +10,25 @@ import { type CallAction, faultError, type PartAction } from './faults.ts';
 import { mix } from './hash.ts';
 import type { EmulatorOptions } from './options.ts';
 
-/** Fast rather than small: the emulator shares the machine with what it tests. */
+/** Fast rather than small: the emulator shares the machine with the software under test. */
 export const DEFAULT_GZIP_LEVEL = 1;
 
-/** A call of the API with the fault that falls on it. */
+/** An API call and the fault that applies to it. */
 export interface DecidedCall extends ReadCall {
   readonly contentId: string | undefined;
   readonly fault: PartAction | undefined;
 }
 
-/** What an answer needs beside the calls. */
+/** What an answer needs besides the calls. */
 export interface ExchangeContext {
   readonly api: Api;
   readonly options: EmulatorOptions;
   readonly clock: Clock;
   readonly callNumber: number;
   readonly countRows: (rows: number) => void;
-  /** Whether the client takes gzip. */
+  /** Whether the client accepts gzip. */
   readonly gzip: boolean;
-  /** Set where answers are kept, and nothing is to go wrong with this one on its way. */
+  /** Set if answers are cached and no fault applies to this one. */
   readonly encoded: EncodedAnswers | undefined;
 }
 
@@ -41,13 +41,13 @@ export function actionOf<K extends CallAction['kind']>(
   return actions.find((action): action is Action<K> => action.kind === kind);
 }
 
-/** The error that a call ends in, by itself or by a fault. */
+/** The call's error, its own or a fault's. */
 export function errorOf(call: DecidedCall): ApiError | undefined {
   if (call.fault?.kind === 'error') return faultError(call.fault);
   return call.answer.kind === 'error' ? call.answer : undefined;
 }
 
-/** Answers one call that was sent alone. */
+/** Answers a call that was sent alone. */
 export async function answerOne(
   context: ExchangeContext,
   response: ServerResponse,
@@ -65,7 +65,7 @@ export async function answerOne(
   if (await writeBody(context, writer, call)) await writer.end();
 }
 
-/** Answers the calls of a batch, each in a part of its own. */
+/** Answers the calls of a batch, each in a separate part. */
 export async function answerBatch(
   context: ExchangeContext,
   response: ServerResponse,
@@ -86,7 +86,7 @@ export async function answerBatch(
     if (call.fault?.kind === 'dropPart') continue;
     const copies = call.fault?.kind === 'doublePart' ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) {
-      // By what has passed since the first: waits one after another would each be late by a little.
+      // Measured from the first part: with separate waits, small delays would add up.
       parts += 1;
       await pause(clock, startedMs + parts * (options.perPartMs ?? 0) - clock.now(), response);
       const error = errorOf(call);
@@ -105,7 +105,7 @@ export async function answerBatch(
   await writer.end();
 }
 
-/** Answers with an error of the whole call. */
+/** Answers the whole HTTP call with an error. */
 export function answerError(response: ServerResponse, error: ApiError, body?: string): void {
   const text = body ?? `${JSON.stringify(error.body, null, 2)}\n`;
   response.writeHead(error.status, {
@@ -115,7 +115,7 @@ export function answerError(response: ServerResponse, error: ApiError, body?: st
   response.end(text);
 }
 
-/** The error that a `status` fault stands for. */
+/** The error of a `status` fault. */
 export function statusError(action: Action<'status'>): ApiError {
   if (action.error !== undefined) return { ...NAMED_ERRORS[action.error](), status: action.status };
   const message = reasonPhrase(action.status);
@@ -192,7 +192,7 @@ async function* bodyText(
   yield* answerText(table, request, style, api.firstIncompleteDay(property, request, nowMs));
 }
 
-/** The answer's body as it is sent, made unless it is kept. */
+/** The encoded answer, from the cache or newly made. */
 export function encodedBody(
   context: Pick<ExchangeContext, 'api' | 'clock' | 'options' | 'gzip'>,
   encoded: EncodedAnswers,
@@ -226,7 +226,7 @@ function inOrder(
     .map(({ call }) => call);
 }
 
-/** Google compresses only for a client that says so twice. */
+/** Google compresses only if both Accept-Encoding and User-Agent contain `gzip`. */
 export function wantsGzip(request: IncomingMessage): boolean {
   const { 'accept-encoding': encodings = '', 'user-agent': agent = '' } = request.headers;
   return /\bgzip\b/i.test(String(encodings)) && agent.includes('gzip');

@@ -77,7 +77,7 @@ const rule = z.strictObject({
 const faultsSchema = z.strictObject({ seed: z.int().optional(), rules: z.array(rule) });
 
 /**
- * What goes wrong, and when. A fault file is JSON:
+ * Which faults occur, and when. A fault file is JSON:
  *
  * ```json
  * {
@@ -90,21 +90,21 @@ const faultsSchema = z.strictObject({ seed: z.int().optional(), rules: z.array(r
  * }
  * ```
  *
- * A rule without `match` is for everything. `match`, of which all given must hold:
+ * A rule without `match` applies to everything. All given fields of `match` must hold:
  *
  * | field | means |
  * |---|---|
  * | `endpoint` | `batch`, `query` (one sent alone), `sites`, `token` |
- * | `call` | the n-th HTTP call since the start, from 1 |
- * | `site`, `type`, `date`, `startRow`, `dimensions` | of the query; `date`: its `startDate`; `dimensions` joined by `+` |
- * | `part` | the call's place in its batch, from 0 |
+ * | `call` | the n-th HTTP call since the start, counted from 1 |
+ * | `site`, `type`, `date`, `startRow`, `dimensions` | fields of the query; `date`: its `startDate`; `dimensions` joined by `+` |
+ * | `part` | the call's index in its batch, from 0 |
  * | `fromMs`, `untilMs` | milliseconds since the start, or since the faults were set |
  *
- * An action on an HTTP call takes a rule that names fields of a query when any call in the batch has them. Of what
- * matches, `nth` takes the n-th only, `every` each n-th, `probability` a share (by the seed, not by the order of
- * arrival), `times` at most so many.
+ * For an action on an HTTP call, a rule with query fields matches if any call in the batch does. Of the matches, `nth`
+ * selects only the n-th, `every` each n-th, `probability` a share (determined by the seed, not by the order of arrival),
+ * and `times` at most that many.
  *
- * Actions on one call, alone or in a batch; the first rule that takes it decides:
+ * Actions on one call, alone or in a batch. The first matching rule decides:
  *
  * | kind | what the client sees |
  * |---|---|
@@ -114,25 +114,25 @@ const faultsSchema = z.strictObject({ seed: z.int().optional(), rules: z.array(r
  * | `noRows` | 200 with no rows, as on a day without data |
  * | `cutPart` | 200 with JSON that ends after `afterBytes` |
  * | `dropPart`, `doublePart` | in a batch: no answer for this call, or the same twice |
- * | `unknownId` | in a batch: the answer bears an id that nobody sent |
+ * | `unknownId` | in a batch: the answer has an id that no call had |
  *
  * Names: `backendError` (500), `nullMessage` (500), `unavailable` (503), `qps`, `load`, `daily` (403),
  * `rateLimitExceeded` (429), `servingLimitExceeded`, `accessNotConfigured`, `insufficientPermissions`, `forbidden`
  * (403), `unauthorized` (401), `badRequest` (400), `notFound` (404).
  *
- * Actions on a whole HTTP call; all that match apply:
+ * Actions on a whole HTTP call. All that match apply:
  *
  * | kind | what the client sees |
  * |---|---|
- * | `status` | `status` with `error`'s body, or `body` as plain text |
+ * | `status` | `status` with `error`'s body, or with `body` as plain text |
  * | `reset` | the connection reset, before any byte or after `afterBytes` of the answer |
- * | `truncate` | after `afterBytes` the connection closes; with `clean` the answer ends as if whole |
+ * | `truncate` | the connection closes after `afterBytes`; with `clean` the answer ends as if complete |
  * | `noFinalBoundary` | a batch without its last line |
  * | `shuffleParts` | parts in another order |
  * | `delay` | nothing for `ms` |
  * | `trickle` | `chunkBytes` at a time, `everyMs` apart |
- * | `emptyBody`, `garbage` | 200 with nothing, or with what is no answer |
- * | `expireTokens` | every token issued so far is refused, from this call on |
+ * | `emptyBody`, `garbage` | 200 with an empty body, or with one that is not an API answer |
+ * | `expireTokens` | every token issued so far is rejected, from this call on |
  * | `refuse` | this connection reset, and new ones refused for `forMs` |
  */
 export type Faults = z.infer<typeof faultsSchema>;
@@ -142,7 +142,7 @@ export type CallAction = z.infer<typeof callAction>;
 
 export const NO_FAULTS: Faults = { rules: [] };
 
-/** Reads the text of a fault file. Throws `BAD_OPTION`, naming the field that is wrong. */
+/** Parses the text of a fault file. Throws `BAD_OPTION`, which names the invalid field. */
 export function parseFaults(text: string): Faults {
   let value: unknown;
   try {
@@ -153,7 +153,7 @@ export function parseFaults(text: string): Faults {
   return checkFaults(value);
 }
 
-/** The same for a value from a program. */
+/** Checks a value from a program. Throws like {@link parseFaults}. */
 export function checkFaults(value: unknown): Faults {
   const result = faultsSchema.safeParse(value);
   if (result.success) return result.data;
@@ -167,8 +167,8 @@ export function checkFaults(value: unknown): Faults {
 function badFaults(what: string, cause: unknown): LongtailError {
   return new LongtailError(
     'BAD_OPTION',
-    `The fault file cannot be used: ${what}.`,
-    'The type Faults of longtail/emulator says what a fault file may hold; {"rules": []} is an empty one.',
+    `The fault file is invalid: ${what}.`,
+    'See the type Faults in longtail/emulator for the format; {"rules": []} is an empty file.',
     { cause },
   );
 }
@@ -179,7 +179,7 @@ export function faultError(action: Extract<PartAction, { kind: 'error' }>): ApiE
   return retryAfterS === undefined ? base : { ...base, retryAfterS };
 }
 
-/** What a rule looks at. The fields of a query are undefined for other calls. */
+/** What a rule matches on. The query's fields are undefined for other calls. */
 export interface FaultSubject {
   readonly endpoint: 'batch' | 'query' | 'sites' | 'token';
   readonly call: number;
@@ -190,12 +190,12 @@ export interface FaultSubject {
   readonly startRow?: number | undefined;
   readonly dimensions?: string | undefined;
   readonly part?: number | undefined;
-  /** The same for the same request, and how often it has come before: chance is drawn from both. */
+  /** Equal for equal requests. Random choices depend on it and on `seenBefore`. */
   readonly identity?: string | undefined;
   readonly seenBefore?: number | undefined;
 }
 
-/** Decides which faults fall on a call. Holds the rules' counters. */
+/** Decides which faults apply to a call. Holds the rules' counters. */
 export class FaultPlan {
   readonly #seed: number;
   readonly #rules: readonly { readonly rule: FaultRule; matched: number; fired: number }[];
@@ -205,7 +205,7 @@ export class FaultPlan {
     this.#rules = faults.rules.map((entry) => ({ rule: entry, matched: 0, fired: 0 }));
   }
 
-  /** The one action on this call of the API. */
+  /** The action for this API call. */
   forPart(subject: FaultSubject): PartAction | undefined {
     for (const [index, state] of this.#rules.entries()) {
       const action = asPartAction(state.rule.action);
@@ -216,7 +216,7 @@ export class FaultPlan {
     return undefined;
   }
 
-  /** The actions on this HTTP call, which holds these calls of the API. */
+  /** The actions for this HTTP call with these API calls. */
   forCall(subject: FaultSubject, parts: readonly FaultSubject[]): CallAction[] {
     const actions: CallAction[] = [];
     for (const [index, state] of this.#rules.entries()) {

@@ -20,8 +20,8 @@ export interface Filter {
 }
 
 /**
- * A filter ready to use; undefined when its regular expression cannot be read. `contains` looks at no case, `equals`
- * does for pages and queries. RE2 is near enough to JavaScript's expressions, but for its flags in front: `(?i)`.
+ * Compiles a filter. Undefined: its regular expression is invalid. `contains` ignores case; `equals` is case-sensitive
+ * for pages and queries. RE2's syntax is close enough to JavaScript's, except for leading flags: `(?i)`.
  */
 export function compileFilter(
   dimension: FilteredDimension,
@@ -67,7 +67,7 @@ function fromRe2(expression: string): RegExp | undefined {
     return new RegExp(source, `u${[...new Set(front?.[1] ?? '')].join('')}`);
   } catch {
     try {
-      // Without the u flag JavaScript takes escapes such as \- that RE2 takes, too.
+      // Without the u flag, JavaScript accepts escapes such as \- that RE2 also accepts.
       return new RegExp(source, [...new Set(front?.[1] ?? '')].join(''));
     } catch {
       return undefined;
@@ -76,8 +76,8 @@ function fromRe2(expression: string): RegExp | undefined {
 }
 
 /**
- * Which values of a dimension pass all filters on it: 1 or 0 by number. `absent` is what a row without a value
- * counts as: the last entry, past the pool. Undefined when nothing filters on the dimension.
+ * Which values of a dimension pass all its filters: 1 or 0 by number. The last entry, after those of the pool, is for rows
+ * without a value, which count as an empty text. Undefined: the dimension has no filter.
  */
 export function passMask(
   filters: readonly Filter[],

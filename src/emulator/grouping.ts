@@ -17,21 +17,21 @@ import type { Pool } from './pool.ts';
 import type { ApiDimension, QueryRequest } from './query-request.ts';
 import { type TextPool, textPool } from './text-pool.ts';
 
-/** A row of the day comes from at most so many places (country, device, hour). */
-const MOST_PARTS = 6;
+/** Maximum combinations of country, device and hour over which a day's row is split. */
+const MAX_PARTS = 6;
 const HOURS = 24;
-/** Rows of one request that are held at most; a long range by page and query loses what is past it, as at Google. */
-const MOST_GROUPED_ROWS = 2_000_000;
+/** Maximum rows kept for one request. As at Google, a long range by page and query loses the rest. */
+const MAX_GROUPED_ROWS = 2_000_000;
 
-/** Where a dimension's value stands in a group's key: `key / radix % size`. */
+/** Where a dimension's value is in a group's key: `key / radix % size`. */
 export interface Column {
   readonly pool: TextPool;
   readonly radix: number;
 }
 
 /**
- * One request's sums. Aggregated by page every impression counts; by property those shared between two of its pages
- * count once, so by property there are fewer impressions, and as many clicks.
+ * One request's sums. By page, every impression counts. By property, an impression shared by two of its pages counts
+ * once: so there are fewer impressions, but as many clicks.
  */
 export class Grouping {
   readonly columns: readonly Column[];
@@ -85,7 +85,7 @@ export class Grouping {
     return this.#sums;
   }
 
-  /** Adds a day; of its groups only `rowCap`, those with the most clicks. */
+  /** Adds a day, but only its `rowCap` groups with the most clicks. */
   addDay(dayIndex: number, rows: DayRows, rowCap: number): void {
     let day = new Groups(this.#keySpace, rows.count);
     this.#sumUp(dayIndex, rows, day);
@@ -95,7 +95,7 @@ export class Grouping {
       return;
     }
     const { keys, clicks, impressions, positionSum } = day;
-    for (let i = 0; i < day.count && this.#sums.count < MOST_GROUPED_ROWS; i++) {
+    for (let i = 0; i < day.count && this.#sums.count < MAX_GROUPED_ROWS; i++) {
       const [key, c, s, p] = [keys[i] ?? 0, clicks[i] ?? 0, impressions[i] ?? 0, positionSum[i] ?? 0];
       if (this.#byDate) this.#sums.append(key, c, s, p);
       else this.#sums.add(key, c, s, p);
@@ -129,7 +129,7 @@ export class Grouping {
       const all = impressions[i] ?? 0;
       const shared = sharedImpressions(all, h);
       const shown = this.#byProperty ? all - shared : all;
-      // Beyond the first place: what is left of the positions' sum when each impression had position 1.
+      // The sum of the positions beyond the first place: what remains if every impression had position 1.
       const below = Math.floor((((positionSum[i] ?? 0) - all) * shown) / Math.max(1, all));
       const c = clicks[i] ?? 0;
       if (this.#needsParts) this.#addParts(into, dayIndex, key, h, c, all, shared, below);
@@ -138,7 +138,7 @@ export class Grouping {
     }
   }
 
-  /** Splits a row over the countries, devices and hours that it came from. */
+  /** Splits a row over its countries, devices and hours. */
   #addParts(
     into: Groups,
     dayIndex: number,
@@ -151,12 +151,12 @@ export class Grouping {
   ): void {
     const { country: countryMask, device: deviceMask } = this.#masks;
     const unshared = all - shared;
-    const parts = Math.min(unshared, MOST_PARTS);
+    const parts = Math.min(unshared, MAX_PARTS);
     let clicksLeft = clicks;
     for (let part = 0; part < parts; part++) {
       const own = cut(unshared, part, parts);
       const shown = this.#byProperty ? own : own + cut(shared, part, parts);
-      // Clicks go to the first parts: never more than a part's impressions, all of them placed.
+      // Assigns clicks to the first parts: never more than a part's impressions, and none is left over.
       const partClicks = Math.min(own, clicksLeft);
       clicksLeft -= partClicks;
       const partHash = mix(h, 40 + part);
@@ -193,7 +193,7 @@ function poolOf(dimension: ApiDimension, pool: Pool, days: readonly Day[]): Text
   }
 }
 
-/** The `part`-th of `parts` nearly equal shares of a whole number; the shares sum to it. */
+/** Splits a whole number into `parts` nearly equal shares and returns the `part`-th. The shares add up to `total`. */
 function cut(total: number, part: number, parts: number): number {
   return Math.floor((total * (part + 1)) / parts) - Math.floor((total * part) / parts);
 }

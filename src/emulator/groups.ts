@@ -1,6 +1,6 @@
 import { mix } from './hash.ts';
 
-/** Sums by key, as growing columns. Keys are numbers: the values of the dimensions, each in its own radix. */
+/** Sums by key, as growing columns. A key is a number that combines the dimensions' values, each with its radix. */
 export class Groups {
   readonly #indexOf = new Map<number, number>();
   #dense: Int32Array | undefined;
@@ -11,10 +11,10 @@ export class Groups {
   impressions: Float64Array;
   positionSum: Float64Array;
 
-  /** `keySpace`: keys are below it. `expected`: rows to make room for. */
+  /** `keySpace`: exclusive upper bound of the keys. `expected`: number of rows to allocate. */
   constructor(keySpace: number, expected: number) {
     this.#capacity = Math.max(16, Math.min(keySpace, expected));
-    // A table of all keys is much faster than a map, where it is small.
+    // For a small key space, an array over all keys is much faster than a map.
     if (keySpace <= 1 << 18) this.#dense = new Int32Array(keySpace).fill(-1);
     this.keys = new Float64Array(this.#capacity);
     this.clicks = new Float64Array(this.#capacity);
@@ -22,7 +22,7 @@ export class Groups {
     this.positionSum = new Float64Array(this.#capacity);
   }
 
-  /** Adds to the key's row, or begins it. */
+  /** Adds to the key's row. Creates the row if there is none. */
   add(key: number, clicks: number, impressions: number, positionSum: number): void {
     const found = this.#dense === undefined ? this.#indexOf.get(key) : this.#dense[key];
     if (found === undefined || found < 0) {
@@ -36,7 +36,7 @@ export class Groups {
     this.positionSum[found] = (this.positionSum[found] ?? 0) + positionSum;
   }
 
-  /** Begins a row for a key that the caller knows to be new, and will not add to. */
+  /** Creates a row for a key that the caller knows to be new and will not add to. */
   append(key: number, clicks: number, impressions: number, positionSum: number): void {
     if (this.count === this.#capacity) this.#grow();
     const at = this.count;
@@ -61,18 +61,15 @@ export class Groups {
   }
 }
 
-/**
- * Row numbers of the groups by clicks, most first. Ties come in an order that depends on `salt`: with another salt,
- * another order.
- */
+/** Row numbers of the groups, most clicks first. `salt` decides the order of ties. */
 export function byClicks(groups: Groups, salt: number): Uint32Array {
   const { count, clicks, keys } = groups;
   const order = new Uint32Array(count);
   if (count === 0) return order;
   let most = 0;
   for (let i = 0; i < count; i++) most = Math.max(most, clicks[i] ?? 0);
-  // Clicks, tie and row number packed into the 53 bits of a number, so that the plain numeric sort does it all:
-  // with a comparison function it takes ten times as long.
+  // Clicks, tie order and row number are packed into the 53 bits of a number, so that the plain numeric sort suffices.
+  // With a comparison function, sorting takes ten times as long.
   const rowSpace = 2 ** Math.ceil(Math.log2(count + 1));
   const tieSpace = Math.max(1, Math.min(2 ** 20, 2 ** (53 - Math.ceil(Math.log2(most + 2))) / rowSpace));
   const packed = new Float64Array(count);
@@ -86,7 +83,7 @@ export function byClicks(groups: Groups, salt: number): Uint32Array {
   return order;
 }
 
-/** The `cap` groups with the most clicks, always the same ones. */
+/** The `cap` groups with the most clicks. Deterministic. */
 export function keepTop(groups: Groups, cap: number): Groups {
   const kept = new Groups(Number.MAX_SAFE_INTEGER, cap);
   for (const i of byClicks(groups, 0).subarray(0, cap)) {

@@ -1,6 +1,6 @@
 /**
- * Integer hashing: the emulator's only source of chance, so that a seed gives the same property for ever, in whatever
- * order it is asked.
+ * Integer hashing. The emulator's only source of randomness, so that a seed always gives the same property, in whatever
+ * order its data is requested.
  */
 
 /** Mixes two 32-bit integers into one in [0, 2^32). */

@@ -5,7 +5,7 @@ const OFFSET = new Intl.DateTimeFormat('en-US', {
   timeZoneName: 'longOffset',
 });
 
-/** The hours of a Pacific day as Search Console writes them: `2026-05-01T13:00:00-07:00`. Always 24. */
+/** The hours of a day in Pacific time, as Search Console writes them: `2026-05-01T13:00:00-07:00`. Always 24. */
 export function hoursOf(day: Day): string[] {
   const noon = new Date(`${day}T20:00:00Z`);
   const offset = OFFSET.formatToParts(noon)

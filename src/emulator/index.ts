@@ -23,30 +23,30 @@ export type { TokenSettings } from './token-endpoint.ts';
 
 /** A running emulator of the Search Console API. */
 export interface Emulator {
-  /** `http://127.0.0.1:PORT/`: the root URL to give to a client. The token endpoint is `token` below it. */
+  /** `http://127.0.0.1:PORT/`: the root URL for clients. The token endpoint is at `token` below it. */
   readonly url: string;
-  /** Every call of the API as it was counted, oldest first; the newest {@link EmulatorOptions.keepRequests}. */
+  /** The counted API calls, oldest first, limited to the newest {@link EmulatorOptions.keepRequests}. */
   readonly requests: readonly RequestRecord[];
   readonly counters: EmulatorCounters;
   /**
-   * All rows that the pages of a request together hold, most clicks first. `body`: as for `searchAnalytics.query`;
-   * its `startRow` and `rowLimit` are not looked at. Rejects with `BAD_OPTION` for what the API would refuse.
+   * All rows of a request over all its pages, most clicks first. `body`: as for `searchAnalytics.query`; its `startRow` and
+   * `rowLimit` are ignored. Rejects with `BAD_OPTION` where the API would return an error.
    */
   served(siteUrl: string, body: object): Promise<Served>;
-  /** Replaces the faults; undefined ends them. Throws `BAD_OPTION` when they make no sense. */
+  /** Replaces the faults; undefined removes them. Throws `BAD_OPTION` if they are invalid. */
   setFaults(faults: Faults | undefined): void;
-  /** Changes some of the quotas, from the next call on. */
+  /** Changes some of the quotas, starting with the next call. */
   setQuotas(quotas: Partial<QuotaLimits>): void;
-  /** Refuses every access token issued so far. */
+  /** From now on rejects all access tokens issued so far. */
   expireTokens(): void;
-  /** Stops listening and destroys every connection. A second time does nothing. */
+  /** Stops listening and destroys all connections. Calling it again has no effect. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
- * Starts an emulator of the Search Console API on this machine: the endpoints, batch protocol, errors and quotas of
- * the real one, with seeded data. Rejects with `BAD_OPTION` when the port is taken or the faults make no sense.
+ * Starts an emulator of the Search Console API on this machine: with the real API's endpoints, batch protocol, errors and
+ * quotas, and with seeded data. Rejects with `BAD_OPTION` if the port is taken or the faults are invalid.
  */
 export async function startEmulator(options: EmulatorOptions = {}): Promise<Emulator> {
   const clock = options.clock ?? systemClock;

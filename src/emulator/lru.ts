@@ -1,4 +1,4 @@
-/** A cache that holds at most so many bytes and forgets what was not used for longest. */
+/** A cache with a maximum size in bytes that evicts the least recently used entry. */
 export class ByteBoundedCache<V> {
   readonly #maxBytes: number;
   readonly #entries = new Map<string, { readonly value: V; readonly bytes: number }>();
@@ -11,13 +11,13 @@ export class ByteBoundedCache<V> {
   get(key: string): V | undefined {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
-    // A map remembers the order in which keys were put in: the first is the one unused for longest.
+    // A map keeps insertion order: its first key is the least recently used.
     this.#entries.delete(key);
     this.#entries.set(key, entry);
     return entry.value;
   }
 
-  /** `bytes`: what the value takes, about. A value larger than the whole cache is not kept. */
+  /** `bytes`: the value's approximate size. A value larger than the whole cache is not stored. */
   set(key: string, value: V, bytes: number): void {
     const old = this.#entries.get(key);
     if (old !== undefined) {

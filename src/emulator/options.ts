@@ -13,130 +13,130 @@ export const PERMISSION_LEVELS = [
 ] as const;
 export type PermissionLevel = (typeof PERMISSION_LEVELS)[number];
 
-/** One property. What is left out comes from the {@link EmulatorOptions}. */
+/** One property. Missing fields are taken from the {@link EmulatorOptions}. */
 export interface EmulatedSite {
   /** `sc-domain:example.com` or `https://www.example.com/`. */
   readonly siteUrl: string;
-  /** `siteOwner` by default. An unverified user may see the property in the list, and nothing of its data. */
+  /** An unverified user sees the property in the list, but none of its data. @default 'siteOwner' */
   readonly permissionLevel?: PermissionLevel | undefined;
   readonly seed?: number | undefined;
   readonly rowsPerDay?: number | undefined;
   readonly pages?: number | undefined;
   readonly rowsOn?: ((date: Day, searchType: SearchType) => number | undefined) | undefined;
   readonly firstDay?: Day | undefined;
-  /** Calls a minute, in place of `quotas.perSiteQpm`. */
+  /** Calls per minute, instead of `quotas.perSiteQpm`. */
   readonly perSiteQpm?: number | undefined;
 }
 
 export interface EmulatorOptions {
-  /** 0, the default, takes a free one. */
+  /** 0 selects a free port. @default 0 */
   readonly port?: number | undefined;
-  /** `127.0.0.1` by default. Any other address may let others in: nothing here is protected. */
+  /** Any other address may be reachable from outside: the emulator is not protected. @default '127.0.0.1' */
   readonly host?: string | undefined;
-  /** The data's seed; 1 by default. */
+  /** The seed of the data. @default 1 */
   readonly seed?: number | undefined;
-  /** `sc-domain:example.com` by default. */
+  /** @default ['sc-domain:example.com'] */
   readonly sites?: readonly (string | EmulatedSite)[] | undefined;
-  /** Rows of `page+query` on a web day; 1,000 by default. Other search types have fewer. */
+  /** Rows of `page+query` on a day of type `web`. Other search types have fewer. @default 1000 */
   readonly rowsPerDay?: number | undefined;
-  /** Pages of a property; an eighth of `rowsPerDay` by default. */
+  /** Pages per property. @default an eighth of `rowsPerDay` */
   readonly pages?: number | undefined;
   /**
-   * Rows on one day, for a history of one's own: 0 makes a day without data, undefined leaves it as it is. At most
-   * twice `rowsPerDay` come.
+   * Overrides the number of rows per day: 0 makes a day without data, undefined leaves it unchanged. At most twice
+   * `rowsPerDay`.
    */
   readonly rowsOn?: ((date: Day, searchType: SearchType) => number | undefined) | undefined;
-  /** First day with data, for a property younger than what Google keeps. */
+  /** The first day with data, for a property younger than the period that Google keeps. */
   readonly firstDay?: Day | undefined;
-  /** NUL characters in some rare queries: PostgreSQL cannot store them. */
+  /** Puts NUL characters, which PostgreSQL cannot store, into some rare queries. @default false */
   readonly nulQueries?: boolean | undefined;
-  /** The Pacific day that it is now; by the clock by default. */
+  /** The current day in Pacific time. @default the clock's day */
   readonly today?: Day | (() => Day) | undefined;
-  /** Time and chance; the machine's by default. */
+  /** Source of time and randomness. @default the system's */
   readonly clock?: Clock | undefined;
 
-  /** Wait before an answer begins; 0 by default. */
+  /** Milliseconds before an answer begins. @default 0 */
   readonly latencyMs?: number | undefined;
-  /** The wait varies by up to this share of it, either way, in [0, 1]; 0 by default. */
+  /** Maximum random deviation from `latencyMs`, as a share of it, in [0, 1]. @default 0 */
   readonly latencyJitter?: number | undefined;
-  /** Wait before each call's answer in a batch; 0 by default. */
+  /** Milliseconds before each call's answer in a batch. @default 0 */
   readonly perPartMs?: number | undefined;
   readonly quotas?: Given<QuotaLimits> | undefined;
   readonly faults?: Faults | undefined;
   readonly tokens?: Given<TokenSettings> | undefined;
-  /** Records of calls that are kept, the newest; 20,000 by default. */
+  /** Maximum number of request records; the oldest are dropped. @default 20000 */
   readonly keepRequests?: number | undefined;
-  /** 0 (none) to 9; 1 by default, since the emulator shares the machine with what it tests. */
+  /** 0 (no compression) to 9. Low, because the emulator shares the machine with the software under test. @default 1 */
   readonly gzipLevel?: number | undefined;
   /**
-   * Bytes of encoded answers that are kept for the next time, 0 by default: with them, what talks to the emulator can
-   * be measured, and not the emulator.
+   * Bytes of encoded answers to cache for reuse. With a cache, benchmarks measure the client instead of the emulator.
+   * @default 0
    */
   readonly answerCacheBytes?: number | undefined;
 
-  // What follows is reported of Google, not documented.
+  // The following options reproduce behaviour that users report but Google does not document.
 
-  /** Rows a day and search type; 50,000 by default. */
+  /** Maximum rows per day and search type. @default 50000 */
   readonly rowCap?: number | undefined;
-  /** Share of the final rows that days of age 0, 1 and 2 have; `[0, 0.4, 0.8]` by default. */
+  /** Share of the final rows that days of age 0, 1 and 2 have. @default [0, 0.4, 0.8] */
   readonly freshShare?: readonly number[] | undefined;
   /**
-   * `fixed` (the default): rows of equal clicks come in the same order each time. `perRequest`: in another order each
-   * time, so that a key can come on two pages and another on none.
+   * The order of rows with equal clicks. `fixed`: always the same. `perRequest`: different for each request, so that a key
+   * can appear on two pages and another on none. @default 'fixed'
    */
   readonly ties?: 'fixed' | 'perRequest' | undefined;
-  /** What `keys` are in a totals row; `absent` by default. */
+  /** The `keys` of a totals row. @default 'absent' */
   readonly totalsKeys?: 'absent' | 'empty' | undefined;
-  /** Whether Discover and Google News rows have a position; false by default. */
+  /** Whether Discover and Google News rows have a position. @default false */
   readonly newsPosition?: boolean | undefined;
-  /** Spelling within `metadata`; `camel` by default. */
+  /** Spelling of names inside `metadata`. @default 'camel' */
   readonly metadataNames?: 'camel' | 'snake' | undefined;
-  /** HTTP status of QPS refusals; 403 by default. */
+  /** HTTP status of QPS refusals. @default 403 */
   readonly qpsStatus?: 403 | 429 | undefined;
-  /** Seconds in a Retry-After header of quota refusals; none by default. */
+  /** Seconds in the Retry-After header of quota refusals. @default no header */
   readonly retryAfterS?: number | undefined;
 }
 
 export type Endpoint = 'query' | 'sites.list' | 'sites.get' | 'unknown';
 
-/** One call of the API as it was counted: sent alone, or a part of a batch. */
+/** One counted API call: sent alone or as a part of a batch. */
 export interface RequestRecord {
   /** Milliseconds since 1970. */
   readonly arrivedAtMs: number;
-  /** Which HTTP call brought it, from 1. */
+  /** The number of the HTTP call that contained it, from 1. */
   readonly httpCall: number;
-  /** Its Content-ID in the batch; undefined when it came alone, or had none. */
+  /** Its Content-ID in the batch. Undefined: it was sent alone or had none. */
   readonly batchId: string | undefined;
   readonly part: number;
   readonly batchSize: number;
   readonly endpoint: Endpoint;
   readonly siteUrl: string | undefined;
-  /** Whose token it bore: a digest of the token, or who the token was issued to. */
+  /** The token's user: the account to which it was issued, or a digest of the token. */
   readonly user: string;
-  /** The body, parsed from JSON; undefined where there was none. */
+  /** The parsed JSON body. Undefined: there was none. */
   readonly body: unknown;
-  /** HTTP status given, on its own part when in a batch; 200 also where a fault then broke the answer. */
+  /** HTTP status of the call or of its part in a batch. Stays 200 if a fault then broke the answer. */
   readonly status: number;
-  /** Google's `reason` of the error given. */
+  /** Google's `reason` in the error that was returned. */
   readonly reason: string | undefined;
-  /** Kinds of the faults that fell on it or its HTTP call. */
+  /** Kinds of the faults that applied to it or its HTTP call. */
   readonly faults: readonly string[];
 }
 
 export interface EmulatorCounters {
-  /** HTTP calls, those to `/token` too. */
+  /** HTTP calls, those to `/token` included. */
   readonly httpCalls: number;
-  /** Calls of the API: each in a batch for itself. */
+  /** API calls. Each call in a batch counts. */
   readonly apiCalls: number;
-  /** Those among them refused for want of quota, by the meter or by a fault. */
+  /** API calls refused because of a quota, by the meter or by a fault. */
   readonly refusals: number;
-  /** HTTP calls under way at one time. */
+  /** Maximum number of HTTP calls under way at the same time. */
   readonly maxConcurrentCalls: number;
-  /** The most Search Analytics calls that arrived in any 60 seconds, accepted or refused. */
+  /** Maximum number of Search Analytics calls that arrived in any 60 seconds, accepted or refused. */
   readonly maxInAnyWindow: number;
   readonly widestWindows: WidestWindows;
-  /** Rows written in answers. */
+  /** Rows in all answers written. */
   readonly rows: number;
-  /** CPU time of this whole process since the emulator started, user and system. */
+  /** User and system CPU time of the whole process since the emulator started, in milliseconds. */
   readonly cpuMs: number;
 }

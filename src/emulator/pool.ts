@@ -3,18 +3,18 @@ import { fraction, hashText, mix } from './hash.ts';
 import { type TextPool, textPool } from './text-pool.ts';
 import { pageText, queryText } from './texts.ts';
 
-/** What makes one property's data: the same shape gives the same rows for ever. */
+/** Determines one property's data: the same shape always gives the same rows. */
 export interface PropertyShape {
   readonly seed: number;
   readonly siteUrl: string;
-  /** Rows of `page+query` on a web day, before the cap. */
+  /** Rows of `page+query` on a day of type `web`, before the cap. */
   readonly rowsPerDay: number;
   readonly pages: number;
   /** Puts a NUL character into some rare queries. */
   readonly nulQueries: boolean;
 }
 
-/** A property's size in each search type, as a share of its web rows. */
+/** A property's size in each search type, relative to its web rows. */
 const TYPE_SHARE: Readonly<Record<SearchType, number>> = {
   web: 1,
   image: 0.25,
@@ -25,18 +25,18 @@ const TYPE_SHARE: Readonly<Record<SearchType, number>> = {
 };
 
 /**
- * Every pair of page and query that a property can be found by in one search type, the most shown first. A day takes
- * some of them. Made once: a day's rows are numbers into this.
+ * All pairs of page and query for which a property can appear in one search type, the most frequent first. Each day uses
+ * some of them. Generated once: a day's rows are indexes into it.
  */
 export interface Pool {
   readonly seed: number;
-  /** Rows of an ordinary day; the pool has twice as many pairs. */
+  /** Rows of an ordinary day. The pool has twice as many pairs. */
   readonly rowsPerDay: number;
   readonly hasQueries: boolean;
   readonly pairs: number;
   readonly pageOf: Int32Array;
   readonly queryOf: Int32Array;
-  /** Mean impressions a day. */
+  /** Mean impressions per day. */
   readonly meanOf: Float64Array;
   /** Mean average position, from 1. */
   readonly positionOf: Float64Array;
@@ -63,7 +63,7 @@ export function buildPool(shape: PropertyShape, searchType: SearchType): Pool {
   let queryCount = 0;
   for (let pair = 0; pair < pairs; pair++) {
     const h = mix(seed, pair);
-    // Squaring leans to the first pages: they get most of the pairs, as with Zipf's law.
+    // Squaring favours the first pages: they get most of the pairs, as in Zipf's law.
     const page = Math.floor(pageCount * fraction(mix(h, 1)) ** 2);
     let query = queryCount;
     if (pair > 0 && h % 5 === 0) query = queryOf[Math.floor(pair * fraction(mix(h, 2)) ** 2)] ?? queryCount;
@@ -84,7 +84,7 @@ export function buildPool(shape: PropertyShape, searchType: SearchType): Pool {
     queryOf,
     meanOf,
     positionOf,
-    // The same page has the same address in every search type.
+    // A page has the same address in every search type.
     pages: textPool(
       distinct(pageCount, (index) =>
         pageText(mix(shape.seed, hashText(shape.siteUrl)), shape.siteUrl, index),
@@ -99,7 +99,7 @@ export function buildPool(shape: PropertyShape, searchType: SearchType): Pool {
   };
 }
 
-/** Texts of the indexes, with a number put behind those that came before. */
+/** The texts for the indexes, with a number appended to duplicates. */
 function distinct(count: number, textOf: (index: number) => string): string[] {
   const seen = new Set<string>();
   const texts: string[] = [];

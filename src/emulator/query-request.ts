@@ -3,7 +3,7 @@ import { type Day, SEARCH_TYPES, type SearchType } from '../domain/slice.ts';
 import { type ApiError, badRequest, invalidArgument } from './api-errors.ts';
 import { compileFilter, FILTER_OPERATORS, FILTERED_DIMENSIONS, type Filter } from './filters.ts';
 
-/** `searchAnalytics.query`: the request's body read and checked as Google does. */
+/** `searchAnalytics.query`: parses and validates the request's body as Google does. */
 
 export const API_DIMENSIONS = [
   'date',
@@ -33,13 +33,13 @@ export interface QueryRequest {
   /** All must hold. */
   readonly filters: readonly Filter[];
   readonly dataState: DataState;
-  /** As it will be done, `auto` already resolved. */
+  /** The effective aggregation: `auto` is already resolved. */
   readonly aggregation: Aggregation;
   readonly rowLimit: number;
   readonly startRow: number;
 }
 
-/** Reads a body that was parsed from JSON. Names may be `camelCase` or `snake_case`, list words `byPage` or `BY_PAGE`. */
+/** Validates a parsed JSON body. Names may be `camelCase` or `snake_case`, enum values `byPage` or `BY_PAGE`. */
 export function readQueryRequest(body: unknown): QueryRequest | ApiError {
   const fields = objectFields(body, '', [
     'startDate',
@@ -203,14 +203,14 @@ function readFilters(groups: unknown): { readonly filters: readonly Filter[] } |
   return { filters };
 }
 
-/** Google takes whole numbers as text, too. */
+/** Google also accepts whole numbers as strings. */
 function integer(value: unknown, name: string): number | ApiError {
   const number = typeof value === 'string' && /^-?\d+$/.test(value) ? Number(value) : value;
   if (typeof number === 'number' && Number.isInteger(number) && Math.abs(number) <= MAX_INT32) return number;
   return invalidArgument(`Invalid value at '${name}' (TYPE_INT32), ${JSON.stringify(value)}`);
 }
 
-/** One of the words, `byPage` or `BY_PAGE` alike. */
+/** An enum value, spelled `byPage` or `BY_PAGE`. */
 function word<const W extends string>(value: unknown, words: readonly W[], name: string): W | ApiError {
   const plain = (text: string): string => text.replaceAll('_', '').toLowerCase();
   const found = typeof value === 'string' ? words.find((item) => plain(item) === plain(value)) : undefined;
@@ -236,7 +236,7 @@ function objectFields(
         `Invalid JSON payload received. Unknown name "${name}"${at}: Cannot find field.`,
       );
     }
-    // Google's JSON reader takes null for a field that is not there.
+    // Google's JSON parser treats null like a missing field.
     if (item !== null) values[camel] = item;
   }
   return { values };

@@ -1,22 +1,25 @@
 import { pacificDay } from '../domain/day.ts';
 import type { RefusalKind } from './api-errors.ts';
 
-/** Quotas of Search Analytics. Calls count when they arrive, each call of a batch for itself. */
+/**
+ * Quotas of Search Analytics. Calls count when they arrive, and each call of a batch counts. Google's limits:
+ * https://developers.google.com/webmaster-tools/limits
+ */
 export interface QuotaLimits {
-  /** Calls a minute for one property, whoever asks. */
+  /** Maximum calls per minute and property, over all users. */
   readonly perSiteQpm: number;
-  /** Calls a minute of one user, whatever the property. */
+  /** Maximum calls per minute and user, over all properties. */
   readonly perUserQpm: number;
-  /** Calls a minute in all: the emulator is one Google Cloud project. */
+  /** Maximum calls per minute in total: the emulator is one Google Cloud project. */
   readonly perProjectQpm: number;
-  /** Calls in one Pacific day in all. */
+  /** Maximum calls per day (Pacific time) in total. */
   readonly perDay: number;
   /**
-   * Load units a property may use in ten minutes; undefined: no limit. A call costs one unit for each day of its
-   * range, four when it groups or filters by page or query. Google publishes no numbers: these are ours.
+   * Load units that a property may use in ten minutes. Undefined: no limit. A call costs one unit per day of its range, or
+   * four if it groups or filters by page or query. Google publishes no numbers: these are assumptions.
    */
   readonly loadPerTenMinutes: number | undefined;
-  /** Whether a refused call counts, too. */
+  /** Whether refused calls count as well. */
   readonly countRefused: boolean;
 }
 
@@ -32,7 +35,7 @@ export const DEFAULT_LIMITS: QuotaLimits = {
 const MINUTE_MS = 60_000;
 const TEN_MINUTES_MS = 600_000;
 
-/** The most calls, accepted or refused, that arrived in any 60 seconds: in all, by property and by user. */
+/** Maximum number of calls, accepted or refused, that arrived in any 60 seconds: in total, per property and per user. */
 export interface WidestWindows {
   readonly all: number;
   readonly bySite: Readonly<Record<string, number>>;
@@ -45,11 +48,11 @@ export interface Arrival {
   readonly nowMs: number;
   /** Load units, see {@link QuotaLimits.loadPerTenMinutes}. */
   readonly load: number;
-  /** The property's own limit, where it has one. */
+  /** The property's own limit, if it has one. */
   readonly siteQpm: number | undefined;
 }
 
-/** Counts calls in sliding windows, and refuses those that do not fit. */
+/** Counts calls in sliding windows and refuses those that exceed a limit. */
 export class QuotaMeter {
   limits: QuotaLimits;
   readonly #site = new Windows(MINUTE_MS);
@@ -66,7 +69,7 @@ export class QuotaMeter {
     this.limits = limits;
   }
 
-  /** Counts a call that arrives now. Returns which quota refuses it, or undefined. */
+  /** Counts a call that arrives now. Returns the quota that refuses it, or undefined. */
   arrive(arrival: Arrival): RefusalKind | undefined {
     const { siteUrl, user, nowMs, load } = arrival;
     this.#seenSite.of(siteUrl).add(nowMs, 1);
@@ -106,7 +109,7 @@ export class QuotaMeter {
   }
 }
 
-/** One sliding window for each key. */
+/** A sliding window per key. */
 class Windows {
   readonly #widthMs: number;
   readonly #byKey = new Map<string, SlidingWindow>();
@@ -129,13 +132,13 @@ class Windows {
   }
 }
 
-/** A sum over the last `widthMs`: what came exactly that long ago counts no more. */
+/** A sum over the last `widthMs`. An entry exactly that old no longer counts. */
 class SlidingWindow {
   readonly #widthMs: number;
   readonly #entries: { readonly atMs: number; amount: number }[] = [];
   #first = 0;
   #sum = 0;
-  /** The largest sum that the window ever held. */
+  /** Maximum sum that the window has held. */
   widest = 0;
 
   constructor(widthMs: number) {

@@ -1,7 +1,7 @@
 import type { EmulatorCounters, RequestRecord } from './options.ts';
 import type { QuotaMeter } from './quota.ts';
 
-/** What the emulator saw: the newest calls, and counters over all of them. */
+/** What the emulator has seen: the newest calls, and counters over all of them. */
 export class Records {
   readonly #keep: number;
   readonly #cpuAtStart = process.cpuUsage();
@@ -33,7 +33,7 @@ export class Records {
     this.#apiCalls += 1;
     if (refused) this.#refusals += 1;
     this.requests.push(record);
-    // Dropping a tenth at once keeps the cost of it off each call.
+    // Drops a tenth in one step, so that the cost is not paid on each call.
     if (this.requests.length > this.#keep * 1.1 + 1)
       this.requests.splice(0, this.requests.length - this.#keep);
   }

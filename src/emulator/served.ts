@@ -5,13 +5,13 @@ import type { Api, Property } from './api.ts';
 import { type Digest, digestOf } from './digest.ts';
 import { type QueryRequest, readQueryRequest } from './query-request.ts';
 
-/** The whole truth about a request: every row that its pages together hold. */
+/** The complete result of a request: every row on all its pages. */
 export interface Served {
   readonly rows: readonly AnswerRow[];
   readonly totals: { readonly rows: number; readonly clicks: number; readonly impressions: number };
 }
 
-/** All rows for a request body of `searchAnalytics.query`; `startRow` and `rowLimit` are not looked at. */
+/** All rows for a request body of `searchAnalytics.query`. Ignores `startRow` and `rowLimit`. */
 export async function servedRows(api: Api, siteUrl: string, body: unknown, nowMs: number): Promise<Served> {
   const { property, request } = readOrThrow(api, siteUrl, body);
   const rows = await allRows(api, property, request, nowMs);
@@ -24,7 +24,7 @@ export async function servedRows(api: Api, siteUrl: string, body: unknown, nowMs
   return { rows, totals: { rows: rows.length, clicks, impressions } };
 }
 
-/** The digest of one slice: `site`, `type` (web), `dataset` (`page+query`), `date`, `dataState` (final). */
+/** The digest of one slice. Parameters: `site`, `type` (default `web`), `dataset` (`page+query`), `date`, `dataState` (`final`). */
 export async function servedDigest(api: Api, query: URLSearchParams, nowMs: number): Promise<Digest> {
   const dataset = parseDataset(query.get('dataset') ?? '');
   if ('problem' in dataset) throw badRequest(dataset.problem);
@@ -49,7 +49,7 @@ async function allRows(
   return [...answerRows(table, 0, table.order.length, api.withPosition(request))];
 }
 
-/** A query as the API reads it. Throws `BAD_OPTION` for what it would refuse. */
+/** Parses a query as the API does. Throws `BAD_OPTION` where the API would return an error. */
 export function readOrThrow(
   api: Api,
   siteUrl: string,
@@ -58,10 +58,10 @@ export function readOrThrow(
   const property = api.property(siteUrl);
   if (property === undefined) throw badRequest(`The emulator has no property "${siteUrl}".`);
   const request = readQueryRequest(body);
-  if (request.kind === 'error') throw badRequest(request.body.error.message ?? 'The request is not valid.');
+  if (request.kind === 'error') throw badRequest(request.body.error.message ?? 'The request is invalid.');
   return { property, request };
 }
 
 function badRequest(message: string): LongtailError {
-  return new LongtailError('BAD_OPTION', message, 'Ask for what the API itself would give.');
+  return new LongtailError('BAD_OPTION', message, 'Make a request that the API accepts.');
 }

@@ -46,14 +46,14 @@ const QUOTA_REASONS: readonly string[] = [
   'dailyLimitExceeded',
 ];
 
-/** The API over HTTP, with its faults. */
+/** The API over HTTP, including faults. */
 export class EmulatorServer {
   readonly api: Api;
   readonly records: Records;
   readonly tokens: TokenEndpoint;
   readonly #options: EmulatorOptions;
   readonly #clock: Clock;
-  /** Answers that are kept; undefined when none are. */
+  /** Cached answers. Undefined: none are cached. */
   readonly #encoded: EncodedAnswers | undefined;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -77,7 +77,7 @@ export class EmulatorServer {
     this.#faultsSinceMs = clock.now();
     this.#server = createServer((request, response) => {
       this.#answer(request, response).catch((error: unknown) => {
-        // A defect here must show at the client, and never as an answer that looks right.
+        // A bug in the emulator must be visible to the client, never look like a valid answer.
         if (!response.headersSent) {
           const message = error instanceof Error ? error.message : String(error);
           response.writeHead(500, { 'content-type': 'text/plain', 'x-emulator-defect': '1' });
@@ -87,7 +87,7 @@ export class EmulatorServer {
         }
       });
     });
-    // Longer than clients keep idle connections: closing one just as it is used again would look like a fault.
+    // Longer than clients keep idle connections: closing one that is just being reused would look like a fault.
     this.#server.keepAliveTimeout = 120_000;
     this.#server.requestTimeout = 0;
     this.#server.on('connection', (socket) => {
@@ -102,10 +102,10 @@ export class EmulatorServer {
     return `http://${host}:${this.#port}/`;
   }
 
-  /** Rejects with `BAD_OPTION` when the port is taken or the address is not this machine's. */
+  /** Rejects with `BAD_OPTION` if the port is taken or the address is not one of this machine. */
   async listen(): Promise<void> {
     await this.#listen(this.#options.port ?? 0);
-    this.#port = (this.#server.address() as AddressInfo).port; // not a pipe: listening on a port
+    this.#port = (this.#server.address() as AddressInfo).port; // a TCP address, because it listens on a port
   }
 
   setFaults(faults: Faults): void {
@@ -114,11 +114,11 @@ export class EmulatorServer {
   }
 
   /**
-   * Makes the answer that a client with gzip and `prettyPrint=false` gets, so that asking for it costs next to nothing.
-   * Needs {@link EmulatorOptions.answerCacheBytes}. Rejects with `BAD_OPTION` for what the API would refuse.
+   * Caches the answer for a client with gzip and `prettyPrint=false`, so that requesting it costs next to nothing. Requires
+   * {@link EmulatorOptions.answerCacheBytes}. Rejects with `BAD_OPTION` where the API would return an error.
    */
   async prepare(siteUrl: string, body: object): Promise<void> {
-    if (this.#encoded === undefined) throw new Error('no answers are kept: see answerCacheBytes');
+    if (this.#encoded === undefined) throw new Error('no answers are cached: see answerCacheBytes');
     const { api } = this;
     const context = { api, clock: this.#clock, options: this.#options, gzip: true };
     const asked = readOrThrow(api, siteUrl, body);
@@ -160,7 +160,7 @@ export class EmulatorServer {
       const actions = this.#faults.forCall(subject, []);
       if (await this.#brokeOff(actions, number, response)) return;
       if (request.method !== 'POST')
-        return answerError(response, badRequest('The token endpoint takes POST alone.'));
+        return answerError(response, badRequest('The token endpoint accepts only POST.'));
       const form = body.toString('utf8');
       const answer =
         path === '/tokeninfo'
@@ -177,7 +177,7 @@ export class EmulatorServer {
     const calls = isBatch
       ? parseBatch(request.headers['content-type'], body)
       : { kind: 'calls' as const, calls: [alone(request, target, body)] };
-    // A batch's own token serves the parts that have none.
+    // The batch's own token applies to parts without one.
     const outerUser = this.tokens.userOf(request.headers.authorization, nowMs);
     if (
       outerUser === undefined &&
@@ -205,7 +205,7 @@ export class EmulatorServer {
     else if (only !== undefined) await answerOne(context, response, only, actions);
   }
 
-  /** Reads and counts each call, in order, and lets the faults fall. */
+  /** Parses and counts each call, in order, and determines its faults. */
   #decide(
     calls: readonly BatchCall[],
     subject: FaultSubject,
@@ -269,7 +269,7 @@ export class EmulatorServer {
     }
   }
 
-  /** Waits as the latency and the faults say; true when a fault has dealt with the call already. */
+  /** Waits for the latency and for delay faults. Returns true if a fault has ended the call. */
   async #brokeOff(
     actions: readonly CallAction[],
     callNumber: number,
@@ -308,7 +308,7 @@ export class EmulatorServer {
     return false;
   }
 
-  /** Every connection is reset, and for a while none is taken. */
+  /** Resets all connections and accepts none for a while. */
   #refuseConnections(forMs: number): void {
     for (const socket of this.#sockets) socket.resetAndDestroy();
     if (this.#refusing !== undefined) return;
@@ -316,7 +316,7 @@ export class EmulatorServer {
     this.#refusing = this.#clock.setTimeout(() => {
       this.#refusing = undefined;
       if (this.#closed) return;
-      // Someone else may have taken the port meanwhile: then the refusal lasts, and the client sees that.
+      // Another program may have taken the port meanwhile. Then clients stay refused, which makes it visible.
       this.#listen(this.#port).catch(() => {});
     }, forMs);
   }
@@ -324,7 +324,7 @@ export class EmulatorServer {
   #listen(port: number): Promise<void> {
     return new Promise<void>((resolve, reject) => {
       const failed = (error: NodeJS.ErrnoException): void => reject(listenProblem(error, this.#host, port));
-      // To Node an empty name is every address of this machine.
+      // Node treats an empty host name as all addresses of this machine.
       if (this.#host === '') throw listenProblem(new Error('no address'), '""', port);
       this.#server.once('error', failed);
       try {
@@ -333,7 +333,7 @@ export class EmulatorServer {
           resolve();
         });
       } catch (error) {
-        // A port that no machine has.
+        // An invalid port number.
         this.#server.off('error', failed);
         throw listenProblem(error instanceof Error ? error : new Error(String(error)), this.#host, port);
       }
@@ -343,7 +343,7 @@ export class EmulatorServer {
 
 interface Decision {
   readonly calls: readonly DecidedCall[];
-  /** Of each call. */
+  /** One per call. */
   readonly users: readonly string[];
   readonly actions: readonly CallAction[];
 }
@@ -358,7 +358,7 @@ function alone(request: IncomingMessage, target: string, body: Buffer): BatchCal
   };
 }
 
-/** The whole body; undefined when the client went before its end, or sends more than any call needs. */
+/** The whole body. Undefined: the client disconnected early, or sent more than any call needs. */
 async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -381,15 +381,15 @@ function listenProblem(error: NodeJS.ErrnoException, host: string, port: number)
   if (error.code === 'EADDRINUSE') {
     return new LongtailError(
       'BAD_OPTION',
-      `Port ${port} on ${host} is taken by another program.`,
-      'Choose another with --port N, or --port 0 for any free one.',
+      `Port ${port} on ${host} is used by another program.`,
+      'Choose another port with --port N, or any free one with --port 0.',
       { cause: error },
     );
   }
   return new LongtailError(
     'BAD_OPTION',
     `The emulator cannot listen on ${host}, port ${port} (${error.code ?? error.message}).`,
-    'Choose another with --host and --port; 127.0.0.1 is always there.',
+    'Choose another address with --host and --port; 127.0.0.1 is always available.',
     { cause: error },
   );
 }

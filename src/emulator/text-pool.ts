@@ -1,4 +1,4 @@
-/** A value of a dimension, by number: rows carry numbers, and texts are put in when an answer is written. */
+/** A dimension's values by number. Rows contain the numbers; texts are inserted when an answer is written. */
 export interface TextPool {
   readonly texts: readonly string[];
   /** Each text as JSON, quotes included. */

@@ -1,8 +1,8 @@
 import { fraction, mix } from './hash.ts';
 
 /**
- * What pages and queries of a site that sells and writes in several languages look like. Rare ones are awkward on
- * purpose: emoji, quotes, tabs, backslashes, very long addresses.
+ * Generates realistic pages and queries of a shop in several languages. Rare ones are deliberately awkward: emoji, quotes,
+ * tabs, backslashes, very long addresses.
  */
 
 const QUERY_WORDS: readonly (readonly string[])[] = [
@@ -69,7 +69,7 @@ function pick<T>(items: readonly T[], hash: number): T {
   return item;
 }
 
-/** A query's text. Two indexes may give the same text: the caller tells them apart. */
+/** A query's text. Two indexes may give the same text: the caller makes them distinct. */
 export function queryText(seed: number, index: number): string {
   const h = mix(seed, index);
   const language = fraction(mix(h, 1)) < 0.55 ? h % 2 : h % QUERY_WORDS.length;
@@ -81,7 +81,7 @@ export function queryText(seed: number, index: number): string {
   return mix(h, 4) % 97 === 0 ? text + pick(ODD_QUERY_TAILS, mix(h, 5)) : text;
 }
 
-/** A page's address under the property. Two indexes may give the same text: the caller tells them apart. */
+/** A page's address under the property. Two indexes may give the same text: the caller makes them distinct. */
 export function pageText(seed: number, siteUrl: string, index: number): string {
   const h = mix(seed, index);
   const base = baseUrl(siteUrl, index === 0 ? 0 : mix(h, 6));
@@ -106,7 +106,7 @@ export function pageText(seed: number, siteUrl: string, index: number): string {
   }
 }
 
-/** A domain property spans hosts; a URL-prefix property is its own prefix. */
+/** A domain property covers several hosts. A URL-prefix property is the prefix itself. */
 function baseUrl(siteUrl: string, h: number): string {
   if (!siteUrl.startsWith('sc-domain:')) return siteUrl.endsWith('/') ? siteUrl : `${siteUrl}/`;
   const domain = siteUrl.slice('sc-domain:'.length);

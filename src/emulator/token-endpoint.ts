@@ -1,17 +1,17 @@
 import { createHash, createVerify } from 'node:crypto';
 
-/** `/token`: OAuth 2 access tokens for a refresh token or a service account's signed assertion. `/tokeninfo`: whose they are. */
+/** `/token`: OAuth 2 access tokens for a refresh token or a service account's signed assertion. `/tokeninfo`: a token's user. */
 
 export interface TokenSettings {
-  /** Seconds that an access token lives. */
+  /** Lifetime of an access token in seconds. */
   readonly expiresInS: number;
-  /** Refresh tokens, and service accounts (the assertion's `iss`), that get `invalid_grant`. */
+  /** Refresh tokens, and service accounts (the assertion's `iss`), that are answered with `invalid_grant`. */
   readonly revoked: readonly string[];
-  /** PEM: assertions must be signed by its private half. Undefined: any well-formed signature will do. */
+  /** PEM. Assertions must be signed with its private key. Undefined: any well-formed signature is accepted. */
   readonly publicKey: string | undefined;
-  /** Only tokens from here are accepted, and only until they expire. Else any text is a token, and a user by itself. */
+  /** True: accepts only tokens issued here, until they expire. False: any text is a token, and identifies a user. */
   readonly requireIssuedTokens: boolean;
-  /** Whose tokens that were not issued here are, by their beginning: `{ hour: 'me@x' }` says it of `hour-1` and `hour-2`. */
+  /** The users of tokens not issued here, by the token without its trailing number: with `{ hour: 'me@x' }`, `hour-1` and `hour-2` belong to `me@x`. */
   readonly owners: Readonly<Record<string, string>>;
 }
 
@@ -29,11 +29,11 @@ export interface TokenAnswer {
 }
 
 const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
-/** Tokens that are remembered, the newest. */
-const MOST_TOKENS = 10_000;
+/** Maximum number of tokens remembered. The oldest are dropped. */
+const MAX_TOKENS = 10_000;
 const DEFAULT_SCOPE = 'https://www.googleapis.com/auth/webmasters.readonly';
 
-/** Issues access tokens and says whose they are. */
+/** Issues access tokens and knows their users. */
 export class TokenEndpoint {
   readonly #settings: TokenSettings;
   readonly #issued = new Map<string, { readonly user: string; readonly expiresAtMs: number }>();
@@ -59,8 +59,8 @@ export class TokenEndpoint {
   }
 
   /**
-   * The user behind an Authorization header, or undefined when it is none, or its token is not accepted. A token that
-   * was not issued here stands for a user of its own, by a digest: the records must not hold what may be a real token.
+   * The user of an Authorization header. Undefined: it is malformed, or its token is not accepted. A token not issued here
+   * counts as a separate user, identified by a digest: the records must not contain what may be a real token.
    */
   userOf(authorization: string | undefined, nowMs: number): string | undefined {
     const token = /^Bearer\s+(\S+)\s*$/i.exec(authorization ?? '')?.[1];
@@ -71,7 +71,7 @@ export class TokenEndpoint {
     return `token-${createHash('sha256').update(token).digest('hex').slice(0, 12)}`;
   }
 
-  /** `/tokeninfo`: whose an access token is, as far as its scopes let Google say. */
+  /** `/tokeninfo`: the user of an access token, if its scopes allow Google to reveal it. */
   info(authorization: string | undefined, form: string, nowMs: number): TokenAnswer {
     const named = new URLSearchParams(form).get('access_token');
     const user = this.userOf(authorization ?? `Bearer ${named ?? ''}`, nowMs);
@@ -85,7 +85,7 @@ export class TokenEndpoint {
     };
   }
 
-  /** Every access token issued so far is refused from now on. */
+  /** From now on rejects all access tokens issued so far. */
   expireAll(): void {
     for (const [token, { user }] of this.#issued) this.#issued.set(token, { user, expiresAtMs: 0 });
   }
@@ -120,7 +120,7 @@ export class TokenEndpoint {
     ) {
       return failure('invalid_grant', 'Invalid JWT: iss, aud, iat and exp are required.');
     }
-    // Google allows ten minutes between the clocks, and an assertion to live for an hour.
+    // Google allows clocks to differ by ten minutes, and an assertion to be valid for an hour.
     if (exp * 1_000 < nowMs - 600_000 || iat * 1_000 > nowMs + 600_000 || exp - iat > 3_700) {
       return failure(
         'invalid_grant',
@@ -145,7 +145,7 @@ export class TokenEndpoint {
   #issue(user: string, scope: string, nowMs: number): TokenAnswer {
     this.#count += 1;
     const [oldest] = this.#issued.keys();
-    if (this.#issued.size >= MOST_TOKENS && oldest !== undefined) this.#issued.delete(oldest);
+    if (this.#issued.size >= MAX_TOKENS && oldest !== undefined) this.#issued.delete(oldest);
     const token = `ya29.emulator-${this.#count}`;
     this.#issued.set(token, { user, expiresAtMs: nowMs + this.#settings.expiresInS * 1_000 });
     return {

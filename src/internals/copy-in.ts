@@ -8,7 +8,7 @@ import { type InsideQuery, isQuery } from './driver-query.ts';
 import { forcedPublic } from './forced-public.ts';
 import { socketWrittenTo } from './socket.ts';
 
-/** What the source of the rows threw, kept apart from what the database did: both may say ECONNRESET. */
+/** An error thrown by the source of the rows, kept apart from database errors: both may be ECONNRESET. */
 export class SourceError extends Error {
   override readonly name = 'SourceError';
   constructor(cause: unknown) {
@@ -17,8 +17,8 @@ export class SourceError extends Error {
 }
 
 /**
- * The rows were refused and the driver did not pass the reason on. This happens only where {@link startCopy} cannot see
- * what the driver tells a COPY's query.
+ * The rows were refused, and the driver did not report the reason. This happens only on the public path, where
+ * {@link startCopy} cannot see what the driver reports to a COPY's query.
  */
 export class UntoldRefusal extends Error {
   override readonly name = 'UntoldRefusal';
@@ -27,46 +27,46 @@ export class UntoldRefusal extends Error {
   }
 }
 
-/** Rows as COPY takes them, in pieces of no more than `maxBytes`. */
+/** Rows in COPY format, in pieces of at most `maxBytes`. */
 export type CopySource = (maxBytes: number) => Iterable<Buffer> | AsyncIterable<Buffer>;
 
-/** A `COPY … FROM STDIN` that has been sent, and waits for its rows. */
+/** A `COPY … FROM STDIN` that has been sent and waits for its rows. */
 export interface CopyIn {
   /**
-   * Sends the rows, then waits for `barrier`, a query of the same transaction. Rejects with PostgreSQL's own error, or
-   * with a {@link SourceError} or an {@link UntoldRefusal}; then the transaction can only be rolled back.
+   * Sends the rows, then waits for `barrier`, a query of the same transaction. Rejects with PostgreSQL's error, a
+   * {@link SourceError} or an {@link UntoldRefusal}. After that the transaction can only be rolled back.
    */
   send<T>(rows: CopySource, barrier: () => Promise<T>): Promise<T>;
   /** Ends it without rows. The transaction can only be rolled back. */
   cancel(): Promise<void>;
 }
 
-/** An empty message of COPY data: its kind and its length, which counts itself. */
+/** Size of an empty COPY data message: its type and its length, which counts itself. */
 const EMPTY_MESSAGE_BYTES = 5;
 const COPY_DATA = 0x64;
-/** Larger messages make the driver fail now and then: it has not sent the data when the next query comes. */
+/** With larger messages the driver sometimes fails: the data has not been sent when the next query comes. */
 const DRIVER_MESSAGE_BYTES = 64 * 1024;
-/** Each message costs the same, however long it is. */
+/** The cost per message is the same at any length. */
 const MESSAGE_BYTES = 256 * 1024;
-/** What a socket may hold before the source is asked for more. */
+/** Maximum bytes a socket may buffer before the source is asked for more. */
 const MAX_HELD_BYTES = 512 * 1024;
 
 /**
- * Sends the COPY at once, behind the queries that were sent before it, and all that must be known of how postgres 3.4
- * does it:
+ * Sends the COPY immediately, after the queries already sent. What matters about postgres 3.4:
  *
- * - Its stream never says `finish` in a transaction. The next query's answer is what shows that the rows are in.
- * - A query that is sent while the stream still holds data fails with COPY_IN_PROGRESS. So each chunk is awaited until
- *   the socket has taken it: then `end()` leaves nothing behind.
+ * - Its stream never emits `finish` in a transaction. Only the next query's answer shows that the rows have arrived.
+ * - A query sent while the stream still buffers data fails with COPY_IN_PROGRESS. So each chunk is awaited until the
+ *   socket has taken it: then `end()` leaves nothing behind.
  * - A stream that is not destroyed when its source throws leaves the backend in COPY, with its locks.
- * - An error after `end()` has no promise left to reject: the next query says only 25P02. The error is caught where the
- *   driver hands it to the COPY's own query.
- * - It copies every chunk into a new buffer. On a socket of our own the rows are written without it, from where they lie.
+ * - An error after `end()` has no promise left to reject, and the next query only reports 25P02. The error is caught
+ *   where the driver passes it to the COPY's own query.
+ * - It copies every chunk into a new buffer. On our own sockets the rows are written directly, without that copy.
  *
  * The last two need the driver's internals. Each COPY probes for them: the shape of the query, and an empty message that
- * shows the socket. Without them the driver's stream is used alone.
+ * shows the socket. Without that shape, only the public interface is used. Without that socket, the rows go through the
+ * driver's stream.
  *
- * @param onPath told, when the rows begin, how they are written
+ * @param onPath called when the rows begin, with the path that they take
  */
 export function startCopy(
   tx: TransactionSql,
@@ -79,7 +79,7 @@ export function startCopy(
   if (inside.kind === 'fast') listenIn(inside.query, heard);
   const opened = query.writable();
   if (inside.kind === 'public') listenToStream(opened, heard);
-  // A failure before this is seen by whoever awaits the queries before the COPY; `send` sees it, too.
+  // A failure before the COPY starts is reported by the queries before it, and also by `send`.
   opened.catch(() => {});
 
   return {
@@ -126,15 +126,15 @@ function iteratorOf(
 
 interface ChunkWriter {
   readonly path: PathChoice;
-  /** The largest chunk it takes. */
+  /** Maximum size of a chunk. */
   readonly maxBytes: number;
-  /** What to wait for until there is room for the next chunk; undefined when there is room. */
+  /** Writes a chunk. Returns what to wait for until there is room for the next one; undefined if there is room. */
   readonly write: (chunk: Buffer) => Promise<void> | undefined;
 }
 
 /**
- * How to write COPY data. An empty message shows which socket is behind the stream: on one of ours, without TLS, it adds
- * its own five bytes and nothing else.
+ * Chooses how to write COPY data. An empty message shows which socket is behind the stream: on one of ours, without
+ * TLS, it adds exactly five bytes.
  */
 async function writerOf(stream: Writable, heard: Heard, inside: Inside): Promise<ChunkWriter> {
   const throughDriver = (path: PathChoice): ChunkWriter => ({
@@ -156,14 +156,14 @@ async function writerOf(stream: Writable, heard: Heard, inside: Inside): Promise
 function writeTo(stream: Writable, chunk: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
     stream.write(chunk, (error) => {
-      // A broken stream tells its reason through `error`, which the caller hears.
+      // A broken stream reports its reason through `error`, which the caller receives.
       if (error === null || error === undefined) resolve();
       else if (!stream.destroyed) reject(error);
     });
   });
 }
 
-/** One message of COPY data past the driver: it has nothing of its own to say until the stream ends. */
+/** Writes one COPY data message directly to the socket. The driver itself writes nothing until the stream ends. */
 function writeRaw(socket: Socket, chunk: Buffer): Promise<void> | undefined {
   const head = Buffer.allocUnsafe(EMPTY_MESSAGE_BYTES);
   head[0] = COPY_DATA;
@@ -176,7 +176,7 @@ function writeRaw(socket: Socket, chunk: Buffer): Promise<void> | undefined {
     return undefined;
   }
   return new Promise((resolve) => {
-    // A socket that breaks is told of by the driver, which the caller hears.
+    // If the socket breaks, the driver reports it to the caller.
     socket.write(chunk, (error) => {
       if (error === null || error === undefined) resolve();
     });
@@ -184,12 +184,12 @@ function writeRaw(socket: Socket, chunk: Buffer): Promise<void> | undefined {
   });
 }
 
-/** What a COPY needs of the driver's query in public. */
+/** The public part of the driver's query that a COPY needs. */
 interface PendingQuery {
   writable(): Promise<Writable>;
 }
 
-/** The query with its internals, where it has them. */
+/** The query with its internals, or why they cannot be used. */
 type Inside =
   | { readonly kind: 'fast'; readonly query: InsideQuery }
   | Extract<PathChoice, { kind: 'public' }>;
@@ -204,11 +204,12 @@ function choosePath(query: PendingQuery): Inside {
 
 interface Heard {
   /**
-   * Waits for what it is given. Rejects when the stream breaks meanwhile, or has broken, with the reason. No race against a
-   * promise: one that lives as long as the COPY would keep every wait in memory until its end.
+   * Waits for the given promise. Rejects with the reason if the stream breaks meanwhile or has already broken. It does
+   * not race against a long-lived promise: one that lives as long as the COPY would keep every wait in memory until the
+   * end.
    */
   readonly orBroken: (ready: Promise<void> | undefined) => Promise<void> | undefined;
-  /** What the server said against the rows, if it did. */
+  /** The server's error about the rows, if any. */
   readonly refusal: () => unknown;
   readonly onBroken: (reason: unknown) => void;
   readonly onRefused: (error: unknown) => void;
@@ -239,9 +240,9 @@ function createHeard(): Heard {
 }
 
 /**
- * Hears what the driver tells a COPY's query. Its promise settles when the COPY begins, so that a later refusal is
- * told to nobody; and the stream may break in the very packet that opens it, before any promise has been followed: an
- * `error` without a listener kills the process.
+ * Intercepts what the driver reports to a COPY's query. The query's promise settles when the COPY begins, so later
+ * errors would get lost. The stream may also break in the very packet that opens it, before any promise is followed,
+ * and an `error` without a listener kills the process.
  */
 function listenIn(query: InsideQuery, heard: Heard): void {
   const { resolve, reject } = query;
@@ -253,17 +254,20 @@ function listenIn(query: InsideQuery, heard: Heard): void {
     heard.onRefused(error);
     return reject(error);
   };
-  // Assigned by name: V8 takes a function that is written right where it is assigned to a property for one that stays,
-  // puts it among the old objects, and keeps all that it refers to until those are collected.
+  // Assigned by name: V8 treats a function literal assigned directly to a property as permanent, allocates it among the
+  // old objects, and so keeps everything it refers to until those are collected.
   query.resolve = onOpened;
   query.reject = onRefused;
 }
 
-/** The public way: hears a stream from the moment its promise is followed. A refusal after its end stays untold. */
+/**
+ * The public alternative to {@link listenIn}: receives the stream's errors from the moment its promise settles. A
+ * refusal after the stream's end is not reported.
+ */
 function listenToStream(opened: Promise<Writable>, heard: Heard): void {
   opened.then(
     (stream) => void stream.on('error', heard.onBroken),
-    // `send` and `cancel` reject with it.
+    // `send` and `cancel` reject with the same error.
     () => {},
   );
 }

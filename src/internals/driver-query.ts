@@ -1,14 +1,14 @@
 import { LongtailError } from '../domain/errors.ts';
 
-/** What Longtail uses of the driver's query beyond its public interface. No type of the driver promises it. */
+/** The driver's private query members that are used here. The driver's types do not declare them. */
 export interface InsideQuery {
-  /** Takes the query to a connection. */
+  /** Sends the query to a connection. */
   handler: (query: unknown) => unknown;
   resolve: (value: unknown) => unknown;
   reject: (error: unknown) => unknown;
 }
 
-/** The probe: whether this is a query as postgres 3.4 makes them, not one of its helpers for names and lists. */
+/** The probe: whether this is a query of postgres 3.4, not one of its helpers for identifiers and lists. */
 export function isQuery(made: unknown): made is InsideQuery {
   return (
     made instanceof Promise &&
@@ -21,11 +21,11 @@ export function isQuery(made: unknown): made is InsideQuery {
   );
 }
 
-/** For the pool, which has no public way to hand a query to a connection. */
+/** The error of the pool, which has no public way to send a query to a given connection. */
 export function unknownDriver(): LongtailError {
   return new LongtailError(
     'INTERNAL',
-    'The installed version of the package postgres has queries of another shape than Longtail works with.',
+    'The queries of the installed version of the package postgres differ from those that Longtail works with.',
     'Install postgres 3.4.9, or a later 3.4.',
   );
 }

@@ -1,9 +1,9 @@
 /**
- * Undoes gzip on this thread, into one buffer that is used again.
+ * Decompresses gzip on this thread into one reusable buffer.
  *
- * Node's stream takes a new buffer for every piece, 170 bytes of garbage a row: the collector then runs ten times a second,
- * for a quarter of all the time that a full page takes. So its machinery is driven directly, as `zlib.gunzipSync`
- * does it; where a probe finds that this Node has it otherwise, the stream itself is used.
+ * Node's stream allocates a new buffer for every piece, 170 bytes of garbage per row. The collector then runs ten times
+ * a second and takes a quarter of the time of a full page. So zlib's handle is used directly, as `zlib.gunzipSync`
+ * does. If a probe finds that this Node version has it in another form, the stream is used.
  */
 import { Buffer } from 'node:buffer';
 import { pipeline, type Readable } from 'node:stream';
@@ -12,16 +12,20 @@ import type { PathChoice } from '../domain/path-choice.ts';
 import { free } from '../rows/release.ts';
 import { forcedPublic } from './forced-public.ts';
 
-/** Fits the processor's cache; zlib's own 16 KiB means sixteen times as many pieces a megabyte. */
+/** Fits the processor's cache. zlib's default of 16 KiB means sixteen times as many pieces per megabyte. */
 const PIECE_BYTES = 256 * 1024;
 const NOTHING = Buffer.alloc(0);
-/** Outputs of streams that were read to their end: an answer is small as a rule, and a quarter of a megabyte of garbage is not. */
+/**
+ * Output buffers of finished streams, kept for reuse: most answers are small, and a quarter of a megabyte of garbage is
+ * not.
+ */
 const MAX_SPARE = 4;
 const spare: Buffer[] = [];
 
 /**
- * The plain bytes of `stream`, whose chunks are its own to use up. A piece is valid until the next one is asked for. Throws
- * the error of zlib (`Z_DATA_ERROR`, `Z_BUF_ERROR` for one that ends too early), or that of the stream.
+ * The decompressed bytes of `stream`, whose chunks may be overwritten. A piece is valid until the next one is
+ * requested. Throws zlib's errors (`Z_DATA_ERROR`, or `Z_BUF_ERROR` if the data ends too early) and errors of the
+ * stream.
  */
 export function gunzip(stream: Readable): AsyncIterable<Uint8Array> {
   const zlib = createGunzip({ chunkSize: PIECE_BYTES });
@@ -30,7 +34,7 @@ export function gunzip(stream: Readable): AsyncIterable<Uint8Array> {
   return drive === undefined ? pipeline(stream, zlib, () => undefined) : inflate(stream, zlib, drive);
 }
 
-/** What of its input is left, and how much it has put out. */
+/** How much input is left, and how much output was produced. */
 interface Step {
   readonly left: number;
   readonly put: number;
@@ -43,7 +47,7 @@ async function* inflate(
   drive: Drive,
 ): AsyncGenerator<Uint8Array, void, void> {
   const output = spare.pop() ?? Buffer.allocUnsafeSlow(PIECE_BYTES);
-  // Thrown from here as soon as it is known; the event comes later, to nobody.
+  // Errors are thrown here as soon as they are known. The later event has no listener.
   zlib.on('error', () => undefined);
   const step = (flush: number, input: Uint8Array, from: number): Step => {
     const taken = drive(flush, input, from, output);
@@ -57,7 +61,7 @@ async function* inflate(
         const { left, put } = step(constants.Z_NO_FLUSH, input, from);
         from = input.length - left;
         if (put > 0) yield output.subarray(0, put);
-        // A full output may hide more that is there already.
+        // If the output is full, more may be available immediately.
         if (put < output.length) break;
       }
       free(input);
@@ -67,7 +71,7 @@ async function* inflate(
       if (put > 0) yield output.subarray(0, put);
       if (put < output.length) break;
     }
-    // The reader has asked for what comes after the last piece. Where it stops earlier it may still hold one.
+    // The reader has moved past the last piece. If it stops earlier, it may still use its piece.
     if (spare.length < MAX_SPARE) spare.push(output);
     else free(output);
   } finally {
@@ -75,7 +79,7 @@ async function* inflate(
   }
 }
 
-/** Node's handle behind the stream, if it has the shape that is used here. */
+/** Node's internal handle, if this version has it in the form used here. */
 function driveOf(zlib: Gunzip): Drive | undefined {
   const handle: unknown = Reflect.get(zlib, '_handle');
   const state: unknown = Reflect.get(zlib, '_writeState');
@@ -92,30 +96,30 @@ function driveOf(zlib: Gunzip): Drive | undefined {
 
 let probed: PathChoice | undefined;
 
-/** How gzip is undone in this process. Probed once. */
+/** How this process decompresses gzip. Probed once. */
 export function gunzipPath(): PathChoice {
   probed ??= probeGunzip(createGunzip);
   return forcedPublic() ?? probed;
 }
 
-/** Longer than the probe's output buffer, so that one input takes several steps. */
+/** Larger than the probe's output buffer, so that one input takes several steps. */
 const PROBE_TEXT = Buffer.from('a page of rows, '.repeat(40));
 const PROBE_OUTPUT_BYTES = 256;
 
 /**
- * Undoes a small body through the handle, then a broken and a truncated one: each must come to what Node's own
- * interface makes of it, the errors included. An error that came later than expected would let wrong rows pass.
+ * Decompresses a small body through the handle, then a broken one and a truncated one. Results and errors must equal
+ * those of Node's public interface. An error that comes later than expected would let wrong rows pass.
  */
 export function probeGunzip(make: () => Gunzip): PathChoice {
   const packed = gzipSync(PROBE_TEXT);
   const broken = Buffer.from(packed);
-  // In the checksum at the end.
+  // Changes the checksum at the end.
   broken[broken.length - 8] = (broken[broken.length - 8] ?? 0) ^ 0xff;
   try {
     const whole = tryHandle(make(), packed);
     if (whole === undefined) return usePublic('zlib has no such handle in this Node');
     if (!Buffer.isBuffer(whole) || !whole.equals(PROBE_TEXT))
-      return usePublic('the handle of zlib gives back something else in this Node');
+      return usePublic('the handle of zlib returns other bytes in this Node');
     const isStrict =
       tryHandle(make(), broken) === 'Z_DATA_ERROR' &&
       tryHandle(make(), packed.subarray(0, -20)) === 'Z_BUF_ERROR';
@@ -129,7 +133,7 @@ export function probeGunzip(make: () => Gunzip): PathChoice {
 
 const usePublic = (reason: string): PathChoice => ({ kind: 'public', reason });
 
-/** What the handle makes of a body: its bytes, or the code of its error. Undefined: there is no such handle. */
+/** Decompresses a body through the handle. Returns its bytes or the code of the error; undefined without a handle. */
 function tryHandle(zlib: Gunzip, packed: Buffer): Buffer | string | undefined {
   zlib.on('error', () => undefined);
   try {
@@ -143,11 +147,11 @@ function tryHandle(zlib: Gunzip, packed: Buffer): Buffer | string | undefined {
     ] as const) {
       let from = 0;
       for (let put = output.length; put === output.length; ) {
-        // One that never comes to an end would hang here.
+        // A handle that never reaches the end would hang here.
         if (pieces.length > PROBE_TEXT.length) return 'no end';
         const step = drive(flush, input, from, output);
         if (zlib.errored !== null) return codeOf(zlib.errored);
-        // A closed handle that is written to aborts the process.
+        // Writing to a closed handle aborts the process.
         if (zlib.destroyed) return 'destroyed';
         from = input.length - step.left;
         put = step.put;

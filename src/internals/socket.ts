@@ -1,16 +1,19 @@
 import net, { type Socket } from 'node:net';
 import tls from 'node:tls';
 
-/** One place where a server may listen. */
+/** An address where a server may listen. */
 export type Endpoint =
   | { readonly kind: 'tcp'; readonly host: string; readonly address?: string; readonly port: number }
-  /** A Unix socket's whole path. */
+  /** The full path of a Unix socket. */
   | { readonly kind: 'socket'; readonly path: string; readonly port: number };
 
-/** Plain sockets made here that are open. */
+/** Open plain sockets created here. */
 const open = new Set<Socket>();
 
-/** The one plain socket of ours to which `write` writes synchronously, exactly so many bytes; else why there is none. */
+/**
+ * Finds our only plain socket to which `write` has synchronously written exactly this many bytes. Otherwise returns the
+ * reason why there is none.
+ */
 export function socketWrittenTo(bytes: number, write: () => void): Socket | { readonly missing: string } {
   const before = new Map([...open].map((socket) => [socket, socket.bytesWritten]));
   write();
@@ -25,27 +28,26 @@ export function socketWrittenTo(bytes: number, write: () => void): Socket | { re
 
 /** How a connection is encrypted. */
 export interface Encryption {
-  /** `ifOffered`: without it where the server has none. */
+  /** `ifOffered`: unencrypted if the server does not support encryption. */
   readonly need: 'always' | 'ifOffered';
   readonly negotiation: 'postgres' | 'direct';
   readonly options: tls.ConnectionOptions;
 }
 
-/** Where a socket comes from, and how it is encrypted. */
+/** How to get a socket, and how to encrypt it. */
 export interface Way {
   readonly endpoint: Endpoint;
-  /** Undefined: in plain text. */
+  /** Undefined: plain text. */
   readonly encryption: Encryption | undefined;
-  /** The host's own way to make sockets (a connector, a tunnel). It may hand one over that is connecting. */
+  /** The host's own socket factory (a connector, a tunnel). The socket may still be connecting. */
   readonly dial?: (() => unknown) | undefined;
 }
 
 /**
- * Opens a socket to a PostgreSQL, encrypted where that is asked for, ready for the driver's first word. Without Nagle's
- * algorithm: COPY's end is a small write after another, which would wait for an acknowledgement that the server delays
- * by 40 ms, on every page.
+ * Opens a socket to PostgreSQL, encrypted if requested, ready for the driver's first message. Nagle's algorithm is off:
+ * COPY ends with several small writes, and each page would wait for an acknowledgement that the server delays by 40 ms.
  *
- * Rejects with an error that has a `code`, also when `signal` ends it.
+ * Rejects with an error that has a `code`, also when `signal` is aborted.
  */
 export async function openSocket(way: Way, signal: AbortSignal): Promise<Socket> {
   const socket = await plainSocket(way);
@@ -56,7 +58,7 @@ export async function openSocket(way: Way, signal: AbortSignal): Promise<Socket>
   if (signal.aborted) stop();
   try {
     await settled(socket, 'connect', () => !socket.connecting);
-    // A machine that is gone without a word is noticed by the system some seconds later.
+    // The system notices within seconds that the other machine has disappeared.
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     if (way.encryption === undefined || !(await offersTls(socket, way.encryption))) {
       open.add(socket);
@@ -78,7 +80,7 @@ async function plainSocket({ endpoint, dial }: Way): Promise<Socket> {
   if (dial !== undefined) {
     const made: unknown = await dial();
     if (made instanceof net.Socket) return made;
-    throw lost('ECONNABORTED', "the pool's own `socket` function made something that is no socket");
+    throw lost('ECONNABORTED', "the pool's `socket` function did not return a socket");
   }
   if (endpoint.kind === 'socket') return net.connect({ path: endpoint.path });
   return net.connect({ host: endpoint.address ?? endpoint.host, port: endpoint.port, noDelay: true });
@@ -87,7 +89,7 @@ async function plainSocket({ endpoint, dial }: Way): Promise<Socket> {
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
 const YES = 0x53;
 
-/** Asks whether the server speaks TLS, where that is asked. @throws when it has to and does not. */
+/** Asks whether the server supports TLS, if required. @throws if TLS is mandatory and not offered. */
 async function offersTls(socket: Socket, { need, negotiation }: Encryption): Promise<boolean> {
   if (negotiation === 'direct') return true;
   let answer: Buffer | undefined;
@@ -98,17 +100,17 @@ async function offersTls(socket: Socket, { need, negotiation }: Encryption): Pro
   socket.once('data', listen);
   socket.write(SSL_REQUEST);
   await settled(socket, 'answered', () => answer !== undefined);
-  // More than the one byte would be somebody in between, who speaks before the encryption begins.
+  // More than one byte would come from an attacker in between, who injects data before encryption begins.
   if (answer?.length === 1 && answer[0] === YES) return true;
   if (answer?.length === 1 && need === 'ifOffered') return false;
-  throw lost('LONGTAIL_NO_TLS', 'the server does not offer TLS, which the connection demands');
+  throw lost('LONGTAIL_NO_TLS', 'the server does not offer TLS, which the connection requires');
 }
 
 async function encrypted(socket: Socket, { endpoint }: Way, { negotiation, options }: Encryption) {
   const host = endpoint.kind === 'tcp' ? endpoint.host : 'localhost';
   const secure = tls.connect({
     socket,
-    // Without a name of its own the certificate would be checked against none.
+    // Without a server name the certificate would not be checked against any.
     ...(net.isIP(host) === 0 ? { servername: host } : { host }),
     ...(negotiation === 'direct' ? { ALPNProtocols: ['postgresql'] } : {}),
     ...options,
@@ -117,7 +119,7 @@ async function encrypted(socket: Socket, { endpoint }: Way, { negotiation, optio
   return secure;
 }
 
-/** Waits until the socket says so. Rejects when it fails or ends first. */
+/** Waits for the socket's event. Rejects if the socket fails or ends first. */
 function settled(socket: Socket, event: string, isThere: () => boolean): Promise<void> {
   return new Promise((resolve, reject) => {
     const over = (): void => {
@@ -125,11 +127,12 @@ function settled(socket: Socket, event: string, isThere: () => boolean): Promise
     };
     const fail = (error: unknown): void => {
       over();
-      // What is still to come of a socket that has been given up is nobody's.
+      // Later errors of an abandoned socket are ignored.
       socket.on('error', () => undefined);
       reject(error);
     };
-    const hangUp = (): void => fail(lost('ECONNRESET', 'the server hung up before it answered'));
+    const hangUp = (): void =>
+      fail(lost('ECONNRESET', 'the server closed the connection before it answered'));
     const done = (): void => {
       over();
       resolve();
@@ -145,36 +148,39 @@ function settled(socket: Socket, event: string, isThere: () => boolean): Promise
       return;
     }
     if (socket.destroyed) {
-      fail(socket.errored ?? lost('ECONNRESET', 'the server hung up before it answered'));
+      fail(socket.errored ?? lost('ECONNRESET', 'the server closed the connection before it answered'));
       return;
     }
     for (const [name, listener] of listeners) socket.on(name, listener);
   });
 }
 
-/** An error as the system makes them. */
+/** An error in the form of a system error. */
 export function lost(code: string, message: string): Error {
   return Object.assign(new Error(message), { code });
 }
 
 /**
- * Mends two habits of the driver (postgres 3.4), each of which leaves somebody waiting for ever.
+ * Works around two faults of the driver (postgres 3.4). Each leaves a caller waiting forever.
  *
- * - What takes connections and hangs up (a balancer or a tunnel whose server is away, something that is no PostgreSQL)
- *   makes no error, and the driver connects again and again without a word: the end is made an error.
- * - What it takes on between a socket's error and its close it forgets: it fails what is open at the close only where no
- *   error came before. So it is told of none. And the close is told when the immediates have run, in which it writes:
- *   a write to a socket that it has let go of throws where nobody catches.
+ * - If the other side accepts connections and hangs up (a balancer or tunnel whose server is down, or a program other
+ *   than PostgreSQL), the driver gets no error and reconnects again and again. Here the end becomes an error.
+ * - The driver loses queries that it accepts between a socket's error and its close: at the close it fails them only if
+ *   no error came before. So it is not told of errors. And it hears of the close only after the pending immediates, in
+ *   which it writes: writing to a socket that it has released throws an uncaught error.
  */
 function outspoken(socket: Socket): Socket {
   socket.once('end', () => {
-    const message = socket.bytesRead === 0 ? 'the server hung up before it answered' : 'the server hung up';
+    const message =
+      socket.bytesRead === 0
+        ? 'the server closed the connection before it answered'
+        : 'the server closed the connection';
     socket.destroy(lost('ECONNRESET', message));
   });
   const emit = socket.emit.bind(socket);
   socket.emit = (event: string | symbol, ...about: unknown[]): boolean => {
     if (event !== 'close') return emit(event, ...about);
-    // One for what was to be written when it closed, one for what that led to.
+    // One turn for pending writes at the time of the close, one for what they cause.
     inTurns(2, () => emit('close', false));
     return true;
   };

@@ -1,8 +1,8 @@
 /**
- * The one place that knows how XState works inside: it takes a machine's step without running an actor, and says what the
- * step asked for. The refs, the system and the actor scope are stand-ins with just what `StateMachine` touches (5.33).
+ * The only place that knows XState's internals. It takes a machine's step without running an actor, and reports what
+ * the step asked for. The refs, the system and the actor scope are stand-ins with just what `StateMachine` uses (5.33).
  *
- * `transition()` of XState would do the same five times slower, and would make new refs each time.
+ * XState's `transition()` would do the same five times slower, and would create new refs each time.
  */
 import {
   type AnyActorRef,
@@ -18,17 +18,17 @@ import {
 } from 'xstate';
 
 /**
- * Where an actor lives: `coordinator`, `limiter`, `keeper`, `w0`, `w0/call`, `plan`, `probe`, `reap:w0`. Where several runs
- * share a limiter, the letter of each stands before its own: `b.coordinator`, `b.w0`.
+ * Where an actor lives: `coordinator`, `limiter`, `keeper`, `w0`, `w0/call`, `plan`, `probe`, `reap:w0`. If several
+ * runs share a limiter, addresses have the run's letter as prefix: `b.coordinator`, `b.w0`.
  */
 export type Address = string;
 
-/** What a step asks for, in the order in which XState carries it out. */
+/** What a step asks for, in XState's order of execution. */
 export type Effect =
   | { readonly kind: 'send'; readonly to: Address; readonly event: AnyEventObject }
   | {
       readonly kind: 'schedule';
-      /** Absent where nobody can cancel it. */
+      /** Absent if it cannot be cancelled. */
       readonly id: string | undefined;
       readonly event: AnyEventObject;
       readonly delayMs: number;
@@ -58,7 +58,7 @@ interface RefStandIn {
   toJSON(): string;
 }
 
-/** Every actor that a machine makes while it steps asks its system for these; none of them is ever started. */
+/** Every actor that a machine creates during a step asks its system for these. None is ever started. */
 const system = {
   _bookId: () => 'model',
   _register: (sessionId: string) => sessionId,
@@ -79,7 +79,7 @@ const system = {
 
 const ROOTS: readonly Address[] = ['coordinator', 'limiter', 'keeper'];
 
-/** The actor whose child this is; undefined for a root. */
+/** The actor's parent. Undefined for a root. */
 export function parentOf(address: Address): Address | undefined {
   const prefix = prefixOf(address);
   if (ROOTS.includes(address.slice(prefix.length))) return undefined;
@@ -87,12 +87,12 @@ export function parentOf(address: Address): Address | undefined {
   return slash === -1 ? `${prefix}coordinator` : address.slice(0, slash);
 }
 
-/** The id under which its parent knows it. */
+/** The ID by which the parent knows it. */
 export function idOf(address: Address): string {
   return address.slice(Math.max(address.lastIndexOf('/') + 1, prefixOf(address).length));
 }
 
-/** What stands before the addresses of one run's actors; empty where there is only one run, and for the limiter. */
+/** The address prefix of one run's actors. Empty with a single run, and for the limiter. */
 export const prefixOf = (address: Address): string => /^[a-z]\./.exec(address)?.[0] ?? '';
 
 const refs = new Map<Address, RefStandIn>();
@@ -116,15 +116,15 @@ function standIn(address: Address): RefStandIn {
   return ref;
 }
 
-/** A ref to hand to a machine as input. Nothing can be sent through it but by the machine's own actions. */
+/** A ref to give a machine as input. Only the machine's own actions can send through it. */
 export function refTo(address: Address): AnyActorRef {
-  // The stand-in has what a machine's step touches, which is far less than the type asks for.
+  // The stand-in has only what a machine's step uses, far less than the type requires.
   return standIn(address) as unknown as AnyActorRef;
 }
 
-/** The address of a stand-in, or of an actor that a machine has made for a child of its own. */
+/** The address of a stand-in, or of an actor that a machine created for its own child. */
 export function addressOf(ref: unknown): Address {
-  // XState's `Actor` has `_parent` and `id`, but its type hides the former.
+  // XState's `Actor` has `_parent` and `id`, but its type hides `_parent`.
   const { address, id, _parent } = ref as Partial<RefStandIn> & { id: string };
   if (address !== undefined) return address;
   const parent = _parent === undefined ? undefined : addressOf(_parent);
@@ -153,12 +153,12 @@ function record(address: Address, step: (scope: never) => AnyMachineSnapshot): S
       actions.push(action);
     },
   };
-  // `ActorScope` is generic over the whole system; the stand-in has what `StateMachine` uses of it.
+  // `ActorScope` is generic over the whole system. The stand-in has the parts that `StateMachine` uses.
   const snapshot = step(scope as never);
   return { snapshot: withRefs(snapshot), effects: actions.flatMap(effectOf) };
 }
 
-/** A machine makes an actor for every child it spawns; the model keeps its address alone. */
+/** A machine creates an actor for every child it spawns. The model keeps only its address. */
 function withRefs(snapshot: AnyMachineSnapshot): AnyMachineSnapshot {
   const children = Object.fromEntries(
     Object.keys(snapshot.children)
@@ -168,7 +168,7 @@ function withRefs(snapshot: AnyMachineSnapshot): AnyMachineSnapshot {
   return { ...snapshot, children } as AnyMachineSnapshot;
 }
 
-/** Parameters of XState's own actions, as its `resolve…` functions make them. */
+/** Parameters of XState's built-in actions, as its `resolve…` functions create them. */
 interface ActionParams {
   readonly to?: unknown;
   readonly event?: AnyEventObject;
@@ -211,12 +211,12 @@ function effectOf({ type, params: given }: RecordedAction): Effect[] {
   }
 }
 
-/** The machine's first snapshot, and what entering it asks for. */
+/** The machine's first snapshot, and the effects of entering it. */
 export function begin(machine: AnyStateMachine, address: Address, input: unknown): Step {
   return record(address, (scope) => machine.getInitialSnapshot(scope, input as never));
 }
 
-/** One event, run to completion. Throws what an action or a guard throws. */
+/** Runs one event to completion. Throws what an action or a guard throws. */
 export function advance(
   machine: AnyStateMachine,
   address: Address,
@@ -252,7 +252,7 @@ const probeMachine = setup({
   },
 });
 
-/** What the two steps of {@link probeMachine} are with XState 5.33. */
+/** The two steps of {@link probeMachine} in XState 5.33. */
 const KNOWN_STEPS = [
   {
     status: 'active',
@@ -277,9 +277,9 @@ const KNOWN_STEPS = [
 ];
 
 /**
- * The probe: takes two steps of a small machine and compares them with what XState 5.33 makes of them. There is no public
- * way to fall back to: the model would explore another system than the one that runs.
- * @throws Error when anything differs, in one line
+ * The probe: takes two steps of a small machine and compares them with those of XState 5.33. There is no public
+ * interface to fall back to, and after any difference the model would explore another system than the one that runs.
+ * @throws Error with a message of one line if anything differs
  */
 export function requireKnownXState(machine: AnyStateMachine = probeMachine): void {
   let found: string;

@@ -1,6 +1,6 @@
 /**
- * Exponential backoff with full jitter: anywhere between nothing and `baseMs × 2^(failures − 1)`, capped. Full jitter,
- * because workers that failed together must not come back together. `chance` in [0, 1) comes in with the event.
+ * Exponential backoff with full jitter: between 0 and `baseMs × 2^(failures − 1)`, capped. Full jitter keeps workers
+ * that failed together from retrying together. `chance` in [0, 1) comes with the event.
  */
 export interface BackoffRule {
   readonly baseMs: number;

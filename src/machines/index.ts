@@ -1,6 +1,6 @@
 /**
- * The statecharts that run in production, for those who want to watch them, draw them, or walk them in tests.
- * Provide their actors with `machine.provide({ actors })`: `fetchBatch`, `loadPlan`, `probeDatabase`, `reapWorker`, `leaseBook`; `open`,
+ * The statecharts that run in production, to watch, draw or explore in tests. Provide their actors with
+ * `machine.provide({ actors })`: `fetchBatch`, `loadPlan`, `probeDatabase`, `reapWorker`, `leaseBook`; `open`,
  * `execute`, `ask`, `closeAll`.
  */
 

@@ -3,78 +3,88 @@ import type { AfterPage } from '../domain/page-result.ts';
 import type { QuotaKind } from '../domain/quota-kind.ts';
 
 /**
- * Every message between the actors, and nothing else. Orders are imperative (`batch.assign`), facts are past
- * (`page.committed`). Events carry ids and counts; rows never enter one.
+ * All messages between the actors, and nothing else. Commands are imperative (`batch.assign`), facts are past tense
+ * (`page.committed`). Events carry ids and counts, never rows.
  */
 
-/** A reference to whoever takes events of type `E`. */
+/** A reference to an actor that accepts events of type `E`. */
 export type Recipient<E extends EventObject> = ActorRef<Snapshot<unknown>, E>;
 
-/** One request of a slice: `(sliceId, startRow)`. Opaque to the machines; the actors know what the slice is. */
+/**
+ * One request of a slice: `(sliceId, startRow)`. The machines do not look inside; the actors know what the slice is.
+ */
 export interface Page {
   readonly sliceId: string;
   readonly startRow: number;
-  /** Attempts that failed for a reason of the page's own. */
+  /** Failed attempts for which this page was to blame. */
   readonly attempts: number;
-  /** Calls in a row that failed as a whole with this page among theirs. */
+  /** Consecutive calls that contained this page and failed as a whole. */
   readonly callFailures: number;
 }
 
 /**
- * Whose fault it is when a call fails in all its pages. `call`: nobody's, until more is known. `page`: its one page's, which has
- * failed before, while Google has answered others well since.
+ * What to blame when a call fails in all its pages. `call`: no page, until more is known. `page`: the call's only page,
+ * because it failed before while Google answered others well.
  */
 export type Blame = 'call' | 'page';
 
-/** Why a run was stopped before its end. */
+/** Why a run stopped early. */
 export type HaltReason =
   | { readonly kind: 'asked'; readonly reason: string }
   | { readonly kind: 'quota'; readonly quota: QuotaKind }
   | { readonly kind: 'callFailures'; readonly reason: string }
   | { readonly kind: 'databaseAway'; readonly reason: string };
 
-/** Something that no retry mends. `code` is stable: see `src/domain/errors.ts`. */
+/** An error that no retry can fix. `code` is stable: see `src/domain/errors.ts`. */
 export interface Fatal {
   readonly code: string;
   readonly reason: string;
-  /** What the user can do, where whoever found it knows best. */
+  /** What the user can do, if the place that found the error knows best. */
   readonly nextStep?: string;
 }
 
-/** Why the database takes nothing at present. */
+/** Why the database accepts nothing now. */
 export interface Away {
   readonly reason: string;
-  /** What the run fails with if it stays so. Absent: it is halted, to go on when the database is back. */
+  /**
+   * The error the run fails with if this continues. If absent, the run halts and can resume when the database is back.
+   */
   readonly ending?: Fatal;
-  /** `short`: it hardly passes by itself, a setting that ends the work for one. Absent: as long as an outage may last. */
+  /**
+   * `short`: a cause that rarely passes by itself, such as a setting that ends the work. If absent, wait as long as an
+   * outage may last.
+   */
   readonly patience?: 'short';
 }
 
-/** What came of one page. */
+/** The result of one page. */
 export type PageResult =
   /** Its rows and its ledger entry are in the database. */
   | { readonly kind: 'committed'; readonly rows: number; readonly next: AfterPage }
-  /** It failed for a reason of its own. `final`: its slice is recorded as failed, and is not tried again in this run. */
+  /** It failed and is itself to blame. `final`: its slice is recorded as failed and not tried again in this run. */
   | { readonly kind: 'failed'; readonly reason: string; readonly final: boolean }
-  /** The server refused it for want of quota. It costs no attempt. */
+  /** The server refused it for quota. This does not count as an attempt. */
   | {
       readonly kind: 'refused';
       readonly quota: QuotaKind;
       readonly retryAfterMs: number | null;
-      /** What the server says is overrun; see `quota.refused`. */
+      /** Which limit the server says was exceeded; see `quota.refused`. */
       readonly scopeKind?: string | null;
     };
 
-/** How a call ended, once and for all. */
+/** How a call ended. Sent exactly once. */
 export type CallOutcome =
-  /** The answer was read to its end; single pages may have failed. */
+  /** The answer was read to its end. Single pages may have failed. */
   | { readonly kind: 'answered' }
-  /** No answer, a refusal of the whole, or one in most of its parts: costs no page an attempt. Some may have come all the same. */
+  /**
+   * No answer, or most or all of it was refused. Does not count as an attempt for any page. Some pages may have
+   * arrived.
+   */
   | { readonly kind: 'failed'; readonly reason: string }
-  /** The token was refused and has been replaced: try again. */
+  /** The access token was refused and has been replaced. Try again. */
   | { readonly kind: 'unauthorized' }
   | { readonly kind: 'aborted' }
-  /** Nothing was sent: the database would not take the lease. */
+  /** Nothing was sent: the database did not accept the lease. */
   | ({ readonly kind: 'databaseAway' } & Away)
   | { readonly kind: 'fatal'; readonly fatal: Fatal };
 
@@ -85,18 +95,18 @@ export type LimiterEvent =
       readonly type: 'tokens.request';
       readonly requestId: string;
       readonly tokens: number;
-      /** The budgets that each token is taken from, as scope ids: `site:…`, `user:…`, `project:…`. */
+      /** The budgets that each token is taken from, as scope IDs: `site:…`, `user:…`, `project:…`. */
       readonly scopes: readonly string[];
       readonly replyTo: Recipient<GrantEvent>;
     }
   | { readonly type: 'tokens.cancel'; readonly requestId: string }
-  /** `tokens` of the lease have been answered (or dropped); their requests arrived `graceMs` from now at the latest. */
+  /** `tokens` of the lease were answered or dropped. Their requests reach the server within `graceMs` from now. */
   | {
       readonly type: 'lease.settled';
       readonly leaseId: string;
       readonly tokens: number;
       readonly graceMs: number;
-      /** How many of them the server took, that is, did not refuse for want of quota. */
+      /** How many of them the server did not refuse for quota. */
       readonly accepted: number;
     }
   /** `tokens` of the lease were never sent. */
@@ -106,11 +116,14 @@ export type LimiterEvent =
       readonly scopes: readonly string[];
       readonly quota: QuotaKind;
       readonly retryAfterMs: number | null;
-      /** The kind of the scope that the server says is overrun: `site`, `user`, `project`. Absent: it does not say. */
+      /**
+       * The kind of scope whose quota the server says was exceeded: `site`, `user`, `project`. Absent if it does not
+       * say.
+       */
       readonly scopeKind?: string | null;
     };
 
-/** What the limiter answers. A `leaseId` equals the `requestId` it was granted for. */
+/** The limiter's answers. A `leaseId` equals the `requestId` it was granted for. */
 export type GrantEvent =
   | {
       readonly type: 'tokens.granted';
@@ -118,7 +131,7 @@ export type GrantEvent =
       readonly leaseId: string;
       readonly tokens: number;
     }
-  /** No token will come: the quota is used up for longer than a run waits. */
+  /** No tokens will be granted: the quota is exhausted for longer than a run waits. */
   | { readonly type: 'tokens.denied'; readonly requestId: string; readonly quota: QuotaKind };
 
 // ── batch worker ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -129,19 +142,19 @@ export type WorkerOrder =
       readonly type: 'batch.assign';
       readonly assignmentId: string;
       readonly pages: readonly Page[];
-      /** Attempts after which a page's slice fails. */
+      /** Maximum attempts per page. After the last one its slice fails. */
       readonly maxAttempts: number;
       readonly blame: Blame;
     }
-  /** Give back what has not been sent; let a call under way finish. */
+  /** Return unsent pages. Let a call under way finish. */
   | { readonly type: 'worker.pause' }
-  /** To one whose call has stalled: have the database tried once more. */
+  /** To a worker whose call is stalled: try the database once more. */
   | { readonly type: 'worker.retry' }
   | { readonly type: 'worker.halt' };
 
 /**
- * `fetchBatch` to the worker that called it: `call.settled`, `call.page` and `call.stalled` in any number, then one
- * `call.ended`.
+ * `fetchBatch` to the worker that called it: any number of `call.settled`, `call.page` and `call.stalled`, then exactly
+ * one `call.ended`.
  */
 export type CallEvent =
   | {
@@ -158,20 +171,20 @@ export type CallEvent =
       readonly startRow: number;
       readonly result: PageResult;
     }
-  /** The database does not take what has been read: it waits in the call until `call.retry`. */
+  /** The database does not accept pages. They wait in the call until `call.retry`. */
   | { readonly type: 'call.stalled'; readonly away: Away; readonly chance: number }
-  /** `chance` in [0, 1) is for the jitter of the backoff that may follow: machines draw no lots. */
+  /** A random number in [0, 1) for the backoff jitter. The machines themselves use no randomness. */
   | { readonly type: 'call.ended'; readonly outcome: CallOutcome; readonly chance: number };
 
 /** Worker to `fetchBatch`. */
 export type CallOrder =
   | { readonly type: 'call.abort' }
-  /** What waits for the database is tried once more. */
+  /** Retry the pages that wait for the database. */
   | { readonly type: 'call.retry' };
 
 // ── coordinator ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Worker to coordinator. All carry the assignment they speak of; one that is not the worker's present one is ignored. */
+/** Worker to coordinator. Each report carries its assignment; reports on an old assignment are ignored. */
 export type WorkerReport =
   | {
       readonly type: 'page.committed';
@@ -191,14 +204,17 @@ export type WorkerReport =
       readonly reason: string;
       readonly final: boolean;
     }
-  /** Pages that nothing happened to: surplus of a partial grant, cancelled, refused by a quota. They cost nothing. */
+  /**
+   * Pages that were not attempted: more than the grant covers, cancelled, or refused for quota. Does not count as an
+   * attempt.
+   */
   | {
       readonly type: 'pages.returned';
       readonly workerId: string;
       readonly assignmentId: string;
       readonly pages: readonly Page[];
     }
-  /** The database does not take what the worker's call has read: its pages wait where they are until `worker.retry`. */
+  /** The database does not accept the pages of the worker's call. They wait there until `worker.retry`. */
   | {
       readonly type: 'batch.stalled';
       readonly workerId: string;
@@ -206,7 +222,9 @@ export type WorkerReport =
       readonly away: Away;
       readonly chance: number;
     }
-  /** The assignment is over; pages it still had are back with the coordinator. The worker is idle, or backing off. */
+  /**
+   * The assignment is over and its remaining pages are back with the coordinator. The worker is idle or backing off.
+   */
   | {
       readonly type: 'batch.ended';
       readonly workerId: string;
@@ -216,12 +234,12 @@ export type WorkerReport =
     }
   /** The backoff is over: the worker takes work again. */
   | { readonly type: 'worker.ready'; readonly workerId: string; readonly assignmentId: string }
-  /** Nothing of this worker is under way, and it takes no more work. */
+  /** The worker has nothing under way and takes no more work. */
   | { readonly type: 'worker.halted'; readonly workerId: string; readonly assignmentId: string };
 
 export type BatchOutcome =
   | CallOutcome
-  /** Tokens were asked for and not used: paused, or a halt came first. */
+  /** Tokens were requested but not used, because of a pause or a halt. */
   | { readonly kind: 'cancelled' }
   | { readonly kind: 'denied'; readonly quota: QuotaKind };
 
@@ -233,10 +251,10 @@ export type ControlEvent =
   | { readonly type: 'resume' }
   | { readonly type: 'concurrency.change'; readonly maxConcurrency: number };
 
-/** Coordinator to the plan's actor. */
+/** Coordinator to the plan actor. */
 export type PlanOrder = { readonly type: 'plan.requested'; readonly count: number };
 
-/** The plan's actor to the coordinator. Pages come in the order in which they should be fetched. */
+/** The plan actor to the coordinator. Pages are in fetch order. */
 export type PlanReport =
   | { readonly type: 'plan.supplied'; readonly pages: readonly Page[]; readonly more: MorePlan }
   | { readonly type: 'plan.failed'; readonly outcome: PlanFailure; readonly chance: number };
@@ -246,7 +264,7 @@ export type PlanFailure =
   | { readonly kind: 'fatal'; readonly fatal: Fatal };
 
 /**
- * `whenLow`: more can be asked for at any time. `whenQuiet`: what follows depends on these pages (the calendar does):
- * ask when none of them is waiting or under way. `none`: this was the last.
+ * `whenLow`: more can be requested at any time. `whenQuiet`: the rest depends on these pages (calendars), so request it
+ * when none of them is queued or under way. `none`: the plan is complete.
  */
 export type MorePlan = 'whenLow' | 'whenQuiet' | 'none';

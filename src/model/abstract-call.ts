@@ -1,6 +1,6 @@
 /**
- * `fetchBatch` as the protocol sees it: pages without an answer, tokens without a settlement. What it may do next is in
- * `events.ts`, what that leads to in `turn.ts`.
+ * `fetchBatch` as the protocol sees it: pages without an answer, tokens not yet settled. Its possible events are in
+ * `events.ts`, their effects in `transition.ts`.
  */
 import type { FetchBatchInput, Page } from '../machines/index.ts';
 
@@ -9,18 +9,18 @@ export interface AbstractCall {
   readonly maxAttempts: number;
   /** Pages without an answer. */
   readonly pages: readonly Page[];
-  /** Tokens that are neither settled nor given back. */
+  /** Tokens neither settled nor returned. */
   readonly unsettled: number;
-  /** Whether any page has had its answer: then the call no longer fails as a whole. */
+  /** Whether any page was answered. If so, the call no longer fails as a whole. */
   readonly answered: boolean;
   readonly aborted: boolean;
-  /** The page that has been read and that the database does not take; those read after it wait behind it. */
+  /** The page that was read and that the database does not accept. Pages read after it wait behind it. */
   readonly stalled: {
     readonly page: Page;
     /** `trying`: it was told to try once more. */
     readonly is: 'waiting' | 'trying';
   } | null;
-  /** Its worker crashed: nobody hears what it says. */
+  /** Its worker crashed, so its messages are ignored. */
   readonly orphaned: boolean;
 }
 
@@ -39,15 +39,15 @@ export function startCall({ leaseId, maxAttempts, pages }: FetchBatchInput): Abs
 
 /** How a call may end. */
 export type CallEnd =
-  /** Every page has had its answer. */
+  /** Every page was answered. */
   | 'answered'
-  /** It failed as a whole, after its request may have left, or before. */
+  /** It failed as a whole, after its request may have been sent, or before. */
   | 'failed'
   | 'failedUnsent'
-  /** A call that was told to abort: after its request may have left, or before. */
+  /** A call that was told to abort, after its request may have been sent, or before. */
   | 'aborted'
   | 'abortedUnsent'
   | 'unauthorized'
   | 'fatal'
-  /** The database would not take its lease. */
+  /** The database did not accept its lease. */
   | 'databaseAwayUnsent';

@@ -1,21 +1,21 @@
 /**
- * The database as the protocol sees it: how far each slice has come. A commit is one transaction, and a second one of the
- * same page changes nothing.
+ * The database as the protocol sees it: the progress of each slice. A commit is one transaction, and a second commit of
+ * the same page changes nothing.
  */
 import type { AfterPage, Page } from '../machines/index.ts';
 
-/** `superseded`: it is fetched once more under another id. */
+/** `superseded`: it is fetched again under another ID. */
 export type SliceStatus = 'missing' | 'open' | 'complete' | 'failed' | 'superseded';
 
 export interface AbstractSlice {
   readonly status: SliceStatus;
-  /** Pages it has at the server. */
+  /** Number of its pages at the server. */
   readonly size: number;
-  /** Pages committed, from the first on. */
+  /** Number of committed pages, from the first on. */
   readonly committed: number;
 }
 
-/** Slices by id. The plan's own, and those that stand in for one that is fetched again. */
+/** Slices by ID: those of the plan, and replacements that are fetched again. */
 export type AbstractDatabase = Readonly<Record<string, AbstractSlice>>;
 
 type PageId = Pick<Page, 'sliceId' | 'startRow'>;
@@ -38,7 +38,7 @@ export function isCommitted(database: AbstractDatabase, { sliceId, startRow }: P
 /** How a slice ends with its last page. */
 export type SliceEnd = 'sealed' | 'again' | 'shrunk';
 
-/** Which of them are possible. A page that is in the ledger already has its end, too. */
+/** The possible ends. A page already in the ledger has its end, too. */
 export function possibleEnds(database: AbstractDatabase, page: PageId): readonly SliceEnd[] {
   const slice = database[page.sliceId];
   if (slice === undefined || slice.status === 'failed' || isCommitted(database, page)) return ['sealed'];
@@ -46,7 +46,7 @@ export function possibleEnds(database: AbstractDatabase, page: PageId): readonly
   return page.sliceId.endsWith("'") ? ['sealed', 'shrunk'] : ['sealed', 'shrunk', 'again'];
 }
 
-/** @returns the database after the commit, and what it says follows. Pages come in order, or the protocol is broken. */
+/** @returns the database after the commit, and what follows. Pages must come in order, or the protocol is broken. */
 export function commit(
   database: AbstractDatabase,
   page: PageId,
@@ -72,7 +72,7 @@ export function commit(
   return { database: changed, next: afterPage(changed, page) };
 }
 
-/** What follows a page that is in the ledger: the same answer to whoever asks again. */
+/** What follows a page in the ledger. The answer is the same for every repeat. */
 export function afterPage(database: AbstractDatabase, { sliceId, startRow }: PageId): AfterPage {
   const slice = database[sliceId];
   if (slice !== undefined && startRow + 1 < slice.size) return { kind: 'page', startRow: startRow + 1 };
@@ -80,7 +80,7 @@ export function afterPage(database: AbstractDatabase, { sliceId, startRow }: Pag
   return slice?.status === 'failed' ? { kind: 'failed', reason: 'it shrank' } : { kind: 'sealed' };
 }
 
-/** A page had its last attempt: its slice is recorded as failed. */
+/** A page's last attempt failed: its slice is recorded as failed. */
 export function fail(database: AbstractDatabase, sliceId: string): AbstractDatabase {
   const slice = database[sliceId];
   return slice === undefined ? database : { ...database, [sliceId]: { ...slice, status: 'failed' } };
@@ -94,19 +94,19 @@ export function open(database: AbstractDatabase, sliceId: string): AbstractDatab
   return { ...database, [sliceId]: { ...slice, status: 'open', committed } };
 }
 
-/** A new run asks for the calendar, whatever an earlier one was told. */
+/** A new run requests the calendar, whatever an earlier one got. */
 export function askForCalendar(database: AbstractDatabase): AbstractDatabase {
   return { ...database, calendar: { status: 'open', size: 1, committed: 0 } };
 }
 
-/** The calendar is there, or never will be. */
+/** The calendar has arrived or never will. */
 export function isCalendarSettled(database: AbstractDatabase): boolean {
   return (
     isCommitted(database, { sliceId: 'calendar', startRow: 0 }) || database.calendar?.status === 'failed'
   );
 }
 
-/** Slices that a new run has to fetch, in the plan's order. */
+/** Slices that a new run must fetch, in the plan's order. */
 export function missingSlices(database: AbstractDatabase): readonly string[] {
   return Object.keys(database)
     .sort()

@@ -1,12 +1,12 @@
-/** `loadPlan` as the protocol sees it: what it has not handed out yet, and whether it owes an answer. */
+/** `loadPlan` as the protocol sees it: slices not yet supplied, and requests not yet answered. */
 import { type AbstractDatabase, isCalendarSettled, missingSlices } from './abstract-database.ts';
 
 export interface AbstractPlan {
   /** Requests without an answer. */
   readonly owed: number;
-  /** `trust`: slices go out while the calendar is on its way; `waiting`: the next answer waits for it. */
-  readonly stage: 'calendar' | 'trust' | 'waiting' | 'slices';
-  /** Slices not handed out, in the plan's order. */
+  /** `speculative`: slices are supplied while the calendar is under way. `waiting`: the next answer waits for it. */
+  readonly stage: 'calendar' | 'speculative' | 'waiting' | 'slices';
+  /** Slices not yet supplied, in the plan's order. */
   readonly left: readonly string[];
 }
 

@@ -1,7 +1,7 @@
 /**
- * Ids of assignments hold a serial that only grows, which would make every world a new one. Nothing in the machines ever
- * asks more of two ids than whether they are equal, and a new one is always past all that live. So after every event the
- * serials that still occur anywhere are numbered anew, in their order: worlds that differ in serials alone are one.
+ * Assignment IDs contain an ever-growing serial, which would make every world a new one. The machines only compare two
+ * IDs for equality, and a new ID is always greater than all live ones. So after every event the serials in use are
+ * renumbered in order: worlds that differ only in serials are equal.
  */
 import type { AnyMachineSnapshot } from 'xstate';
 import type { Address } from '../internals/xstate.ts';
@@ -14,20 +14,20 @@ type Renaming = ReadonlyMap<string, string>;
 const NOTHING: Renaming = new Map();
 const NONE = {};
 
-/** An assignment that a value speaks of. */
+/** An assignment that a value mentions. */
 interface Mention {
   readonly id: string;
   readonly workerId: string;
   readonly serial: number;
 }
 
-/** Of one run. Those of another that shares its limiter are left as they are. */
+/** For one run. Assignments of other runs on the same limiter stay unchanged. */
 export class AssignmentIds {
   readonly #memory: StepMemory;
   readonly #property: Property;
   readonly #id: RegExp;
   readonly #mentions = new WeakMap<object, readonly Mention[]>();
-  /** One object a renaming, so that what it did to a value can be looked up. */
+  /** One object per renaming, so that its effect on a value can be looked up. */
   readonly #renamings = new Map<string, Renaming>();
   readonly #renamed = new WeakMap<Renaming, WeakMap<object, object>>();
 
@@ -62,7 +62,7 @@ export class AssignmentIds {
 
   #renameSnapshot<S extends AnyMachineSnapshot>(address: Address, snapshot: S, renaming: Renaming): S {
     return this.#remember(snapshot, renaming, () => {
-      // The input holds the id the worker was born with, which no machine reads again.
+      // The input contains the ID the worker started with, which no machine reads again.
       const context = this.#renameWithin(withoutInput(snapshot.context), renaming);
       return this.#memory.unique(address, {
         ...snapshot,
@@ -125,7 +125,7 @@ export class AssignmentIds {
   }
 
   #remember<T extends object>(value: T, renaming: Renaming, rename: () => T): T {
-    // The coordinator's slots have their ids as serials, which `mentions` does not see.
+    // The coordinator's slots store their IDs as serials, which `mentions` does not see.
     const hasSlots = 'children' in value;
     if (!hasSlots && !this.#mentionedIn(value).some(({ id }) => renaming.has(id))) return value;
     let known = this.#renamed.get(renaming);
@@ -134,7 +134,7 @@ export class AssignmentIds {
       this.#renamed.set(renaming, known);
     }
     const remembered = known.get(value);
-    // What was remembered for a value is that value renamed, and of its type.
+    // The remembered value is the renamed one, and of the same type.
     if (remembered !== undefined) return remembered as T;
     const renamed = rename();
     known.set(value, renamed);
@@ -154,7 +154,7 @@ export class AssignmentIds {
     const renamed = Object.fromEntries(
       Object.entries(value).map(([key, item]) => [key, this.#renameWithin(item, renaming)]),
     );
-    // A slot of the coordinator's pool: its serial is the number that its present assignment's id is made of.
+    // A slot of the coordinator's pool. Its serial is part of its current assignment's ID.
     if (typeof renamed.serial === 'number' && typeof renamed.workerId === 'string') {
       const present = this.#idOf(renamed.workerId, renamed.serial);
       renamed.serial = Number((renaming.get(present) ?? present).split('.')[1]);

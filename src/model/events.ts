@@ -1,4 +1,4 @@
-/** What may happen next in a world. */
+/** The possible next events of a world. */
 import { PROBE } from '../machines/index.ts';
 import type { AbstractCall, CallEnd } from './abstract-call.ts';
 import { possibleEnds } from './abstract-database.ts';
@@ -6,7 +6,7 @@ import { mayAnswer } from './abstract-plan.ts';
 import type { ModelOptions, RareKind } from './options.ts';
 import type { World, WorldEvent } from './world.ts';
 
-/** The rare kind an event is of; undefined for what happens every day. */
+/** The rare kind of an event. Undefined for everyday events. */
 export function rareKindOf(event: WorldEvent): RareKind | undefined {
   switch (event.type) {
     case 'pause':
@@ -45,14 +45,14 @@ const RARE_ENDS: Readonly<Partial<Record<CallEnd, RareKind>>> = {
   databaseAwayUnsent: 'databaseAway',
 };
 
-/** How often something rare may still happen. */
+/** How many more rare events of this kind may happen. */
 export function rareLeft({ history }: World, options: ModelOptions, kind: RareKind): number {
   const happened = Object.values(history.rare).reduce((sum, count) => sum + count, 0);
   const left = (options.rare[kind] ?? 0) - (history.rare[kind] ?? 0);
   return Math.max(0, Math.min(left, options.maxRare - happened));
 }
 
-/** Every event that is possible now, in an order that depends on the world alone. */
+/** All possible events, in an order that depends only on the world. */
 export function possibleEvents(world: World, options: ModelOptions): readonly WorldEvent[] {
   const deliveries = deliveriesOf(world);
   if (world.coordinator.status !== 'active') return deliveries;
@@ -73,7 +73,9 @@ export function possibleEvents(world: World, options: ModelOptions): readonly Wo
   });
 }
 
-/** A run has ended: last words are heard, and where others go on, calls that its end cut short come to theirs. */
+/**
+ * A run has ended: its last messages are delivered. If other runs go on, calls that were cut short come to their end.
+ */
 export function eventsAfterEnd(
   world: World,
   othersGoOn: boolean,
@@ -104,7 +106,8 @@ function callEvents(world: World, options: ModelOptions, worker: string): WorldE
   for (const { sliceId, startRow, attempts } of call.pages) {
     const page = { worker, sliceId, startRow };
     for (const end of possibleEnds(world.database, page)) events.push({ type: 'call.commits', ...page, end });
-    // A call that is being aborted reads no further; only what it was writing gets through. A probe fails as a whole.
+    // A call that is being aborted reads no further. Only the page it was writing can get through. A probe fails as a
+    // whole.
     const mayFail = sliceId !== PROBE;
     if (mayFail && (!call.aborted || attempts + 1 >= call.maxAttempts))
       events.push({ type: 'call.pageFails', ...page });
@@ -117,7 +120,7 @@ function callEvents(world: World, options: ModelOptions, worker: string): WorldE
   return events;
 }
 
-/** What waits for the database is tried when that is asked for, and not before; an abort drops it. */
+/** Stalled pages are retried only on request. An abort drops them. */
 function stalledEvents(
   world: World,
   worker: string,
@@ -177,7 +180,7 @@ function controlEvents({ coordinator, history }: World, options: ModelOptions): 
   if (coordinator.matches('pausing') || coordinator.matches('paused')) events.push({ type: 'resume' });
   else events.push({ type: 'pause' });
   if (!history.haltAsked) events.push({ type: 'halt' });
-  // What is broken may show during a halt, too.
+  // A failure may also be discovered during a halt.
   events.push({ type: 'fail' });
   for (const maxConcurrency of options.concurrencies) {
     if (maxConcurrency !== coordinator.context.maxConcurrency) {

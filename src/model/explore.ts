@@ -1,42 +1,42 @@
 /**
- * Breadth first through every world that can be reached: each invariant is asked in each state, and from each state some
- * end must be reachable without help from anything rare. The first state that breaks an invariant ends the search, so its
- * path is a shortest one.
+ * Breadth-first search through every reachable world. Each invariant is checked in each state, and from each state some
+ * end must be reachable by everyday events alone. The search stops at the first state that breaks an invariant, so the
+ * path to it is a shortest one.
  */
 import type { ActorLogic, EventObject, Snapshot } from 'xstate';
 import { StateStore } from './state-store.ts';
 import type { WorldEvent } from './world.ts';
 
-/** What always holds, as a question to a single state. */
+/** An invariant: a check of a single state. */
 export interface InvariantOf<W, O> {
-  /** In the specification. */
+  /** Its number in the specification. */
   readonly number: number;
   readonly name: string;
-  /** Whether it says anything of this state. Absent: of every state. */
+  /** Whether it applies to this state. If absent, it applies to every state. */
   readonly applies?: (world: W, options: O) => boolean;
   /** @returns what is wrong, or undefined. */
   readonly check: (world: W, options: O) => string | undefined;
 }
 
-/** A model that can be explored: its states, what may happen in each, and what must hold. */
+/** A model that can be explored: its states, the possible events in each, and its invariants. */
 export interface Explorable<W extends Snapshot<unknown>, E extends EventObject, O> {
   readonly options: O;
-  /** Hand it to `@xstate/graph`: `new TestModel(model.logic, model)`, `getShortestPaths(model.logic, model)`. */
+  /** For `@xstate/graph`: `new TestModel(model.logic, model)`, `getShortestPaths(model.logic, model)`. */
   readonly logic: ActorLogic<W, E, undefined>;
-  /** What may happen next; empty in an end state. */
+  /** The possible next events. Empty in an end state. */
   readonly events: (world: W) => E[];
-  /** Equal for worlds that are the same, within one model. */
+  /** Equal for equal worlds, within one model. */
   readonly serializeState: (world: W) => string;
   readonly invariants: readonly InvariantOf<W, O>[];
-  /** Whether one may count on this to come to an end. */
+  /** Whether the run may rely on this event to come to an end. */
   readonly isEveryday: (event: E) => boolean;
   readonly isEnd: (world: W) => boolean;
 }
 
 export interface ExploreOptions {
-  /** More states than this end the search unfinished. */
+  /** The search stops unfinished above this number of states. */
   readonly maxStates?: number;
-  /** Called now and then. */
+  /** Called from time to time. */
   readonly onProgress?: (progress: { readonly states: number; readonly depth: number }) => void;
 }
 
@@ -44,14 +44,14 @@ export interface Exploration<E = WorldEvent> {
   readonly states: number;
   readonly edges: number;
   readonly ends: number;
-  /** Events on the longest of the shortest paths. */
+  /** Number of events on the longest shortest path. */
   readonly depth: number;
-  /** Whether every reachable state was seen. */
+  /** Whether every reachable state was visited. */
   readonly finished: boolean;
   readonly evaluations: readonly {
     readonly number: number;
     readonly name: string;
-    /** States of which it says something. */
+    /** Number of states to which it applies. */
     readonly states: number;
   }[];
   /** What is wrong, with a shortest path to it. */
@@ -63,7 +63,7 @@ export interface Violation<E = WorldEvent> {
   readonly name: string;
   readonly what: string;
   readonly path: readonly E[];
-  /** The same path, as which of each state's events it takes: short enough to hand on, see `pathOf`. */
+  /** The same path, as the index of the event taken in each state: short enough to pass on, see `pathOf`. */
   readonly choices: readonly number[];
 }
 
@@ -101,7 +101,7 @@ class Search<W extends Snapshot<unknown>, E extends EventObject, O> {
   readonly #store = new StateStore();
   readonly #evaluated: number[];
   readonly #ends: number[] = [];
-  /** Edges that count for reaching an end: those of every day. */
+  /** Edges of everyday events. Only these count for reaching an end. */
   readonly #from = new NumberList();
   readonly #to = new NumberList();
   #edges = 0;
@@ -139,7 +139,7 @@ class Search<W extends Snapshot<unknown>, E extends EventObject, O> {
     }
   }
 
-  /** A state from which nothing of every day leads to an end is a dead end, or the way into one. */
+  /** A state from which no everyday events lead to an end is a dead end, or leads into one. */
   findDeadEnd(): void {
     const reaches = reachBackwards(this.#store.size, this.#from, this.#to, this.#ends);
     const stuck = reaches.indexOf(0);
@@ -185,7 +185,7 @@ class Search<W extends Snapshot<unknown>, E extends EventObject, O> {
   }
 }
 
-/** The events of a path that is given as which event of each state it takes. */
+/** The events of a path given as event indexes. */
 export function pathOf<W extends Snapshot<unknown>, E extends EventObject, O>(
   model: Explorable<W, E, O>,
   choices: readonly number[],
@@ -232,7 +232,7 @@ function reachBackwards(size: number, from: NumberList, to: NumberList, ends: re
   return reaches;
 }
 
-/** Numbers in chunks of their own: tens of millions of them need no copy to grow. */
+/** Numbers in chunks: growing to tens of millions needs no copy. */
 class NumberList {
   static readonly #CHUNK = 1 << 20;
   readonly #chunks: Uint32Array[] = [];

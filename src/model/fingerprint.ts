@@ -4,8 +4,8 @@ export interface Fingerprint {
 }
 
 /**
- * 64 bits that stand for a text: two different mixings of it, of 32 bits each. With ten million texts the chance that any
- * two of them share theirs is about 3 in a million.
+ * A 64-bit fingerprint of a text: two different 32-bit hashes. Among ten million texts, the probability that any two
+ * have the same fingerprint is about 3 in a million.
  */
 export function fingerprint(text: string): Fingerprint {
   let high = 0xdeadbeef;

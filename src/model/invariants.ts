@@ -1,6 +1,6 @@
 /**
- * What always holds, as questions to a single state. The numbers are those of the specification; what the model cannot
- * speak of (rows, facts, versions of a slice) is enforced in the database and tested there.
+ * Invariants, each checked on a single state. The numbers are those of the specification. What the model does not cover
+ * (rows, facts, versions of a slice) is enforced in the database and tested there.
  */
 import { PROBE } from '../machines/index.ts';
 import { room } from '../machines/rate-limiter/quota-window.ts';
@@ -22,24 +22,24 @@ export const brokenOnTheWay = (number: number, name: string): Invariant => ({
 const isCalm = ({ context }: World['limiter']): boolean =>
   context.conditions.size === 0 || [...context.conditions.values()].every(({ state }) => state === 'calm');
 const isRunning = ({ coordinator }: World): boolean => coordinator.status === 'active';
-/** The run ended because everybody was quiet, and not because the deadline for it had passed. */
+/** The run ended because all work had stopped, not because its deadline had passed. */
 const endedInOrder = (world: World): boolean =>
   isEnd(world) && world.coordinator.context.workers.every(({ status }) => status === 'halted');
 
-/** Of one run and what is its own in the limiter. */
+/** Invariants of one run and its part of the limiter. */
 export const INVARIANTS_OF_A_RUN: readonly Invariant[] = [
-  brokenOnTheWay(1, 'a page is put in line once, given out only while due, and reported once'),
+  brokenOnTheWay(1, 'a page is queued once, given out only while due, and reported once'),
   {
     number: 1,
-    name: 'a page reported as committed is in the database, and one reported as failed has a failed slice',
+    name: 'a page reported as committed is in the database, and a page reported as failed has a failed slice',
     check: ({ history, database }) => {
       for (const [key, fate] of Object.entries(history.pages)) {
         const [sliceId = '', row] = key.split('/');
         if (fate === 'committed' && !isCommitted(database, { sliceId, startRow: Number(row) })) {
-          return `${key} is reported as committed, and is not in the database`;
+          return `${key} is reported as committed but not in the database`;
         }
         if (fate === 'failed' && database[sliceId]?.status !== 'failed' && sliceId !== 'calendar') {
-          return `${key} is reported as failed, and its slice is not`;
+          return `${key} is reported as failed but its slice is not`;
         }
       }
       return undefined;
@@ -61,7 +61,7 @@ export const INVARIANTS_OF_A_RUN: readonly Invariant[] = [
       const calendarFailed = history.pages['calendar/0'] === 'failed';
       if (failed.length > 0 && !said) return `slice ${failed.join()} failed, and the run says it is complete`;
       return said && failed.length === 0 && !calendarFailed
-        ? 'the run speaks of failures, and there are none'
+        ? 'the run reports failures, and there are none'
         : undefined;
     },
   },
@@ -81,7 +81,7 @@ export const INVARIANTS_OF_A_RUN: readonly Invariant[] = [
     check: ({ calls, server }, { quota }) => {
       const underWay = Object.values(calls).reduce((sum, { unsettled }) => sum + unsettled, 0);
       const counted = underWay + countTokens(server);
-      return counted > quota ? `${counted} requests may fall into one window of ${quota}` : undefined;
+      return counted > quota ? `${counted} requests may count in one window of ${quota}` : undefined;
     },
   },
   brokenOnTheWay(
@@ -95,19 +95,19 @@ export const INVARIANTS_OF_A_RUN: readonly Invariant[] = [
       const places = placesOf(world);
       for (const [key, fate] of Object.entries(world.history.pages)) {
         const where = places.get(key) ?? [];
-        if (fate === 'due' && where.length === 0) return `${key} is due, and nowhere`;
+        if (fate === 'due' && where.length === 0) return `${key} is due but in no place`;
         if (fate === 'due' && where.length > 1) return `${key} is ${where.join(' and ')}`;
         if (fate !== 'due' && where.length > 0) return `${key} is ${fate}, and ${where.join(' and ')}`;
       }
       const stranger = [...places.keys()].find((key) => world.history.pages[key] === undefined);
-      return stranger && `${stranger} is ${places.get(stranger)?.join()}, and nobody put it in line`;
+      return stranger && `${stranger} is ${places.get(stranger)?.join()}, but was never queued`;
     },
   },
   brokenOnTheWay(4, 'no page is in two calls'),
   {
     number: 4,
-    name: 'every unsettled token is with a call, or on its way',
-    // Where messages linger, a grant may cross its cancel and find the run over.
+    name: 'every unsettled token belongs to a call or is on its way to one',
+    // If messages are delayed, a grant may cross its cancel and arrive after the run is over.
     applies: (world, { semantics }) => semantics === 'sync' || isRunning(world),
     check: (world) => {
       for (const lease of world.limiter.context.leases.values()) {
@@ -121,7 +121,7 @@ export const INVARIANTS_OF_A_RUN: readonly Invariant[] = [
   },
   {
     number: 4,
-    name: 'at an end no token is unsettled, nobody waits for one, and but for a deadline no call is under way',
+    name: 'at the end no token is unsettled, no worker waits for one, and no call is under way unless a deadline passed',
     applies: (world, { semantics }) => semantics === 'sync' && isEnd(world),
     check: (world) => {
       const { calls } = world;
@@ -135,7 +135,7 @@ export const INVARIANTS_OF_A_RUN: readonly Invariant[] = [
   },
   {
     number: 4,
-    name: 'nobody waits for tokens who would not take them',
+    name: 'only workers that still want tokens wait for them',
     applies: (_, { semantics }) => semantics === 'sync',
     check: ({ limiter, workers }) => {
       const stray = limiter.context.queue.find(
@@ -144,12 +144,12 @@ export const INVARIANTS_OF_A_RUN: readonly Invariant[] = [
             (worker) => worker.matches('awaitingTokens') && worker.context.assignmentId === requestId,
           ),
       );
-      return stray && `${stray.requestId} waits for tokens, and nobody wants them`;
+      return stray && `${stray.requestId} waits for tokens that no worker wants`;
     },
   },
   {
     number: 4,
-    name: 'who waits for tokens is in the limiter’s line',
+    name: 'every worker that waits for tokens is in the limiter’s queue',
     applies: ({ workers }, { semantics }) =>
       semantics === 'sync' && Object.values(workers).some((worker) => worker.matches('awaitingTokens')),
     check: ({ limiter, workers }) => {
@@ -160,13 +160,13 @@ export const INVARIANTS_OF_A_RUN: readonly Invariant[] = [
           !limiter.context.queue.some(({ requestId }) => requestId === worker.context.assignmentId)
         );
       });
-      return forgotten && `${forgotten} waits for tokens, and the limiter does not know`;
+      return forgotten && `${forgotten} waits for tokens, but is not in the limiter’s queue`;
     },
   },
   brokenOnTheWay(5, 'after a halt, or during a pause, no page is given out; after a halt no call starts'),
   {
     number: 5,
-    name: 'a run that was told to end is about to, whatever state it was in',
+    name: 'a run that was told to end is halting or has ended, whatever its state was',
     applies: ({ history }) => history.haltAsked,
     check: ({ coordinator }) =>
       coordinator.status !== 'active' || coordinator.matches('halting')
@@ -175,7 +175,7 @@ export const INVARIANTS_OF_A_RUN: readonly Invariant[] = [
   },
   {
     number: 5,
-    name: 'while the run is halting its calls are aborted, and its deadline runs, and no other timer',
+    name: 'while the run is halting, its calls are aborted, its deadline runs, and no other timer does',
     applies: (world) => isRunning(world) && world.coordinator.matches('halting'),
     check: ({ calls, channels, timers }) => {
       const spared = Object.keys(calls).find(
@@ -191,52 +191,52 @@ export const INVARIANTS_OF_A_RUN: readonly Invariant[] = [
   },
   {
     number: 5,
-    name: 'a run that ends for want of quota lets the calls that have theirs finish',
+    name: 'a run that ends because of quota lets calls that have tokens finish',
     applies: ({ coordinator: { context }, history }) =>
       context.ending.status === 'halted' && context.ending.reason.kind === 'quota' && !history.haltAsked,
     check: ({ calls }) => {
       const cut = Object.keys(calls).find(
         (id) => calls[id]?.aborted === true && calls[id]?.orphaned === false,
       );
-      return cut && `the call of ${cut} is aborted, and its requests are paid for`;
+      return cut && `the call of ${cut} is aborted although its requests are paid for`;
     },
   },
   {
     number: 5,
-    name: 'while the run pauses nobody waits for tokens, and once it is paused nothing is under way but what waits for the database',
+    name: 'during a pause no worker waits for tokens, and in a paused run only stalled calls are under way',
     applies: (world, { semantics }) =>
       semantics === 'sync' && (world.coordinator.matches('pausing') || world.coordinator.matches('paused')),
     check: ({ coordinator, limiter, workers, calls }) => {
       const waiting = Object.keys(workers).find((id) => workers[id]?.matches('awaitingTokens'));
       if (waiting !== undefined) return `${waiting} waits for tokens`;
       if (limiter.context.queue.length > 0)
-        return `${limiter.context.queue[0]?.requestId} is in the limiter's line`;
+        return `${limiter.context.queue[0]?.requestId} is in the limiter's queue`;
       const calling = Object.keys(calls).find((id) => calls[id]?.stalled?.is !== 'waiting');
       return coordinator.matches('paused') && calling !== undefined ? `${calling} is calling` : undefined;
     },
   },
   {
     number: 6,
-    name: 'what waits for the database is tried again, unless the run is paused or halting',
+    name: 'stalled pages are retried unless the run is paused or halting',
     applies: (world, { semantics }) => semantics === 'sync' && isRunning(world),
     check: ({ calls, coordinator, timers }) => {
       const waiting = Object.keys(calls).find(
         (id) => calls[id]?.stalled?.is === 'waiting' && calls[id]?.orphaned === false,
       );
       if (waiting === undefined || !coordinator.matches('running')) return undefined;
-      if (!coordinator.matches({ running: 'waitingForDatabase' })) return `nobody waits with ${waiting}`;
+      if (!coordinator.matches({ running: 'waitingForDatabase' })) return `no state waits with ${waiting}`;
       const wakes = timers.some(({ owner, name }) => owner === 'coordinator' && name.includes('probe'));
       return wakes ||
         coordinator.matches({ running: { waitingForDatabase: 'probing' } }) ||
         coordinator.matches({ running: { waitingForDatabase: 'retrying' } })
         ? undefined
-        : `nothing has ${waiting} try again`;
+        : `nothing retries ${waiting}`;
     },
   },
   brokenOnTheWay(6, 'no machine throws, and all come to rest after every event'),
   {
     number: 6,
-    name: 'nobody idles while pages wait, and every retry has its timer',
+    name: 'no worker idles while pages are queued, and every retry has its timer',
     applies: (world) => isRunning(world) && world.coordinator.matches('running'),
     check: ({ coordinator, timers }) => {
       const { queues, workers, maxConcurrency } = coordinator.context;
@@ -249,13 +249,13 @@ export const INVARIANTS_OF_A_RUN: readonly Invariant[] = [
       const idle = workers.find(({ status }) => status === 'idle');
       const waiting = queues.begun.length + queues.ahead.length;
       return waiting > 0 && idle !== undefined && working < maxConcurrency
-        ? `${waiting} pages wait, and ${idle.workerId} is idle`
+        ? `${waiting} pages are queued, and ${idle.workerId} is idle`
         : undefined;
     },
   },
   {
     number: 6,
-    name: 'while Google is away somebody asks again, or is about to',
+    name: 'while Google is away, a probe is under way or scheduled',
     applies: (world, { semantics }) =>
       semantics === 'sync' && isRunning(world) && world.coordinator.matches({ running: 'waitingForGoogle' }),
     check: ({ coordinator, timers }) => {
@@ -263,22 +263,22 @@ export const INVARIANTS_OF_A_RUN: readonly Invariant[] = [
       if (coordinator.matches({ running: { waitingForGoogle: 'sleeping' } })) {
         return timers.some(({ owner, name }) => owner === 'coordinator' && name.includes('googleProbe'))
           ? undefined
-          : 'nothing wakes it';
+          : 'nothing schedules the next probe';
       }
       const busy = workers.some(({ status }) => status !== 'idle' && status !== 'halted');
       if (coordinator.matches({ running: { waitingForGoogle: 'probing' } })) {
-        return prober !== null && busy ? undefined : 'nobody has the probe';
+        return prober !== null && busy ? undefined : 'no worker has the probe';
       }
-      return busy ? undefined : 'everybody is free, and nobody asks';
+      return busy ? undefined : 'all workers are free, and none probes';
     },
   },
   brokenOnTheWay(
     8,
-    'no more workers than allowed have work, and while Google is away nobody but a probe; one call a worker, one question to the plan',
+    'no more workers than allowed have work; while Google is away only the probe does; one call per worker, one request to the plan',
   ),
   {
     number: 8,
-    name: 'what the coordinator thinks of its workers is so',
+    name: 'the coordinator’s view of its workers is correct',
     applies: (world, { semantics }) => semantics === 'sync' && isRunning(world),
     check: ({ coordinator, workers, calls }) => {
       for (const slot of coordinator.context.workers) {
@@ -305,7 +305,7 @@ export const INVARIANTS_OF_A_RUN: readonly Invariant[] = [
   },
 ];
 
-/** Of the limiter, whomever it serves. */
+/** Invariants of the limiter, for any number of runs. */
 export const INVARIANTS_OF_THE_LIMITER: readonly Invariant[] = [
   {
     number: 3,
@@ -329,7 +329,7 @@ export const INVARIANTS_OF_THE_LIMITER: readonly Invariant[] = [
   },
   {
     number: 3,
-    name: 'nobody waits for tokens that are there',
+    name: 'no request waits for tokens that are available',
     applies: ({ limiter }) => limiter.context.queue.length > 0,
     check: ({ limiter: { context } }) => {
       const waiting = context.queue.find(
@@ -342,7 +342,7 @@ export const INVARIANTS_OF_THE_LIMITER: readonly Invariant[] = [
   },
   {
     number: 6,
-    name: 'a limiter that grants nothing for a while keeps nobody waiting for ever',
+    name: 'a limiter that grants nothing for a while lets no request wait forever',
     applies: ({ limiter }) => !isCalm(limiter),
     check: ({ limiter, timers }) => {
       const { conditions, queue } = limiter.context;
@@ -362,7 +362,7 @@ export const INVARIANTS_OF_THE_LIMITER: readonly Invariant[] = [
 
 export const INVARIANTS: readonly Invariant[] = [...INVARIANTS_OF_A_RUN, ...INVARIANTS_OF_THE_LIMITER];
 
-/** What a worker's state is in the coordinator's words. */
+/** The worker's state in the coordinator's terms. */
 const EXPECTED: Readonly<Record<string, string>> = {
   idle: 'idle',
   awaitingTokens: 'busy',
@@ -397,7 +397,10 @@ function placesOf({ coordinator }: World): ReadonlyMap<string, readonly string[]
   return places;
 }
 
-/** Tokens of a lease that are somewhere; undefined while nobody can know: its worker has crashed, and is not replaced. */
+/**
+ * Tokens of a lease that are accounted for. Undefined if this cannot be known: its worker has crashed and is not
+ * replaced.
+ */
 function tokensHeld(world: World, leaseId: string): number | undefined {
   const workerId = leaseId.slice(leaseId.indexOf(':') + 1, leaseId.indexOf('.'));
   const sumOf = (from: string, to: string, type: string): number =>
@@ -410,7 +413,7 @@ function tokensHeld(world: World, leaseId: string): number | undefined {
       type.startsWith('xstate.error'),
     ) === true;
   if (isRunning(world) && (slot?.status === 'reaping' || isCrashing)) return undefined;
-  // The coordinator has given up on all of them, however many they are, and the limiter is about to hear of it.
+  // The coordinator has given up all of them, and its message to the limiter is under way.
   if (world.channels[channelName(workerId, 'limiter')]?.some(({ graceMs }) => graceMs > GRACE_MS) === true) {
     return undefined;
   }

@@ -1,4 +1,4 @@
-/** What may happen next in a world of leases. */
+/** The possible next events of a lease world. */
 import { isValid } from '../domain/lease-rules.ts';
 import { isKept } from '../machines/index.ts';
 import {
@@ -14,7 +14,7 @@ import {
   type RareLeaseKind,
 } from './lease-world.ts';
 
-/** The rare kind an event is of; undefined for what happens every day. */
+/** The rare kind of an event. Undefined for everyday events. */
 export function rareLeaseKindOf(event: LeaseWorldEvent): RareLeaseKind | undefined {
   switch (event.type) {
     case 'message.slows':
@@ -46,10 +46,10 @@ export function rareLeasesLeft(
   return Math.max(0, Math.min(left, options.maxRare - happened));
 }
 
-/** Whether a run may send a request: by its keeper, and by its clock. */
+/** Whether a run may send a request, according to its keeper and its clock. */
 export const mayCall = ({ keeper, validity }: Keeping): boolean => isKept(keeper) && isValid(validity, 0);
 
-/** Every run has been made, and nothing is on its way. */
+/** Every run is over, and no message is under way. */
 export const isLeaseEnd = (world: LeaseWorld, options: LeaseModelOptions): boolean =>
   PROCESSES.every((id) => {
     const { run, begun } = world.processes[id];
@@ -58,7 +58,7 @@ export const isLeaseEnd = (world: LeaseWorld, options: LeaseModelOptions): boole
   world.messages.length === 0 &&
   world.flying.length === 0;
 
-/** What a process that runs, or the network where it is quick, does within a moment. */
+/** Whether a running process, or the network when it is fast, acts within a moment. */
 export function isAboutToAct(world: LeaseWorld, id: ProcessId): boolean {
   const { standing, run, session } = world.processes[id];
   const isRunning = standing === 'running';
@@ -74,7 +74,7 @@ export function isAboutToAct(world: LeaseWorld, id: ProcessId): boolean {
   return run.timers.some(({ dueIn }) => dueIn === 0) || run.orders.some(({ answerIn }) => answerIn === 0);
 }
 
-/** Every event that is possible now, in an order that depends on the world alone. */
+/** All possible events, in an order that depends only on the world. */
 export function possibleLeaseEvents(world: LeaseWorld, options: LeaseModelOptions): LeaseWorldEvent[] {
   const may = (kind: RareLeaseKind): boolean => rareLeasesLeft(world, options, kind) > 0;
   const events: LeaseWorldEvent[] = [];
@@ -93,7 +93,7 @@ export function possibleLeaseEvents(world: LeaseWorld, options: LeaseModelOption
     const isVictim = options.victims.includes(id);
     events.push(...processEvents(world, options, id, (kind) => isVictim && may(kind)));
   }
-  // What is done within a moment is done before time passes.
+  // Whatever takes only a moment happens before time passes.
   if (!PROCESSES.some((id) => isAboutToAct(world, id))) events.push({ type: 'time.passes' });
   return events;
 }

@@ -1,4 +1,4 @@
-/** What always holds of leases, as questions to a single state. */
+/** Invariants of leases, each checked on a single state. */
 import { isValid } from '../domain/lease-rules.ts';
 import { isKept } from '../machines/index.ts';
 import type { InvariantOf } from './explore.ts';
@@ -22,7 +22,7 @@ function keepers(world: LeaseWorld): { id: ProcessId; entry: LeaseProcess; run: 
   });
 }
 
-/** Whatever was due has fired. */
+/** Every due timer has fired. */
 const isPunctual = ({ run }: { readonly run: Keeping }): boolean =>
   run.timers.every(({ dueIn }) => dueIn > 0);
 
@@ -31,12 +31,12 @@ export type LeaseInvariant = InvariantOf<LeaseWorld, LeaseModelOptions>;
 export const LEASE_INVARIANTS: readonly LeaseInvariant[] = [
   {
     number: 11,
-    name: 'who lives and reaches the database keeps its lease, who is dead is replaced, and every request is counted',
+    name: 'a live process that reaches the database keeps its lease, a dead one is replaced, and every request is counted',
     check: ({ broken }) => broken[0]?.what,
   },
   {
     number: 11,
-    name: 'never do two processes have the right to send',
+    name: 'two processes never have the right to send at the same time',
     applies: (world) => keepers(world).length === 2,
     check: (world) => {
       const senders = keepers(world).filter(
@@ -47,19 +47,19 @@ export const LEASE_INVARIANTS: readonly LeaseInvariant[] = [
   },
   {
     number: 11,
-    name: 'who may send has a lease that has not expired, unless it looked dead',
+    name: 'a process that may send has an unexpired lease, unless it looked dead',
     applies: (world) => keepers(world).some(({ run }) => mayCall(run) && !run.misjudged),
     check: (world) => {
       const wrong = keepers(world).find(({ id, entry, run }) => {
         const row = world.rows.find(({ holder }) => holder === holderOf(id, entry));
         return mayCall(run) && !run.misjudged && (row === undefined || row.expiresIn === 0);
       });
-      return wrong && `${wrong.id} may send, and its lease is over`;
+      return wrong && `${wrong.id} may send, and its lease has expired`;
     },
   },
   {
     number: 11,
-    name: 'who is in doubt, has lost its lease or has given it up may not send',
+    name: 'a process whose lease is in doubt, lost or released may not send',
     applies: (world) => keepers(world).some(({ run }) => !run.keeper.matches('kept')),
     check: (world) => {
       const wrong = keepers(world).find(({ run }) => !run.keeper.matches('kept') && mayCall(run));
@@ -68,18 +68,18 @@ export const LEASE_INVARIANTS: readonly LeaseInvariant[] = [
   },
   {
     number: 11,
-    name: 'where timers are punctual, they alone stop the calls in time',
+    name: 'if timers are punctual, they alone stop the calls in time',
     applies: (world) => keepers(world).some(isPunctual),
     check: (world) => {
       const wrong = keepers(world).find(
         (keeper) => isPunctual(keeper) && isKept(keeper.run.keeper) && !isValid(keeper.run.validity, 0),
       );
-      return wrong && `the keeper of ${wrong.id} thinks that it has a lease that is over`;
+      return wrong && `the keeper of ${wrong.id} assumes a lease that has expired`;
     },
   },
   {
     number: 11,
-    name: 'the table has one holder at most',
+    name: 'the table has at most one holder',
     check: ({ rows }) => (rows.length > 1 ? 'two runs hold the property' : undefined),
   },
 ];

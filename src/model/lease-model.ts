@@ -1,7 +1,6 @@
 /**
- * Two processes that want one property: the keepers of leases that run in production, and abstract stand-ins for the
- * database, for what is on its way to it, and for runs that send a request when they may. Usable as {@link createSystemModel}
- * is.
+ * Two processes that want one property: the production lease keepers, with abstract stand-ins for the database, for
+ * messages to it, and for runs that send a request when they may. Used like {@link createSystemModel}.
  */
 import type { AnyMachineSnapshot } from 'xstate';
 import type { Explorable } from './explore.ts';
@@ -43,8 +42,8 @@ export function createLeaseModel(given: Partial<LeaseModelOptions> = {}): LeaseM
 }
 
 /**
- * Serials of renewals only grow, which would make every world a new one. The machine asks of two serials which is the
- * greater, so they are counted anew from the least that somebody waits for; any that is past that is as good as another.
+ * Renewal serials only grow, which would make every world a new one. The machine only asks which of two serials is
+ * greater. So they are renumbered from the lowest one still awaited; all older ones are equivalent.
  */
 function renumber(world: LeaseWorld, memory: StepMemory): LeaseWorld {
   return PROCESSES.reduce((before, id) => renumberProcess(before, id, memory), world);
@@ -70,7 +69,7 @@ function renumberProcess(world: LeaseWorld, id: ProcessId, memory: StepMemory): 
   const { asked } = run.validity;
   const changed: Keeping = {
     ...run,
-    // A keeper's snapshot, with other numbers.
+    // A keeper's snapshot with other numbers.
     keeper: memory.unique('keeper', keeper) as Keeping['keeper'],
     timers: run.timers.map((timer) =>
       typeof timer.event.serial === 'number'
@@ -144,7 +143,7 @@ function processKey({ standing, begun, session, hampered, run }: LeaseProcess, m
   ].join(';');
 }
 
-/** In no order: whatever is on its way may arrive first. */
+/** Without order: any message under way may arrive first. */
 const numbersOf = (values: readonly object[], memory: StepMemory): string =>
   values
     .map((value) => memory.numberOf(value))

@@ -1,6 +1,6 @@
 /**
- * The table of leases, for one resource: what `postgres/locks/lease-book.ts` and `recordLease` in `postgres/locks/token-leases.ts` do in SQL, as pure
- * functions. A test plays both against each other.
+ * The table of leases for one resource: the SQL of `postgres/locks/lease-book.ts` and of `recordLease` in
+ * `postgres/locks/token-leases.ts`, as pure functions. A test compares the two.
  */
 import { type BusyLease, type HolderState, judgeHolders } from '../domain/lease-rules.ts';
 
@@ -9,7 +9,7 @@ export interface LeaseRow {
   readonly presence: string | null;
   /** Grows with every renewal. */
   readonly renewedAt: number;
-  /** Time until it is over; 0: it is. */
+  /** Time until it expires; 0 if it has. */
   readonly expiresIn: number;
 }
 
@@ -27,7 +27,7 @@ function stateOf({ presence }: LeaseRow, isThere: IsThere): HolderState {
   return isThere(presence) ? 'alive' : 'gone';
 }
 
-/** Takes the resource, or says who has it. `renewed`: what to write into the row. */
+/** Takes the resource, or says who has it. `renewed`: the value to write into the row. */
 export function takeLease(
   rows: readonly LeaseRow[],
   { holder, presence, goneSince }: LeaseAsker,
@@ -44,7 +44,7 @@ export function takeLease(
   return { rows: [{ holder, presence, ...renewed }], busy };
 }
 
-/** Renews what a holder has: it may have expired, as long as nobody has taken it. Undefined: it has nothing. */
+/** Renews a holder's leases. An expired lease is renewed too if no one has taken it. Undefined: the holder has none. */
 export function renewLease(
   rows: readonly LeaseRow[],
   holder: string,
@@ -55,7 +55,7 @@ export function renewLease(
   return rows.map((row) => (row.holder === holder ? { ...row, presence, ...renewed } : row));
 }
 
-/** Whether tokens may be recorded in a holder's name: as long as nobody has taken it. */
+/** Whether tokens may be recorded for a holder: only while no one else has taken the lease. */
 export const mayRecord = (rows: readonly LeaseRow[], holder: string): boolean =>
   rows.some((row) => row.holder === holder);
 

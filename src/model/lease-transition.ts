@@ -1,4 +1,4 @@
-/** One event of a world of leases, carried out. */
+/** Carries out one event of a lease world. */
 import type { AnyEventObject } from 'xstate';
 import {
   type BusyLease,
@@ -30,7 +30,7 @@ import {
 import type { StepMemory } from './step-memory.ts';
 
 const KEEPER = 'keeper';
-/** Of the only row: who remembers an earlier one remembers `PAST`. */
+/** The newest renewal of the only row. An older remembered one becomes `PAST`. */
 const PRESENT = 1;
 const PAST = 0;
 
@@ -194,7 +194,7 @@ class LeaseTurn {
     this.#hamper(message.process);
     switch (message.kind) {
       case 'take':
-        // Whoever opens a run hears that the database is away: it ends, and its presence with it.
+        // A run being opened hears that the database is away. It ends, and so does its presence.
         if (this.#isPresent(message)) this.#leave(message.process);
         break;
       case 'record':
@@ -209,12 +209,12 @@ class LeaseTurn {
   }
 
   #refuse(message: LeaseMessage): void {
-    if (message.kind !== 'renew') throw new Error('only a renewal is refused');
+    if (message.kind !== 'renew') throw new Error('only a renewal can be refused');
     this.#hamper(message.process);
     this.#send({ ...message, to: 'process', answer: 'refused' });
   }
 
-  /** Whether the run that asked is still there. */
+  /** Whether the run that sent the message still exists. */
   #isPresent({ process, holder }: LeaseMessage): boolean {
     const entry = this.world.processes[process];
     return entry.run.kind !== 'none' && holderOf(process, entry) === holder;
@@ -265,7 +265,7 @@ class LeaseTurn {
     return { renewedAt: PRESENT, expiresIn: this.#options.leaseTicks };
   }
 
-  /** The present renewal is no longer the last. */
+  /** The current renewal becomes an older one. */
   #forgetPresent(): void {
     for (const id of PROCESSES) {
       const { run } = this.world.processes[id];
@@ -277,7 +277,7 @@ class LeaseTurn {
       return {
         ...message,
         goneSince: message.goneSince && String(PAST),
-        isSecondLook: false,
+        isRecheck: false,
         ...(typeof answer === 'object' ? { answer: { ...answer, renewedAt: String(PAST) } } : {}),
       };
     });
@@ -289,9 +289,9 @@ class LeaseTurn {
     const before = this.world.rows.find((row) => row.holder !== holder);
     const { rows, busy } = takeLease(this.world.rows, asker, this.#renewed(), (name) => this.#isThere(name));
     if (busy !== undefined) {
-      if (before === undefined || before.expiresIn === 0) this.#breaks('a lease that is free is not given');
+      if (before === undefined || before.expiresIn === 0) this.#breaks('a free lease is not granted');
       const isGone = before?.presence !== null && before !== undefined && !this.#isThere(before.presence);
-      if (isGone && message.isSecondLook) this.#breaks('a dead holder is not replaced at once');
+      if (isGone && message.isRecheck) this.#breaks('a dead holder is not replaced immediately');
       return busy;
     }
     this.#forgetPresent();
@@ -301,7 +301,7 @@ class LeaseTurn {
     return 'taken';
   }
 
-  /** The database has given away what this process had. */
+  /** The database has given this process's lease to another. */
   #overtake(process: ProcessId, holder: string, wasJudged: boolean): void {
     const entry = this.world.processes[process];
     if (wasJudged) {
@@ -311,12 +311,12 @@ class LeaseTurn {
     }
     if (entry.run.kind !== 'keeping' || holderOf(process, entry) !== holder) return;
     if (!entry.hampered && entry.standing === 'running') {
-      this.#breaks(`${process} lives and reaches the database, and has lost its lease`);
+      this.#breaks(`${process} lives and reaches the database, but has lost its lease`);
     }
     this.#keep(process, { misjudged: entry.run.misjudged || wasJudged });
   }
 
-  /** Whoever takes a property reads the tokens that are in the table. */
+  /** A run that takes the property reads the tokens in the table. */
   #countTokens(taker: ProcessId, holder: string): void {
     const counted = (tokens: Tokens, isInTable: boolean): Tokens =>
       tokens === 'own' ? (isInTable ? 'counted' : 'uncounted') : tokens;
@@ -354,14 +354,14 @@ class LeaseTurn {
 
   #die(id: ProcessId, session: 'none' | 'ghost'): void {
     this.#endSession(id, session);
-    // What it had sent arrives; nobody hears the answers.
+    // Messages already sent still arrive. Their answers are ignored.
     this.world.messages = this.world.messages.filter(
       ({ process, to }) => process !== id || to === 'database',
     );
     this.#put(id, { standing: 'dead', run: { kind: 'none' } });
   }
 
-  /** The session that shows the presence is over, as far as the server is concerned, or of another process by now. */
+  /** The session that shows the presence has ended at the server, or belongs to another process now. */
   #endSession(id: ProcessId, session: LeaseProcess['session']): void {
     if (this.world.processes[id].session === 'shown') {
       const past = session === 'ghost' ? `${id} ghost` : `${id} old`;
@@ -376,7 +376,7 @@ class LeaseTurn {
     this.#put(id, { session });
   }
 
-  /** What the process believes that its presence is called. */
+  /** The ID of its presence, as the process knows it. */
   #presenceOf(id: ProcessId): string | null {
     const { session } = this.world.processes[id];
     if (session === 'shown') return id;
@@ -411,7 +411,7 @@ class LeaseTurn {
       isLate: false,
       presence,
       goneSince: run.looks.goneSince,
-      isSecondLook: run.looks.first === String(PRESENT) && run.next === 'moment',
+      isRecheck: run.looks.first === String(PRESENT) && run.next === 'moment',
     });
   }
 
@@ -425,7 +425,7 @@ class LeaseTurn {
     const { looks, isAlive } = lookAgain(run.looks, answer);
     if (isAlive && !this.#options.wait) {
       const [row] = this.world.rows;
-      if (row?.holder === run.deadHolder) this.#breaks('a dead holder is said to be alive');
+      if (row?.holder === run.deadHolder) this.#breaks('a dead holder is reported as alive');
       this.#leave(id);
       return;
     }
@@ -437,7 +437,7 @@ class LeaseTurn {
     this.#put(id, { run: { kind: 'none' } });
   }
 
-  // Runs that have it.
+  // Runs that hold it.
 
   #beginKeeping(id: ProcessId, { askedAgo, shown }: Looking, misjudged: boolean): void {
     const { leaseTicks, keeper } = this.#options;
@@ -474,7 +474,7 @@ class LeaseTurn {
     }
   }
 
-  /** The worst of books: it passes on what comes too late, too. */
+  /** The worst case: this book also passes on late answers. */
   #hearRenewal(id: ProcessId, { serial, answer }: Extract<LeaseMessage, { kind: 'renew' }>): void {
     const { run } = this.world.processes[id];
     if (run.kind !== 'keeping') return;
@@ -485,7 +485,7 @@ class LeaseTurn {
         if (isAnswerInTime) {
           const { leaseTicks } = this.#options;
           const validity = shortened(renewalKept(run.validity, serial, leaseTicks));
-          // Asked for and answered within a moment, and nothing that was said or seen before matters any more.
+          // Requested and answered within a moment. Nothing earlier matters any more.
           const isAtRest =
             validity.untilMs === leaseTicks && !this.#hasLateMessage(id) && !this.#looksDead(id);
           this.#keep(id, { validity });
@@ -505,7 +505,7 @@ class LeaseTurn {
     return this.world.messages.some(({ process, isLate }) => process === id && isLate);
   }
 
-  /** Somebody has found this process gone, and is about to look again; or is about to find it so. */
+  /** Another process has found this one gone and is about to check again, or is about to find it so. */
   #looksDead(id: ProcessId): boolean {
     const { run } = this.world.processes[otherProcess(id)];
     const isSuspected = run.kind === 'looking' && run.looks.goneSince !== null;
@@ -599,7 +599,7 @@ class LeaseTurn {
     const holder = holderOf(id, entry);
     const isItsOwn = this.world.rows.some((row) => row.holder === holder);
     if (isItsOwn && !entry.hampered && entry.standing === 'running') {
-      this.#breaks(`${id} lives and reaches the database, and gives its lease up`);
+      this.#breaks(`${id} lives and reaches the database, but releases its lease`);
     }
     this.#keep(id, { told: 'lost' });
   }
@@ -615,18 +615,18 @@ class LeaseTurn {
     const entry = this.world.processes[id];
     const { run } = entry;
     if (run.kind !== 'keeping' || run.call === undefined) return;
-    if (run.told === 'lost') this.#breaks(`${id} sends a request after it was told that its lease is lost`);
+    if (run.told === 'lost') this.#breaks(`${id} sends a request after it learned that its lease is lost`);
     this.world.flying = [...this.world.flying, { holder: holderOf(id, entry), tokens: run.call.tokens }];
     this.#keep(id, { call: undefined, sent: 1 });
   }
 
-  /** Bytes that were under way arrive, whatever has become of their process. */
+  /** Bytes under way arrive, even if their process is gone. */
   #arriveAtGoogle(index: number): void {
     const request = this.world.flying[index];
     this.world.flying = this.world.flying.filter((_, at) => at !== index);
     if (request?.tokens === 'uncounted') {
       this.#breaks(
-        `a request of ${request.holder} arrives that whoever has taken the property does not count`,
+        `a request of ${request.holder} arrives that the process holding the property does not count`,
       );
     }
   }
@@ -638,7 +638,7 @@ class LeaseTurn {
     if (run.kind !== 'keeping') return;
     if (mayCall(run)) this.#breaks(`${id} may still call after its run has ended`);
     if (run.keeper.status === 'active' || run.timers.length > 0) {
-      this.#breaks(`the keeper of ${id} goes on after its run has ended`);
+      this.#breaks(`the keeper of ${id} continues after its run has ended`);
     }
     const holder = holderOf(id, entry);
     this.world.messages = this.world.messages.filter(
@@ -671,7 +671,7 @@ class LeaseTurn {
 
 const sooner = (ticks: number): number => Math.max(0, ticks - 1);
 
-/** What has been over for long is no different from what is just over. */
+/** A lease that expired long ago is the same as one that expired just now. */
 const shortened = <V extends { readonly untilMs: number }>(validity: V): V => ({
   ...validity,
   untilMs: Math.max(0, validity.untilMs),

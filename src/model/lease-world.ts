@@ -1,6 +1,6 @@
 /**
- * Two processes that want the same property, a database that knows who has it, and what is on its way between them. Times
- * are ticks, and relative to now: worlds that differ in their age alone are one.
+ * Two processes that want the same property, a database that knows who has it, and messages between them. Times are
+ * ticks relative to now: worlds that differ only in age are equal.
  */
 import type { AnyEventObject } from 'xstate';
 import type { BusyLease, LeaseValidity, Looks } from '../domain/lease-rules.ts';
@@ -10,23 +10,23 @@ import type { LeaseRow } from './lease-table.ts';
 export type ProcessId = 'a' | 'b';
 export const PROCESSES: readonly ProcessId[] = ['a', 'b'];
 
-/** What happens seldom. Each is counted along a path. */
+/** Rare events. Each is counted along a path. */
 export const RARE_LEASE_KINDS = [
-  /** A message takes longer than anybody waits; it arrives all the same, at any time. */
+  /** A message takes longer than its receiver waits. It still arrives, at any time. */
   'slow',
   /** A message never arrives. */
   'lost',
-  /** The database does not take a renewal. */
+  /** The database does not accept a renewal. */
   'refused',
-  /** A process stands still, for any time (SIGSTOP, a laptop's lid). */
+  /** A process is frozen for any length of time (SIGSTOP, a closed laptop). */
   'stopped',
-  /** A process is gone, and its sessions with it. */
+  /** A process dies, and its sessions with it. */
   'killed',
-  /** A host is gone without a word: the database goes on taking its sessions for alive. */
+  /** A host disappears without closing its connections: the database still considers its sessions alive. */
   'vanished',
-  /** The session that shows a presence is ended; another is opened at once. */
+  /** The session that shows a presence is ended. Another is opened immediately. */
   'sessionEnded',
-  /** The same, and none can be opened. */
+  /** The same, and no other can be opened. */
   'sessionStaysAway',
 ] as const;
 export type RareLeaseKind = (typeof RARE_LEASE_KINDS)[number];
@@ -37,18 +37,18 @@ export interface LeaseModelOptions {
   readonly keeper: Omit<LeaseKeeperInput, 'ageMs' | 'leaseMs'>;
   /** How long a renewal may go unanswered. */
   readonly answerWithin: number;
-  /** Runs that each process makes, one after the other. */
+  /** Number of runs that each process makes, one after the other. */
   readonly runs: Readonly<Record<ProcessId, number>>;
   /** Requests that a run of each process sends before it ends. */
   readonly requests: Readonly<Record<ProcessId, 0 | 1>>;
-  /** Whether a run waits for a property that a living one holds. */
+  /** Whether a run waits for a property held by a living one. */
   readonly wait: boolean;
   /** Whether processes show their presence. */
   readonly presence: boolean;
-  /** What happens seldom happens to these. */
+  /** The processes that rare events can hit. */
   readonly victims: readonly ProcessId[];
   readonly rare: Readonly<Partial<Record<RareLeaseKind, number>>>;
-  /** How many rare things may happen on a path altogether. */
+  /** Maximum number of rare events on a path. */
   readonly maxRare: number;
 }
 
@@ -67,13 +67,13 @@ export const DEFAULT_LEASE_OPTIONS: LeaseModelOptions = {
 
 /** The session that shows a process's presence. */
 export type PresenceSession =
-  /** Shown, and known. */
+  /** Shown, and the process knows it. */
   | 'shown'
   /** The server has ended it, and the process does not know yet. */
   | 'ended'
   /** The same, and no other can be opened for now. */
   | 'cutOff'
-  /** The process knows, and opens another. */
+  /** The process knows and opens another. */
   | 'reopening'
   /** None is shown, and none can be for now. */
   | 'away'
@@ -88,14 +88,14 @@ export interface LeaseTimer {
   readonly dueIn: number;
 }
 
-/** A request: its tokens are recorded before it is sent. */
+/** A request. Its tokens are recorded before it is sent. */
 export interface TokenCall {
   readonly stage: 'recording' | 'recorded';
   readonly tokens: Tokens;
 }
 /**
- * Where the tokens stand: nobody else has taken the property since, or who did has counted them, or who did has not, since
- * they were not in the table by then.
+ * The state of the tokens. `own`: no one else has taken the property since. `counted`: the process that took it has
+ * counted them. `uncounted`: it has not, because they were not in the table yet.
  */
 export type Tokens = 'own' | 'counted' | 'uncounted';
 
@@ -104,12 +104,12 @@ export type LeaseRun =
   | {
       readonly kind: 'looking';
       readonly looks: Looks;
-      /** What comes before the next look. */
+      /** What happens before the next look. */
       readonly next: 'now' | 'answer' | 'moment' | 'tick';
-      /** Since the look under way was asked for, and what was said of the asker. */
+      /** Ticks since the current look was sent, and the presence it named for the asker. */
       readonly askedAgo: number;
       readonly shown: string | null;
-      /** Who held the lease at the first look, if it was dead by then, with nothing of its own on the way. */
+      /** The lease's holder at the first look, if it was already dead and had no messages under way. */
       readonly deadHolder: string | null;
     }
   | {
@@ -122,19 +122,19 @@ export type LeaseRun =
       readonly call: TokenCall | undefined;
       /** Requests sent. */
       readonly sent: 0 | 1;
-      /** Whether it has been told that it must end, and why. */
+      /** Whether it was told to end, and why. */
       readonly told: 'nothing' | 'lost' | 'refused';
-      /** Its lease was taken since it looked dead. */
+      /** Its lease was taken because it looked dead. */
       readonly misjudged: boolean;
     };
 export type Keeping = Extract<LeaseRun, { kind: 'keeping' }>;
 
 export interface LeaseProcess {
   readonly standing: 'running' | 'stopped' | 'dead';
-  /** Runs that have begun; the present one's number is this minus one. */
+  /** Number of runs begun. The current run's number is one less. */
   readonly begun: number;
   readonly session: PresenceSession;
-  /** Something came between its run and the database: that may lose its lease. */
+  /** Something disturbed the path between its run and the database, which may cost it its lease. */
   readonly hampered: boolean;
   readonly run: LeaseRun;
 }
@@ -144,7 +144,7 @@ interface MessageBase {
   readonly holder: string;
   /** On its way to the database, or back. */
   readonly to: 'database' | 'process';
-  /** It arrives at any time, and nobody waits for it. */
+  /** It arrives at any time, and no one waits for it. */
   readonly isLate: boolean;
 }
 export type LeaseMessage = MessageBase &
@@ -153,11 +153,11 @@ export type LeaseMessage = MessageBase &
         readonly kind: 'take';
         readonly presence: string | null;
         readonly goneSince: string | null;
-        /** The look before has found the holder gone, and it has not renewed since. */
-        readonly isSecondLook: boolean;
-        /** Of the database's. */
+        /** The previous look found the holder gone, and it has not renewed since. */
+        readonly isRecheck: boolean;
+        /** The database's answer. */
         readonly answer?: 'taken' | BusyLease;
-        /** Another has taken the lease since, which looked like a dead holder's. */
+        /** Another process has since taken the lease, which looked like a dead holder's. */
         readonly misjudged?: true;
       }
     | {
@@ -171,7 +171,7 @@ export type LeaseMessage = MessageBase &
   );
 
 export interface LeaseWorld {
-  /** The three of an XState snapshot: the world itself never ends. */
+  /** Required by an XState snapshot. The world itself never ends. */
   readonly status: 'active';
   readonly output: undefined;
   readonly error: undefined;
@@ -179,14 +179,14 @@ export interface LeaseWorld {
   readonly processes: Readonly<Record<ProcessId, LeaseProcess>>;
   readonly rows: readonly LeaseRow[];
   readonly messages: readonly LeaseMessage[];
-  /** Requests that have left their process and have not arrived. */
+  /** Requests that were sent and have not arrived. */
   readonly flying: readonly { readonly holder: string; readonly tokens: Tokens }[];
   readonly rare: Readonly<Partial<Record<RareLeaseKind, number>>>;
-  /** What must never happen, and did. */
+  /** Invariants that were broken. */
   readonly broken: readonly { readonly invariant: number; readonly what: string }[];
 }
 
-/** What may happen next, as plain data. */
+/** Possible next events, as plain data. */
 export type LeaseWorldEvent =
   | { readonly type: 'time.passes' }
   | { readonly type: 'message.arrives'; readonly message: number }

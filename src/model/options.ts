@@ -1,30 +1,30 @@
 /** How large a world to explore, and how much may go wrong in it. */
 import type { QuotaKind } from '../domain/quota-kind.ts';
 
-/** What happens seldom. Each is counted along a path, so that a world with a few of them stays finite. */
+/** Rare events. Each is counted along a path, so that a world with a few of them stays finite. */
 export const RARE_KINDS = [
   'pause',
   'halt',
-  /** The host says that something is broken for good: its lock is lost, say. */
+  /** The host reports a permanent failure, such as a lost lock. */
   'fail',
   'concurrency',
   'workerCrash',
   'processCrash',
   /** A call, a commit, the plan or a probe finds the database away. */
   'databaseAway',
-  /** The server refuses a page for want of quota; see `refusals`. */
+  /** The server refuses a page for quota; see `refusals`. */
   'refused',
   /** A call fails as a whole. */
   'callFailed',
-  /** The access token is refused, and renewed. */
+  /** The access token is refused and renewed. */
   'unauthorized',
-  /** A call ends in something that no retry mends. */
+  /** A call ends in an error that no retry can fix. */
   'fatal',
   /** The reaper of a crashed worker fails. */
   'reaperFailed',
-  /** A finished slice looks as if rows were missing, and is fetched once more. */
+  /** A finished slice seems to lack rows and is fetched once more. */
   'again',
-  /** A finished slice has far less than it had. */
+  /** A finished slice has far fewer rows than before. */
   'shrunk',
 ] as const;
 export type RareKind = (typeof RARE_KINDS)[number];
@@ -32,29 +32,29 @@ export type RareKind = (typeof RARE_KINDS)[number];
 /** `sync`: XState's own order of delivery. `interleaved`: any channel may deliver next; each channel is first in, first out. */
 export type Semantics = 'sync' | 'interleaved';
 
-/** What a page may be refused for. `user…`: and the server says that it is the user's allowance that is overrun. */
+/** The quota named in a refusal. `user…`: the server says that the user's quota was exceeded. */
 export type Refusal = QuotaKind | 'userQps' | 'userDaily';
 
 export interface ModelOptions {
   readonly semantics: Semantics;
   readonly workers: number;
-  /** Pages each slice has: `[2, 1]` is three pages, the second of them known only when the first is committed. */
+  /** Pages of each slice: `[2, 1]` is three pages. The second is known only when the first is committed. */
   readonly slices: readonly number[];
   readonly maxAttempts: number;
   readonly batchSize: number;
-  /** Requests that the server takes in a window. */
+  /** Requests that the server accepts per window. */
   readonly quota: number;
-  /** Slices that the plan hands out at a time. */
+  /** Slices that the plan supplies at a time. */
   readonly planChunk: number;
-  /** Whether the plan asks for a calendar first, and goes on when it is there. */
+  /** Whether the plan requests a calendar first, and goes on when it has arrived. */
   readonly calendar: boolean;
-  /** With a calendar: slices that the plan hands out while it is on its way, before it goes on. */
-  readonly trusted: number;
-  /** How often each rare thing may happen on a path. What is not named never happens. */
+  /** With a calendar: number of slices supplied speculatively while it is under way. */
+  readonly speculative: number;
+  /** How often each rare event may happen on a path. Events not listed never happen. */
   readonly rare: Readonly<Partial<Record<RareKind, number>>>;
-  /** How many rare things may happen on a path altogether. */
+  /** Maximum number of rare events on a path. */
   readonly maxRare: number;
-  /** What `concurrency.change` may be told. */
+  /** Possible values of `concurrency.change`. */
   readonly concurrencies: readonly number[];
   readonly refusals: readonly Refusal[];
   /** Whether the reaper reads the ledger of a crashed worker, or leaves it to the second commit. */
@@ -76,7 +76,7 @@ export const DEFAULT_OPTIONS: ModelOptions = {
   quota: 2,
   planChunk: 1,
   calendar: false,
-  trusted: 0,
+  speculative: 0,
   rare: {},
   maxRare: 0,
   concurrencies: [1],
@@ -90,24 +90,24 @@ export const DEFAULT_OPTIONS: ModelOptions = {
   maxDatabaseProbes: 1,
 };
 
-/** The window that the quota is counted in, and the longest time a request without an answer may still be on its way. */
+/** The quota's window, and the maximum time that an unanswered request may still be on its way. */
 export const WINDOW_MS = 60_000;
 export const GRACE_MS = 20_000;
-/** What the limiter adds to every window. */
+/** The limiter's safety margin for every window. */
 export const MARGIN_MS = 1_000;
 /** Time between a crash of the process and its restart. */
 export const RESTART_MS = 30_000;
 export const SCOPE = 'site:example';
 export const RUN_ID = 'run';
 
-/** The property that a run is for, and what the run is called where several share a limiter. */
+/** A run's property, and the run's name if several share a limiter. */
 export interface Property {
-  /** Of the addresses of the run's actors. */
+  /** Prefix of the addresses of the run's actors. */
   readonly prefix: string;
   readonly runId: string;
   /** The budgets that its tokens are taken from. */
   readonly scopes: readonly string[];
 }
 
-/** The only one. */
+/** For a single run. */
 export const ALONE: Property = { prefix: '', runId: RUN_ID, scopes: [SCOPE] };

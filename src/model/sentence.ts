@@ -1,4 +1,4 @@
-/** A message in a line that a person can read. */
+/** Formats a message as one readable line. */
 import type { Page } from '../machines/index.ts';
 import type { Message } from './turn.ts';
 import { pageKey } from './world.ts';
@@ -13,7 +13,7 @@ export function sentence({ from, to, event }: Message): string {
   return details === '' ? `${way}: ${type}` : `${way}: ${type} (${details})`;
 }
 
-/** What the sender and the receiver say already. */
+/** Fields that repeat what sender and receiver already show. */
 const OBVIOUS = new Set(['workerId', 'replyTo', 'scopes', 'maxAttempts', 'chance', 'leaseId', 'rows']);
 
 function brief(value: unknown): string {

@@ -1,4 +1,4 @@
-/** What may happen next where several runs share a limiter. */
+/** The possible next events if several runs share a limiter. */
 import { eventsAfterEnd, possibleEvents, rareLeft, timerEvents } from './events.ts';
 import {
   ALL,
@@ -12,7 +12,7 @@ import { speaksOf } from './sharing.ts';
 import { LONGEST_MS } from './turn.ts';
 import type { Timer, World, WorldEvent } from './world.ts';
 
-/** Every event that is possible now, in an order that depends on the world alone. */
+/** All possible events, in an order that depends only on the worlds. */
 export function possibleSharedEvents(
   { properties }: SharedWorld,
   options: SharedOptions,
@@ -31,11 +31,11 @@ export function possibleSharedEvents(
   return [...own, ...common.map((event): SharedEvent => ({ ...event, of: ALL }))];
 }
 
-/** Not the limiter's, and not the process's. */
+/** Belongs to one run, not to the limiter or the process. */
 const isOwn = (event: WorldEvent): boolean =>
   event.type !== 'process.crashes' && !(event.type === 'timer' && event.owner === 'limiter');
 
-/** Tokens that a run gave up as it was cut short count for longer than any of its calls lasts. */
+/** Tokens that a run gave up when it was cut short count for longer than any of its calls lasts. */
 function mayFire({ event, delayMs }: Timer, properties: readonly World[]): boolean {
   if (delayMs <= LONGEST_MS || event.type !== 'lease.expired') return true;
   return !properties.some(

@@ -1,4 +1,4 @@
-/** What always holds where several runs share a limiter: all that holds of one of them, and what holds between them. */
+/** Invariants for several runs on one limiter: all invariants of a single run, and those between runs. */
 import { countTokens } from './abstract-server.ts';
 import type { InvariantOf } from './explore.ts';
 import {
@@ -13,7 +13,7 @@ import { isEnd, type World } from './world.ts';
 
 export type SharedInvariant = InvariantOf<SharedWorld, SharedOptions>;
 
-/** Asked of every run by itself: with what is its own in the limiter and at the server. */
+/** Checked for every run by itself, with its own part of the limiter and the server. */
 const ofEach = ({ number, name, applies, check }: Invariant): SharedInvariant => {
   const isAsked = (world: World, options: SharedOptions): boolean => applies?.(world, options) !== false;
   return {
@@ -43,24 +43,19 @@ export const SHARED_INVARIANTS: readonly SharedInvariant[] = [
   ...INVARIANTS_OF_THE_LIMITER.map(ofTheLimiter),
   {
     number: 3,
-    name: 'no window at the server holds more than the user’s budget, whoever has sent it',
+    name: 'no window at the server holds more than the user’s budget, whichever run sent the requests',
     check: ({ properties }, { userQuota }) => {
       const underWay = properties
         .flatMap(({ calls }) => Object.values(calls))
         .reduce((sum, { unsettled }) => sum + unsettled, 0);
       const counted = underWay + countTokens(properties[0]?.server ?? []);
-      return counted > userQuota ? `${counted} requests may fall into one window of ${userQuota}` : undefined;
+      return counted > userQuota ? `${counted} requests may count in one window of ${userQuota}` : undefined;
     },
   },
-  ofEach(
-    brokenOnTheWay(
-      SHARING,
-      'what the limiter hears of one run takes no lease, request, rest or limit of another’s',
-    ),
-  ),
+  ofEach(brokenOnTheWay(SHARING, 'events of one run take no lease, request, rest or limit from another')),
   {
     number: SHARING,
-    name: 'of a property that has ended the limiter keeps nothing that no longer counts',
+    name: 'the limiter keeps nothing of an ended property except what still counts',
     applies: ({ properties }) => properties.some(isEnd),
     check: ({ properties }) => {
       for (const [index, world] of properties.entries()) {
@@ -68,7 +63,7 @@ export const SHARED_INVARIANTS: readonly SharedInvariant[] = [
         if (!isEnd(world) || hasTimers(world, index)) continue;
         const { budgets, conditions, leases, queue } = world.limiter.context;
         const site = siteOf(property);
-        // Without a way back (a grant that crossed its cancel) a lease lasts, and is counted.
+        // Without a return message (a grant that crossed its cancel), a lease stays and is counted.
         if ([...leases.values()].some(({ leaseId }) => isOf(leaseId, property))) continue;
         if (queue.some(({ requestId }) => isOf(requestId, property))) return `${site} still waits`;
         if (budgets.get(site) !== undefined) return `the budget of ${site} is kept`;
@@ -84,7 +79,7 @@ const hasTimers = ({ timers }: World, index: number): boolean =>
 
 const parts = new WeakMap<SharedWorld, readonly World[]>();
 
-/** Each run's world without the others' leases, requests and tokens. */
+/** Each run's world without the leases, requests and tokens of other runs. */
 function partsOf(world: SharedWorld): readonly World[] {
   const known = parts.get(world);
   if (known !== undefined) return known;

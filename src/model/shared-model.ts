@@ -1,6 +1,6 @@
 /**
- * Several properties under one rate limiter, as one actor logic: a coordinator with its plan, its workers and its part of the
- * database for each, as in {@link createSystemModel}, and one limiter that knows each property's budget and the user's.
+ * Several properties under one rate limiter, as one actor logic. Each has its own coordinator, plan, workers and part
+ * of the database, as in {@link createSystemModel}. The one limiter knows each property's budget and the user's.
  */
 import { type Given, withDefaults } from '../domain/options.ts';
 import { AssignmentIds } from './assignment-ids.ts';
@@ -24,7 +24,7 @@ import { isDeadline } from './system-model.ts';
 import type { Message } from './turn.ts';
 
 export interface SharedModel extends Explorable<SharedWorld, SharedEvent, SharedOptions> {
-  /** What is said while this event is carried out, in that order. */
+  /** The messages sent during this event, in order. */
   readonly messages: (world: SharedWorld, event: SharedEvent) => readonly Message[];
 }
 
@@ -34,7 +34,7 @@ export function createSharedModel(given: Given<SharedOptions> = {}): SharedModel
   const ids = Array.from({ length: options.properties }, (_, index) => {
     return new AssignmentIds(memory, propertyAt(index));
   });
-  /** What the limiter knows of one run's assignments is renamed for all of them. Its timers name none. */
+  /** The limiter's data on one run's assignments is renamed for all runs. Its timers contain no assignment IDs. */
   const renumber = (world: SharedWorld): SharedWorld => {
     let { properties } = world;
     for (const [index, own] of ids.entries()) {

@@ -1,4 +1,4 @@
-/** What each event leads to where several runs share a limiter. */
+/** What each event leads to if several runs share a limiter. */
 import { coordinatorMachine, type RateLimiterInput } from '../machines/index.ts';
 import { createDatabase } from './abstract-database.ts';
 import { age, type ServerWindow } from './abstract-server.ts';
@@ -25,7 +25,7 @@ import {
 import { Company, type Listener, Turn } from './turn.ts';
 import type { World } from './world.ts';
 
-/** A property's budget, and one that all share. */
+/** A budget for each property, and one shared by all. */
 export function sharedLimiterInput(options: SharedOptions): RateLimiterInput {
   const input = limiterInput(options);
   const ofTheUser = { scopeKind: 'user', limit: options.userQuota, windowMs: WINDOW_MS };
@@ -83,7 +83,7 @@ function turnsOf(
 const countForAll = (worlds: readonly World[], event: SharedEvent): readonly World[] =>
   worlds.map((world) => countRare(world, event));
 
-/** The process of all of them is gone, and started again. */
+/** The process of all runs dies and is restarted. */
 function restart(worlds: readonly World[], options: SharedOptions, memory: StepMemory): SharedWorld {
   const [first] = worlds;
   const server = worlds.reduce<ServerWindow>(

@@ -1,14 +1,16 @@
 /**
- * Several properties under one limiter: each a run of its own with its plan, its workers and its part of the database. The
- * limiter, its timers and the server's window stand in the world of each, and are the same in all.
+ * Several properties under one limiter, each with its own run, plan, workers and part of the database. The limiter, its
+ * timers and the server's window are part of each run's world, and equal in all.
  */
 import { DEFAULT_OPTIONS, type ModelOptions, type Property } from './options.ts';
 import { isEnd, type World, type WorldEvent } from './world.ts';
 
 export interface SharedOptions extends ModelOptions {
-  /** Runs under the limiter, each of the same size. */
+  /** Number of runs under the limiter, all of the same size. */
   readonly properties: number;
-  /** Requests that the server takes of the user in a window, whatever property they are for; `quota` is a property's. */
+  /**
+   * Requests that the server accepts from the user per window, for all properties together; `quota` is per property.
+   */
   readonly userQuota: number;
 }
 
@@ -22,15 +24,15 @@ export const DEFAULT_SHARED_OPTIONS: SharedOptions = {
 };
 
 export interface SharedWorld {
-  /** The three of an XState snapshot: the world itself never ends. */
+  /** Required by an XState snapshot. The world itself never ends. */
   readonly status: 'active';
   readonly output: undefined;
   readonly error: undefined;
-  /** Something rare counts for all of them. */
+  /** Rare events are counted for all of them together. */
   readonly properties: readonly World[];
 }
 
-/** `of`: the letter of the property that it happens to, or `all`. */
+/** `of`: the letter of the property it happens to, or `all`. */
 export type SharedEvent = WorldEvent & { readonly of: string };
 
 export const ALL = 'all';
@@ -40,7 +42,7 @@ const LETTERS = 'abcdefgh';
 export const letterOf = (index: number): string => LETTERS.charAt(index);
 export const indexOf = ({ of }: SharedEvent): number => Math.max(0, LETTERS.indexOf(of));
 
-/** The property that stands at this place. */
+/** The property at this index. */
 export function propertyAt(index: number): Property {
   const letter = letterOf(index);
   return { prefix: `${letter}.`, runId: letter, scopes: [`site:${letter}`, USER_SCOPE] };
@@ -53,5 +55,5 @@ export const sharedWorldOf = (properties: readonly World[]): SharedWorld => ({
   properties,
 });
 
-/** All runs are over, and nobody has anything to say to anybody. */
+/** All runs are over, and no messages are under way. */
 export const isSharedEnd = ({ properties }: SharedWorld): boolean => properties.every(isEnd);

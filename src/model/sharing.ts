@@ -1,6 +1,6 @@
 /**
- * What one run's message may do to another that shares its limiter: use up what both may use, or leave it free. Whatever
- * else it changes is written down while the turn goes on.
+ * How one run's message may affect another run on the same limiter: it may use up shared tokens or free them. Any other
+ * change is recorded during the turn.
  */
 import type { AnyEventObject } from 'xstate';
 import type { RateLimiterSnapshot } from '../machines/index.ts';
@@ -8,10 +8,10 @@ import { scopeKindOf } from '../machines/rate-limiter/quota-window.ts';
 import type { Property } from './options.ts';
 import type { Broken, Draft } from './world.ts';
 
-/** The number of what holds among runs that share a limiter. */
+/** The number of the invariant for runs that share a limiter. */
 export const SHARING = 12;
 
-/** The turn that is written about. */
+/** The turn being recorded. */
 interface Turn {
   readonly world: Draft;
   readonly property: Property;
@@ -20,14 +20,14 @@ interface Turn {
 
 type LimiterContext = RateLimiterSnapshot['context'];
 
-/** The property's own budget, and its own rest. */
+/** The property's own scope, for its budget and its rest. */
 export const siteOf = ({ scopes }: Property): string =>
   scopes.find((scope) => scopeKindOf(scope) === 'site') ?? '';
 
-/** Whether a request or a lease is this run's. */
+/** Whether a request or lease belongs to this run. */
 export const isOf = (id: unknown, { runId }: Property): boolean => String(id).startsWith(`${runId}:`);
 
-/** Whether an event of the limiter is about this property, alone or with what it shares. */
+/** Whether an event of the limiter concerns this property, alone or through a shared scope. */
 export function speaksOf(event: AnyEventObject, property: Property): boolean {
   if (isOf(event.requestId ?? event.leaseId, property)) return true;
   const site = siteOf(property);
@@ -37,11 +37,11 @@ export function speaksOf(event: AnyEventObject, property: Property): boolean {
 function scopesIn(event: AnyEventObject): readonly string[] {
   if (typeof event.scope === 'string') return [event.scope];
   if (Array.isArray(event.scopes)) return event.scopes;
-  // Only what is recovered names its scopes lease by lease.
+  // Only the recovery event names scopes lease by lease.
   return Array.isArray(event.leases) ? event.leases.map(({ scope }: { scope: string }) => scope) : [];
 }
 
-/** The limiter answers a request: whoever it goes to has made it, and is given nothing while a scope of his rests. */
+/** The limiter answers a request. The receiver must have made it, and gets no tokens while one of its scopes rests. */
 export function noteAnswer(receiver: Turn, event: AnyEventObject): void {
   const { property, world } = receiver;
   if (!isOf(event.requestId, property)) {
@@ -50,11 +50,11 @@ export function noteAnswer(receiver: Turn, event: AnyEventObject): void {
   const { conditions } = world.limiter.context;
   const resting = property.scopes.find((scope) => (conditions.get(scope)?.state ?? 'calm') !== 'calm');
   if (event.type === 'tokens.granted' && resting !== undefined) {
-    receiver.breaks(SHARING, `${event.requestId} is granted tokens, and ${resting} rests`);
+    receiver.breaks(SHARING, `${event.requestId} is granted tokens while ${resting} rests`);
   }
 }
 
-/** The limiter has handled an event: those whom it does not speak of keep what they have. */
+/** The limiter has handled an event. Runs it does not concern keep what they have. */
 export function noteLimiterStep(
   turn: Turn,
   turns: readonly Turn[],
@@ -68,15 +68,16 @@ export function noteLimiterStep(
       lostLease(before, after, property) ??
       lostRequest(before, after, property) ??
       otherTerms(before, after, siteOf(property));
-    if (what !== undefined) turn.breaks(SHARING, `${what}, and ${event.type} was not of ${property.runId}`);
+    if (what !== undefined)
+      turn.breaks(SHARING, `${what}, although ${event.type} does not concern ${property.runId}`);
   }
   if (event.type !== 'quota.refused') return;
   for (const shared of scopesIn(event)) {
     if (scopeKindOf(shared) === (event.scopeKind ?? 'site')) continue;
-    // Too many requests a minute, and nobody says whose: that may be the minute of all.
+    // Too many requests per minute, without naming the scope: the shared limit may be meant.
     const mayBeLowered = event.quota === 'qps' && event.scopeKind === null;
     const what = otherTerms(before, mayBeLowered ? withLimitsOf(before, after) : after, shared);
-    if (what !== undefined) turn.breaks(SHARING, `${what}, for a refusal that was not about it`);
+    if (what !== undefined) turn.breaks(SHARING, `${what}, for a refusal that does not concern it`);
   }
 }
 
@@ -94,7 +95,7 @@ function lostLease(before: LimiterContext, after: LimiterContext, property: Prop
   return undefined;
 }
 
-/** Who waited goes on waiting, or has been given something, or is refused. */
+/** A waiting request must still wait, or have been granted or denied. */
 function lostRequest(before: LimiterContext, after: LimiterContext, property: Property): string | undefined {
   const lost = before.queue.find(
     (waiting) =>
@@ -108,12 +109,12 @@ function lostRequest(before: LimiterContext, after: LimiterContext, property: Pr
   return lost && `the request ${lost.requestId} is gone`;
 }
 
-/** A scope rests as before, and its limits are what they were. */
+/** A scope rests as before, and its limits are unchanged. */
 function otherTerms(before: LimiterContext, after: LimiterContext, scope: string): string | undefined {
-  if (conditionIn(after, scope) !== conditionIn(before, scope)) return `${scope} rests, or rests no more`;
+  if (conditionIn(after, scope) !== conditionIn(before, scope)) return `${scope} starts or stops resting`;
   const were = before.budgets.get(scope);
   const are = after.budgets.get(scope);
-  // One that nothing counts in comes and goes.
+  // Scopes without counted tokens come and go.
   if (were === undefined || are === undefined) return undefined;
   const changed = are.some(({ limit }, index) => limit !== were[index]?.limit);
   return changed ? `the limit of ${scope} has changed` : undefined;

@@ -1,4 +1,4 @@
-/** A short text that two worlds share exactly when they are the same. */
+/** A short text that is equal for two worlds exactly if they are the same. */
 import { rareLeft } from './events.ts';
 import { type ModelOptions, RARE_KINDS } from './options.ts';
 import type { StepMemory } from './step-memory.ts';

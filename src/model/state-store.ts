@@ -1,6 +1,6 @@
 /**
- * States seen so far, by fingerprint: millions of them at a few bytes each. For every state its parent and which of the
- * parent's events led to it: that is the shortest path, by replay.
+ * The states seen so far, by fingerprint: millions of them at a few bytes each. Each state has its parent and the index
+ * of the parent's event that led to it. Replaying these gives the shortest path.
  */
 import { fingerprint } from './fingerprint.ts';
 
@@ -12,7 +12,7 @@ export class StateStore {
   #low = new Uint32Array(FIRST_CAPACITY);
   #parent = new Int32Array(FIRST_CAPACITY);
   #event = new Uint16Array(FIRST_CAPACITY);
-  /** Open addressing: number of a state plus one, 0 where free. At most half full. */
+  /** Open addressing: a state's number plus one, 0 if free. At most half full. */
   #slots = new Uint32Array(FIRST_CAPACITY * 2);
   #size = 0;
 
@@ -42,7 +42,7 @@ export class StateStore {
     return { state, isNew: true };
   }
 
-  /** Which event of each state on the way, from the first state to this one. */
+  /** The event index of each state on the path from the first state to this one. */
   pathTo(state: number): readonly number[] {
     const path: number[] = [];
     for (let at = state; (this.#parent[at] ?? -1) >= 0; at = this.#parent[at] ?? -1) {

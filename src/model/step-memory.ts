@@ -1,7 +1,7 @@
 /**
- * The machines' steps, remembered. A machine's step depends on its snapshot and the event alone, and in a large world each
- * machine is in few states of its own: what it did once need not be worked out again. Equal snapshots become one object,
- * so that looking a step up, and telling two worlds apart, costs next to nothing.
+ * Caches the machines' steps. A step depends only on the machine's snapshot and the event, and even in a large world
+ * each machine has few distinct states. Equal snapshots become one object, so cache lookups and comparing worlds cost
+ * almost nothing.
  */
 import type { AnyEventObject, AnyMachineSnapshot, AnyStateMachine } from 'xstate';
 import { type Address, advance, begin, requireKnownXState, type Step } from '../internals/xstate.ts';
@@ -15,7 +15,7 @@ export class StepMemory {
   readonly #beginnings = new Map<string, Step>();
   readonly #steps = new WeakMap<AnyMachineSnapshot, Map<number, Step>>();
 
-  /** @throws Error when XState's internals have changed. */
+  /** @throws Error if XState's internals have changed. */
   constructor() {
     requireKnownXState();
   }
@@ -50,9 +50,9 @@ export class StepMemory {
     return unique;
   }
 
-  /** The one object for all snapshots of this actor that are equal. */
+  /** The shared object for all equal snapshots of this actor. */
   unique<S extends AnyMachineSnapshot>(address: Address, snapshot: S): S {
-    // The input never changes after a machine's first step, which nobody remembers.
+    // The input never changes after a machine's first step, which is not cached.
     const { input: _, ...context } = snapshot.context;
     const text = JSON.stringify([
       address,
@@ -71,7 +71,7 @@ export class StepMemory {
     return snapshot;
   }
 
-  /** Equal values have equal numbers. Values must be JSON, or snapshots from here; they must not be changed. */
+  /** Equal values have equal numbers. Values must be JSON, or snapshots from here, and must not be changed. */
   numberOf(value: object): number {
     const known = this.#numberOf.get(value);
     if (known !== undefined) return known;

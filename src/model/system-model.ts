@@ -1,6 +1,6 @@
 /**
- * The whole system as one actor logic: coordinator, workers and rate limiter, the machines that run in production, and
- * abstract stand-ins for what they talk to. Nothing runs; `transition` takes a world and an event and gives the next world.
+ * The whole system as one actor logic: the production machines (coordinator, workers and rate limiter) with abstract
+ * stand-ins for what they talk to. Nothing runs: `transition` takes a world and an event and returns the next world.
  */
 
 import { type Given, withDefaults } from '../domain/options.ts';
@@ -17,11 +17,11 @@ import { isEnd, type World, type WorldEvent } from './world.ts';
 
 export interface SystemModel extends Explorable<World, WorldEvent, ModelOptions> {
   /**
-   * Whether a run may count on this to come to its end: nothing rare, and not the deadline of a halt, which would hide a
-   * worker that never says it has halted.
+   * Whether a run may rely on this event to come to its end. Excludes rare events and the deadline of a halt, which
+   * would hide a worker that never reports its halt.
    */
   readonly isEveryday: (event: WorldEvent) => boolean;
-  /** What is said while this event is carried out, in that order. */
+  /** The messages sent during this event, in order. */
   readonly messages: (world: World, event: WorldEvent) => readonly Message[];
 }
 

@@ -1,6 +1,6 @@
 /**
- * Paths that together take every edge of the model's graph: for replaying it on the real thing. Visiting every state is
- * not enough: two events that should lead from one state to different ones, or to the same, are told apart by edges alone.
+ * Paths that together take every edge of the model's graph, for replay on the real system. Visiting every state is not
+ * enough: only edges show whether two events from one state lead to the same next state or to different ones.
  */
 import type { SystemModel } from './system-model.ts';
 import type { World, WorldEvent } from './world.ts';
@@ -11,7 +11,7 @@ interface Node {
   /** The parent's event that first led here. */
   readonly event: WorldEvent | undefined;
   readonly edges: readonly Edge[];
-  /** Edges from this one on have not been taken. */
+  /** Index of the first edge not taken so far. */
   next: number;
 }
 
@@ -21,7 +21,7 @@ interface Edge {
   readonly to: string;
 }
 
-/** Each path goes on from edge to edge that none before has taken, for as long as there is one. */
+/** Each path continues along unused edges as long as there are any. */
 export function* edgeTours(model: SystemModel): Generator<readonly WorldEvent[]> {
   const nodes = graphOf(model);
   for (const node of nodes.values()) {
@@ -55,12 +55,12 @@ function graphOf(model: SystemModel): ReadonlyMap<string, Node> {
     return key;
   };
   add(model.logic.getInitialSnapshot(NO_SCOPE, undefined), undefined, undefined);
-  // A map is walked in the order of insertion, also of what is added on the way: breadth first.
+  // A map is iterated in insertion order, including entries added on the way: breadth first.
   for (const [key, node] of nodes) {
     const edges = model
       .events(node.world)
       .map((event) => ({ event, to: add(model.logic.transition(node.world, event, NO_SCOPE), node, event) }));
-    // Nobody has a node's edges before the walk is over.
+    // No code uses a node's edges before the walk is over.
     nodes.set(key, Object.assign(node, { edges }));
   }
   return nodes;

@@ -1,4 +1,4 @@
-/** A path through the model as a text: what happened, and who then said what to whom. */
+/** A path through the model as text: the events, and the messages between actors after each. */
 import type { EventObject, Snapshot } from 'xstate';
 import type { Explorable } from './explore.ts';
 import { sentence } from './sentence.ts';
@@ -12,7 +12,7 @@ export function describePath(model: SystemModel, path: readonly WorldEvent[]): s
   return describe(model, path, describeWorld);
 }
 
-/** The same where several properties share a limiter. */
+/** The same for several properties that share a limiter. */
 export function describeSharedPath(model: SharedModel, path: readonly SharedEvent[]): string {
   return describe(model, path, ({ properties }) =>
     properties.flatMap((world, index) => [`  ${letterOf(index)}:`, ...describeWorld(world)]),
@@ -41,7 +41,7 @@ function describe<W extends Snapshot<unknown>, E extends EventObject>(
   return [...lines, ...whereAll(world)].join('\n');
 }
 
-/** Walks a path. Throws where an event of it is not possible. */
+/** Walks a path. Throws if an event is not possible. */
 export function walk<W extends Snapshot<unknown>, E extends EventObject, O>(
   model: Explorable<W, E, O>,
   path: readonly E[],
@@ -52,14 +52,15 @@ export function walk<W extends Snapshot<unknown>, E extends EventObject, O>(
   for (const event of path) {
     const name = JSON.stringify(event);
     const possible = model.events(world).map((other) => JSON.stringify(other));
-    if (!possible.includes(name)) throw new Error(`${name} is not possible here, but ${possible.join(', ')}`);
+    if (!possible.includes(name))
+      throw new Error(`${name} is not possible here, only ${possible.join(', ')}`);
     world = model.logic.transition(world, event, NO_SCOPE);
     onWorld(world, event);
   }
   return world;
 }
 
-/** The first invariant that does not hold in a world, and how. */
+/** The first invariant that a world breaks, and how. */
 export function findBroken<W extends Snapshot<unknown>, E extends EventObject, O>(
   model: Explorable<W, E, O>,
   world: W,
@@ -80,7 +81,7 @@ function describeEvent(event: EventObject): string {
   return [type, ...details].join(' ');
 }
 
-/** Where everybody is. */
+/** The state of every actor. */
 function describeWorld(world: World): string[] {
   const { coordinator, limiter, workers, calls } = world;
   const lines = [

@@ -46,9 +46,9 @@ import type { StepMemory } from './step-memory.ts';
 import { type Listener, Turn } from './turn.ts';
 import { receiverOf, type World, type WorldEvent, withEntry } from './world.ts';
 
-/** Every draw of lots comes out the same: backoffs are timers that may fire at any moment anyhow. */
+/** Random numbers are constant. Backoffs are timers that may fire at any moment anyway. */
 const CHANCE = 0.5;
-/** One object each, so that worlds are told apart by what happened and not by when. */
+/** Shared objects, so that worlds differ by what happened, not by when. */
 const CRASH = new Error('the worker crashed');
 const REAPER_FAILED = new Error('the reaper failed');
 const PROBE_DONE = { type: 'xstate.done.actor.probe', output: undefined, actorId: 'probe' };
@@ -74,7 +74,7 @@ export function coordinatorInput(
   const backoff = { baseMs: 1_000, maxMs: 1_000 };
   return {
     runId,
-    // The limiter's stand-in takes what the limiter takes.
+    // The limiter's stand-in accepts what the limiter accepts.
     limiter: refTo('limiter') as unknown as CoordinatorInput['limiter'],
     scopes,
     maxConcurrency: options.workers,
@@ -112,7 +112,7 @@ export function initialWorld(options: ModelOptions, memory: StepMemory): World {
   return bornWorld(options, memory, { database, server: [], rare: {} });
 }
 
-/** What a process finds that starts: an empty database, or what one that crashed left behind. */
+/** What a starting process finds: an empty database, or what a crashed process left behind. */
 export interface Left extends Pick<World, 'database' | 'server'> {
   readonly rare: World['history']['rare'];
 }
@@ -136,7 +136,7 @@ export function unbornWorld(
     status: 'active',
     output: undefined,
     error: undefined,
-    // Each is replaced below by its machine's own first snapshot.
+    // Each is replaced below by its machine's first snapshot.
     coordinator: limiter as unknown as World['coordinator'],
     limiter: limiter as World['limiter'],
     workers: {},
@@ -237,7 +237,7 @@ export function carryOut(turn: Turn, event: Exclude<WorldEvent, { type: 'process
   }
 }
 
-/** What the host says to the coordinator. */
+/** A command from the host to the coordinator. */
 export function controlEvent(
   event: Extract<WorldEvent, { type: 'pause' | 'resume' | 'halt' | 'fail' | 'concurrency' }>,
 ): ControlEvent {
@@ -259,7 +259,7 @@ function deliverFrom(turn: Turn, channel: string): void {
   if (event !== undefined) turn.deliver(receiverOf(channel), event);
 }
 
-/** A timer that fires says that its delay has passed: what the server counted before that is over. */
+/** A timer that fires shows that its delay has passed. What the server counted before that has expired. */
 function fire(turn: Turn, owner: string, name: string): void {
   const timer = turn.takeTimer(owner, name);
   if (timer !== undefined) turn.happen(owner, timer.event);
@@ -277,7 +277,7 @@ function commitPage(turn: Turn, page: PageOfCall, end: SliceEnd): void {
     return;
   }
   if (turn.world.database[page.sliceId]?.status === 'failed' && !isCommitted(turn.world.database, page)) {
-    // Its slice has failed unseen, and takes no more.
+    // Its slice has failed without a report, and accepts nothing more.
     answerPage(turn, page, 1, { kind: 'failed', reason: 'its slice has ended', final: true });
     return;
   }
@@ -286,7 +286,9 @@ function commitPage(turn: Turn, page: PageOfCall, end: SliceEnd): void {
   answerPage(turn, page, 1, { kind: 'committed', rows: 1, next });
 }
 
-/** A page that has had its last attempt fails its slice; but if it was committed unseen, the database says so instead. */
+/**
+ * A page's last attempt failed, so its slice fails. If the page was already committed, the database says so instead.
+ */
 function failPage(turn: Turn, page: PageOfCall): void {
   const call = turn.world.calls[page.worker];
   const attempts = findPage(call?.pages ?? [], page)?.attempts ?? 0;
@@ -300,14 +302,14 @@ function failPage(turn: Turn, page: PageOfCall): void {
   answerPage(turn, page, 1, { kind: 'failed', reason: 'a part failed', final });
 }
 
-/** A page has its answer: its token settles, and its worker hears of both. */
+/** A page is answered: its token settles, and its worker receives both. */
 function answerPage(turn: Turn, page: PageOfCall, accepted: number, result: PageResult): void {
   const { worker, sliceId, startRow } = page;
   const call = turn.world.calls[worker];
   if (call === undefined) return;
   const pages = call.pages.filter((other) => other !== findPage(call.pages, page));
   if (call.stalled !== null) {
-    // Its answer had come before, and was settled then.
+    // The answer had arrived before and was settled then.
     turn.world.calls = withEntry(turn.world.calls, worker, { ...call, pages, stalled: null });
   } else {
     turn.world.calls = withEntry(turn.world.calls, worker, { ...call, pages });
@@ -316,7 +318,7 @@ function answerPage(turn: Turn, page: PageOfCall, accepted: number, result: Page
   tell(turn, worker, { type: 'call.page', sliceId, startRow, result });
 }
 
-/** A page has its answer. */
+/** A page is answered. */
 function settleOne(turn: Turn, worker: string, accepted: number): void {
   const call = turn.world.calls[worker];
   if (call === undefined) return;
@@ -329,7 +331,7 @@ function settleOne(turn: Turn, worker: string, accepted: number): void {
   tell(turn, worker, { type: 'call.settled', tokens: 1, accepted, graceMs: 0 });
 }
 
-/** A page has its answer, or had it before, and the database does not take it. */
+/** A page is or was answered, and the database does not accept it. */
 function stall(turn: Turn, page: PageOfCall, landed: boolean): void {
   const { worker } = page;
   const call = turn.world.calls[worker];
@@ -351,7 +353,7 @@ function endCall(turn: Turn, worker: string, how: CallEnd): void {
   const call = turn.world.calls[worker];
   if (call === undefined) return;
   const unsent = how === 'failedUnsent' || how === 'abortedUnsent' || how === 'databaseAwayUnsent';
-  // Answered as a whole: then all its requests have arrived.
+  // The call was answered as a whole, so all its requests have arrived.
   const graceMs = how === 'unauthorized' || how === 'fatal' ? 0 : GRACE_MS;
   const tokens = call.unsettled;
   turn.world.calls = withEntry(turn.world.calls, worker, {
@@ -389,7 +391,7 @@ function outcomeOf(how: CallEnd): CallOutcome {
   }
 }
 
-/** A call speaks to its worker without a channel between them: they live and die together. */
+/** A call and its worker need no channel between them: they live and die together. */
 function tell(turn: Turn, worker: string, event: CallEvent): void {
   if (turn.world.calls[worker]?.orphaned !== true) turn.happen(worker, event);
 }
@@ -406,25 +408,25 @@ function answerPlan(turn: Turn, how: 'supplied' | 'databaseAway' | 'fatal'): voi
 
 function supply(turn: Turn): { readonly pages: readonly Page[]; readonly more: MorePlan } {
   const { plan } = turn.world;
-  const { trusted, planChunk } = turn.options;
+  const { speculative, planChunk } = turn.options;
   if (plan.stage === 'calendar') {
-    turn.world.plan = { ...plan, stage: trusted > 0 ? 'trust' : 'slices' };
+    turn.world.plan = { ...plan, stage: speculative > 0 ? 'speculative' : 'slices' };
     turn.world.database = askForCalendar(turn.world.database);
     return {
       pages: [{ sliceId: 'calendar', startRow: 0, attempts: 0, callFailures: 0 }],
-      more: trusted > 0 ? 'whenLow' : 'whenQuiet',
+      more: speculative > 0 ? 'whenLow' : 'whenQuiet',
     };
   }
-  const isTrust = plan.stage === 'trust';
-  const chosen = plan.left.slice(0, isTrust ? trusted : planChunk);
+  const isSpeculative = plan.stage === 'speculative';
+  const chosen = plan.left.slice(0, isSpeculative ? speculative : planChunk);
   const left = plan.left.slice(chosen.length);
-  turn.world.plan = { ...plan, stage: isTrust ? 'waiting' : 'slices', left };
+  turn.world.plan = { ...plan, stage: isSpeculative ? 'waiting' : 'slices', left };
   const pages = chosen.map((sliceId): Page => {
     turn.world.database = open(turn.world.database, sliceId);
     const startRow = turn.world.database[sliceId]?.committed ?? 0;
     return { sliceId, startRow, attempts: 0, callFailures: 0 };
   });
-  return { pages, more: left.length === 0 && !isTrust ? 'none' : 'whenLow' };
+  return { pages, more: left.length === 0 && !isSpeculative ? 'none' : 'whenLow' };
 }
 
 function endReaper(turn: Turn, workerId: string, how: 'done' | 'failed'): void {
@@ -452,13 +454,13 @@ function endReaper(turn: Turn, workerId: string, how: 'done' | 'failed'): void {
   turn.happen('coordinator', { type: `xstate.done.actor.${actorId}`, output, actorId });
 }
 
-/** The process is gone, and started again. What its calls had sent counts from when the new one finds it. */
+/** The process dies and is restarted. What its calls had sent counts from when the new process finds it. */
 function restart(world: World, options: ModelOptions, memory: StepMemory): World {
   const server = settleUnderWay(age(world.server, RESTART_MS), world, ALONE);
   return bornWorld(options, memory, { database: world.database, server, rare: world.history.rare });
 }
 
-/** What a run's calls had sent when its process went. */
+/** What a run's calls had sent when its process died. */
 export function settleUnderWay(server: ServerWindow, { calls }: World, { runId }: Property): ServerWindow {
   const tokens = Object.values(calls).reduce((sum, { unsettled }) => sum + unsettled, 0);
   return settleAtServer(server, { runId, tokens, lastingMs: WINDOW_MS });

@@ -1,13 +1,13 @@
 /**
- * One event of the world, carried out: messages travel, machines step, and what they ask for is done. A turn works on a
- * draft of its own and leaves the world it was given as it was.
+ * Carries out one event of the world: messages travel, machines step, and their effects happen. A turn works on its own
+ * draft and leaves the given world unchanged.
  *
- * In `sync` semantics a message is handled where it is sent, before the sender's next effect, unless its receiver is in
- * the middle of a step: then it waits in the receiver's mailbox. That is XState's order. In `interleaved` semantics
- * messages between machines wait in their channel until a `deliver` event.
+ * In `sync` semantics a message is handled where it is sent, before the sender's next effect. If its receiver is in the
+ * middle of a step, it waits in the receiver's mailbox. This is XState's order. In `interleaved` semantics messages
+ * between machines wait in their channel until a `deliver` event.
  *
- * Several runs may share a limiter: then each has a turn, and what one's changes of the limiter, of its timers or of the
- * server's window holds for all.
+ * If several runs share a limiter, each has its own turn. Changes to the limiter, its timers or the server's window
+ * apply to all of them.
  */
 import type { AnyEventObject, AnyMachineSnapshot, AnyStateMachine } from 'xstate';
 import { type Address, type Effect, idOf, parentOf, prefixOf } from '../internals/xstate.ts';
@@ -29,30 +29,30 @@ import { noteAnswer, noteLimiterStep, speaksOf } from './sharing.ts';
 import type { StepMemory } from './step-memory.ts';
 import { type Broken, channelName, type Draft, type Timer, type World, withEntry } from './world.ts';
 
-/** More messages than this in one turn, and it never comes to rest: a turn of a large world has some dozens. */
-const MOST_MESSAGES = 2_000;
+/** More messages than this in one turn mean an endless loop. A turn of a large world has some dozens. */
+const MAX_MESSAGES = 2_000;
 
 /** What a stopped actor finds at the end of its mailbox. */
 const STOP: AnyEventObject = { type: 'xstate.stop' };
 
-/** Tokens that count for longer were given up, and not settled by whoever had them. */
+/** Tokens that count for longer were given up by others, not settled by their owner. */
 export const LONGEST_MS = WINDOW_MS + GRACE_MS + MARGIN_MS;
 
 const isWorker = (address: Address): boolean => /^w\d+$/.test(address);
 
-/** Something said to a machine, or to a stand-in. */
+/** A message to a machine or a stand-in. */
 export interface Message {
-  /** Undefined for what comes from outside the machines. */
+  /** Undefined for messages from outside the machines. */
   readonly from: Address | undefined;
   readonly to: Address;
   readonly event: AnyEventObject;
 }
 export type Listener = (message: Message) => void;
 
-/** Turns of one event: one for each run that the limiter serves. */
+/** The turns of one event: one for each run that the limiter serves. */
 export class Company {
   readonly turns: Turn[] = [];
-  /** Of actors in the middle of a step, all over the place. */
+  /** Mailboxes of actors in the middle of a step, of all runs. */
   readonly mailboxes = new Map<Address, AnyEventObject[]>();
 }
 
@@ -82,13 +82,13 @@ export class Turn {
     company.turns.push(this);
   }
 
-  /** Something from outside happens to a machine now, whatever the semantics. */
+  /** An outside event reaches a machine immediately, whatever the semantics. */
   happen(to: Address, event: AnyEventObject): void {
     this.#listener?.({ from: undefined, to: this.#placeOf(to), event });
     this.deliver(to, event);
   }
 
-  /** Hands an event to a machine. */
+  /** Passes an event to a machine. */
   deliver(to: Address, event: AnyEventObject): void {
     const { mailboxes } = this.#company;
     const place = this.#placeOf(to);
@@ -117,14 +117,14 @@ export class Turn {
     for (const event of mailbox) this.deliver(address, event);
   }
 
-  /** Tokens of this run count at the server for so long from now on. */
+  /** Tokens of this run count at the server for this long from now on. */
   settleAtServer(tokens: number, lastingMs: number): void {
     const settled = { runId: this.property.runId, tokens, lastingMs };
     const server = settleAtServer(this.world.server, settled);
     for (const { world } of this.#company.turns) world.server = server;
   }
 
-  /** A timer fires: it is gone, and with it what the server had counted before its delay began. */
+  /** A timer fires. It is removed, and everything the server had counted before its delay began has expired. */
   takeTimer(owner: Address, name: string): Timer | undefined {
     const isIt = (timer: Timer): boolean => timer.owner === owner && timer.name === name;
     const timer = this.world.timers.find(isIt);
@@ -147,8 +147,8 @@ export class Turn {
   }
 
   /**
-   * A run that was cut short gave up tokens whose calls had not ended, and they count for longer than any call lasts: when
-   * that is over, nothing of this run's counts any more.
+   * A run that was cut short gave up tokens of unfinished calls. They count for longer than any call lasts. When that
+   * time is over, nothing of this run counts any more.
    */
   #isOfNobody({ runId }: SettledTokens, { event, delayMs }: Timer): boolean {
     if (event.type !== 'lease.expired' || delayMs <= LONGEST_MS) return false;
@@ -160,14 +160,14 @@ export class Turn {
     return address === 'limiter' ? address : `${this.property.prefix}${address}`;
   }
 
-  /** The turn in which the actor of this place lives. The limiter lives in all of them. */
+  /** The turn that owns this actor. All turns share the limiter. */
   #turnOf(place: Address): Turn {
     if (place === 'limiter') return this;
     const prefix = prefixOf(place);
     return this.#company.turns.find(({ property }) => property.prefix === prefix) ?? this;
   }
 
-  /** Timers of the limiter are everybody's. */
+  /** The limiter's timers are shared by all runs. */
   #changeTimers(owner: Address, change: (timers: readonly Timer[]) => readonly Timer[]): void {
     for (const { world } of owner === 'limiter' ? this.#company.turns : [this]) {
       world.timers = change(world.timers);
@@ -179,7 +179,10 @@ export class Turn {
     this.world.history = { ...history, broken: [...history.broken, { invariant, what }] };
   }
 
-  /** A machine threw, or was made to: its timers and its mail are gone, its children live on, its parent is told. */
+  /**
+   * A machine threw, or was made to. Its timers and mailbox are dropped, its children live on, and its parent is
+   * notified.
+   */
   crash(address: Address, error: unknown): void {
     this.#write(address, undefined);
     this.#forget(address);
@@ -199,11 +202,11 @@ export class Turn {
       return;
     }
     this.#messages += 1;
-    if (this.#messages === MOST_MESSAGES) this.breaks(6, `${to} and others answer each other for ever`);
-    if (this.#messages >= MOST_MESSAGES) return;
+    if (this.#messages === MAX_MESSAGES) this.breaks(6, `${to} and others send each other messages forever`);
+    if (this.#messages >= MAX_MESSAGES) return;
     const machine = machineAt(to);
     const before = this.#read(to);
-    // A dead letter: XState drops it, too.
+    // A dead letter. XState drops it, too.
     if (machine === undefined || before === undefined || before.status !== 'active') return;
     try {
       const { snapshot, effects } = this.#memory.advance(machine, this.#placeOf(to), before, event);
@@ -211,7 +214,7 @@ export class Turn {
       if (snapshot.status === 'error') throw snapshot.error;
       noteDelivery(this, to, event);
       if (to === 'limiter' && this.#company.turns.length > 1) {
-        // What `#write` has just written is the limiter's.
+        // `#write` has just written the limiter's snapshot.
         noteLimiterStep(this, this.#company.turns, event, before as RateLimiterSnapshot);
       }
       if (snapshot.status === 'done')
@@ -261,7 +264,7 @@ export class Turn {
     if (from === 'coordinator' && event.type === 'batch.assign') noteAssignment(this, to, event);
     if (to === 'plan') {
       const { plan } = this.world;
-      if (plan.owed > 0) this.breaks(8, 'the plan was asked while it owed an answer');
+      if (plan.owed > 0) this.breaks(8, 'the plan got a request before it answered the last one');
       this.world.plan = { ...plan, owed: plan.owed + 1 };
       return;
     }
@@ -275,7 +278,7 @@ export class Turn {
       this.deliver(to, event);
       return;
     }
-    // What is sent to nobody is dropped where it is sent.
+    // A message without an active receiver is dropped where it is sent.
     if (this.#read(to)?.status !== 'active') return;
     const channel = channelName(from === 'coordinator' && to === 'limiter' ? spokenFor(event) : from, to);
     const waiting = this.world.channels[channel] ?? [];
@@ -299,7 +302,7 @@ export class Turn {
     const name = id ?? `${event.type} in ${delayMs} ms`;
     const settledBefore = event.type === 'lease.expired' ? this.world.server.length : 0;
     const timer: Timer = { owner, name, event, delayMs, settledBefore };
-    // XState keeps one timer an id: a second one takes the first one's place.
+    // XState keeps one timer per ID. A second one replaces the first.
     this.#changeTimers(owner, (timers) => [
       ...(id === undefined ? timers : timers.filter((other) => !isSame(other, timer))),
       timer,
@@ -314,7 +317,7 @@ export class Turn {
         break;
       case 'fetchBatch': {
         const workerId = parentOf(address) ?? address;
-        // What `fetchBatch` is started with is the worker machine's own type.
+        // `fetchBatch` gets the worker machine's own input type.
         const call = startCall(input as FetchBatchInput);
         noteCallStart(this, workerId, call);
         this.world.calls = withEntry(this.world.calls, workerId, call);
@@ -401,7 +404,7 @@ export class Turn {
   }
 }
 
-/** What an actor of this turn is called within it. */
+/** An actor's address within this turn. */
 const addressIn = ({ property }: Turn, place: Address): Address =>
   place === 'limiter' ? place : place.slice(property.prefix.length);
 
@@ -417,8 +420,8 @@ const isStopped = (effects: readonly Effect[], address: Address): boolean =>
 const isSame = (a: Timer, b: Timer): boolean => a.owner === b.owner && a.name === b.name;
 
 /**
- * The coordinator speaks to the limiter only for a worker that is gone, and only after that worker has been heard out:
- * what it says goes after the worker's own last words.
+ * The coordinator talks to the limiter only on behalf of a dead worker. Its message must go after the worker's own last
+ * messages.
  */
 function spokenFor(event: AnyEventObject): Address {
   const assignmentId = String(event.requestId ?? event.leaseId);

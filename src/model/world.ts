@@ -1,6 +1,6 @@
 /**
- * The state of the composed system: every machine's snapshot, the messages under way, the timers, the calls, the plan,
- * the database and the server's window; and a record of what happened, for the invariants to speak of.
+ * The state of the composed system: every machine's snapshot, messages under way, timers, calls, the plan, the database
+ * and the server's window. A record of what happened is kept for the invariants.
  */
 
 import type { AnyEventObject } from 'xstate';
@@ -19,14 +19,14 @@ import type { ServerWindow } from './abstract-server.ts';
 import type { RareKind, Refusal } from './options.ts';
 
 export interface World {
-  /** The three of an XState snapshot: the world itself never ends. */
+  /** Required by an XState snapshot. The world itself never ends. */
   readonly status: 'active';
   readonly output: undefined;
   readonly error: undefined;
 
   readonly coordinator: CoordinatorSnapshot;
   readonly limiter: RateLimiterSnapshot;
-  /** By id. A worker that crashed is not among them. */
+  /** By ID. A crashed worker is not among them. */
   readonly workers: Readonly<Record<string, BatchWorkerSnapshot>>;
   /** Messages sent and not delivered, by channel: `w0>limiter`. Empty in `sync` semantics. */
   readonly channels: Readonly<Record<string, readonly AnyEventObject[]>>;
@@ -36,19 +36,19 @@ export interface World {
   readonly calls: Readonly<Record<string, AbstractCall>>;
   readonly plan: AbstractPlan;
   readonly probing: boolean;
-  /** What the reapers under way were started with, by worker. */
+  /** Input of the reapers under way, by worker. */
   readonly reapers: Readonly<Record<string, ReapInput>>;
   readonly database: AbstractDatabase;
   readonly server: ServerWindow;
   readonly history: History;
 }
 
-/** A world that is being worked on. */
+/** A world under construction. */
 export type Draft = { -readonly [K in keyof World]: World[K] };
 
 export interface Timer {
   readonly owner: Address;
-  /** Unique among the owner's, but for those that differ in nothing but when they were set: they fire in that order. */
+  /** Unique per owner, except for timers that differ only in when they were set: these fire in that order. */
   readonly name: string;
   readonly event: AnyEventObject;
   readonly delayMs: number;
@@ -56,18 +56,18 @@ export interface Timer {
   readonly settledBefore: number;
 }
 
-/** What the coordinator knows of a page: it is to be fetched, or done with. */
+/** What the coordinator knows of a page: it is due, or done. */
 export type PageFate = 'due' | 'committed' | 'failed';
 
 export interface History {
-  /** How often each rare thing has happened. */
+  /** How often each rare event has happened. */
   readonly rare: Readonly<Partial<Record<RareKind, number>>>;
   readonly haltAsked: boolean;
   /** By page, `slice/startRow`. */
   readonly pages: Readonly<Record<string, PageFate>>;
-  /** Pages that have been read and were not taken: Google has given them, and need not be asked again. */
+  /** Pages that were read but not accepted by the database: Google need not be asked for them again. */
   readonly read: readonly string[];
-  /** What must never happen, and did. */
+  /** Invariants that were broken. */
   readonly broken: readonly Broken[];
 }
 
@@ -77,7 +77,7 @@ export interface Broken {
   readonly what: string;
 }
 
-/** What may happen next. Everything in it is plain data: an event of a path can be written down and replayed. */
+/** Possible next events. They are plain data, so a path can be written down and replayed. */
 export type WorldEvent =
   | { readonly type: 'deliver'; readonly channel: string }
   | { readonly type: 'timer'; readonly owner: Address; readonly timer: string }
@@ -101,7 +101,7 @@ export type WorldEvent =
       readonly startRow: number;
       readonly quota: Refusal;
     }
-  /** The database does not take a page that has been read. `landed`: a COMMIT whose answer was lost got through. */
+  /** The database does not accept a page that was read. `landed`: its COMMIT succeeded, but the answer was lost. */
   | {
       readonly type: 'call.stalls';
       readonly worker: string;
@@ -118,7 +118,7 @@ export type WorldEvent =
   | { readonly type: 'worker.crashes'; readonly worker: string }
   | { readonly type: 'process.crashes' };
 
-/** Whether a slot's worker has work, or left some behind. */
+/** Whether a slot's worker has work, or has left some behind. */
 export const isAtWork = ({ status }: Pick<WorkerSlot, 'status'>): boolean =>
   status === 'busy' || status === 'stalled' || status === 'retrying' || status === 'reaping';
 
@@ -128,12 +128,12 @@ export const pageKey = ({ sliceId, startRow }: { sliceId: string; startRow: numb
 export const channelName = (from: Address, to: Address): string => `${from}>${to}`;
 export const receiverOf = (channel: string): Address => channel.slice(channel.indexOf('>') + 1);
 
-/** The run is over, and nobody has anything to say to anybody. */
+/** The run is over, and no messages are under way. */
 export function isEnd(world: World): boolean {
   return world.coordinator.status !== 'active' && Object.keys(world.channels).length === 0;
 }
 
-/** A record with one entry changed, or taken out. */
+/** A record with one entry changed or removed. */
 export function withEntry<V>(
   record: Readonly<Record<string, V>>,
   key: string,

@@ -1,53 +1,53 @@
 /**
- * What the ids in the machines' messages stand for. It holds begun slices and the look-ahead, no more: an entry goes when
- * its slice ends.
+ * Maps the IDs in the machines' messages to what they stand for. It holds only begun slices and the look-ahead: an
+ * entry is removed when its slice ends.
  */
 
 import type { Day, SearchType, Slice } from '../domain/slice.ts';
 import type { Calendar } from '../store/types.ts';
 
-/** What the calendar says of a day, as far as it is known. */
+/** What is known of a day from the calendar. */
 export interface DayKnowledge {
   final: boolean;
   mayBeEmpty: boolean;
-  /** 0 while nothing is known. */
+  /** 0 while unknown. */
   clicks: number;
 }
 
 export interface SliceEntry {
   readonly kind: 'slice';
   readonly slice: Slice;
-  /** What is known of its day. Of a slice begun on trust nothing is at first; it changes when the calendar is in. */
+  /** What is known of its day. For a speculative slice it is filled in when the calendar arrives. */
   readonly day: DayKnowledge;
   /**
-   * Of a slice begun on trust: whether it ended as not published for want of knowledge, so that its key is planned again
-   * and this end is none. Known once the calendar is in.
+   * For a speculative slice: whether it ended as not published only because the calendar was missing. Then its key is
+   * planned again and this end is ignored. Resolves when the calendar is known.
    */
   readonly isPlannedAgain?: Promise<boolean>;
-  /** Rows committed so far, by this run. */
+  /** Rows committed so far by this run. */
   rows: number;
 }
 
-/** Which days of one search type are published: one request over the range, grouped by date. */
+/** The published days of one search type: one request over the range, grouped by date. */
 export interface CalendarEntry {
   readonly kind: 'calendar';
   readonly searchType: SearchType;
   readonly siteUrl: string;
   readonly from: Day;
   readonly to: Day;
-  /** What came, once it has. */
+  /** The result, once it has arrived. */
   calendar?: Calendar;
-  /** How often one has come that leaves out days which had clicks before. */
+  /** How many answers left out days that had clicks before. */
   contradictions?: number;
-  /** Those days, where it has come too often: named by `calendar` all the same. */
+  /** Those days, after too many such answers. `calendar` still lists them. */
   leftOut?: readonly Day[];
-  /** Why it cannot be had, once that is sure. */
+  /** Why the calendar cannot be fetched, once that is certain. */
   problem?: string;
-  /** Told when either of them is there. */
+  /** Called when the calendar or the problem is set. */
   readonly onSettled: () => void;
 }
 
-/** What shows whether Google is well: the totals of one day, asked for and thrown away. */
+/** A probe of Google: requests the totals of one day and discards them. */
 export interface ProbeEntry {
   readonly kind: 'probe';
   readonly searchType: SearchType;

@@ -1,28 +1,26 @@
-/**
- * What is to be fetched: pure decisions over the range asked for, what the table has, and Google's calendar.
- */
+/** What to fetch: pure decisions based on the requested range, the table's coverage, and Google's calendar. */
 import type { Coverage, CoverageRange } from '../domain/coverage.ts';
 import { addDays, daysNewestFirst, FINAL_LAG_DAYS } from '../domain/day.ts';
 import { type Day, type SearchType, type SliceKey, whyNotServed } from '../domain/slice.ts';
 
-/** What Google says it has for one search type: published days with data, and from where on they still change. */
+/** One search type in Google's calendar: the published days with data, and the first day that may still change. */
 export interface PublishedDays {
-  /** Their clicks. */
+  /** Published days and their clicks. */
   readonly days: ReadonlyMap<Day, number>;
   readonly lastPublished: Day | null;
   readonly firstIncomplete: Day | null;
-  /** Days among them that Google leaves out now, and named before. */
+  /** Days in `days` that Google used to list and now leaves out. */
   readonly leftOut?: ReadonlySet<Day>;
 }
 
-/** What decides how much is begun on trust: the pool as the run starts, and the day. */
-export interface TrustRules {
+/** What decides how many slices are fetched speculatively: the initial worker pool and the current day. */
+export interface SpeculationRules {
   readonly maxConcurrency: number;
   readonly batchSize: number;
   readonly today: Day;
 }
 
-/** `fetch` in the order to fetch in. `empty` days are complete without a call; `notPublished` ones are left for later. */
+/** `fetch` is in fetch order. `empty` days are complete without a call. `notPublished` days are left for later. */
 export interface Plan {
   readonly fetch: readonly SliceKey[];
   readonly empty: readonly SliceKey[];
@@ -31,7 +29,7 @@ export interface Plan {
 
 export const keyOf = ({ searchType, dataset, date }: SliceKey): string => `${searchType} ${dataset} ${date}`;
 
-/** Every key of the range, newest day first. Combinations that Google does not serve are no part of it. */
+/** Every key of the range, newest day first, without combinations that Google does not serve. */
 export function keysOf({ from, to, searchTypes, datasets }: CoverageRange): SliceKey[] {
   return daysNewestFirst(from, to).flatMap((date) =>
     searchTypes.flatMap((searchType) =>
@@ -42,7 +40,9 @@ export function keysOf({ from, to, searchTypes, datasets }: CoverageRange): Slic
   );
 }
 
-/** Keys that the table does not have for good: missing, open, failed, not final when fetched, or due for a refresh. */
+/**
+ * Keys that the table lacks or must fetch again: missing, open, failed, not final when fetched, or due for a refresh.
+ */
 export function missingKeys(range: CoverageRange, held: readonly Coverage[]): SliceKey[] {
   const done = new Set(
     held
@@ -53,9 +53,9 @@ export function missingKeys(range: CoverageRange, held: readonly Coverage[]): Sl
 }
 
 /**
- * Sorts missing keys by the calendar. A day that it leaves out before the last published one is empty. A day after the
- * last published one is late, not empty. Of a day that it leaves out and named before, what is held is kept: `held` are the keys
- * of which something is complete.
+ * Sorts missing keys by the calendar. A day missing from the calendar is empty if it is before the last published day,
+ * and late if after. If the calendar used to list the day, existing data is kept: `held` contains the keys with a
+ * complete slice.
  */
 export function planByCalendar(
   missing: readonly SliceKey[],
@@ -77,43 +77,44 @@ export function planByCalendar(
 }
 
 /**
- * Days of this age are begun on trust. Google publishes a day within two or three, and changes it for about as long; where
- * it is late, then by days and not by a week. So such a day is published, is final, and has data unless nobody came.
+ * Minimum age in days for speculative fetching. Google publishes a day within two or three days and changes it for
+ * about as long. Delays are of days, not of a week. So such a day is published, final, and has data unless the site had
+ * no visitors.
  */
-const TRUSTED_AGE_DAYS = 10;
-/** The one search type of which almost every day has data. Many properties have none of the others, on any day. */
-const TRUSTED_TYPE: SearchType = 'web';
+const SPECULATIVE_AGE_DAYS = 10;
+/** The only search type with data on almost every day. Many properties have no data at all for the others. */
+const SPECULATIVE_TYPE: SearchType = 'web';
 /**
- * Fewer rounds of full batches than this are over so soon that little is lost by waiting. And so no more than half of a
- * plan is begun on trust: if it is misplaced, so much is the most that is asked in vain.
+ * In plans with fewer rounds of full batches, waiting for the calendars costs little. This also limits speculative
+ * slices to half of the plan, and so the number of wasted requests.
  */
-const LEAST_ROUNDS = 2;
+const MIN_ROUNDS = 2;
 
 /**
- * The keys that are fetched while the calendars are on their way, as much as one batch for each worker that does not
- * fetch a calendar: newest first, of days that will almost surely have data. None in a small plan.
+ * The keys to fetch while the calendars are under way: one batch for each worker that does not fetch a calendar, newest
+ * first, only days that almost surely have data. Empty for a small plan.
  */
-export function trustedKeys(
+export function speculativeKeys(
   missing: readonly SliceKey[],
-  { maxConcurrency, batchSize, today }: TrustRules,
+  { maxConcurrency, batchSize, today }: SpeculationRules,
 ): readonly SliceKey[] {
   const calendars = new Set(missing.map(({ searchType }) => searchType)).size;
-  if (maxConcurrency < 2 || missing.length < LEAST_ROUNDS * maxConcurrency * batchSize) return [];
+  if (maxConcurrency < 2 || missing.length < MIN_ROUNDS * maxConcurrency * batchSize) return [];
   const most = Math.max(1, maxConcurrency - calendars) * batchSize;
-  const newest = addDays(today, -TRUSTED_AGE_DAYS);
+  const newest = addDays(today, -SPECULATIVE_AGE_DAYS);
   return missing
-    .filter(({ searchType, date }) => searchType === TRUSTED_TYPE && date <= newest)
+    .filter(({ searchType, date }) => searchType === SPECULATIVE_TYPE && date <= newest)
     .slice(0, most);
 }
 
-/** Whether Google will change this day no more. Without a word of Google's, its documented lag decides. */
+/** Whether Google will no longer change this day. Without a calendar, the documented delay decides. */
 export function isFinal(date: Day, calendar: PublishedDays | undefined, today: Day): boolean {
   if (date > addDays(today, -FINAL_LAG_DAYS)) return false;
   const firstIncomplete = calendar?.firstIncomplete ?? null;
   return firstIncomplete === null || date < firstIncomplete;
 }
 
-/** Whether an empty answer completes the day: only before the last published one. */
+/** Whether an empty answer completes the day. True only before the last published day. */
 export function mayBeEmpty(date: Day, calendar: PublishedDays | undefined): boolean {
   const last = calendar?.lastPublished ?? null;
   return last !== null && date < last;

@@ -1,36 +1,36 @@
-/** Google gives no more rows than this for a day and a search type. */
+/** Google returns at most this many rows per day and search type. */
 export const ROWS_GIVEN_AT_MOST = 50_000;
 
-/** A day that contradicts its calendar. */
+/** The reason for a day that contradicts its calendar. */
 export const noRows = (clicks: number): string =>
-  `Google gives no rows, and says that the day has ${clicks} clicks`;
+  `Google returns no rows, but its calendar shows ${clicks} clicks for the day`;
 
-/** Of fewer rows Google leaves out half, or brings them back, from one day to the next: it hides what few people have searched. */
+/** Below this many rows, Google's answers vary by half from one day to the next, because it hides rare queries. */
 export const ROWS_THAT_MEAN_SOMETHING = 100;
 
-/** Why a slice ended without rows of its own being seen. Stored, and read again: see `after-page.ts`. */
+/** Why a slice ended without rows of its own. Stored in the database and compared later: see `after-page.ts`. */
 export const NOT_PUBLISHED = 'the day is not published yet';
-export const FIRST_LOOK_KEPT = 'the first look had as many different rows';
+export const FIRST_FETCH_KEPT = 'the first fetch had as many distinct rows';
 
-/** All that decides how a slice whose pages are all there ends. */
+/** The facts that decide how a slice with all its pages ends. */
 export interface SealFacts {
-  /** Of all its pages. */
+  /** Rows in all pages of the slice. */
   readonly rows: number;
-  /** Rows whose key had come before in the slice. */
+  /** Rows whose key already occurred in the slice. */
   readonly duplicateRows: number;
-  /** Opened because the version before it had duplicates. */
-  readonly isSecondLook: boolean;
-  /** False for a day that may yet be published. */
+  /** The slice was opened because the previous version had duplicates. */
+  readonly isRefetch: boolean;
+  /** False for a day that may still be published. */
   readonly mayBeEmpty: boolean;
-  /** Clicks that the day has by the calendar, where this dataset would have to show them. */
+  /** The day's clicks in the calendar, if this dataset must show them. */
   readonly clicks?: number;
-  /** The run was told that less may replace more. */
+  /** The run may replace a version with a smaller one. */
   readonly acceptShrunk: boolean;
   /** The version that readers see now. */
   readonly previous: {
     readonly rows: number;
     readonly duplicateRows: number;
-    /** Google had called its day final. What is provisional by its own word may shrink. */
+    /** Google had marked its day as final. Provisional data may shrink. */
     readonly final: boolean;
   } | null;
 }
@@ -41,15 +41,15 @@ export type SealVerdict =
   | { readonly kind: 'abandoned'; readonly reason: string };
 
 /**
- * Decides how a slice ends. What Google no longer has is not replaced by less; a slice with duplicates is fetched once
- * more, and the version with more different rows stays.
+ * Decides how a slice ends. A shorter answer never overwrites rows that Google has deleted. A slice with duplicates is
+ * fetched once more, and the version with more distinct rows is kept.
  */
 export function judge(facts: SealFacts): SealVerdict {
   const { rows, duplicateRows, previous } = facts;
-  if (facts.isSecondLook && previous !== null) {
+  if (facts.isRefetch && previous !== null) {
     const different = rows - duplicateRows;
     if (rows === 0 || different < previous.rows - previous.duplicateRows) {
-      return { kind: 'abandoned', reason: FIRST_LOOK_KEPT };
+      return { kind: 'abandoned', reason: FIRST_FETCH_KEPT };
     }
     return complete(rows, false);
   }
@@ -58,15 +58,18 @@ export function judge(facts: SealFacts): SealVerdict {
     return { kind: 'failed', reason: noRows(facts.clicks) };
   }
   if (previous !== null && rows === 0 && previous.rows > 0) {
-    return { kind: 'failed', reason: `shrunk: Google gives no rows now, and gave ${previous.rows} before` };
+    return {
+      kind: 'failed',
+      reason: `shrunk: Google now returns no rows, and returned ${previous.rows} before`,
+    };
   }
   if (previous !== null && isMuch(previous) && rows * 2 < previous.rows && !facts.acceptShrunk) {
     return {
       kind: 'failed',
-      reason: `shrunk: Google gives ${rows} rows now, and gave ${previous.rows} before; acceptShrunk (--accept-shrunk) takes them`,
+      reason: `shrunk: Google now returns ${rows} rows, and returned ${previous.rows} before; acceptShrunk (--accept-shrunk) accepts them`,
     };
   }
-  return complete(rows, duplicateRows > 0 && !facts.isSecondLook);
+  return complete(rows, duplicateRows > 0 && !facts.isRefetch);
 }
 
 const isMuch = ({ rows, final }: NonNullable<SealFacts['previous']>): boolean =>

@@ -1,7 +1,7 @@
 /**
- * Slices that are fetched before the calendar says anything of their days, so that no worker waits for it. What is known
- * of a day is an object that the catalogue's entry refers to, and that is read when the slice is sealed: it says nothing
- * at first, and all when the calendar is in.
+ * Slices that are fetched before the calendar is known, so that no worker waits for it. What is known of a day is a
+ * shared object in the catalogue entry, read when the slice is sealed. It is empty at first and filled in when the
+ * calendar arrives.
  */
 
 import type { Day, SearchType, SliceKey } from '../domain/slice.ts';
@@ -10,13 +10,16 @@ import type { Answer, OpenedSlice } from '../store/types.ts';
 import type { Catalogue, DayKnowledge } from './catalogue.ts';
 import { isFinal, keyOf, mayBeEmpty, type PublishedDays } from './plan.ts';
 
-export interface TrustedSlice {
+export interface SpeculativeSlice {
   readonly key: SliceKey;
   readonly day: DayKnowledge;
   readonly tellWhetherPlannedAgain: (isPlannedAgain: boolean) => void;
 }
 
-export function addTrusted(opened: readonly OpenedSlice[], catalogue: Catalogue): readonly TrustedSlice[] {
+export function addSpeculative(
+  opened: readonly OpenedSlice[],
+  catalogue: Catalogue,
+): readonly SpeculativeSlice[] {
   return opened.map(({ slice }) => {
     const day: DayKnowledge = { final: false, mayBeEmpty: false, clicks: 0 };
     const { promise, resolve } = Promise.withResolvers<boolean>();
@@ -27,28 +30,30 @@ export function addTrusted(opened: readonly OpenedSlice[], catalogue: Catalogue)
 }
 
 /**
- * The calendars are in. The value is the trusted keys that are done, or will be, by what has been begun; the others came
- * back empty too early for that to mean anything, and are to be planned as if they had never been begun.
+ * Settles speculative slices when the calendars have arrived. Returns the speculative keys that are done or under way.
+ * Slices that came back empty too early to be conclusive are left out: they are planned again as if never fetched.
  *
- * The days are changed here first, then those slices that were sealed before are made final: a commit under way has read
- * its day before, and the database waits for it, or reads it after.
+ * The days are updated first, then slices sealed before that are made final. A commit under way has either read its day
+ * before, and the database waits for it, or it reads the updated day.
  */
-export async function settleTrustedSlices(
-  trusted: readonly TrustedSlice[],
+export async function settleSpeculativeSlices(
+  speculative: readonly SpeculativeSlice[],
   calendars: ReadonlyMap<SearchType, PublishedDays>,
   today: Day,
-  store: Pick<Store, 'settleTrusted'>,
+  store: Pick<Store, 'settleSpeculative'>,
 ): Promise<Answer<readonly SliceKey[]>> {
-  if (trusted.length === 0) return { kind: 'ok', value: [] };
-  for (const { key, day } of trusted) {
+  if (speculative.length === 0) return { kind: 'ok', value: [] };
+  for (const { key, day } of speculative) {
     const calendar = calendars.get(key.searchType);
     day.final = isFinal(key.date, calendar, today);
     day.clicks = calendar?.days.get(key.date) ?? 0;
     day.mayBeEmpty = mayBeEmpty(key.date, calendar);
   }
-  const settled = await store.settleTrusted(trusted.map(({ key, day }) => ({ ...key, final: day.final })));
+  const settled = await store.settleSpeculative(
+    speculative.map(({ key, day }) => ({ ...key, final: day.final })),
+  );
   if (settled.kind !== 'ok') return settled;
   const again = new Set(settled.value.map(keyOf));
-  for (const { key, tellWhetherPlannedAgain } of trusted) tellWhetherPlannedAgain(again.has(keyOf(key)));
-  return { kind: 'ok', value: trusted.map(({ key }) => key).filter((key) => !again.has(keyOf(key))) };
+  for (const { key, tellWhetherPlannedAgain } of speculative) tellWhetherPlannedAgain(again.has(keyOf(key)));
+  return { kind: 'ok', value: speculative.map(({ key }) => key).filter((key) => !again.has(keyOf(key))) };
 }

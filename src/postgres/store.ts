@@ -4,7 +4,7 @@ import type { Store } from '../store/store.ts';
 import type { Answer, PageCommit, RunIdentity } from '../store/types.ts';
 import { CommitQueue } from './commit/commit-queue.ts';
 import { type HeapNudge, sharedHeapNudge } from './commit/heap-nudge.ts';
-import { settleTrusted } from './commit/settle-speculative.ts';
+import { settleSpeculative } from './commit/settle-speculative.ts';
 import { failSlice, openSlices, sealEmptySlices } from './commit/slices.ts';
 import { answer } from './connection/answer.ts';
 import type { Database } from './connection/connect.ts';
@@ -17,15 +17,18 @@ import { readCoverage } from './queries/coverage.ts';
 
 export interface StoreOptions {
   readonly lockTimeoutMs?: number;
-  /** Has V8 mark its heap every few pages; see {@link HeapNudge}. For a process that does nothing else. @default false */
+  /**
+   * Makes V8 mark its heap every few pages; see {@link HeapNudge}. For a process that does nothing else.
+   * @default false
+   */
   readonly nudgesHeap?: boolean;
-  /** Told with each commit how its rows went to COPY. */
+  /** Called for each commit with the path of its COPY. */
   readonly onCopyPath?: (path: PathChoice) => void;
 }
 
 /**
- * The store of one run in a PostgreSQL. It holds no connection and needs no closing. A page that waits for a lock for
- * longer than `lockTimeoutMs` counts the database as away.
+ * One run's store in PostgreSQL. It holds no connection and need not be closed. When a page waits for a lock for longer
+ * than `lockTimeoutMs`, the database counts as unavailable.
  */
 export function createStore(
   { sql }: Pick<Database, 'sql'>,
@@ -56,7 +59,7 @@ export function createStore(
     },
     openSlices: (keys, options) => ask(() => openSlices(sql, run, keys, options)),
     sealEmptySlices: (keys, options) => ask(() => sealEmptySlices(sql, run, keys, options)),
-    settleTrusted: (keys) => ask(() => settleTrusted(sql, run, keys)),
+    settleSpeculative: (keys) => ask(() => settleSpeculative(sql, run, keys)),
     readCoverage: (range) => ask(() => readCoverage(sql, run, range)),
     commitCalendar: (searchType, calendar) => ask(() => commitCalendar(sql, run, searchType, calendar)),
     recordLease: (grant) => ask(() => recordLease(sql, run, grant)),

@@ -5,6 +5,7 @@ import type {
   ConcurrencyEvent,
   FallbackEvent,
   Progress,
+  ProgressState,
   QuotaEvent,
   RetryEvent,
   SliceEvent,
@@ -13,7 +14,7 @@ import { framesOf } from './frames.ts';
 import type { LogEntry } from './log.ts';
 import { counted, roughDuration } from './render.ts';
 
-/** The run's events as log entries. Those with a `text` are told to everyone, log or not. */
+/** The run's events as log entries. A `text` is shown even without a log. */
 
 export function sliceEntry({ searchType, dataset, date, status, rows, reason }: SliceEvent): LogEntry {
   const fields = { type: searchType, dataset, date, rows, reason };
@@ -36,12 +37,12 @@ export function quotaEntry(event: QuotaEvent): LogEntry {
       return { level: 'warn', name, fields };
     case 'lowered': {
       const entry: LogEntry = { level: 'warn', name, fields };
-      // One refusal lowers the user's and the project's budget, too: the property's says enough.
+      // One refusal also lowers the budgets of user and project; one message is enough.
       if (scopeKindOf(event.scope) !== 'site') return entry;
       const limit = counted(event.limit, 'request');
       return {
         ...entry,
-        text: `Google’s real limit is lower than the one given: going on with ${limit} a minute.`,
+        text: `Google’s real limit is lower than the one given: going on with ${limit} per minute.`,
       };
     }
     case 'raised':
@@ -70,7 +71,7 @@ export function retryEntry(event: RetryEvent): LogEntry {
     case 'pages':
       return { level: 'debug', name, fields };
     case 'call':
-      // One is nothing: networks lose calls. Several in a row is news, and told as "google".
+      // Single failures are normal. Several in a row are reported as "google".
       return { level: 'warn', name, fields };
     case 'google':
       return {
@@ -86,7 +87,7 @@ export function retryEntry(event: RetryEvent): LogEntry {
   }
 }
 
-/** How many calls may be under way at once, and why. What trouble it was is told to everyone anyway, as quota or retry. */
+/** The concurrency level and the reason. Trouble itself is reported as a quota or retry event. */
 export function concurrencyEntry({ from, to, reason, detail }: ConcurrencyEvent): LogEntry {
   return {
     level: to === from ? 'debug' : 'info',
@@ -120,22 +121,16 @@ function concurrencyWords(reason: ConcurrencyEvent['reason']): string {
   }
 }
 
-/** It goes more slowly than it could: for whoever looks into it. */
+/** At `info`: the run is slower, not wrong. */
 export function fallbackEntry({ what, reason }: FallbackEvent): LogEntry {
   return { level: 'info', name: 'run.fallback', fields: { what, reason } };
 }
 
-/** The state changed. What is between `running` and its children matters to a bug hunt alone. */
-export function stateEntry(state: string, before: string | undefined): LogEntry {
-  const [top] = state.split('.');
-  return {
-    level: top === before?.split('.')[0] ? 'debug' : 'info',
-    name: 'run.state',
-    fields: { state },
-  };
+export function stateEntry(state: ProgressState): LogEntry {
+  return { level: 'info', name: 'run.state', fields: { state } };
 }
 
-/** The run broke off. That it did is told anyway; this is for whoever has to find out why. */
+/** The run ended with an error. The error is shown anyway; this entry helps to find its cause. */
 export function brokenEntry(error: unknown): LogEntry {
   const { name, message, cause } = error instanceof Error ? error : new Error(String(error));
   return {
@@ -172,7 +167,7 @@ export function progressEntry(progress: Progress): LogEntry {
   };
 }
 
-/** Why it stopped, as the end of a sentence. */
+/** The reason of a halt, as the end of a sentence. */
 export function haltWords(reason: HaltReason): string {
   switch (reason.kind) {
     case 'asked':
@@ -189,10 +184,10 @@ export function haltWords(reason: HaltReason): string {
 function quotaWords(quota: QuotaKind): string {
   switch (quota) {
     case 'qps':
-      return 'too many requests a minute';
+      return 'too many requests per minute';
     case 'load':
-      return 'the load quota of ten minutes is used up';
+      return 'the ten-minute load quota is used up';
     case 'daily':
-      return 'the day’s quota is used up';
+      return 'the daily quota is used up';
   }
 }

@@ -1,16 +1,16 @@
 import type { Clock } from '../domain/clock.ts';
 import { plain } from './render.ts';
 
-/** From what everyone must see to what only a bug hunt needs. */
+/** From the most important to the most detailed. */
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug', 'trace'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined>>;
 
-/** What happened: for the log its `name` and `fields`, for a person who asked for no log its `text`, if it matters. */
+/** One event: the log shows `name` and `fields`; without a log, a person sees `text`, if any. */
 export interface LogEntry {
   readonly level: LogLevel;
-  /** Two words at most, joined by a dot: `slice.failed`. */
+  /** At most two words, joined by a dot: `slice.failed`. */
   readonly name: string;
   readonly fields: LogFields;
   readonly text?: string;
@@ -19,7 +19,7 @@ export interface LogEntry {
 export type Log = (entry: LogEntry) => void;
 
 interface LogOptions {
-  /** Undefined: no log was asked for. */
+  /** Undefined: no log. */
   readonly level: LogLevel | undefined;
   readonly clock: Clock;
   readonly write: (line: string) => void;
@@ -35,9 +35,9 @@ export function createLog({ level, clock, write }: LogOptions): Log {
       if (text !== undefined) write(plain(text));
     };
   }
-  const most = LOG_LEVELS.indexOf(level);
+  const max = LOG_LEVELS.indexOf(level);
   return (entry) => {
-    if (LOG_LEVELS.indexOf(entry.level) > most) return;
+    if (LOG_LEVELS.indexOf(entry.level) > max) return;
     write(`${new Date(clock.now()).toISOString()} ${entry.level} ${entry.name}${formatFields(entry.fields)}`);
   };
 }

@@ -7,14 +7,14 @@ import { count, counted, duration, megabytes, pairs, plain, rate } from './rende
 const FAILURE_GROUPS_SHOWN = 5;
 const DATES_SHOWN = 3;
 
-/** Words of one colour or another; the summary itself knows no terminal. */
+/** Colours text; keeps the summary independent of the terminal. */
 export interface Paint {
   good(text: string): string;
   bad(text: string): string;
   weak(text: string): string;
 }
 
-/** What a run came to, for people. */
+/** The outcome of a run, for people. */
 export function summarise(outcome: Outcome, paint: Paint): string {
   const parts = [headline(outcome, paint), pairs(figures(outcome))];
   if (outcome.failures.length > 0) parts.push(failuresOf(outcome.failures, paint));
@@ -107,7 +107,7 @@ const WHEN = {
   daily: 'tomorrow, after midnight Pacific time',
 } as const;
 
-/** A run that broke off before it had figures of its own. */
+/** The figures of a run that ended with an error. */
 export function brokenOff(
   known: Pick<RunFigures, 'siteUrl' | 'from' | 'to' | 'durationMs' | 'peakRssBytes'>,
   planned: number,
@@ -119,7 +119,7 @@ export function brokenOff(
 
 type JsonFigures = RunFigures & Pick<Outcome, 'status' | 'haltReason'>;
 
-/** The contract with scripts: these fields and no others. */
+/** The public JSON contract: exactly these fields. */
 export function jsonOf(outcome: JsonFigures): string {
   const { status, siteUrl, from, to, slices, rows, apiCalls, httpCalls, retries, quotaRefusals } = outcome;
   const { durationMs, peakRssBytes, haltReason } = outcome;
@@ -141,13 +141,13 @@ export function jsonOf(outcome: JsonFigures): string {
     failures: outcome.failures.map(({ searchType, dataset, date, reason }) => ({
       dataset,
       date,
-      // There is no field for it, and with several types the dataset alone would not name the slice.
+      // The contract has no field for the search type, and the dataset alone may be ambiguous.
       reason: searchType === 'web' ? reason : `${searchType}: ${reason}`,
     })),
   });
 }
 
-/** What a run would do, for people. */
+/** A dry run, for people. */
 export function describeDryRun(plan: DryRun, requestsPerMinute: number): string {
   const nothing = plan.slicesToFetch === 0;
   const lines: (readonly [string, string])[] = [

@@ -1,19 +1,19 @@
 import { Buffer } from 'node:buffer';
 import { free } from './release.ts';
 
-/** A line of a head fits. */
+/** Enough for a line of a head. */
 const FIRST_CAPACITY_BYTES = 16 * 1024;
 
 /**
- * One growing buffer, used again for every part of an answer: a part's bytes are copied once, in chunks of whatever
- * size they come in, and no memory is allocated once the largest part has been seen.
+ * One growing buffer, reused for every part of an answer. A part's bytes are copied once, in chunks of any size, and no
+ * memory is allocated after the largest part has been seen.
  */
 export class ByteArena {
   readonly #fullCapacity: number;
   #buffer: Buffer = Buffer.allocUnsafeSlow(0);
   size = 0;
 
-  /** With a full capacity it grows once, to that: when the first does not do. */
+  /** If the first capacity is too small and `fullCapacityBytes` is given, the buffer grows straight to that. */
   constructor(fullCapacityBytes = FIRST_CAPACITY_BYTES) {
     this.#fullCapacity = fullCapacityBytes;
   }
@@ -26,7 +26,10 @@ export class ByteArena {
     this.size = needed;
   }
 
-  /** The bytes from `from` to `to`: a view, gone with the next `append`, overwritten by what comes after a `clear`. */
+  /**
+   * The bytes from `from` to `to`, as a view. It becomes invalid with the next `append`, and is overwritten after
+   * `clear`.
+   */
   view(from: number, to: number): Buffer {
     return this.#buffer.subarray(from, Math.min(to, this.size));
   }
@@ -35,14 +38,14 @@ export class ByteArena {
     this.size = 0;
   }
 
-  /** Gives its memory back at once. It may be used again, and grows again. */
+  /** Frees the memory immediately. The arena can be used again and then grows anew. */
   free(): void {
     this.clear();
     free(this.#buffer);
     this.#buffer = Buffer.allocUnsafeSlow(0);
   }
 
-  /** Bytes it holds without growing. */
+  /** How many bytes it can hold without growing. */
   get capacity(): number {
     return this.#buffer.length;
   }
@@ -59,7 +62,7 @@ export class ByteArena {
   }
 }
 
-/** The same memory as a Buffer: nothing is copied. */
+/** The same memory as a Buffer, without a copy. */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

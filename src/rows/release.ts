@@ -1,6 +1,6 @@
 /**
- * Gives the memory of bytes that nobody will read again back at once. Of megabytes that live outside its heap the collector
- * sees too little to come in time. One that shares its memory with others is left alone.
+ * Frees the memory of bytes that are no longer needed, immediately. The garbage collector does not notice megabytes
+ * outside its heap in time. Memory shared with other views is left alone.
  */
 export function free({ buffer, byteLength }: ArrayBufferView): void {
   if (buffer instanceof ArrayBuffer && byteLength === buffer.byteLength) buffer.transfer(0);

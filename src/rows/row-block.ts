@@ -1,10 +1,10 @@
 import { Buffer } from 'node:buffer';
 
 /**
- * A page's rows where they lie: in the bytes of the answer, with an index beside them. No object a row, no string a key:
- * a page of 25,000 rows costs a megabyte of index instead of a hundred thousand objects, and what reads it copies bytes.
+ * A page's rows as an index into the bytes of the answer, without an object per row or a string per key. A page of
+ * 25,000 rows costs a megabyte of index instead of a hundred thousand objects, and readers copy bytes.
  *
- * It is valid until whoever made it reads on: take what you need before you wait for anything.
+ * A block is valid until its creator reads on: take what you need before you wait for anything.
  */
 export interface RowBlock {
   readonly count: number;
@@ -12,17 +12,17 @@ export interface RowBlock {
   /** JSON, UTF-8. */
   readonly bytes: Buffer;
   /**
-   * For each row, `2 × (keyCount + 3)` offsets into `bytes`: from and to of each key (between its quotes), of the clicks, of
-   * the impressions, and of the position (twice the same where there is none).
+   * For each row, `2 × (keyCount + 3)` offsets into `bytes`: start and end of each key (between its quotes), of the
+   * clicks, of the impressions, and of the position (two equal offsets if there is none).
    */
   readonly offsets: Uint32Array;
-  /** For each key of each row: 1 when it holds a backslash, so that its bytes are not its text. */
+  /** For each key of each row: 1 if it contains a backslash, so its bytes differ from its text. */
   readonly escaped: Uint8Array;
   readonly clicks: number;
   readonly impressions: number;
 }
 
-/** A row as plain values, for those who are not in a hurry. */
+/** A row as plain values, for code where speed does not matter. */
 export interface PlainRow {
   readonly keys: readonly string[];
   readonly clicks: number;
@@ -31,10 +31,10 @@ export interface PlainRow {
   readonly position: number | null;
 }
 
-/** Numbers of a row behind its keys, in the order of {@link RowBlock.offsets}. */
+/** The numbers that follow a row's keys, in the order of {@link RowBlock.offsets}. */
 export const NUMBERS_A_ROW = 3;
 
-/** Offsets that one row takes. */
+/** Number of offsets per row. */
 export const strideOf = (keyCount: number): number => 2 * (keyCount + NUMBERS_A_ROW);
 
 /** The text of one key. */
@@ -60,7 +60,7 @@ export function plainRows(block: RowBlock): PlainRow[] {
   });
 }
 
-/** A block out of plain rows. All rows have as many keys as the first. */
+/** Builds a block from plain rows. All rows have as many keys as the first. */
 export function rowBlock(rows: readonly PlainRow[], keyCount = rows[0]?.keys.length ?? 0): RowBlock {
   const offsets = new Uint32Array(rows.length * strideOf(keyCount));
   const escaped = new Uint8Array(rows.length * keyCount);
@@ -78,7 +78,7 @@ export function rowBlock(rows: readonly PlainRow[], keyCount = rows[0]?.keys.len
   };
   for (const [row, { keys, ...numbers }] of rows.entries()) {
     for (const [key, text] of keys.entries()) {
-      // Well-formed JSON: half a surrogate pair comes out escaped, and its bytes are UTF-8 all the same.
+      // Well-formed JSON: lone surrogates are escaped, so the bytes are valid UTF-8.
       const json = JSON.stringify(text).slice(1, -1);
       if (json.includes('\\')) escaped[row * keyCount + key] = 1;
       put(json);

@@ -2,25 +2,25 @@ import type { Buffer } from 'node:buffer';
 
 const BACKSLASH = 0x5c;
 const UNICODE = 0x75;
-/** Bytes that are copied at once. */
+/** Bytes copied in one step. */
 const WORD = 4;
-/** `\uXXXX` */
+/** Length of `\uXXXX`. */
 const UNICODE_BYTES = 6;
 const SPACE = 0x20;
 const REPLACEMENT = 0xfffd;
 
 /**
- * Takes the escapes out of texts as JSON writes them: `\u0026` becomes `&`. Without a string in between: Google escapes
- * `&`, `=` and `'`, so that on many sites nearly every page has an escape in it.
+ * Resolves the escapes of JSON strings: `\u0026` becomes `&`. Works on bytes, without creating a string: Google escapes
+ * `&`, `=` and `'`, so on many sites nearly every page has an escape.
  */
 export class Unescaper {
   readonly #source: Buffer;
   readonly #target: Buffer;
   readonly #sourceWords: DataView;
   readonly #targetWords: DataView;
-  /** Of the last text: halves of surrogate pairs without the other half. Each has become U+FFFD. */
+  /** Lone surrogates in the last text. Each has become U+FFFD. */
   loneSurrogates = 0;
-  /** Whether the last text has a backslash in it, or a control character: those can only come out of an escape. */
+  /** Whether the last text contains a backslash or a control character. Both can only come from an escape. */
   hasSpecial = false;
 
   constructor(source: Buffer, target: Buffer) {
@@ -31,8 +31,8 @@ export class Unescaper {
   }
 
   /**
-   * Writes the text of the source's bytes from `from` to `to`, which are what is between the quotes, valid JSON and UTF-8, to
-   * the target's `at`. Where it ends there. No text is longer than what it is written as.
+   * Writes the source's text from `from` to `to` into the target at `at` and returns where it ends. The source holds
+   * what is between the quotes: valid JSON in UTF-8. The result is never longer than the source.
    */
   write(from: number, to: number, at: number): number {
     const source = this.#source;
@@ -71,7 +71,7 @@ export class Unescaper {
     return end;
   }
 
-  /** The code point of one `\uXXXX`, or of two. */
+  /** The code point of one `\uXXXX`, or of a surrogate pair. */
   #pointAt(source: Buffer, at: number, to: number): number {
     const unit = unitAt(source, at);
     if (unit < 0xd800 || unit > 0xdfff) return unit;
@@ -85,13 +85,16 @@ export class Unescaper {
   }
 }
 
-/** Whether one of four bytes is a backslash: one that is zero borrows from its upper bit when one is taken from all four. */
+/**
+ * Whether one of four bytes is a backslash. After the XOR such a byte is zero, and subtracting one from all four
+ * borrows from its upper bit.
+ */
 function hasBackslash(word: number): boolean {
   const zeroed = word ^ 0x5c5c5c5c;
   return ((zeroed - 0x01010101) & ~zeroed & 0x80808080) !== 0;
 }
 
-/** Writes a code point from U+0080 on as UTF-8; where it ends. */
+/** Writes a code point from U+0080 on as UTF-8 and returns where it ends. */
 function put(point: number, target: Buffer, at: number): number {
   let end = at;
   if (point < 0x800) target[end] = 0xc0 | (point >>> 6);
@@ -110,7 +113,7 @@ function put(point: number, target: Buffer, at: number): number {
   return end + 1;
 }
 
-/** What a short escape's letter stands for. */
+/** The character of a short escape. */
 function characterOf(letter: number): number {
   switch (letter) {
     case 0x62: // b
@@ -136,5 +139,5 @@ function unitAt(source: Buffer, at: number): number {
   return unit;
 }
 
-/** Of a digit in either case. */
+/** The value of a hexadecimal digit in either case. */
 const hexValue = (byte: number): number => (byte & 0x0f) + (byte >= 0x41 ? 9 : 0);

@@ -14,13 +14,13 @@ export interface ClientOptions {
   readonly clock: Clock;
   /** `https:`, or `http:` to loopback; anything else throws `INSECURE_ROOT`. */
   readonly apiRoot: string;
-  /** How long a body may stay silent while we wait for it. Default 60,000. */
+  /** Maximum silence while waiting for the body, in milliseconds. @default 60000 */
   readonly idleTimeoutMs?: number;
-  /** How long we wait for a body in all, our own work not counted. Default 1,800,000. */
+  /** Maximum total wait for a body in milliseconds, our own work excluded. @default 1800000 */
   readonly maxWaitMs?: number;
-  /** Largest answer to one request, decompressed. Default 64 MiB; a full page is about 4 MiB. */
+  /** Maximum decompressed size of one answer in bytes; a full page is about 4 MiB. @default 67108864 */
   readonly maxPartBytes?: number;
-  /** Project that the quota is charged to: sent as `x-goog-user-project`. */
+  /** The project whose quota is used: sent as `x-goog-user-project`. */
   readonly quotaProjectId?: string | null;
   /** Appended to the User-Agent. */
   readonly userAgent?: string;
@@ -52,7 +52,7 @@ interface Settings extends ClientOptions {
   readonly batches: BatchEndpoint;
 }
 
-/** What every request to the API carries. Google compresses only for those whose User-Agent says `gzip`. */
+/** Headers of every API request. Google compresses only if the User-Agent contains `gzip`. */
 export function commonHeaders(
   accessToken: string,
   options: Pick<ClientOptions, 'quotaProjectId' | 'userAgent'>,
@@ -87,7 +87,7 @@ async function* call(
   yield { kind: 'end', outcome: endOf(settings, reading), strayParts: reading.strayParts };
 }
 
-/** One HTTP exchange, but for its end. */
+/** One HTTP exchange, without its `end` step. */
 async function* exchangeOf(
   settings: Settings,
   requests: readonly ApiRequest[],
@@ -130,7 +130,7 @@ async function* exchangeOf(
   return reading;
 }
 
-/** How a call ends whose answer was read. One that finds no endpoint for batches says so once; to all others nothing happened. */
+/** The end of a call. The first call that finds no batch endpoint fails; concurrent ones end as aborted. */
 function endOf({ batches, clock }: Settings, { end, batchAnswer }: CallReading): HttpCallEnd {
   const restMs = batches.note(batchAnswer, clock.now());
   if (end.kind !== 'failed') return end;
@@ -138,17 +138,17 @@ function endOf({ batches, clock }: Settings, { end, batchAnswer }: CallReading):
     const minutes = Math.round(restMs / 60_000);
     return {
       ...end,
-      reason: `Google takes no batches (${end.reason}): requests go out one by one for ${minutes} minutes`,
+      reason: `Google accepts no batches (${end.reason}): sending single requests for ${minutes} minutes`,
     };
   }
   const isKnown = batchAnswer === 'gone' || batchAnswer === 'strange';
   return isKnown && batches.isResting(clock.now()) ? { kind: 'aborted', mayHaveArrived: true } : end;
 }
 
-/** Failures in a row after which the rest is not sent: the server is in trouble. */
-const MOST_FAILURES_IN_A_ROW = 3;
+/** Consecutive failures after which the rest is not sent: the server is in trouble. */
+const MAX_CONSECUTIVE_FAILURES = 3;
 
-/** A batch's requests where none is taken: each by itself, one after another, so that no more calls are under way than before. */
+/** Sends the requests of a batch one after another, so that the number of concurrent calls stays the same. */
 async function* oneByOne(
   settings: Settings,
   requests: readonly ApiRequest[],
@@ -170,9 +170,9 @@ async function* oneByOne(
         case 'answer':
           yield { ...step, index };
           failures = step.outcome.kind === 'retryable' ? failures + 1 : 0;
-          // Who is refused for want of quota goes back, and the rest, unsent, with it.
+          // After a quota refusal, this page and the unsent rest are returned.
           if (step.outcome.kind === 'quota') outcome = { kind: 'aborted', mayHaveArrived: false };
-          if (step.outcome.kind === 'retryable' && failures === MOST_FAILURES_IN_A_ROW) {
+          if (step.outcome.kind === 'retryable' && failures === MAX_CONSECUTIVE_FAILURES) {
             outcome = { kind: 'failed', reason: step.outcome.reason, mayHaveArrived: false };
           }
           break;

@@ -2,9 +2,9 @@ import { hasSpellings, propertyKey } from '../domain/property-name.ts';
 import { listSites, type SitesOptions } from './sites.ts';
 
 /**
- * What Search Console calls a property. It knows names to the letter, and lists those that are not ASCII in one of several
- * spellings: so for them its list is asked, once. Where it cannot be had, or has no such property, the name stays as it is, and
- * Google says what is wrong.
+ * Finds the name under which Search Console lists a property. It compares names exactly and lists a non-ASCII name in one of
+ * several spellings, so for those the list is fetched once. If that fails or lacks the property, the name stays unchanged
+ * and Google reports the error.
  */
 export function createListedName(
   siteUrl: string,

@@ -6,10 +6,10 @@ import { Exchange } from './http/exchange.ts';
 import { TransportError } from './http/transport.ts';
 import { secureApiRoot } from './request/root.ts';
 
-/** A property that the credentials know of. */
+/** A property that the credentials can see. */
 export interface Site {
   readonly siteUrl: string;
-  /** As Google spells it; `siteUnverifiedUser` may not read any data. */
+  /** Google's name for it; `siteUnverifiedUser` cannot read data. */
   readonly permissionLevel: string;
 }
 
@@ -31,8 +31,8 @@ const sitesAnswer = z.object({
 });
 
 /**
- * The properties that these credentials can see. It counts against no quota that matters here.
- * @throws LongtailError `BAD_OPTION` or `INSECURE_ROOT` for the root; nothing for what network or server do.
+ * Lists the properties that these credentials can see. Does not count against the Search Analytics quota.
+ * @throws LongtailError `BAD_OPTION` or `INSECURE_ROOT` for the root. Failures of network or server are values.
  */
 export async function listSites(options: SitesOptions): Promise<SitesResult> {
   const { clock, accessToken, idleTimeoutMs = DEFAULT_IDLE_TIMEOUT_MS, maxWaitMs = MAX_WAIT_MS } = options;
@@ -67,7 +67,7 @@ function readSites(body: Buffer): SitesResult {
   const checked = sitesAnswer.safeParse(parsed);
   if (!checked.success)
     return { kind: 'retryable', reason: 'The list of properties is not of the shape it should be.' };
-  // No properties: `siteEntry` is left out.
+  // Without properties, `siteEntry` is absent.
   const sites = checked.data.siteEntry ?? [];
   return {
     kind: 'ok',

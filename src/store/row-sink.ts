@@ -1,21 +1,21 @@
 import type { CommitResult, DatabaseAway, PageCommit } from './types.ts';
 
-/** Where rows go. */
+/** The port that rows are written to. */
 export interface RowSink {
   /**
-   * For the pages of one call, which are written in their order: those that come while others are being written go into
-   * the next transaction together. While the database is away the pages stay where they are, and are written when `wait`
-   * says so; without `wait`, and once the database has failed for good, what waits fails with what failed. Once the call is
-   * aborted, what waits is dropped.
+   * Opens a queue for the pages of one call. They are written in order; pages that arrive during a write share the next
+   * transaction. While the database is away, pages stay queued and are written again when `wait` resolves to true.
+   * Without `wait`, or after a permanent failure, queued pages fail with the same error. An aborted call drops its
+   * queued pages.
    */
   openQueue(signal: AbortSignal, wait?: WaitForDatabase): PageQueue;
 }
 
-/** The pages of one call, on their way into the database. */
+/** The pages of one call that wait to be written. */
 export interface PageQueue {
-  /** Writes one page with its ledger entry, and seals the slice when the page is its last. Safe to repeat. */
+  /** Writes one page with its ledger entry, and seals the slice if the page is its last. Safe to repeat. */
   commitPage(commit: PageCommit): Promise<CommitResult>;
 }
 
-/** Waits until what failed is to be tried again. False: never, since the call is over. */
+/** Resolves when the failed write should be tried again. False if the call is over. */
 export type WaitForDatabase = (away: DatabaseAway) => Promise<boolean>;

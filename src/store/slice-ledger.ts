@@ -10,14 +10,15 @@ import type {
   SettledKey,
 } from './types.ts';
 
-/** Which slices there are and how far each is: the progress of a run, without its rows. */
+/** The slices and how far each is: the progress of a run, without its rows. */
 export interface SliceLedger {
   /** What the table has of these keys. Keys without an entry are missing. */
   readCoverage(range: CoverageRange): Promise<Answer<readonly Coverage[]>>;
 
   /**
-   * Opens a slice for each key, in the order of the keys. One that an earlier run left open is continued from its
-   * ledger when its newest page is at most `continueYoungerThanMinutes` old, else abandoned for a new one.
+   * Opens a slice for each key, in the order of the keys. A slice left open by an earlier run is continued from its
+   * ledger if its newest page is at most `continueYoungerThanMinutes` old; otherwise it is abandoned and replaced by a
+   * new one.
    */
   openSlices(
     keys: readonly SliceKey[],
@@ -25,15 +26,15 @@ export interface SliceLedger {
   ): Promise<Answer<readonly OpenedSlice[]>>;
 
   /**
-   * Records days without data as complete and empty, without a call. A key that is complete already, with or without
-   * rows, stays as it is (nothing is replaced by less). The value is how many keys were sealed.
+   * Records days without data as complete and empty, without a call. Complete keys stay unchanged, with or without
+   * rows, so no data is overwritten. Returns how many keys were sealed.
    */
   sealEmptySlices(keys: readonly SliceKey[], options: { readonly final: boolean }): Promise<Answer<number>>;
 
   /**
-   * Ends an open slice as failed. A slice that is no longer open stays as it is. With the page that is the reason: unless
-   * that page is in the ledger, committed with an answer that was lost; then nothing has failed, and the value is what
-   * came of it.
+   * Ends an open slice as failed. A slice that is no longer open stays unchanged. With `page`, the cause of the
+   * failure: if that page is already in the ledger because the answer to its commit was lost, nothing has failed and
+   * the value is the page's result.
    */
   failSlice(
     sliceId: string,
@@ -42,16 +43,15 @@ export interface SliceLedger {
   ): Promise<Answer<CommittedPage | null>>;
 
   /**
-   * For slices of this run that were begun before anything was known of their days, once it is: those that are complete
-   * by now become final where the day is. Commits under way are waited for, so change what {@link PageCommit.day} refers
-   * to first: afterwards each slice is settled by this call, or will be sealed by what is known. The value is the keys
-   * whose slice has ended as not published.
+   * Settles speculative slices of this run once their days are known: complete slices become final if the day is final.
+   * Waits for commits under way, so update the object in {@link PageCommit.day} first: then each slice is either
+   * settled here or sealed with the new knowledge. Returns the keys whose slice has ended as not published.
    */
-  settleTrusted(keys: readonly SettledKey[]): Promise<Answer<readonly SliceKey[]>>;
+  settleSpeculative(keys: readonly SettledKey[]): Promise<Answer<readonly SliceKey[]>>;
 
   /**
-   * Keeps what Google said about the days of one search type. Days that it no longer names keep their totals; the value is those
-   * of the range that had clicks, newest first.
+   * Stores Google's calendar for one search type. Days that it no longer lists keep their totals. Returns those of them
+   * within the range that had clicks, newest first.
    */
   commitCalendar(searchType: SearchType, calendar: Calendar): Promise<Answer<readonly DayTotal[]>>;
 }

@@ -4,10 +4,12 @@ import type { TokenLedger } from './token-ledger.ts';
 import type { Answer } from './types.ts';
 
 /**
- * All ports of one run. PostgreSQL is behind them, and in a simulation something else.
- * No call rejects because the database is away, full or refusing: these are values. A rejection is a bug.
+ * All ports of one run. The implementation is PostgreSQL or, in tests, a simulation. If the database is away, full or
+ * refuses a call, the result is a value. A rejection is a bug.
  */
 export interface Store extends SliceLedger, RowSink, TokenLedger {
-  /** Whether the database would take a page now: a server that answers may be read-only, or its tables locked. */
+  /**
+   * Checks whether the database would accept a page now. A server that answers may be read-only, or its tables locked.
+   */
   probe(): Promise<Answer<null>>;
 }

@@ -1,6 +1,6 @@
 /**
- * `maxConcurrency: 'auto'`: tells the controller of each call as it begins and ends, has its orders go to the coordinator,
- * and its decisions to whoever listens.
+ * Connects the concurrency controller of `maxConcurrency: 'auto'`: reports the start and end of each call to it, and passes
+ * its commands to the coordinator and its decisions to listeners.
  */
 
 import { createActor, type InspectionEvent, type Observer } from 'xstate';
@@ -18,9 +18,9 @@ export interface ConcurrencyPorts {
   readonly batchSize: number;
   readonly coordinator: Recipient<ControlEvent>;
   readonly clock: Clock;
-  /** How much of the fullest budget is used now, in [0, 1]. */
+  /** Used share of the fullest budget, in [0, 1]. */
   readonly quotaShare: () => number;
-  /** Whether pages wait, or the plan has more. */
+  /** Whether pages are queued or the plan has more. */
   readonly moreToDo: () => boolean;
   readonly onDecision: (decision: ConcurrencyDecision) => void;
   readonly inspect: Observer<InspectionEvent> | ((event: InspectionEvent) => void) | undefined;
@@ -28,7 +28,7 @@ export interface ConcurrencyPorts {
 
 export interface ConcurrencyControl {
   readonly observer: CallObserver;
-  /** The user sets the level from now on. */
+  /** Hands the level over to the user for good. */
   release(): void;
   /** Returns whether the controller still sets the level. */
   isActive(): boolean;
@@ -44,7 +44,7 @@ export function startConcurrencyControl(ports: ConcurrencyPorts): ConcurrencyCon
   });
   actor.on('concurrency.decided', ports.onDecision);
   actor.start();
-  /** Calls may outlive the run by a moment. */
+  /** Calls may end shortly after the run: XState would warn about events to a stopped actor. */
   const tell = (event: ConcurrencyControllerEvent): void => {
     if (actor.getSnapshot().status === 'active') actor.send(event);
   };
@@ -70,7 +70,7 @@ export function startConcurrencyControl(ports: ConcurrencyPorts): ConcurrencyCon
 }
 
 const REFUSALS: Readonly<Record<QuotaKind, string>> = {
-  qps: 'too many requests a minute',
+  qps: 'too many requests per minute',
   load: 'too much work in ten minutes',
   daily: 'the day’s quota',
 };
@@ -120,12 +120,12 @@ function observeCall(
   };
 }
 
-/** Why a whole call failed, when that may be for want of anything that fewer calls at once would need less of. */
+/** Why a whole call failed, if fewer concurrent calls might help. */
 function troubleIn(outcome: CallOutcome): string | undefined {
   return outcome.kind === 'failed' || outcome.kind === 'databaseAway' ? outcome.reason : undefined;
 }
 
-/** One observer out of two. */
+/** Combines two observers. */
 export function bothObservers(first: CallObserver, second: () => CallObserver | undefined): CallObserver {
   return {
     callStarted(input) {

@@ -1,4 +1,4 @@
-/** Reads and checks the options of a synchronisation: what comes out is whole and right. */
+/** Parses and validates the options of a synchronisation. */
 
 import type { Sql } from 'postgres';
 import { z } from 'zod';
@@ -22,15 +22,15 @@ import type { Credentials } from '../search-console/auth/credentials.ts';
 import { MAX_BATCH_SIZE } from '../search-console/request/batch-request.ts';
 import { MAX_ROW_LIMIT } from '../search-console/request/query.ts';
 import { GOOGLE_API_ROOT, secureApiRoot, secureUrl } from '../search-console/request/root.ts';
-import { checkLimiter } from './limiter-brand.ts';
+import { internalsOf } from './limiter-internals.ts';
 import { type Limits, limits, readOptions, whole, wrong } from './option-limits.ts';
 import type { SyncOptions } from './types.ts';
 
-export const MOST_CONCURRENCY = 64;
-/** Connections beside one for each worker, for all that is not rows. */
+export const MAX_CONCURRENCY = 64;
+/** Connections besides one per worker: for everything that is not rows. */
 export const SPARE_CONNECTIONS = 1;
-/** What `'auto'` goes up to by itself: small databases have some twenty connections, and each call holds pages in memory. */
-const MOST_AUTO_CONCURRENCY = 16;
+/** Default maximum of `'auto'`: small databases have about twenty connections, and each call holds pages in memory. */
+const MAX_AUTO_CONCURRENCY = 16;
 const START_CONCURRENCY = 3;
 
 /** `maxConcurrency: 'auto'`, with its defaults. */
@@ -49,7 +49,7 @@ export interface Config extends Limits {
   readonly today: Day;
   readonly datasets: readonly Dataset[];
   readonly searchTypes: readonly SearchType[];
-  /** To begin with, when it is found out. */
+  /** The initial level with `'auto'`. */
   readonly maxConcurrency: number;
   readonly autoConcurrency: AutoConcurrency | null;
   readonly batchSize: number;
@@ -72,16 +72,16 @@ const yesOrNo = (name: string) => z.boolean(`${name} is true or false.`);
 const numbers = limits.extend({
   maxConcurrency: z
     .union(
-      [z.literal('auto'), whole('maxConcurrency', 1, MOST_CONCURRENCY)],
-      `maxConcurrency is a whole number from 1 to ${MOST_CONCURRENCY}, or 'auto'.`,
+      [z.literal('auto'), whole('maxConcurrency', 1, MAX_CONCURRENCY)],
+      `maxConcurrency is a whole number from 1 to ${MAX_CONCURRENCY}, or 'auto'.`,
     )
     .default(START_CONCURRENCY),
   autoConcurrency: z
     .object(
       {
-        start: whole('start', 1, MOST_CONCURRENCY).optional(),
-        most: whole('most', 1, MOST_CONCURRENCY).optional(),
-        // The longest rest is 128 soaks; a timer has 24 days.
+        start: whole('start', 1, MAX_CONCURRENCY).optional(),
+        most: whole('most', 1, MAX_CONCURRENCY).optional(),
+        // The longest rest is 128 soaks; a timer is limited to 24 days.
         soakMs: whole('soakMs', 1, 3_600_000).default(1_000),
         slowStart: yesOrNo('slowStart').default(true),
       },
@@ -104,7 +104,7 @@ const numbers = limits.extend({
 const PROPERTY_FORMS =
   'Give it as Search Console does: "sc-domain:example.com" or "https://www.example.com/".';
 
-/** A property's name in its one spelling. @throws LongtailError BAD_OPTION with what was probably meant. */
+/** Normalises a property name. @throws LongtailError BAD_OPTION with a suggestion. */
 export function checkSiteUrl(given: unknown): string {
   if (typeof given !== 'string') throw wrong('No property is given.', PROPERTY_FORMS);
   if (given.length > 2_048)
@@ -126,7 +126,7 @@ export function checkSiteUrl(given: unknown): string {
     .replace(/^[a-z_-]+[:;]/, '')
     .replace(/^\/+/, '')
     .replace(/\/.*$/s, '');
-  // A token has dots in it, too, and is not repeated in the shape of a name.
+  // Tokens contain dots, too, and must not appear in a suggestion.
   const isDomain =
     !mayBeSecret(siteUrl) && DOMAIN.test(host) && host.length <= 253 && URL.canParse(`https://${host}/`);
   throw wrong(
@@ -141,7 +141,7 @@ const DOMAIN = /^[^\s/:?#@]+\.[^\s/:?#@]+$/;
 
 function checkUrlPrefix(siteUrl: string): void {
   const url = /\s/.test(siteUrl) ? null : URL.parse(siteUrl);
-  // Not repeated as it stands: it may hold a password.
+  // Not quoted: it may contain a password.
   if (siteUrl.includes('@') && (url === null || url.username !== '' || url.password !== '')) {
     throw wrong('The property’s URL holds a user name or a password.', PROPERTY_FORMS);
   }
@@ -166,7 +166,7 @@ function checkDay(name: string, day: unknown): Day {
   throw wrong(`${name} ${quoted(day)} is not a date.`, 'Write it as YYYY-MM-DD, for example 2026-01-31.');
 }
 
-/** The range of days; never older than what Google keeps. */
+/** Resolves the range of days and limits it to what Google keeps. */
 function readRange(options: SyncOptions, days: number | undefined, today: Day): { from: Day; to: Day } {
   const oldest = oldestDayKept(today);
   if (days !== undefined) {
@@ -217,7 +217,7 @@ function readSearchTypes(names: unknown): SearchType[] {
   return [...new Set(types)];
 }
 
-/** What has no default and no number in it: of the right kind, or the run would fail somewhere inside. */
+/** Checks the types of the options that no schema covers, so that a run does not fail later. */
 function checkKinds(options: SyncOptions): void {
   const { database, credentials, rateLimiter, inspect, apiRoot, tokenUrl } = options;
   if (typeof database === 'string') parseDatabaseUrl(database, surroundingsOf(database));
@@ -229,7 +229,7 @@ function checkKinds(options: SyncOptions): void {
     );
   }
   checkAccount(credentials);
-  if (rateLimiter !== undefined) checkLimiter(rateLimiter);
+  if (rateLimiter !== undefined) internalsOf(rateLimiter);
   if (inspect !== undefined && typeof inspect !== 'function' && !hasFunction(inspect, 'next')) {
     throw wrong('inspect is neither a function nor an observer.', 'Give (event) => …, or leave it out.');
   }
@@ -242,27 +242,27 @@ function checkKinds(options: SyncOptions): void {
   }
 }
 
-/** It becomes part of what the quota is kept under, in the database and in events: a name, and no secret. */
+/** The account name is stored in the database and appears in events, so it must not be a secret. */
 function checkAccount(credentials: unknown): void {
   const account: unknown =
     typeof credentials === 'object' && credentials !== null ? Reflect.get(credentials, 'account') : undefined;
   if (account === undefined) return;
   const isName = typeof account === 'string' && /^[^\p{Cc}]{1,320}$/u.test(account) && account.trim() !== '';
   if (isName && !/^ya29\.|^1\/\//.test(account.trim())) return;
-  // Not repeated: it may be a token that was put into the wrong place.
+  // Not quoted: it may be a token in the wrong place.
   throw wrong(
     'account is not the name of an account.',
     'Give its address, such as "me@example.com", or any short name that is the same for the same account.',
   );
 }
 
-/** Callers in JavaScript may hand in anything. */
+/** JavaScript callers may pass any value. */
 function isCredentials(credentials: unknown): boolean {
   if (hasFunction(credentials, 'getAccessToken')) return true;
   if (typeof credentials !== 'object' || credentials === null) return false;
   const isText = (name: string) => typeof Reflect.get(credentials, name) === 'string';
   if (isText('accessToken') || isText('file')) return true;
-  // An account alone: Application Default Credentials. Not where a token was to be there, and is none.
+  // An account alone means Application Default Credentials, unless a token was meant and is undefined.
   return isText('account') && !['getAccessToken', 'accessToken', 'file'].some((name) => name in credentials);
 }
 
@@ -272,7 +272,7 @@ function hasFunction(value: unknown, name: string): boolean {
 
 type Numbers = z.infer<typeof numbers>;
 
-/** What `maxConcurrency` means. @throws LongtailError BAD_OPTION. */
+/** Resolves `maxConcurrency`. @throws LongtailError BAD_OPTION. */
 function readConcurrency(
   { maxConcurrency, autoConcurrency }: Pick<Numbers, 'maxConcurrency' | 'autoConcurrency'>,
   database: SyncOptions['database'],
@@ -282,9 +282,9 @@ function readConcurrency(
     throw wrong("autoConcurrency goes with maxConcurrency: 'auto'.", 'Give both, or leave it out.');
   }
   const { soakMs, slowStart, ...given } = autoConcurrency ?? numbers.shape.autoConcurrency.unwrap().parse({});
-  // As many connections as the pool has are made of it, one of them for all else: more workers would wait for each other.
-  const room = typeof database === 'function' ? database.options.max - SPARE_CONNECTIONS : MOST_CONCURRENCY;
-  const most = given.most ?? Math.max(1, given.start ?? 1, Math.min(MOST_AUTO_CONCURRENCY, room));
+  // At most the pool's `max` connections are opened, one of them not for rows: more workers would wait for each other.
+  const room = typeof database === 'function' ? database.options.max - SPARE_CONNECTIONS : MAX_CONCURRENCY;
+  const most = given.most ?? Math.max(1, given.start ?? 1, Math.min(MAX_AUTO_CONCURRENCY, room));
   const start = given.start ?? Math.min(START_CONCURRENCY, most);
   if (start > most) {
     throw wrong(
@@ -295,15 +295,15 @@ function readConcurrency(
   return { maxConcurrency: start, autoConcurrency: { start, most, soakMs, slowStart } };
 }
 
-/** Calls that may ever be under way at once. */
-export function mostConcurrency({
+/** The maximum number of concurrent calls that a run may reach. */
+export function maxCalls({
   maxConcurrency,
   autoConcurrency,
 }: Pick<Config, 'maxConcurrency' | 'autoConcurrency'>): number {
   return autoConcurrency?.most ?? maxConcurrency;
 }
 
-/** @throws LongtailError BAD_OPTION or INSECURE_ROOT, in one sentence with the next step. */
+/** @throws LongtailError `BAD_OPTION` or `INSECURE_ROOT`. */
 export function readConfig(options: SyncOptions, today: Day): Config {
   if (typeof options !== 'object' || options === null)
     throw wrong('No options are given.', 'Give at least { siteUrl: "sc-domain:example.com" }.');
@@ -327,7 +327,7 @@ export function readConfig(options: SyncOptions, today: Day): Config {
   };
 }
 
-/** Days of the range, both ends counted. */
+/** The number of days in the range, both ends included. */
 export function daysIn({ from, to }: { readonly from: Day; readonly to: Day }): number {
   return daysBetween(from, to) + 1;
 }

@@ -19,7 +19,7 @@ import { type Budgets, budgetsOf } from '../machines/rate-limiter/quota-window.t
 import { createCatalogue } from '../planning/catalogue.ts';
 import { keysOf } from '../planning/plan.ts';
 import { bothObservers, type ConcurrencyControl, startConcurrencyControl } from './concurrency.ts';
-import { type Config, daysIn, mostConcurrency } from './config.ts';
+import { type Config, daysIn, maxCalls } from './config.ts';
 import { actorClock } from './limiter.ts';
 import type { Listeners } from './listeners.ts';
 import {
@@ -32,6 +32,7 @@ import {
   observeCalls,
 } from './observe.ts';
 import { createProgress, type ProgressTracker } from './progress.ts';
+import { progressState } from './progress-state.ts';
 import type { Resources } from './resources.ts';
 import type { Progress, SyncEvents, SyncOptions } from './types.ts';
 
@@ -39,16 +40,16 @@ const RETRY_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
 const CALL_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
 const PROBE_BACKOFF = { baseMs: 500, maxMs: 10_000 };
 const MAX_DATABASE_PROBES = 30;
-/** An outage of Google's is sat out for a quarter of an hour: these come to 63 seconds in six steps, then a minute each. */
+/** A run waits up to a quarter of an hour for Google: 63 seconds in the first six steps, then a minute each. */
 const GOOGLE_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
 const MAX_GOOGLE_PROBES = 21;
 const CALL_FAILURES_OF_OUTAGE = 3;
 const SOUND_ANSWERS = 3;
-/** Ten in a row for one worker; of several, each is granted six: a token that has run out is refused to all at once. */
-const LEAST_CALL_FAILURES = 10;
-const CALL_FAILURES_A_WORKER = 6;
+/** At least ten, or six per worker: an expired token is refused to all workers at the same time. */
+const MIN_CALL_FAILURES = 10;
+const CALL_FAILURES_PER_WORKER = 6;
 const MAX_WORKER_RESTARTS = 5;
-/** Google takes up to two minutes to begin an answer, and a large one takes its time. */
+/** Google takes up to two minutes before the first byte of an answer; a large answer takes longer. */
 const FINISH_WITHIN_MS = 180_000;
 const PROGRESS_INTERVAL_MS = 100;
 
@@ -65,20 +66,20 @@ export interface Execution {
   setConcurrency(maxConcurrency: number): void;
   progress(): Progress;
   /**
-   * Aborts and waits for what is under way, no longer than is left of the halt's deadline: the machines have waited for
-   * most of it. Resolves whether all of it ended.
+   * Aborts the remaining calls and waits for them, within the rest of the halt deadline. Resolves to whether all of them
+   * ended.
    */
   quiesce(): Promise<boolean>;
 }
 
-/** What a run needs of what is held open. */
+/** The open resources that the machines need. */
 export type ExecutionResources = Pick<
   Resources,
   'store' | 'client' | 'auth' | 'limiter' | 'leases' | 'run' | 'runName' | 'scopes' | 'telemetry' | 'graceMs'
 > &
   Partial<Pick<Resources, 'listedName' | 'nextTurn' | 'fallbacks'>>;
 
-/** The statecharts that a run is made of. */
+/** The statecharts of a run. */
 export interface Machines {
   readonly coordinator: typeof coordinatorMachine;
   readonly batchWorker: typeof batchWorkerMachine;
@@ -158,10 +159,7 @@ export function startExecution(
       maxConcurrency: config.maxConcurrency,
       batchSize: config.batchSize,
       maxAttempts: config.maxAttempts,
-      maxConsecutiveCallFailures: Math.max(
-        LEAST_CALL_FAILURES,
-        CALL_FAILURES_A_WORKER * mostConcurrency(config),
-      ),
+      maxConsecutiveCallFailures: Math.max(MIN_CALL_FAILURES, CALL_FAILURES_PER_WORKER * maxCalls(config)),
       callFailuresOfOutage: CALL_FAILURES_OF_OUTAGE,
       soundAnswers: SOUND_ANSWERS,
       maxGoogleProbes: MAX_GOOGLE_PROBES,
@@ -178,7 +176,7 @@ export function startExecution(
     ...(inspect === undefined ? {} : { inspect }),
   });
 
-  /** A wish that comes when all is over is none: XState would warn of it on the host's console. */
+  /** Commands after the coordinator has stopped are ignored: XState would warn on the host's console. */
   const tell = (event: ControlEvent): void => {
     if (coordinator.getSnapshot().status === 'active') coordinator.send(event);
   };
@@ -191,7 +189,7 @@ export function startExecution(
     });
   const tellProgress = throttle(clock, PROGRESS_INTERVAL_MS, () => listeners.emit('progress', progress()));
   const unsubscribe = [
-    // Without its limiter a run would wait for tokens for ever.
+    // Without its limiter, a run would wait for tokens forever.
     limiter.actor.subscribe({
       error: (error) => tell({ type: 'fail', fatal: bugIn(error) }),
       complete: () => tell({ type: 'fail', fatal: CLOSED_LIMITER }),
@@ -212,7 +210,7 @@ export function startExecution(
       error: reject,
       complete: () => {
         const { output } = coordinator.getSnapshot();
-        if (output === undefined) reject(new Error('the coordinator ended without saying how'));
+        if (output === undefined) reject(new Error('the coordinator ended without an output'));
         else resolve(output);
       },
     });
@@ -275,7 +273,7 @@ export function startExecution(
     progress,
     async quiesce() {
       scope.abort();
-      // The time of day may have been set back meanwhile: never longer than the whole deadline.
+      // The system clock may have been set back: never wait longer than the whole deadline.
       const waitedMs = Math.max(0, clock.now() - (haltingSince ?? clock.now()));
       const deadlineMs = Math.max(0, config.haltDeadlineMs - waitedMs);
       const quiet = Promise.all([calls.endAll(), Promise.allSettled([...leftBehind])]);
@@ -287,7 +285,7 @@ export function startExecution(
 const CLOSED_LIMITER: Fatal = {
   code: 'CLOSED',
   reason: 'The rate limiter was closed during the run.',
-  nextStep: 'Close it when the last run is over; the next run goes on where this one stopped.',
+  nextStep: 'Close it after the last run has ended. The next run continues where this one stopped.',
 };
 
 function bugIn(error: unknown): Fatal {
@@ -310,30 +308,21 @@ function planFigures(config: Config, plan: PlanSummary) {
 function machineFigures(snapshot: SnapshotFrom<typeof coordinatorMachine>) {
   const { queues, maxConcurrency } = snapshot.context;
   return {
-    state: statePath(snapshot.value),
+    state: progressState(snapshot.value),
     pagesWaiting: countWaiting(queues) + queues.delayed.reduce((sum, { pages }) => sum + pages.length, 0),
     maxConcurrency,
   };
 }
 
-/** Pages wait for a worker, or the plan has some yet. */
+/** Whether pages are queued or the plan has more. */
 function hasMore({ context }: SnapshotFrom<typeof coordinatorMachine>): boolean {
   return context.plan !== 'none' || countWaiting(context.queues) > 0;
 }
 
-/** The budget of this run's scopes that has the least room left, by share. */
+/** The budget of this run's scopes with the highest used share. */
 function fullestBudget(budgets: Budgets, scopes: readonly string[]) {
   const [fullest] = budgetsOf(budgets, scopes).toSorted((a, b) => b.spent / b.limit - a.spent / a.limit);
   return { quotaUsed: fullest?.spent ?? 0, quotaLimit: fullest?.limit ?? 0 };
-}
-
-/** `{ running: { working: 'dispatching' } }` → `running.working.dispatching`. */
-export function statePath(value: unknown): string {
-  if (typeof value === 'string') return value;
-  if (typeof value !== 'object' || value === null) return '';
-  return Object.entries(value)
-    .map(([state, child]) => `${state}.${statePath(child)}`)
-    .join('|');
 }
 
 function gauges(
@@ -353,7 +342,7 @@ function gauges(
   };
 }
 
-/** At most once an interval, and never later than one after it was asked for. */
+/** Calls `tell` at most once per interval, and within one interval of each request. */
 function throttle(clock: Clock, intervalMs: number, tell: () => void) {
   let timer: unknown;
   return {

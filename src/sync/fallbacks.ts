@@ -1,7 +1,7 @@
 import type { PathChoice } from '../domain/path-choice.ts';
 import type { FallbackEvent } from './types.ts';
 
-/** Which fast paths a run cannot use. Each is told once. */
+/** The fast paths that a run cannot use. Each is reported once. */
 export class Fallbacks {
   readonly #told: FallbackEvent[] = [];
   #tell: ((event: FallbackEvent) => void) | undefined;
@@ -13,7 +13,7 @@ export class Fallbacks {
     this.#tell?.(event);
   }
 
-  /** Tells what is known already, then whatever follows. */
+  /** Reports the fallbacks that are already known, then each new one. */
   listen(tell: (event: FallbackEvent) => void): void {
     this.#tell = tell;
     for (const event of this.#told) tell(event);

@@ -1,22 +1,22 @@
-/** What a host gives us to watch the machines with: whatever it does, it harms none of them. */
+/** Protects the machines from errors in the host's inspector. */
 import type { InspectionEvent, Observer } from 'xstate';
 import { wordsOf } from '../domain/words.ts';
 
 export type Inspect = Observer<InspectionEvent> | ((event: InspectionEvent) => void);
 
-/** Those that have been told of, so that each is told of once. */
-const told = new WeakSet<object>();
+/** Inspectors whose first error has been reported. */
+const reported = new WeakSet<object>();
 const guarded = new WeakSet<object>();
 
 /**
- * The same inspector, safe: XState calls it in the middle of a step, and what it throws there would stop an actor. The
- * first fault is told as a warning of the process's.
+ * Wraps an inspector. XState calls it in the middle of a step, where an error would stop the actor. The first error becomes
+ * a process warning.
  */
 export function guardInspect(inspect: Inspect | undefined): Inspect | undefined {
   if (inspect === undefined || guarded.has(inspect)) return inspect;
   const warn = (error: unknown): void => {
-    if (told.has(inspect)) return;
-    told.add(inspect);
+    if (reported.has(inspect)) return;
+    reported.add(inspect);
     process.emitWarning(`inspect failed: ${wordsOf(error)}`, 'LongtailInspectWarning');
   };
   const safe = (event: InspectionEvent): void => {
@@ -31,7 +31,7 @@ export function guardInspect(inspect: Inspect | undefined): Inspect | undefined 
   return safe;
 }
 
-/** An async function that is used where a plain one is asked for: its rejection would end the host's process. */
+/** Handles the rejection of an async callback, which would end the host's process. */
 export function watch(given: unknown, onError: (error: unknown) => void): void {
   if (typeof given !== 'object' || given === null || !('then' in given)) return;
   Promise.resolve(given).catch(onError);

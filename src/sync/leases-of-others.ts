@@ -2,15 +2,15 @@ import type { Clock } from '../domain/clock.ts';
 import type { RecoveredEvent } from '../machines/rate-limiter/rate-limiter.ts';
 import type { LeaseRecord } from '../store/types.ts';
 
-/** Longer than any lease is read: see `readOpenLeases`. */
+/** Longer than `readOpenLeases` looks back. */
 const REMEMBERED_MS = 2 * 3_600_000;
 
 interface Counted {
-  /** Tokens of it that the limiter counts, or has counted. */
+  /** Tokens that the limiter has counted for this lease. */
   tokens: number;
-  /** When the last of them settled, as the limiter has it. */
+  /** When the last of them settled, by this process's clock. */
   settledAtMs: number;
-  /** The moment in the database's own words, which two readings have in common. */
+  /** The same moment as the database writes it: comparable between two reads. */
   settledAt: string | null;
   seenAtMs: number;
 }
@@ -24,9 +24,8 @@ interface Found {
 }
 
 /**
- * Tokens that others took from the budgets of one limiter: other processes, and runs before this one. They are read again
- * whenever a run begins, and each counts once; but one that has settled since, later than it was thought it could, counts
- * from then.
+ * Tokens that other processes and earlier runs took from one limiter's budgets. They are read at the start of every run,
+ * and each counts once. A lease that settles later than assumed counts from its actual time.
  */
 export class LeasesOfOthers {
   readonly #limiterId: string;
@@ -39,8 +38,8 @@ export class LeasesOfOthers {
   }
 
   /**
-   * Of the leases that a database has, what is still to be counted. Those that never settled count as if their request had
-   * left just now: the process that sent it is gone, its bytes may not be.
+   * Returns what is still to be counted of the leases in a database. Unsettled leases count as if their request had left
+   * just now: the process may be gone while its bytes are still in transit.
    */
   toCount(records: readonly LeaseRecord[], graceMs: number): RecoveredEvent['leases'] {
     const nowMs = this.#clock.now();
@@ -78,7 +77,7 @@ export class LeasesOfOthers {
     return leases;
   }
 
-  /** By lease and scope; what this limiter granted itself it knows better than any table. */
+  /** Groups by lease and scope. Skips the leases that this limiter granted itself. */
   #gather(records: readonly LeaseRecord[]): ReadonlyMap<string, Found> {
     const found = new Map<string, Found>();
     for (const { leaseId, scope, tokens, settledMsAgo, settledAt } of records) {
@@ -97,7 +96,7 @@ export class LeasesOfOthers {
   }
 }
 
-/** Names of runs begin with their limiter's, and stored names of leases with the number of the run in its database. */
+/** A stored lease id is `<run number>/<limiter id>-<n>…`. */
 function isLeaseOf(limiterId: string, leaseId: string): boolean {
   return leaseId.slice(leaseId.indexOf('/') + 1).startsWith(`${limiterId}-`);
 }

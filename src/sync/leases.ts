@@ -1,6 +1,6 @@
 /**
- * The leases of one run: takes the property and the account, keeps both while the run lasts, gives them up at its end. No
- * connection is held for it, but for one presence a process.
+ * The leases of one run on its property and its account: acquired at the start, renewed during the run, released at the end.
+ * They hold no connection, except one presence session per process.
  */
 import { createActor, type InspectionEvent, type Observer } from 'xstate';
 import { createLeaseBook } from '../actors/lease-book.ts';
@@ -31,23 +31,24 @@ import {
   type TakingOptions,
 } from '../postgres/locks/lease-book.ts';
 import { enterPresence, NO_PRESENCE, type Presence } from '../postgres/locks/presence.ts';
-import { actorClock, type RateLimiter } from './limiter.ts';
+import { actorClock } from './limiter.ts';
+import type { LimiterInternals } from './limiter-internals.ts';
 
 const RENEW_EVERY_MS = 10_000;
 const RETRY_MS = 1_000;
-/** Two clocks may go apart by so much in a minute, and a timer may fire so late. */
+/** Allows for clock drift within a minute and for late timers. */
 const CLOCK_MARGIN_MS = 5_000;
-/** How long a lease lasts here. */
+/** How long this process relies on a lease. */
 const OWN_LEASE_MS = LEASE_MS - CLOCK_MARGIN_MS;
 const ANSWER_WITHIN_MS = 20_000;
-/** A server that was restarted is back by then. */
+/** Long enough for a server restart. */
 const GIVE_UP_MS = 300_000;
-/** Between two looks at what somebody else holds: a holder that lives keeps it for long, as a rule. */
-const LOOK_EVERY_MS = { first: 1_000, most: 15_000 };
-/** A process that lives and has lost its session shows another presence, or renews its lease without one, sooner. */
+/** Polling interval while another process holds the lease; it grows because a live holder usually keeps it for long. */
+const POLL_INTERVAL_MS = { first: 1_000, max: 15_000 };
+/** A live process that lost its session re-enters its presence or renews its lease within this time. */
 const GONE_AFTER_MS = 500;
 const RELEASE_WITHIN_MS = 1_000;
-const RELEASE_AGAIN_MS = 100;
+const RELEASE_RETRY_MS = 100;
 
 export interface KeptLeases extends PropertyGrant, CallPermit {
   /** Unique to this run. */
@@ -55,10 +56,10 @@ export interface KeptLeases extends PropertyGrant, CallPermit {
   /** Resolves with the reason when a lease is lost for good. Never rejects. */
   readonly lost: Promise<string>;
   /**
-   * Takes the account's quota, too, `user:…`. Rejects with USER_SCOPE_BUSY when another process counts its requests.
+   * Acquires the lease on the account's quota, `user:…`. Rejects with USER_SCOPE_BUSY when another process holds it.
    */
-  takeAccount(scope: string, limiter: RateLimiter): Promise<void>;
-  /** Gives all up, within a second even where nobody answers. Safe to repeat, and after a loss. */
+  takeAccount(scope: string, limiter: Pick<LimiterInternals, 'id'>): Promise<void>;
+  /** Releases all leases, within a second even if the database does not answer. Safe to repeat, and after a loss. */
   release(): Promise<void>;
 }
 
@@ -66,7 +67,7 @@ export interface LeaseOptions {
   readonly siteUrl: string;
   readonly clock: Clock;
   readonly newId: () => string;
-  /** Wait for a property or an account that somebody else holds. */
+  /** Wait while another run holds the property or the account. */
   readonly wait: boolean;
   readonly signal: AbortSignal;
   readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void) | undefined;
@@ -75,9 +76,9 @@ export interface LeaseOptions {
 }
 
 /**
- * Takes the property, and shows this process's presence where a connection can be spared for it. Rejects with PROPERTY_BUSY
- * when another synchronisation holds it, with another LongtailError when the database does not answer, and with the
- * signal's reason when that is aborted first.
+ * Acquires the property, and enters this process's presence if a connection can be spared for it. Rejects with PROPERTY_BUSY
+ * when another run holds the property, with another LongtailError when the database does not answer, and with the
+ * signal's reason when it is aborted.
  */
 export async function takeLeases(database: Database, options: LeaseOptions): Promise<KeptLeases> {
   const { sql } = database;
@@ -87,7 +88,7 @@ export async function takeLeases(database: Database, options: LeaseOptions): Pro
   return await takeLeasesIn(createLeaseTable(sql, options.clock), presence, options);
 }
 
-/** The same in any table. The presence is left at the end, also when nothing is taken. */
+/** As {@link takeLeases}, in any table. Leaves the presence at the end and when it fails. */
 export async function takeLeasesIn(
   table: LeaseTable,
   presence: Presence,
@@ -102,7 +103,7 @@ export async function takeLeasesIn(
         new LongtailError(
           'PROPERTY_BUSY',
           `Another synchronisation of "${siteUrl}" is under way in this database.`,
-          'Wait for it to end (`--wait`, or `wait: true`), or stop it; this one has touched nothing.',
+          'Wait for it to end (`--wait`, or `wait: true`), or stop it. This run has changed nothing.',
         ),
       { ...options, presence, stopwatch },
     );
@@ -174,7 +175,7 @@ class Keeping implements KeptLeases {
     });
     this.lost = new Promise((resolve) => {
       this.#keeper.on('lease.lost', ({ reason }) => resolve(reason));
-      // A bug in the keeper: nobody renews any more.
+      // A bug in the keeper: the leases are no longer renewed.
       this.#keeper.subscribe({
         error: (error) => resolve(error instanceof Error ? error.message : String(error)),
       });
@@ -186,7 +187,7 @@ class Keeping implements KeptLeases {
     this.#tellChange(taken.shown);
   }
 
-  /** A lease that was taken with another presence than the present one would look like a dead process's. */
+  /** A lease that names an old presence would look like one of a dead process. */
   #tellChange(shown: string | null): void {
     if (this.#presence.name() !== shown && this.#isActive()) this.#keeper.send({ type: 'lease.changed' });
   }
@@ -203,7 +204,7 @@ class Keeping implements KeptLeases {
     return !signal.aborted;
   }
 
-  /** Waits for the keeper's next step, or a moment: a lease that is over by our clocks alone is renewed soon. */
+  /** Waits for the keeper's next step, at most `RETRY_MS`: a lease that is over by our clock alone is renewed soon. */
   #nextChange(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     return new Promise((resolve) => {
@@ -219,17 +220,17 @@ class Keeping implements KeptLeases {
     });
   }
 
-  async takeAccount(scope: string, limiter: RateLimiter): Promise<void> {
+  async takeAccount(scope: string, limiter: Pick<LimiterInternals, 'id'>): Promise<void> {
     const { clock, wait } = this.#options;
     const giveUp = new AbortController();
     void this.lost.then((reason) => giveUp.abort(new LongtailError('LOCK_LOST', reason, 'Run again.')));
     const taken = await patiently(
-      // Runs that share a limiter share an account's lease.
+      // Runs that share a limiter share the lease on the account.
       (how) => this.#table.takeScope(scope, { id: this.holder, party: limiter.id }, how),
       () =>
         new LongtailError(
           'USER_SCOPE_BUSY',
-          'Another process uses the same Google account for a synchronisation: together they would overrun its quota.',
+          'Another process uses the same Google account. Together they would exceed its quota.',
           'Wait for it to end (`--wait`, or `wait: true`), use other credentials, or run both in one process with a shared rate limiter.',
         ),
       {
@@ -255,16 +256,16 @@ class Keeping implements KeptLeases {
     if (this.#isActive()) this.#keeper.send({ type: 'release' });
     const { clock } = this.#options;
     const over = new AbortController();
-    // A database that has stopped answering gives them up when they expire.
+    // If the database does not answer, the leases expire.
     await within(clock, RELEASE_WITHIN_MS, this.#giveUp(over.signal));
     over.abort();
     await this.#presence.leave();
   }
 
-  /** A session that is ended in that very moment must not keep the next run waiting until the leases expire. */
+  /** Retries if the session ends during the release: the next run should not wait until the leases expire. */
   async #giveUp(signal: AbortSignal): Promise<void> {
     while (!signal.aborted && !(await this.#table.release(this.holder))) {
-      await pause(this.#options.clock, RELEASE_AGAIN_MS, signal);
+      await pause(this.#options.clock, RELEASE_RETRY_MS, signal);
     }
   }
 
@@ -273,10 +274,10 @@ class Keeping implements KeptLeases {
   }
 }
 
-/** What was taken, and with what. */
+/** An acquired lease. */
 interface Taken<T> {
   readonly value: T;
-  /** By the stopwatch, the moment before it was asked for: it lasts from then at least. */
+  /** Stopwatch time just before the request: the lease is valid from here on. */
   readonly askedAt: number;
   /** The presence that its row names. */
   readonly shown: string | null;
@@ -288,8 +289,8 @@ interface Patience extends Pick<LeaseOptions, 'clock' | 'wait' | 'signal'> {
 }
 
 /**
- * Takes what may be taken. Of a holder that shows no presence only time tells whether it lives: it is busy once it has
- * renewed its lease, and dead when that expires. One whose presence is gone is dead when a moment later it has not come back.
+ * Polls until the lease is acquired or its holder proves to be alive. A holder without a presence is alive if it renews its
+ * lease, and dead if the lease expires. A holder whose presence has gone is dead if it does not return within a moment.
  */
 async function patiently<T>(
   take: (how: TakingOptions) => Promise<Taking<T>>,
@@ -297,7 +298,7 @@ async function patiently<T>(
   { clock, wait, signal, presence, stopwatch }: Patience,
 ): Promise<Taken<T>> {
   let looks = NO_LOOK;
-  let lookMs = LOOK_EVERY_MS.first;
+  let lookMs = POLL_INTERVAL_MS.first;
   for (;;) {
     signal.throwIfAborted();
     const askedAt = stopwatch();
@@ -308,6 +309,6 @@ async function patiently<T>(
     looks = looked.looks;
     if (looked.isAlive && !wait) throw busy();
     await pause(clock, taking.holder === 'gone' ? GONE_AFTER_MS : lookMs, signal);
-    if (looked.isAlive) lookMs = Math.min(1.5 * lookMs, LOOK_EVERY_MS.most);
+    if (looked.isAlive) lookMs = Math.min(1.5 * lookMs, POLL_INTERVAL_MS.max);
   }
 }

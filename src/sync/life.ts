@@ -1,4 +1,4 @@
-/** The life of a run with its actors: what `machines/run-life/run-life.ts` decides is done here, on what `resources.ts` opens. */
+/** The actors of a run: they carry out what `machines/run-life/run-life.ts` decides, with the resources of `resources.ts`. */
 import {
   type AnyEventObject,
   type CallbackLogicFunction,
@@ -38,15 +38,15 @@ import { Holdings } from './resources.ts';
 import { countOwnSlices } from './run-tally.ts';
 import type { RunFigures, SyncEvents, SyncOptions } from './types.ts';
 
-/** How long each phase may take where nobody halts: whoever is asked has limits of his own, these are the last ones. */
+/** Maximum duration of each phase. Every operation has a shorter limit itself; these are the last resort. */
 const LIMITS_MS: RunLifeInput['limits'] = {
   credentials: 60_000,
   // The embedded server's own limit is three minutes.
   server: 200_000,
   database: 60_000,
-  // An index on a large table takes its time, and so does another process that migrates.
+  // An index on a large table takes long, and so may another process that migrates.
   schema: 600_000,
-  // A holder that shows no sign of life is dead when its lease has expired, a minute after its last renewal.
+  // The lease of a dead holder expires a minute after its last renewal.
   property: 150_000,
   run: 60_000,
   budgets: 60_000,
@@ -55,31 +55,31 @@ const LIMITS_MS: RunLifeInput['limits'] = {
   read: 60_000,
   count: 60_000,
 };
-/** As long as a timer can be. */
+/** The maximum of a timer. */
 const LONGEST_WAIT_MS = 2 ** 31 - 1;
 const CLOSING_MS = { allMs: 5_000, oneMs: 1_000 };
 const LAST_ANSWERS_MS = 3_000;
 const RETRY_DELAYS_MS = [250, 500, 1_000, 2_000, 4_000];
 
-/** What the range holds, as the outcome tells it. */
+/** The contents of the range, as in the outcome. */
 export type Held = Pick<RunFigures, 'slices' | 'rows' | 'failures'>;
 
-/** What a dry run counts. */
+/** The result of a dry run. */
 export interface Missing {
   readonly slices: number;
   readonly calendars: number;
 }
 
-/** One life, from outside. */
+/** The life of one run or dry run. */
 export interface Life {
   readonly actor: RunLifeActor;
   readonly holdings: Holdings;
-  /** Of the machines, once they run. */
+  /** Undefined before the machines have started. */
   readonly execution: () => Execution | undefined;
-  /** What the range holds, or what this run has put there: see {@link LifeResult}. */
+  /** The contents of the range, or only this run's part: see {@link LifeResult}. */
   readonly held: (figures: LifeResult['figures']) => Held;
   readonly missing: () => Missing | undefined;
-  /** Resolves when all is closed, with how it went. Rejects for a bug in the machine alone. */
+  /** Resolves with the result when everything is closed. Rejects only for a bug in the machine. */
   readonly ended: Promise<LifeResult>;
 }
 
@@ -89,38 +89,38 @@ export interface LifePorts {
   readonly options: SyncOptions;
   readonly clock: Clock;
   readonly listeners: Listeners<SyncEvents>;
-  /** Called with how it went, before anything is closed. */
+  /** Called with the result before anything is closed. */
   readonly conclude: (life: Life, result: LifeResult) => void;
 }
 
-/** What one life's machine has done. */
-interface Deeds {
+/** The implementation of one life's actors. */
+interface LifeActors {
   readonly open: (step: OpeningStep, signal: AbortSignal) => Promise<void>;
   readonly execute: CallbackLogicFunction<ExecutionOrder, AnyEventObject, Wishes>;
   readonly ask: (input: QuestionInput, signal: AbortSignal) => Promise<QuestionAnswer>;
   readonly closeAll: (input: CloseInput, signal: AbortSignal) => Promise<void>;
 }
 
-/** By the life's actor system. */
-const deeds = new WeakMap<object, Deeds>();
+/** Keyed by the life's actor system. */
+const lifeActors = new WeakMap<object, LifeActors>();
 
-function deedsIn(system: object): Deeds {
-  const found = deeds.get(system);
-  if (found === undefined) throw new Error('a life without deeds');
+function actorsOf(system: object): LifeActors {
+  const found = lifeActors.get(system);
+  if (found === undefined) throw new Error('a life without actors');
   return found;
 }
 
-/** One for all lives: XState takes a machine apart each time it is given actors, and a host may begin forty lives at once. */
+/** Provided once for all lives: `provide` is expensive, and a host may start forty lives together. */
 const machine = runLifeMachine.provide({
   actors: {
-    open: fromPromise(({ input, signal, system }) => deedsIn(system).open(input.step, signal)),
-    execute: fromCallback<ExecutionOrder, Wishes>((given) => deedsIn(given.system).execute(given)),
-    ask: fromPromise(({ input, signal, system }) => deedsIn(system).ask(input, signal)),
-    closeAll: fromPromise(({ input, signal, system }) => deedsIn(system).closeAll(input, signal)),
+    open: fromPromise(({ input, signal, system }) => actorsOf(system).open(input.step, signal)),
+    execute: fromCallback<ExecutionOrder, Wishes>((given) => actorsOf(given.system).execute(given)),
+    ask: fromPromise(({ input, signal, system }) => actorsOf(system).ask(input, signal)),
+    closeAll: fromPromise(({ input, signal, system }) => actorsOf(system).closeAll(input, signal)),
   },
 });
 
-/** Begins a life, which waits to be started. */
+/** Creates a life; `start` begins it. */
 export function createLife({ purpose, config, options, clock, listeners, conclude }: LifePorts): Life {
   const inspect = guardInspect(options.inspect);
   const holdings = new Holdings(config, { ...options, ...(inspect === undefined ? {} : { inspect }) }, clock);
@@ -130,7 +130,7 @@ export function createLife({ purpose, config, options, clock, listeners, conclud
   let held: Held | undefined;
   let missing: Missing | undefined;
 
-  const execute: Deeds['execute'] = ({ input, sendBack, receive }) => {
+  const execute: LifeActors['execute'] = ({ input, sendBack, receive }) => {
     const { executionMs } = haltShares(config.haltDeadlineMs);
     const resources = holdings.all();
     const started = startExecution(
@@ -146,7 +146,7 @@ export function createLife({ purpose, config, options, clock, listeners, conclud
     receive((order) => carryOut(order, started));
     void resources.leases.lost.then((reason) => started.fail('LOCK_LOST', `a lease is lost: ${reason}`));
     void resources.database.hostEnded.then(() =>
-      started.halt({ kind: 'asked', reason: 'the pool that was handed in has been closed' }),
+      started.halt({ kind: 'asked', reason: 'the given pool has been closed' }),
     );
     started.ended.then(
       async (ending) => {
@@ -205,7 +205,7 @@ export function createLife({ purpose, config, options, clock, listeners, conclud
     clock: actorClock(clock),
     ...(inspect === undefined ? {} : { inspect }),
   });
-  deeds.set(actor.system, {
+  lifeActors.set(actor.system, {
     open: (step, signal) => holdings.open(step, signal),
     execute,
     ask: (input, signal) => answered(ask(input, signal), () => holdings.need('database').sql),
@@ -219,7 +219,7 @@ export function createLife({ purpose, config, options, clock, listeners, conclud
       error: reject,
     });
   });
-  // Somebody may close what was never run: then nobody waits for this.
+  // Closed without having run: no caller awaits this promise.
   ended.catch(() => undefined);
   const life: Life = {
     actor,
@@ -249,7 +249,7 @@ function carryOut(order: ExecutionOrder, execution: Execution): void {
   }
 }
 
-/** What the database says to a question, as a value; a bug stays a rejection. */
+/** Turns a database error into a value. A bug remains a rejection. */
 async function answered(
   asking: Promise<void>,
   sql: () => Parameters<typeof toldError>[0],
@@ -266,13 +266,13 @@ async function answered(
 
 const AWAY: readonly string[] = ['DATABASE_UNAVAILABLE', 'DATABASE_READ_ONLY', 'DATABASE_TIMEOUT'];
 
-/** Whether the database may answer when it is asked again. */
+/** Whether a retry may succeed. */
 function isAway(error: unknown): boolean {
   if (error instanceof LongtailError) return AWAY.includes(error.code);
   return toFailure(error)?.kind === 'databaseAway';
 }
 
-/** The ending as the run's row has it. */
+/** The ending as stored in the run's row. */
 function endOf(ending: Ending): { readonly status: Ending['status']; readonly reason?: string } {
   switch (ending.status) {
     case 'complete':
@@ -288,7 +288,7 @@ function endOf(ending: Ending): { readonly status: Ending['status']; readonly re
   }
 }
 
-/** A fault as what `run` rejects with. */
+/** The error that `run` rejects with. */
 export function errorOf(fault: LifeFault): unknown {
   if (fault.kind === 'threw') return fault.error;
   const seconds = Math.round(fault.afterMs / 1_000);
@@ -296,20 +296,20 @@ export function errorOf(fault: LifeFault): unknown {
     case 'credentials':
       return new LongtailError(
         'NO_CREDENTIALS',
-        `No access token came within ${seconds} seconds.`,
-        'See to it that getAccessToken returns a token, or that the network lets the token endpoint be reached.',
+        `No access token arrived within ${seconds} seconds.`,
+        'Make sure that getAccessToken returns a token and that the token endpoint can be reached.',
       );
     case 'server':
       return new LongtailError(
         'EMBEDDED_SERVER',
         `The embedded PostgreSQL did not start within ${seconds} seconds.`,
-        'Look into its log under .longtail/.',
+        'See its log under .longtail/.',
       );
     default:
       return new LongtailError(
         'DATABASE_UNAVAILABLE',
         `The database did not answer within ${seconds} seconds (${IN_WORDS[fault.at]}).`,
-        'Check that the server runs, that the network lets its answers through, and that nobody holds a lock on the schema longtail.',
+        'Check that the server is running and reachable, and that no session holds a lock on the schema longtail.',
       );
   }
 }
@@ -318,12 +318,12 @@ const IN_WORDS: Readonly<
   Record<Exclude<Extract<LifeFault, { kind: 'late' }>['at'], 'credentials' | 'server'>, string>
 > = {
   database: 'connecting',
-  schema: 'making the tables',
-  property: 'taking the property',
-  run: 'beginning the run',
-  budgets: 'reading what was used of the quota',
+  schema: 'creating the tables',
+  property: 'acquiring the property',
+  run: 'starting the run',
+  budgets: 'reading the used quota',
   record: 'recording how the run ended',
-  tidy: 'tidying',
-  read: 'reading what the range holds',
+  tidy: 'cleaning up',
+  read: 'reading the results',
   count: 'counting what is missing',
 };

@@ -1,14 +1,17 @@
 import { randomUUID } from 'node:crypto';
-import { type ActorRefFrom, createActor, type InspectionEvent, type Observer } from 'xstate';
+import { createActor, type InspectionEvent, type Observer } from 'xstate';
 import { type Clock, systemClock } from '../domain/clock.ts';
 import type { BudgetRule } from '../machines/rate-limiter/quota-window.ts';
 import { rateLimiterMachine } from '../machines/rate-limiter/rate-limiter.ts';
 import { guardInspect } from './guarded-inspect.ts';
 import { LeasesOfOthers } from './leases-of-others.ts';
-import { brandLimiter } from './limiter-brand.ts';
+import { type LimiterInternals, registerLimiter } from './limiter-internals.ts';
 import { readLimits } from './option-limits.ts';
 
-/** Google's documented limits for Search Analytics, per minute and per day. */
+/**
+ * Google's documented limits for Search Analytics, per minute and per day.
+ * @see https://developers.google.com/webmaster-tools/limits
+ */
 export function googleBudgets(requestsPerMinute: number): readonly BudgetRule[] {
   return [
     { scopeKind: 'site', limit: requestsPerMinute, windowMs: 60_000 },
@@ -19,38 +22,57 @@ export function googleBudgets(requestsPerMinute: number): readonly BudgetRule[] 
 }
 
 export interface RateLimiterOptions {
-  /** Requests a minute, a site and a user. Default 1,200, Google's documented limit. */
+  /**
+   * Maximum requests per minute, applied separately per property and per user: 1 to 40,000.
+   * @default 1200
+   * @see https://developers.google.com/webmaster-tools/limits
+   */
   readonly requestsPerMinute?: number | undefined;
-  /** Limits beside Google's. */
+  /**
+   * Limits in addition to Google's, per `site`, `user` or `project`.
+   * @default []
+   * @example [{ scopeKind: 'site', limit: 20, windowMs: 1000 }]
+   */
   readonly extraBudgets?: readonly BudgetRule[] | undefined;
+  /** Receives XState's inspection events of the limiter. */
   readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void) | undefined;
+  /** @default the system clock */
   readonly clock?: Clock | undefined;
 }
 
-/** One limiter for several synchronisations: two properties under one account share its user's and project's quota. */
+/**
+ * A rate limiter that several synchronisations share. Opaque: made by {@link createRateLimiter}, passed as
+ * `SyncOptions.rateLimiter`.
+ */
 export interface RateLimiter {
-  /** No other has it, in this process or another. */
-  readonly id: string;
-  readonly actor: ActorRefFrom<typeof rateLimiterMachine>;
-  /** A name for a run that no other has, in this database or another: assignments and leases are called after it. */
-  nameRun(): string;
-  /** What others took from its budgets. */
-  readonly leasesOfOthers: LeasesOfOthers;
-  /** No token comes from it any more; a run that needs one fails. Safe to repeat. */
+  /** Stops granting tokens. Runs that still use the limiter fail with `CLOSED`. Safe to repeat. */
   close(): void;
 }
 
 /**
- * Makes a rate limiter to hand to several `createSync` calls. Its budgets are per scope: every property has its own site
- * budget, all share those of the user and the project.
+ * Creates a rate limiter for several `createSync` calls. Each property has its own budget; all properties share the
+ * budgets of their user and project.
+ * @example
+ * const rateLimiter = createRateLimiter();
+ * await using a = createSync({ siteUrl: 'sc-domain:a.com', rateLimiter });
+ * await using b = createSync({ siteUrl: 'sc-domain:b.com', rateLimiter });
+ * await Promise.all([a.run(), b.run()]);
+ * rateLimiter.close();
  * @throws LongtailError `BAD_OPTION`.
  */
 export function createRateLimiter(options: RateLimiterOptions = {}): RateLimiter {
-  return rateLimiterCalled(randomUUID(), options);
+  const inside = startLimiter(randomUUID(), options);
+  const limiter: RateLimiter = {
+    close: () => {
+      inside.actor.stop();
+    },
+  };
+  registerLimiter(limiter, inside);
+  return limiter;
 }
 
-/** As {@link createRateLimiter}, by a name that no other has: where chance has to come from outside. */
-export function rateLimiterCalled(id: string, options: RateLimiterOptions): RateLimiter {
+/** Starts a limiter under a given id, which must be unique: the simulation supplies its own. */
+export function startLimiter(id: string, options: RateLimiterOptions): LimiterInternals {
   const { clock } = options;
   const inspect = guardInspect(options.inspect);
   const { requestsPerMinute, extraBudgets } = readLimits(options);
@@ -67,10 +89,10 @@ export function rateLimiterCalled(id: string, options: RateLimiterOptions): Rate
     clock: actorClock(clock === undefined || clock === systemClock ? idleClock : clock),
     ...(inspect === undefined ? {} : { inspect }),
   });
-  keepAliveWhileAwaited(actor);
+  keepAliveWhileQueued(actor);
   actor.start();
   let runs = 0;
-  const limiter: RateLimiter = {
+  return {
     id,
     actor,
     nameRun: () => {
@@ -78,40 +100,35 @@ export function rateLimiterCalled(id: string, options: RateLimiterOptions): Rate
       return `${id}-${runs}`;
     },
     leasesOfOthers: new LeasesOfOthers(id, clock ?? systemClock),
-    close: () => {
-      actor.stop();
-    },
   };
-  brandLimiter(limiter, () => actor.getSnapshot().status !== 'active');
-  return limiter;
 }
 
-/** Tokens that expire are no reason for a script to live on. */
+/** Timers for expiring tokens must not keep the host's process alive. */
 const idleClock: Clock = {
   ...systemClock,
   setTimeout: (callback, delayMs) => setTimeout(callback, delayMs).unref(),
 };
 
-const LONG_MS = 3_600_000;
+const KEEP_ALIVE_INTERVAL_MS = 3_600_000;
 
-/** Somebody who waits for tokens is: all his timers are the limiter's. */
-function keepAliveWhileAwaited(actor: RateLimiter['actor']): void {
+/** A run that waits for tokens has no timers besides the limiter's, so the limiter keeps the process alive for it. */
+function keepAliveWhileQueued(actor: LimiterInternals['actor']): void {
   let timer: NodeJS.Timeout | undefined;
-  const letGo = (): void => {
+  const release = (): void => {
     clearInterval(timer);
     timer = undefined;
   };
   actor.subscribe({
     next: ({ context }) => {
-      if (context.queue.length === 0) letGo();
-      else timer ??= setInterval(() => undefined, LONG_MS);
+      if (context.queue.length === 0) release();
+      else timer ??= setInterval(() => undefined, KEEP_ALIVE_INTERVAL_MS);
     },
-    complete: letGo,
-    error: letGo,
+    complete: release,
+    error: release,
   });
 }
 
-/** XState's clock out of ours: it takes the same two functions. */
+/** Adapts our clock to the two functions that XState expects. */
 export function actorClock(clock: Clock): {
   setTimeout(callback: (...args: unknown[]) => void, delayMs: number): unknown;
   clearTimeout(handle: unknown): void;

@@ -1,7 +1,7 @@
 import { wordsOf } from '../domain/words.ts';
 import { watch } from './guarded-inspect.ts';
 
-/** Typed listeners; one that throws, or is async and rejects, harms nothing and is told of. */
+/** Typed listeners. An error or rejection of a listener becomes a process warning. */
 export interface Listeners<Events extends object> {
   on<K extends keyof Events>(type: K, listener: (event: Events[K]) => void): () => void;
   emit<K extends keyof Events>(type: K, event: Events[K]): void;
@@ -14,13 +14,13 @@ export function createListeners<Events extends object>(): Listeners<Events> {
     on(type, listener) {
       const listeners = byType[type] ?? new Set();
       byType[type] = listeners;
-      // A wrapper of its own, so that the same function may be added twice and removed once.
+      // A separate wrapper lets the same function be added twice and removed once.
       const entry: typeof listener = (event) => listener(event);
       listeners.add(entry);
       return () => void listeners.delete(entry);
     },
     emit(type, event) {
-      // Thrown in here it would stop an actor; swallowed, nobody would find it.
+      // Rethrown, the error would stop an actor; swallowed, it would go unnoticed.
       const warn = (error: unknown): void =>
         process.emitWarning(
           `A listener for "${String(type)}" threw: ${wordsOf(error)}`,

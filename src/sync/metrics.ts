@@ -1,28 +1,28 @@
-/** The metrics `longtail.*`: their names are a promise, dashboards are built on them. */
+/** The metrics `longtail.*`. Their names are a public contract: dashboards depend on them. */
 import type { Attributes, BatchObservableCallback, Meter, Observable } from '@opentelemetry/api';
 import { scopeKindOf } from '../machines/rate-limiter/quota-window.ts';
 
 /** A budget over a window as long as this, or longer, is called `daily`. */
 const DAY_MS = 86_400_000;
 
-/** The run's state at one moment. Read when metrics are collected, and at no other time. */
+/** The run's state at one moment. Read only when metrics are collected. */
 export interface GaugeReading {
-  /** Pages that wait to be assigned, those of delayed groups included. */
+  /** Unassigned pages, including those of delayed groups. */
   readonly pagesWaiting: number;
-  /** Pages whose call is under way. */
+  /** Pages whose call is in flight. */
   readonly pagesInFlight: number;
   /** Workers by state, such as `{ idle: 1, busy: 2 }`. */
   readonly workers: Readonly<Record<string, number>>;
   readonly budgets: readonly {
     readonly scope: string;
-    /** Tokens that count now. */
+    /** Tokens in the current window. */
     readonly spent: number;
     readonly limit: number;
     readonly windowMs: number;
   }[];
 }
 
-/** Counters and histograms. Of every one, `longtail.property` is an attribute. */
+/** Counters and histograms. All have the attribute `longtail.property`. */
 export function createInstruments(meter: Meter) {
   return {
     batchDuration: meter.createHistogram('longtail.batch.duration', {
@@ -36,35 +36,35 @@ export function createInstruments(meter: Meter) {
     }),
     retries: meter.createCounter('longtail.retries', {
       unit: '{retry}',
-      description: 'Pages, calls, database probes and workers tried again.',
+      description: 'Retried pages, calls, database probes and workers.',
     }),
     approaching: meter.createCounter('longtail.quota.approaching', {
       unit: '{event}',
-      description: 'Times that a budget came to 80 % of its limit.',
+      description: 'Times a budget reached 80 % of its limit.',
     }),
     refused: meter.createCounter('longtail.quota.refused', {
       unit: '{refusal}',
-      description: 'Refusals by Google for want of quota.',
+      description: 'Requests refused by Google because a quota was exceeded.',
     }),
     haltDuration: meter.createHistogram('longtail.halt.duration', {
       unit: 's',
-      description: 'From the halt asked for to the end of the run.',
+      description: 'From the halt request to the end of the run.',
     }),
   };
 }
 
 /**
- * The gauges, fed by `read` at every collection. Returns what ends them: the last reading is kept for one more collection,
- * so that a run shorter than the interval between two is seen at all.
+ * Registers the gauges, which call `read` at every collection. Returns a function that ends them: it keeps the last reading
+ * for one more collection, so that a run shorter than the collection interval is still visible.
  */
 export function observeGauges(meter: Meter, property: Attributes, read: () => GaugeReading): () => void {
   const queue = meter.createObservableGauge('longtail.queue.size', {
     unit: '{page}',
-    description: 'Pages that wait to be fetched.',
+    description: 'Pages waiting to be fetched.',
   });
   const inFlight = meter.createObservableGauge('longtail.pages.in_flight', {
     unit: '{page}',
-    description: 'Pages whose call is under way.',
+    description: 'Pages whose call is in flight.',
   });
   const workers = meter.createObservableGauge('longtail.workers', {
     unit: '{worker}',
@@ -78,7 +78,7 @@ export function observeGauges(meter: Meter, property: Attributes, read: () => Ga
   let last: GaugeReading | undefined;
   const callback: BatchObservableCallback = (result) => {
     const { pagesWaiting, pagesInFlight, workers: byState, budgets } = last ?? read();
-    // Not while the SDK is going through its list of callbacks.
+    // Deferred: the SDK is iterating over its callbacks.
     if (last !== undefined) queueMicrotask(() => meter.removeBatchObservableCallback(callback, gauges));
     result.observe(queue, pagesWaiting, property);
     result.observe(inFlight, pagesInFlight, property);
@@ -99,7 +99,7 @@ export function observeGauges(meter: Meter, property: Attributes, read: () => Ga
     try {
       last ??= read();
     } catch {
-      // The run is over, whatever its state: no gauge is worth an error then.
+      // The run is over; a failing gauge must not cause an error.
       meter.removeBatchObservableCallback(callback, gauges);
     }
   };

@@ -1,10 +1,10 @@
-/** What a user can do about a run that failed: the next step for each code. */
+/** The next step for each code of a failed run. */
 import { ERROR_CODES, type ErrorCode } from '../domain/errors.ts';
 import type { Fatal } from '../machines/messages.ts';
 
 export interface AdviceContext {
   readonly siteUrl: string;
-  /** The service account's address, when there is one: it has to be added to the property by hand. */
+  /** The address of the service account, if any: it must be added to the property by hand. */
   readonly serviceAccountEmail: string | undefined;
 }
 
@@ -23,10 +23,10 @@ function nextStepFor(code: ErrorCode, { siteUrl, serviceAccountEmail }: AdviceCo
   switch (code) {
     case 'FORBIDDEN':
       return serviceAccountEmail === undefined
-        ? `Check that this account may read "${siteUrl}" in Search Console (\`longtail sites\` lists what it may), and that it is that form of the property: a domain property and a URL prefix are two.`
+        ? `Check that this account may read "${siteUrl}" in Search Console (\`longtail sites\` lists its properties). A domain property and a URL-prefix property are different properties.`
         : `Add ${serviceAccountEmail} as a user of "${siteUrl}" in Search Console: Settings → Users and permissions → Add user.`;
     case 'MISSING_SCOPE':
-      return 'Make the token with the scope https://www.googleapis.com/auth/webmasters.readonly.';
+      return 'Create the token with the scope https://www.googleapis.com/auth/webmasters.readonly.';
     case 'UNAUTHORIZED':
       return 'Sign in again, or give a fresh access token or credentials file.';
     case 'INVALID_GRANT':
@@ -34,19 +34,19 @@ function nextStepFor(code: ErrorCode, { siteUrl, serviceAccountEmail }: AdviceCo
     case 'API_NOT_ENABLED':
       return 'Enable the “Google Search Console API” for the project in the Google Cloud console, then run again.';
     case 'PROJECT_REFUSED':
-      return 'Look at the Google Cloud project of these credentials: its state, its billing, its policies, and who may use it.';
+      return 'Check the Google Cloud project of these credentials: its state, billing, policies and permissions.';
     case 'DATABASE_READ_ONLY':
-      return 'Make the database writable again, then run again: it goes on where it stopped.';
+      return 'Make the database writable again, then run again: it continues where it stopped.';
     case 'DATABASE_TIMEOUT':
-      return 'Raise or lift the timeout that ends the work, then run again: it goes on where it stopped.';
+      return 'Raise or lift the timeout that ends the work, then run again: it continues where it stopped.';
     case 'DATABASE_UNAVAILABLE':
-      return 'Look into the database server’s log, then run again: it goes on where it stopped.';
+      return 'Check the database server’s log, then run again: it continues where it stopped.';
     case 'FENCED_OFF':
     case 'LOCK_LOST':
-      return 'Another synchronisation may have taken this property over. Run again when none is under way.';
+      return 'Another run may have taken this property over. Run again when no other run is active.';
     case 'UNEXPECTED_ANSWER':
-      return 'Run again later; if it stays so, run with --log-level debug and report what it says.';
+      return 'Run again later. If the problem persists, run with --log-level debug and report the output.';
     default:
-      return 'This should not happen. Run again with --log-level debug and report what it says.';
+      return 'This is a bug. Run again with --log-level debug and report the output.';
   }
 }

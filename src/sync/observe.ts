@@ -1,4 +1,4 @@
-/** Turns what the machines emit, and what calls report, into figures, events and telemetry. Decides nothing. */
+/** Turns the events of machines and calls into figures, public events and telemetry. Decides nothing. */
 
 import type { CallObserver } from '../actors/fetch-batch.ts';
 import type { AfterPage } from '../domain/page-result.ts';
@@ -11,7 +11,7 @@ import type { ProgressTracker } from './progress.ts';
 import type { Telemetry } from './telemetry.ts';
 import type { ConcurrencyEvent, FallbackEvent, QuotaEvent, RetryEvent, SyncEvents } from './types.ts';
 
-/** Counts calls and their pages while they are under way, and has each traced. */
+/** Counts and traces calls and their pages. */
 export function observeCalls(figures: ProgressTracker, telemetry: Telemetry): CallObserver {
   return {
     callStarted(input) {
@@ -36,14 +36,14 @@ export function observeCalls(figures: ProgressTracker, telemetry: Telemetry): Ca
   };
 }
 
-/** Whoever wants to know what the machines do. */
+/** The receivers of what the machines do. */
 export interface Watchers {
   readonly figures: ProgressTracker;
   readonly listeners: Listeners<SyncEvents>;
   readonly telemetry: Telemetry;
 }
 
-/** The coordinator's facts, as figures and events. A slice that has ended leaves the catalogue. */
+/** Handles the coordinator's events. Removes finished slices from the catalogue. */
 export function noteCoordinator(event: CoordinatorEmitted, catalogue: Catalogue, watchers: Watchers): void {
   const { figures, listeners, telemetry } = watchers;
   const retry = (told: RetryEvent): void => {
@@ -65,7 +65,7 @@ export function noteCoordinator(event: CoordinatorEmitted, catalogue: Catalogue,
       return;
     case 'call.failed':
       figures.counters.retries += 1;
-      retry({ kind: 'call', reason: event.reason, inARow: event.inARow });
+      retry({ kind: 'call', reason: event.reason, inARow: event.consecutive });
       return;
     case 'worker.restarted':
       retry({ kind: 'worker', workerId: event.workerId });
@@ -88,13 +88,13 @@ function noteSliceEnd(sliceId: string, next: AfterPage, catalogue: Catalogue, wa
   const entry = catalogue.get(sliceId);
   if (entry?.kind !== 'slice') return;
   catalogue.remove(sliceId);
-  // It goes on under another id.
+  // The slice continues under another id.
   if (next.kind === 'again') return;
   if (next.kind !== 'notPublished' || entry.isPlannedAgain === undefined) {
     tellSliceEnd(entry, next, watchers);
     return;
   }
-  // Begun on trust: whether this was its end is known when the calendar is in, or never, if the run ends before.
+  // A speculative slice: the calendar decides whether it is planned again. If the run ends first, it stays open.
   void entry.isPlannedAgain.then((isPlannedAgain) => {
     if (!isPlannedAgain) tellSliceEnd(entry, next, watchers);
   });
@@ -115,7 +115,7 @@ function tellSliceEnd(
   );
 }
 
-/** What the concurrency controller decided, and why. */
+/** Reports a decision of the concurrency controller. */
 export function noteDecision(
   { from, to, reason, detail }: ConcurrencyDecision,
   watchers: Pick<Watchers, 'listeners' | 'telemetry'>,
@@ -147,15 +147,15 @@ export function noteFallback(
   listeners.emit('fallback', told);
 }
 
-/** The limiter's facts, as far as they are of this run's scopes. */
+/** Handles the limiter's events for this run's scopes. */
 export function noteLimiter(event: RateLimiterEmitted, scopes: readonly string[], watchers: Watchers): void {
   const { figures } = watchers;
   const tell = (quota: QuotaEvent): void => noteQuota(quota, watchers);
-  // A shared limiter speaks of others' budgets, too.
+  // A shared limiter also emits events for other runs' scopes.
   const concerns = (...named: readonly string[]): boolean => named.some((scope) => scopes.includes(scope));
   switch (event.type) {
     case 'quota.used':
-      // Read off the limiter when progress is told, not counted.
+      // Progress reads it from the limiter.
       return;
     case 'quota.approaching':
       if (concerns(event.scope)) {

@@ -1,19 +1,19 @@
-/** What all options are checked with, and those that a rate limiter has. */
+/** Validation helpers for all options, and the options of a rate limiter. */
 import { z } from 'zod';
 import { LongtailError } from '../domain/errors.ts';
 import type { BudgetRule } from '../machines/rate-limiter/quota-window.ts';
 
-/** What is said of an option that cannot be used. */
+/** The error for an invalid option. */
 export const wrong = (message: string, nextStep: string): LongtailError =>
   new LongtailError('BAD_OPTION', message, nextStep);
 
-/** A whole number within bounds, both included. */
-export const whole = (name: string, least: number, most: number) =>
+/** A whole number within inclusive bounds. */
+export const whole = (name: string, min: number, max: number) =>
   z
-    .number(`${name} is a whole number from ${least} to ${most}.`)
-    .int(`${name} is a whole number from ${least} to ${most}.`)
-    .min(least, `${name} is at least ${least}.`)
-    .max(most, `${name} is at most ${most}.`);
+    .number(`${name} is a whole number from ${min} to ${max}.`)
+    .int(`${name} is a whole number from ${min} to ${max}.`)
+    .min(min, `${name} is at least ${min}.`)
+    .max(max, `${name} is at most ${max}.`);
 
 const BUDGETS = 'extraBudgets is a list of { scopeKind, limit, windowMs }.';
 
@@ -42,7 +42,7 @@ export interface Limits {
   readonly extraBudgets: readonly BudgetRule[];
 }
 
-/** @throws LongtailError BAD_OPTION with the schema's words. */
+/** @throws LongtailError BAD_OPTION with the schema's message. */
 export function readOptions<T>(schema: z.ZodType<T>, options: unknown): T {
   const parsed = schema.safeParse(options);
   if (parsed.success) return parsed.data;
@@ -51,9 +51,12 @@ export function readOptions<T>(schema: z.ZodType<T>, options: unknown): T {
   throw wrong(issue?.message ?? 'An option has a wrong type.', `Look at "${path}", or leave it out.`);
 }
 
-/** The part of the options that a rate limiter has. @throws LongtailError BAD_OPTION. */
+/** Reads the rate limiter's options. @throws LongtailError BAD_OPTION. */
 export function readLimits(options: unknown): Limits {
   if (typeof options !== 'object' || options === null)
-    throw wrong('The rate limiter’s options are no object.', 'Give { requestsPerMinute: 1200 }, or nothing.');
+    throw wrong(
+      'The rate limiter’s options are not an object.',
+      'Give { requestsPerMinute: 1200 }, or nothing.',
+    );
   return readOptions(limits, options);
 }

@@ -1,12 +1,11 @@
 /**
- * Sums what the machines emit into figures. Nothing here decides anything; the outcome's figures of slices and rows are
- * read from the database, not from here.
+ * Accumulates the figures of a run. Decides nothing. The outcome reads its slices and rows from the database instead.
  */
 import type { Clock } from '../domain/clock.ts';
 import type { Day } from '../domain/slice.ts';
 import type { Progress } from './types.ts';
 
-/** The part of the figures that only counting can give. */
+/** The figures that are counted during the run. */
 export interface Counters {
   apiCalls: number;
   httpCalls: number;
@@ -19,12 +18,12 @@ export interface Counters {
 export interface ProgressPlan {
   readonly slicesPlanned: number;
   readonly slicesDone: number;
-  /** Days, and how many of their slices are not done yet. Days that are done are left out. */
+  /** Number of open slices per day. Finished days are absent. */
   readonly openSlicesByDay: ReadonlyMap<Day, number>;
   readonly daysPlanned: number;
 }
 
-/** What is read off the machines at the moment of asking. */
+/** The figures that are read from the machines when needed. */
 export type MachineFigures = Pick<
   Progress,
   'state' | 'pagesWaiting' | 'maxConcurrency' | 'isAuto' | 'quotaUsed' | 'quotaLimit'
@@ -32,9 +31,9 @@ export type MachineFigures = Pick<
 
 export interface ProgressTracker {
   readonly counters: Counters;
-  /** Told once: the plan is known. Slices that need no call count as done at once, and so do those done before. */
+  /** Called once, when the plan is known. Slices that need no call count as done. */
   planned(plan: ProgressPlan): void;
-  /** A slice of this day is complete, failed, or proved not published. */
+  /** A slice of this day is complete, failed or not published. */
   sliceDone(day: Day): void;
   snapshot(now: MachineFigures): Progress;
 }
@@ -52,7 +51,7 @@ export function createProgress(clock: Clock): ProgressTracker {
   let plan: ProgressPlan | undefined;
   let openByDay = new Map<Day, number>();
   let doneByRun = 0;
-  /** Days of slices that were done before the plan was known. */
+  /** Days of slices that ended before the plan was known. */
   const doneEarly: Day[] = [];
 
   const closeOne = (day: Day): void => {

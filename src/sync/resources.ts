@@ -1,6 +1,6 @@
 /**
- * What a run holds open: opened step by step, as its life (`machines/run-life/run-life.ts`) asks for it, closed in the opposite
- * order. Whatever a step gets after it was given up, it closes at once.
+ * The open resources of a run: opened step by step as `machines/run-life/run-life.ts` requests, closed in reverse order. An
+ * abandoned step closes whatever it still opens.
  */
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../domain/clock.ts';
@@ -24,26 +24,26 @@ import { createListedName } from '../search-console/listed-name.ts';
 import type { Client } from '../search-console/request/call.ts';
 import type { Store } from '../store/store.ts';
 import type { RunIdentity } from '../store/types.ts';
-import { type Config, MOST_CONCURRENCY, mostConcurrency, SPARE_CONNECTIONS } from './config.ts';
+import { type Config, MAX_CONCURRENCY, maxCalls, SPARE_CONNECTIONS } from './config.ts';
 import { Fallbacks } from './fallbacks.ts';
 import { type KeptLeases, takeLeases } from './leases.ts';
-import { createRateLimiter, type RateLimiter } from './limiter.ts';
-import { checkLimiter } from './limiter-brand.ts';
+import { createRateLimiter } from './limiter.ts';
+import { internalsOf, type LimiterInternals } from './limiter-internals.ts';
 import { createTelemetry, type Telemetry } from './telemetry.ts';
 import type { SyncOptions } from './types.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Google takes its time over a large batch before it says a word. */
+/** Google may take this long before the first byte of a large batch. */
 const FIRST_BYTE_TIMEOUT_MS = 120_000;
 /**
- * The longest time that a request without an answer may still be on its way: a network that needs longer is not used,
- * since no connection comes about on it. What Google takes to answer is no part of it, that comes after the arrival.
+ * Maximum transit time of an unanswered request. On a slower network no connection would be established. Google's
+ * processing time is not included: it begins after arrival.
  */
 const GRACE_MS = CONNECT_TIMEOUT_MS;
-/** Leases older than this no longer count in any window that ends token by token. */
+/** Older leases no longer count in any sliding window. */
 const LEASE_MEMORY_MS = 3_600_000;
 
-/** What a run needs open. */
+/** Everything that a run needs open. */
 export interface Resources {
   readonly database: Database;
   readonly leases: KeptLeases;
@@ -53,9 +53,9 @@ export interface Resources {
   readonly store: Store;
   readonly auth: Auth;
   readonly client: Client;
-  /** What Search Console calls the property. */
+  /** The property name as Search Console lists it. */
   readonly listedName: ReturnType<typeof createListedName>;
-  readonly limiter: RateLimiter;
+  readonly limiter: LimiterInternals;
   readonly scopes: readonly string[];
   readonly telemetry: Telemetry;
   readonly graceMs: number;
@@ -64,15 +64,15 @@ export interface Resources {
   readonly fallbacks: Fallbacks;
 }
 
-/** Of the process, which has one event loop for all its runs. */
+/** Shared by all runs of the process: they share one event loop. */
 const turns = new Turns();
 
 type Opened = { -readonly [Name in keyof Resources]?: Resources[Name] };
 
-/** Closes one thing, within so many milliseconds where it has to wait for somebody. */
+/** Closes one resource. The deadline applies if it has to wait. */
 type Closer = (withinMs: number) => Promise<unknown> | unknown;
 
-/** What is open of a run, or of a dry run. */
+/** The open resources of a run or dry run. */
 export class Holdings {
   readonly #config: Config;
   readonly #options: SyncOptions;
@@ -95,14 +95,14 @@ export class Holdings {
     return this.#opened;
   }
 
-  /** @throws Error where the steps before have not opened it: a bug. */
+  /** @throws Error if no earlier step has opened it: a bug. */
   need<Name extends keyof Resources>(name: Name): Resources[Name] {
     const value = this.#opened[name];
     if (value === undefined) throw new Error(`${name} is not open`);
     return value;
   }
 
-  /** All of it. @throws Error before the last step. */
+  /** All resources. @throws Error before the last step. */
   all(): Resources {
     return {
       database: this.need('database'),
@@ -122,7 +122,7 @@ export class Holdings {
     };
   }
 
-  /** Opens one thing more. Given up by `signal`, it closes what it gets all the same. */
+  /** Opens the next resource. If `signal` is aborted, it closes whatever it still opens. */
   open(step: OpeningStep, signal: AbortSignal): Promise<void> {
     switch (step) {
       case 'credentials':
@@ -143,17 +143,17 @@ export class Holdings {
   }
 
   /**
-   * Closes all, the last one first, each within so many milliseconds. Aborted, it begins with all that is left at once, and
-   * waits for none of it. Never rejects: one thing that cannot be closed keeps none of the others open.
+   * Closes everything in reverse order, each resource within `withinMs`. When aborted, starts closing all the rest and waits
+   * for none of it. Never rejects: a resource that fails to close does not keep the others open.
    */
   async close(withinMs: number, signal: AbortSignal): Promise<void> {
-    const inHaste = aborted(signal);
+    const hurried = aborted(signal);
     for (let step = this.#closers.pop(); step !== undefined; step = this.#closers.pop()) {
-      await Promise.race([closeOne(step, signal.aborted ? 0 : withinMs), inHaste]);
+      await Promise.race([closeOne(step, signal.aborted ? 0 : withinMs), hurried]);
     }
   }
 
-  /** Keeps what was opened, and how to close it. */
+  /** Records how to close what was opened. */
   async #keep<T>(signal: AbortSignal, opening: Promise<T>, close: (value: T) => Closer): Promise<T> {
     const value = await opening;
     if (signal.aborted) {
@@ -164,12 +164,12 @@ export class Holdings {
     return value;
   }
 
-  /** First: they are what is most often wrong, and cost nothing to look at. */
+  /** First, because credentials are wrong most often and cheap to check. */
   async #openCredentials(): Promise<void> {
     const { credentials, tokenUrl, apiRoot } = this.#config;
     const { rateLimiter } = this.#options;
-    if (rateLimiter !== undefined) checkLimiter(rateLimiter);
-    // A host may begin all its properties in one breath.
+    if (rateLimiter !== undefined) internalsOf(rateLimiter);
+    // A host may start all its properties together.
     await turns.next();
     this.#opened.auth = await createAuth({
       credentials,
@@ -194,9 +194,9 @@ export class Holdings {
 
   async #openDatabase(signal: AbortSignal): Promise<void> {
     const { prepare } = this.#config;
-    if (this.#target === undefined) throw new Error('no database is named');
+    if (this.#target === undefined) throw new Error('no database is configured');
     const connecting = connect(this.#target, {
-      max: mostConcurrency(this.#config) + SPARE_CONNECTIONS,
+      max: maxCalls(this.#config) + SPARE_CONNECTIONS,
       applicationName: 'longtail',
       signal,
       ...(prepare === undefined ? {} : { prepare }),
@@ -230,7 +230,7 @@ export class Holdings {
     this.#opened.leases = leases;
 
     const { rateLimiter, inspect } = this.#options;
-    const limiter =
+    const handle =
       rateLimiter ??
       createRateLimiter({
         requestsPerMinute,
@@ -238,7 +238,8 @@ export class Holdings {
         clock: this.#clock,
         ...(inspect === undefined ? {} : { inspect }),
       });
-    if (rateLimiter === undefined) this.#closers.push(() => limiter.close());
+    if (rateLimiter === undefined) this.#closers.push(() => handle.close());
+    const limiter = internalsOf(handle);
     this.#opened.limiter = limiter;
     this.#opened.runName = limiter.nameRun();
     await leases.takeAccount(this.need('auth').identity.userScope, limiter);
@@ -250,7 +251,7 @@ export class Holdings {
     const parameters = { from, to, searchTypes, datasets, refresh, acceptShrunk };
     const { run } = await startRun(sql, this.need('leases'), parameters);
     if (signal.aborted) {
-      // Whoever takes the property next would find it under way, and write down that it crashed.
+      // Otherwise the next run would record this one as crashed.
       await finishRun(sql, run, { status: 'halted', reason: 'halted while it began' });
       signal.throwIfAborted();
     }
@@ -271,7 +272,7 @@ export class Holdings {
     const transport = createGotTransport({
       root: apiRoot,
       clock,
-      maxSockets: MOST_CONCURRENCY,
+      maxSockets: MAX_CONCURRENCY,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       firstByteTimeoutMs: FIRST_BYTE_TIMEOUT_MS,
     });
@@ -291,18 +292,18 @@ export class Holdings {
   }
 }
 
-/** What comes when nobody waits for it any more: how long closing it may take. */
+/** Maximum time for closing the resource of an abandoned step. */
 const LATE_CLOSE_MS = 1_000;
 
 async function closeOne(close: Closer, withinMs: number): Promise<void> {
   try {
     await close(withinMs);
   } catch (error) {
-    process.emitWarning(`Something could not be closed: ${wordsOf(error)}`, 'LongtailClosingWarning');
+    process.emitWarning(`A resource could not be closed: ${wordsOf(error)}`, 'LongtailClosingWarning');
   }
 }
 
-/** The budgets that every request of this run is taken from. */
+/** The scopes whose budgets every request of this run counts against. */
 export function scopesOf(config: Config, userScope: string, projectScope: string | null): readonly string[] {
   const known = [propertyResource(config.siteUrl), userScope, projectScope ?? 'project:unknown'];
   const others = config.extraBudgets
@@ -313,13 +314,12 @@ export function scopesOf(config: Config, userScope: string, projectScope: string
 }
 
 /**
- * Tokens that others took count until their window has passed: runs before this one, and other processes whenever they
- * could have used these budgets. To be called when a run begins, and when the right to a scope comes back to a limiter
- * after it was somebody else's; what was counted before counts once.
+ * Makes the limiter count tokens that earlier runs and other processes took, until their window has passed. Call it at the
+ * start of a run, and when a limiter regains a scope from another process. Repeated calls count each token once.
  */
 export async function recoverLeases(
   store: Store,
-  limiter: RateLimiter,
+  limiter: LimiterInternals,
   scopes: readonly string[],
   graceMs: number,
 ): Promise<void> {

@@ -1,13 +1,10 @@
-/**
- * What one run has done, slice by slice, as its listeners are told: the outcome's figures when the table cannot be read
- * at the end.
- */
+/** Counts the slices of one run. The outcome uses it when the database cannot be read at the end. */
 import type { SliceFailure } from '../domain/slice.ts';
 import type { Listeners } from './listeners.ts';
 import type { RunFigures, SyncEvents } from './types.ts';
 
 export interface OwnSlices {
-  /** `planned` is the range's; the rest is this run's alone. */
+  /** `planned` covers the whole range; the rest covers this run only. */
   figures(planned: number): Pick<RunFigures, 'slices' | 'rows' | 'failures'>;
   stop(): void;
 }

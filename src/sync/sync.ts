@@ -1,4 +1,4 @@
-/** One property's synchronisation, from outside. What becomes of a wish is its life's to decide: `machines/run-life/run-life.ts`. */
+/** The public `Sync`. Each command goes to the run's statechart, `machines/run-life/run-life.ts`. */
 
 import { type Clock, systemClock } from '../domain/clock.ts';
 import { pacificDay } from '../domain/day.ts';
@@ -9,7 +9,7 @@ import type { Ending } from '../machines/coordinator/context.ts';
 import type { HaltReason } from '../machines/messages.ts';
 import type { LifeResult, RunLifeEvent } from '../machines/run-life/context.ts';
 import { keysOf } from '../planning/plan.ts';
-import { type Config, MOST_CONCURRENCY, readConfig } from './config.ts';
+import { type Config, MAX_CONCURRENCY, readConfig } from './config.ts';
 import { createLife, errorOf, type Life, type Missing } from './life.ts';
 import { createListeners } from './listeners.ts';
 import { explainFatal } from './next-steps.ts';
@@ -17,7 +17,7 @@ import type { DryRun, Outcome, RunFigures, Sync, SyncEvents, SyncOptions } from 
 
 /**
  * Prepares one property's synchronisation. Nothing is opened before `run` or `dryRun`.
- * @throws LongtailError `BAD_OPTION` or `INSECURE_ROOT`, saying what is wrong and what to write instead.
+ * @throws LongtailError `BAD_OPTION` or `INSECURE_ROOT`, with the correction.
  */
 export function createSync(options: SyncOptions): Sync {
   const clock = systemClock;
@@ -57,8 +57,8 @@ class PropertySync implements Sync {
     if (!this.#life.actor.getSnapshot().matches('ready')) {
       throw new LongtailError(
         'ALREADY_RUN',
-        'This synchronisation has been run.',
-        'Make a new one with createSync().',
+        'This synchronisation has already run.',
+        'Create a new one with createSync().',
       );
     }
     this.#startedAt = this.#clock.now();
@@ -84,11 +84,7 @@ class PropertySync implements Sync {
       if (fault !== undefined) throw errorOf(fault);
       const missing = life.missing();
       if (ending !== undefined || missing === undefined) {
-        throw new LongtailError(
-          'HALTED',
-          'The dry run was halted before the database had said what is missing.',
-          'Run it again.',
-        );
+        throw new LongtailError('HALTED', 'The dry run was halted before it had a result.', 'Run it again.');
       }
       return this.#planOf(missing);
     } finally {
@@ -106,10 +102,10 @@ class PropertySync implements Sync {
   }
 
   setConcurrency(maxConcurrency: number): void {
-    if (!Number.isInteger(maxConcurrency) || maxConcurrency < 1 || maxConcurrency > MOST_CONCURRENCY) {
+    if (!Number.isInteger(maxConcurrency) || maxConcurrency < 1 || maxConcurrency > MAX_CONCURRENCY) {
       throw new LongtailError(
         'BAD_OPTION',
-        `maxConcurrency is a whole number from 1 to ${MOST_CONCURRENCY}.`,
+        `maxConcurrency is a whole number from 1 to ${MAX_CONCURRENCY}.`,
         `Give setConcurrency() such a number; it was given ${String(maxConcurrency)}.`,
       );
     }
@@ -136,10 +132,14 @@ class PropertySync implements Sync {
 
   #refuseWhenClosed(): void {
     if (!this.#life.actor.getSnapshot().matches('closed')) return;
-    throw new LongtailError('CLOSED', 'This synchronisation is closed.', 'Make a new one with createSync().');
+    throw new LongtailError(
+      'CLOSED',
+      'This synchronisation is closed.',
+      'Create a new one with createSync().',
+    );
   }
 
-  /** The outcome, while the telemetry that hears of it is still open. */
+  /** Builds the outcome and reports it to telemetry before that closes. */
   #conclude(life: Life, { ending, figures, fault }: LifeResult): void {
     const { telemetry, auth } = life.holdings.opened;
     if (fault !== undefined) telemetry?.runThrew(errorOf(fault));
@@ -181,18 +181,18 @@ class PropertySync implements Sync {
       slicesToFetch: missing.slices,
       apiCalls,
       httpCalls: Math.ceil(missing.calendars / batchSize) + Math.ceil(missing.slices / batchSize),
-      // The first minute's worth goes out at once; each further one has to wait for a window.
+      // The requests of the first minute go out immediately; each further minute waits for a window.
       durationMs: apiCalls === 0 ? 0 : Math.floor((apiCalls - 1) / requestsPerMinute) * 60_000,
     };
   }
 }
 
-/** A wish that comes when all is over is none: XState would warn of it on the host's console. */
+/** Commands after the actor has stopped are ignored: XState would warn on the host's console. */
 function tell({ actor }: Life, event: RunLifeEvent): void {
   if (actor.getSnapshot().status === 'active') actor.send(event);
 }
 
-/** Starts a life, and has the signal halt it. */
+/** Starts a life; aborting the signal halts it. */
 async function following(signal: AbortSignal | undefined, life: Life): Promise<LifeResult> {
   const wish = (): HaltReason => ({ kind: 'asked', reason: abortReason(signal) });
   const onAbort = (): void => tell(life, { type: 'halt', reason: wish() });
@@ -224,18 +224,18 @@ function outcomeOf(ending: Ending, figures: RunFigures, serviceAccountEmail: str
 
 function abortReason(signal: AbortSignal | undefined): string {
   const reason: unknown = signal?.reason;
-  // What `abort()` gives of itself says nothing.
+  // The default reason of `abort()` says nothing.
   const isBare = reason instanceof Error && reason.name === 'AbortError';
   return reason === undefined || isBare ? 'the signal was aborted' : inOneLine(reason);
 }
 
-const LONGEST_REASON = 300;
+const MAX_REASON_LENGTH = 300;
 
-/** A host's reason, as the run's row can hold it: short, one line, valid text. */
+/** Makes a host's reason fit for the database: short, one line, valid text. */
 function inOneLine(reason: unknown): string {
   const words = wordsOf(reason)
     .toWellFormed()
     .replace(/[\s\p{Cc}]+/gu, ' ')
     .trim();
-  return words.slice(0, LONGEST_REASON).toWellFormed() || 'asked';
+  return words.slice(0, MAX_REASON_LENGTH).toWellFormed() || 'asked';
 }

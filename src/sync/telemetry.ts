@@ -1,9 +1,8 @@
 /**
- * What a synchronisation tells OpenTelemetry: a span a run, a batch and a page commit, and the metrics `longtail.*`.
+ * OpenTelemetry: one span per run, batch and page commit, and the metrics `longtail.*`.
  *
- * The library speaks the API alone. Where the host (or the command line) has set up no SDK, every call here ends in the
- * API's own no-ops, and the gauges are never read. Nothing here throws, and nothing here is read by the run: it only tells.
- * Spans get their parents by hand, so no context manager is needed; the run's parent is whatever span is active when it starts.
+ * Uses only the API. Without an SDK, every call is a no-op and the gauges are never read. Nothing here throws or influences
+ * the run. Spans get explicit parents, so no context manager is needed; the parent of a run is the active span at its start.
  */
 import { type Attributes, context, metrics, type Span, SpanStatusCode, trace } from '@opentelemetry/api';
 import { type Clock, systemClock } from '../domain/clock.ts';
@@ -13,7 +12,7 @@ import { scopeKindOf } from '../machines/rate-limiter/quota-window.ts';
 import { createInstruments, type GaugeReading, observeGauges } from './metrics.ts';
 import type { ConcurrencyEvent, FallbackEvent, QuotaEvent, RetryEvent } from './types.ts';
 
-/** The name that spans and metrics come under. */
+/** The instrumentation scope of spans and metrics. */
 const SCOPE = 'longtail';
 
 export interface RunStart {
@@ -28,43 +27,43 @@ export interface RunStart {
 
 export interface RunEnd {
   readonly status: 'complete' | 'completeWithFailures' | 'halted' | 'failed';
-  /** One line: why it was halted, or failed. */
+  /** Why it was halted or failed, in one line. */
   readonly reason?: string;
   readonly rows: number;
   readonly apiCalls: number;
   readonly httpCalls: number;
 }
 
-/** One call and what came of it: what `fetchBatch` tells whoever observes it. */
+/** Receives the progress of one call from `fetchBatch`. */
 export interface CallTelemetry {
-  /** The request left. */
+  /** The request was sent. */
   sent(pages: number): void;
-  /** What came of one page. `commitMs` is how long its transaction took; 0 when there was none. */
+  /** The result of one page. `commitMs`: duration of its transaction, 0 without one. */
   page(sliceId: string, startRow: number, result: PageResult, commitMs: number): void;
-  /** What has been read waits for the database. */
+  /** Pages that have been read wait for the database. */
   stalled(reason: string): void;
   /** Exactly once, when the call has ended. */
   ended(outcome: CallOutcome): void;
 }
 
-/** The reporter of one property. Every method may be called at any time; before a run has started they count without a span. */
+/** Telemetry of one property. Every method may be called at any time; before a run starts, only metrics are recorded. */
 export interface Telemetry {
   /** `read` is called at every collection of metrics from now until {@link Telemetry.close}. */
   runStarted(run: RunStart, read: () => GaugeReading): void;
-  /** A call begins, tokens in hand. */
+  /** A call begins, with its tokens granted. */
   callStarted(call: FetchBatchInput): CallTelemetry;
   retried(retry: RetryEvent): void;
   quota(event: QuotaEvent): void;
-  /** A change of how many calls may be under way, or a decision to stay. */
+  /** A change of the concurrency level, or a decision to keep it. */
   concurrency(event: ConcurrencyEvent): void;
   /** An optimisation cannot be used. */
   fallback(event: FallbackEvent): void;
-  /** A halt was asked for; its duration ends with the run. The first call counts. */
+  /** A halt was requested. Only the first call counts; the duration ends with the run. */
   haltStarted(reason: string): void;
   runEnded(end: RunEnd): void;
-  /** The run broke off by an exception. Instead of `runEnded`. */
+  /** The run ended with an exception. Called instead of `runEnded`. */
   runThrew(error: unknown): void;
-  /** Ends the gauges. They are read a last time now, and told once more at the next collection. */
+  /** Ends the gauges. Reads them a last time, for the next collection. */
   close(): void;
 }
 
@@ -117,7 +116,7 @@ export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Te
       const { kind, ...rest } = event;
       const { scope, quota, ...measures } = { scope: undefined, quota: undefined, ...rest };
       const what = quota === undefined ? {} : { 'longtail.quota.kind': quota };
-      // The scope's id may be an account's name: its kind is enough.
+      // Only the kind: the scope's id may be an account name.
       const where = scope === undefined ? {} : { 'longtail.quota.scope': scopeKindOf(scope) };
       if (kind === 'approaching') instruments.approaching.add(1, { ...property, ...where });
       if (kind === 'refused') instruments.refused.add(1, { ...property, ...what });
@@ -186,7 +185,7 @@ export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Te
           span.addEvent(`longtail.page.${kind}`, { ...page, ...named('longtail.page', rest) });
           return;
         }
-        // The transaction is told of when it is over, so its span begins in the past.
+        // Reported after the transaction, so the span begins in the past.
         const nowMs = clock.now();
         tracer
           .startSpan(
@@ -238,14 +237,14 @@ function reasonOf(outcome: CallOutcome): string | undefined {
 
 const failure = (message: string) => ({ code: SpanStatusCode.ERROR, message });
 
-/** The event that OpenTelemetry has for an exception, without the stack: paths of the host's machine are its own. */
+/** Adds OpenTelemetry's exception event, without the stack: it would reveal paths of the host's machine. */
 function noteException(span: Span, error: unknown): void {
   const { name, message } = error instanceof Error ? error : { name: 'Error', message: String(error) };
   span.addEvent('exception', { 'exception.type': name, 'exception.message': message });
   span.setStatus(failure(message));
 }
 
-/** `{ delayMs: 5 }` → `{ 'longtail.retry.delay_ms': 5 }`: OpenTelemetry writes names in snake case. */
+/** `{ delayMs: 5 }` → `{ 'longtail.retry.delay_ms': 5 }`: OpenTelemetry uses snake case. */
 function named(
   prefix: string,
   values: Readonly<Record<string, string | number | boolean | null>>,

@@ -9,102 +9,175 @@ import type { BudgetRule } from '../machines/rate-limiter/quota-window.ts';
 import type { Credentials } from '../search-console/auth/credentials.ts';
 import type { RateLimiter } from './limiter.ts';
 
-/** What a synchronisation needs to know. Only `siteUrl` has no default. */
+/**
+ * Options of {@link createSync}. Only `siteUrl` is required. `undefined` means the default.
+ * @example
+ * const options: SyncOptions = {
+ *   siteUrl: 'sc-domain:example.com',
+ *   database: 'postgres://me@localhost/search',
+ *   datasets: ['page', 'page+query'],
+ *   days: 28,
+ * };
+ */
 export interface SyncOptions {
   /** The property as Search Console names it: `sc-domain:example.com` or `https://www.example.com/`. */
   readonly siteUrl: string;
   /**
-   * A PostgreSQL URL, or a pool of postgres.js. Of a pool only where it leads is used: Longtail opens connections of its
-   * own there, at most as many as the pool's `max`, shared by all who are handed the same pool, closed with the last of
-   * them; with `'auto'`, that bounds the calls that are tried. To a URL it opens at most `maxConcurrency` + 1. When the
-   * host ends the pool, the run halts. Without it: the embedded server, its data under `.longtail/` of the working directory.
+   * A PostgreSQL URL, or a postgres.js pool. Longtail takes only the connection settings from a pool and opens its own
+   * connections: at most the pool's `max`, shared by all runs that are given the same pool. For a URL it opens at most
+   * `maxConcurrency` + 1. The run halts when the host ends the pool.
+   * @default the embedded server, with its data under `.longtail/` of the working directory
    */
   readonly database?: string | Sql | undefined;
-  /** First and last day, both included, `YYYY-MM-DD`, Pacific time. Default: all that Google still has. */
+  /**
+   * First day, inclusive, `YYYY-MM-DD` in Pacific time. Google keeps 16 months; an earlier day is moved up.
+   * @default the oldest day that Google still has
+   */
   readonly from?: Day | undefined;
+  /**
+   * Last day, inclusive, `YYYY-MM-DD` in Pacific time.
+   * @default today in Pacific time
+   */
   readonly to?: Day | undefined;
-  /** Instead of `from` and `to`: the newest N days that Google calls final. */
+  /** The newest N days that Google calls final, 1 to 500. Excludes `from` and `to`. */
   readonly days?: number | undefined;
-  /** Default `['page', 'page+query']`: `date`, `searchAppearance`, or `page`, `query`, `country`, `device` joined by `+`. */
+  /**
+   * `date` (totals), `searchAppearance`, or any of `page`, `query`, `country`, `device` joined by `+`.
+   * @default ['page', 'page+query']
+   * @see https://developers.google.com/webmaster-tools/v1/searchanalytics/query
+   */
   readonly datasets?: readonly DatasetName[] | undefined;
-  /** Default `['web']`. */
+  /** @default ['web'] */
   readonly searchTypes?: readonly SearchType[] | undefined;
   /**
-   * Calls under way at once. Default 3. `'auto'` finds out: from 3 upwards while throughput grows and the quota is less than
-   * 80 % used, down at once at a refusal or a failed call. Every decision is a `concurrency` event.
+   * Maximum concurrent HTTP calls, 1 to 64. `'auto'` starts at 3 and raises the level while throughput grows and less than
+   * 80 % of the quota is used. It lowers the level after a refusal or a failed call. Each decision is a `concurrency` event.
+   * @default 3
    */
   readonly maxConcurrency?: number | 'auto' | undefined;
-  /** For `maxConcurrency: 'auto'`. */
+  /** Tunes `maxConcurrency: 'auto'`; an error without it. */
   readonly autoConcurrency?: AutoConcurrencyOptions | undefined;
-  /** Pages a call, 1 to 1,000; 1 sends plain requests. Default 50. */
+  /**
+   * Maximum requests per HTTP call, 1 to 1,000; 1 sends plain requests.
+   * @default 50
+   */
   readonly batchSize?: number | undefined;
-  /** Rows a page, 1 to 25,000. Default 25,000. */
+  /**
+   * Maximum rows per page, 1 to 25,000, which is Google's limit.
+   * @default 25000
+   * @see https://developers.google.com/webmaster-tools/v1/searchanalytics/query
+   */
   readonly rowsPerPage?: number | undefined;
-  /** Requests a minute, a site and a user. Default 1,200. */
+  /**
+   * Maximum requests per minute, applied separately per property and per user: 1 to 40,000. With `rateLimiter`, set it there.
+   * @default 1200
+   * @see https://developers.google.com/webmaster-tools/limits
+   */
   readonly requestsPerMinute?: number | undefined;
-  /** Limits beside Google's own, such as a burst limit: `{ scopeKind: 'site', limit: 20, windowMs: 1000 }`. */
+  /**
+   * Limits in addition to Google's, such as a burst limit. With `rateLimiter`, set them there.
+   * @default []
+   * @example [{ scopeKind: 'site', limit: 20, windowMs: 1000 }]
+   */
   readonly extraBudgets?: readonly BudgetRule[] | undefined;
-  /** Attempts a page has before its slice fails. Default 5. */
+  /**
+   * Attempts per page before its slice fails, 1 to 100.
+   * @default 5
+   */
   readonly maxAttempts?: number | undefined;
-  /** Fetch again what is complete, too. */
+  /**
+   * Fetch complete slices again.
+   * @default false
+   */
   readonly refresh?: boolean | undefined;
-  /** Let a refreshed slice replace one that had more than twice its rows. */
+  /**
+   * Accept a refreshed slice that has less than half of its previous rows.
+   * @default false
+   */
   readonly acceptShrunk?: boolean | undefined;
   /**
-   * Wait for a property, or an account, that another synchronisation holds, instead of failing with `PROPERTY_BUSY` or
-   * `USER_SCOPE_BUSY`. Default false.
+   * Wait while another run uses the property or the account, instead of failing with `PROPERTY_BUSY` or `USER_SCOPE_BUSY`.
+   * @default false
    */
   readonly wait?: boolean | undefined;
-  /** Where access tokens come from; see {@link Credentials}. Default: Application Default Credentials. */
+  /**
+   * Where access tokens come from; see {@link Credentials}.
+   * @default Application Default Credentials
+   */
   readonly credentials?: Credentials | undefined;
-  /** Default `https://searchconsole.googleapis.com/`. */
+  /**
+   * Root URL of the API: `https:`, or `http:` to loopback.
+   * @default 'https://searchconsole.googleapis.com/'
+   */
   readonly apiRoot?: string | undefined;
-  /** Default: Google's. Where refresh tokens and signed JWTs are exchanged. */
+  /**
+   * Token endpoint for refresh tokens and signed JWTs: `https:`, or `http:` to loopback.
+   * @default Google's
+   */
   readonly tokenUrl?: string | undefined;
-  /** Shared by several synchronisations under one account; made by `createRateLimiter()`. */
+  /**
+   * Share one among all synchronisations of an account; see {@link createRateLimiter}.
+   * @default a limiter for this run alone
+   */
   readonly rateLimiter?: RateLimiter | undefined;
-  /** Run the migrations at the start. Default true; with false, run the exported `migrate()` yourself. */
+  /**
+   * Run the migrations first. With false, call the exported `migrate()` yourself.
+   * @default true
+   */
   readonly migrate?: boolean | undefined;
-  /** Through a transaction pooler, set this: no prepared statements. */
+  /**
+   * Use prepared statements. Set it to false behind a transaction pooler.
+   * @default the pool's or the URL's setting
+   */
   readonly prepare?: boolean | undefined;
   /**
-   * Makes V8 collect garbage more often, which keeps the process some 30 MB smaller during a large run. For a process
-   * that runs nothing but Longtail: collections pause everything else in it.
+   * Collect garbage more often during large runs, which keeps the process some 30 MB smaller. For a process that runs
+   * only Longtail: collections pause everything else in it.
    * @default false
    */
   readonly nudgeHeap?: boolean | undefined;
-  /** How long a halt may take, all in all. Default 5,000. */
+  /**
+   * Maximum duration of a halt in milliseconds, 100 to 600,000.
+   * @default 5000
+   */
   readonly haltDeadlineMs?: number | undefined;
-  /** Goes straight to XState's `createActor`: Stately's inspector works. */
+  /** Passed to XState's `createActor`, for example for Stately's inspector. An error that it throws becomes a warning. */
   readonly inspect?: Observer<InspectionEvent> | ((event: InspectionEvent) => void) | undefined;
 }
 
 export interface AutoConcurrencyOptions {
-  /** Calls at once to begin with, 1 to 64. Default 3, or `most` if that is less. */
+  /**
+   * Initial number of concurrent calls, 1 to 64.
+   * @default 3, or `most` if that is less
+   */
   readonly start?: number | undefined;
-  /** Calls at once to go up to, 1 to 64. Default 16, or what a connection handed in has room for. */
+  /**
+   * Maximum number of concurrent calls, 1 to 64.
+   * @default 16, or what the given pool has room for
+   */
   readonly most?: number | undefined;
   /**
-   * How long at least, in milliseconds, a level is watched before one more is tried, and after trouble. Up to an hour.
-   * Default 1,000. A level is judged when enough calls have ended, too: four of each worker, or more.
+   * Minimum time in milliseconds, 1 to 3,600,000, that a level is observed before the next increase, and after trouble.
+   * A level is also observed until enough calls have ended: at least four per worker.
+   * @default 1000
    */
   readonly soakMs?: number | undefined;
   /**
-   * Begin with one more for each call that ends well, as long as throughput grows. Default true; false raises by one a soak
-   * from the beginning.
+   * Begin by adding one call for each call that succeeds, as long as throughput grows. False: one more per soak from the start.
+   * @default true
    */
   readonly slowStart?: boolean | undefined;
 }
 
 /**
- * What the range holds now (slices, rows), and what this run did (the rest). A halted run whose database did not answer
- * at its end tells the slices and rows of this run alone.
+ * `slices`, `rows` and `failures` describe the whole range; the other figures describe this run. If the database does not
+ * answer at the end of a halted run, `slices`, `rows` and `failures` describe this run alone.
  */
 export interface RunFigures {
   readonly siteUrl: string;
   readonly from: Day;
   readonly to: Day;
-  /** `planned`: the whole range. `complete`, `failed`, `empty` (of the complete ones) count earlier runs, too. */
+  /** `complete`, `failed` and `empty` include earlier runs. `empty` slices are complete ones without rows. */
   readonly slices: {
     readonly planned: number;
     readonly complete: number;
@@ -113,19 +186,19 @@ export interface RunFigures {
   };
   /** Rows of the range's complete slices. */
   readonly rows: number;
-  /** Requests that took a token: pages and calendars. */
+  /** Requests that used a token: pages and calendars. */
   readonly apiCalls: number;
   /** HTTP calls that carried them. */
   readonly httpCalls: number;
   readonly retries: number;
   readonly quotaRefusals: number;
   readonly durationMs: number;
-  /** The most memory that the process has held at once, from its start: its resident set. */
+  /** Peak resident set size of the process since it started. */
   readonly peakRssBytes: number;
   readonly failures: readonly SliceFailure[];
 }
 
-/** How a run ended. Everything here is expected; `run` rejects only for a broken environment or a bug. */
+/** How a run ended. `run` rejects only when its environment is broken, or for a bug. */
 export type Outcome = RunFigures &
   (
     | { readonly status: 'complete'; readonly haltReason: null }
@@ -138,11 +211,30 @@ export type Outcome = RunFigures &
       }
   );
 
-/** A running synchronisation's figures, some ten times a second at most. */
+/**
+ * What a run is doing:
+ * - `planning`: finding out what is missing; no slice has been assigned yet.
+ * - `fetching`: fetching pages, or waiting for tokens or for a retry.
+ * - `waitingForGoogle`: several calls in a row failed; a probe goes out from time to time.
+ * - `waitingForDatabase`: the database accepts no writes; the run retries.
+ * - `pausing`, `paused`: after `pause()`; `pausing` while calls are still in flight.
+ * - `halting`: the run is ending and assigns no more pages. Every run passes through it, a complete one too.
+ * - `ended`: nothing is in flight. The outcome follows.
+ */
+export type ProgressState =
+  | 'planning'
+  | 'fetching'
+  | 'waitingForGoogle'
+  | 'waitingForDatabase'
+  | 'pausing'
+  | 'paused'
+  | 'halting'
+  | 'ended';
+
+/** Figures of a run in progress. Emitted at most about ten times per second, from the time the plan is being loaded. */
 export interface Progress {
-  /** The coordinator's state, as a path: `running.working.dispatching`. */
-  readonly state: string;
-  /** Slices of the range that are complete, failed, or proved not published, of `slicesPlanned`. Never passes it. */
+  readonly state: ProgressState;
+  /** Slices that are complete, failed or not published. At most `slicesPlanned`. */
   readonly slicesDone: number;
   readonly slicesPlanned: number;
   readonly daysDone: number;
@@ -154,17 +246,18 @@ export interface Progress {
   readonly httpCalls: number;
   readonly retries: number;
   readonly quotaRefusals: number;
-  /** The fullest budget: tokens that count now, and its limit. */
+  /** Tokens that count against the fullest budget now. */
   readonly quotaUsed: number;
+  /** Limit of that budget; 0 before the first request. */
   readonly quotaLimit: number;
   readonly pagesInFlight: number;
   readonly pagesWaiting: number;
-  /** Calls that may be under way at once, now. */
+  /** Maximum concurrent calls, now. */
   readonly maxConcurrency: number;
-  /** Whether that is found out: `maxConcurrency: 'auto'`, and `setConcurrency` has not been called. */
+  /** Whether `maxConcurrency: 'auto'` sets it: false once `setConcurrency` has been called. */
   readonly isAuto: boolean;
   readonly elapsedMs: number;
-  /** Null until there is something to go by. */
+  /** Estimate; null until the first slice of this run is done. */
   readonly remainingMs: number | null;
 }
 
@@ -181,9 +274,9 @@ export type QuotaEvent =
   | { readonly kind: 'approaching'; readonly scope: string; readonly used: number; readonly limit: number }
   | { readonly kind: 'refused'; readonly quota: QuotaKind }
   | { readonly kind: 'lowered'; readonly scope: string; readonly limit: number }
-  /** Nothing was refused for a while: a limit that had been lowered came up a step. */
+  /** After a time without refusals, a lowered limit went up a step. */
   | { readonly kind: 'raised'; readonly scope: string; readonly limit: number }
-  /** Whose the access token is could not be found out: its quota is shared with all others of whom that is so. */
+  /** The account of the access token could not be determined. All such tokens share one budget. */
   | { readonly kind: 'accountUnknown'; readonly reason: string }
   | { readonly kind: 'cooling'; readonly quota: QuotaKind; readonly coolingMs: number };
 
@@ -191,27 +284,27 @@ export type RetryEvent =
   | { readonly kind: 'pages'; readonly pages: number; readonly delayMs: number }
   | { readonly kind: 'call'; readonly reason: string; readonly inARow: number }
   | { readonly kind: 'database'; readonly reason: string }
-  /** Call after call has failed: the run waits, and asks now and then. */
+  /** Several calls in a row have failed: the run waits and sends a probe from time to time. */
   | { readonly kind: 'google'; readonly reason: string }
   | { readonly kind: 'worker'; readonly workerId: string };
 
-/** `asked`: by `setConcurrency`. With `'auto'`, `from` and `to` are the same when the decision is to stay. */
+/** `asked`: by `setConcurrency`. `from` equals `to` when `'auto'` decides to keep the level. */
 export interface ConcurrencyEvent {
   readonly from: number;
   readonly to: number;
   readonly reason: ConcurrencyReason | 'asked';
-  /** What the server or the network said, when it was trouble. */
+  /** The error that caused the decision, if any. */
   readonly detail?: string;
 }
 
 /**
- * Longtail goes without an optimisation that relies on a package's private internals, and uses the public interface
- * instead. The result is the same, and comes more slowly. Told once a run for each `what`: `copy` is writing rows to
- * PostgreSQL, `gunzip` is decompressing answers.
+ * An optimisation that relies on a package's private internals cannot be used; the public interface replaces it. The rows
+ * are the same, but the run is slower. Emitted once per run for each `what`: `copy` writes rows to PostgreSQL, `gunzip`
+ * decompresses answers.
  */
 export interface FallbackEvent {
   readonly what: 'copy' | 'gunzip';
-  /** A clause: why the optimisation cannot be used. */
+  /** Why the optimisation cannot be used, as a clause. */
   readonly reason: string;
 }
 
@@ -224,45 +317,56 @@ export interface SyncEvents {
   readonly fallback: FallbackEvent;
 }
 
-/** What a run would do. */
+/** What `run` would fetch. */
 export interface DryRun {
   readonly siteUrl: string;
   readonly from: Day;
   readonly to: Day;
   readonly slicesPlanned: number;
   readonly slicesToFetch: number;
-  /** The least number of requests: one a slice, and the calendars. */
+  /** Minimum number of requests: one per slice, and the calendars. */
   readonly apiCalls: number;
-  /** The least number of HTTP calls that carry them. */
+  /** Minimum number of HTTP calls that carry them. */
   readonly httpCalls: number;
-  /** The least time they take at the quota, in milliseconds. */
+  /** Minimum duration that the quota allows, in milliseconds. */
   readonly durationMs: number;
 }
 
-/** One property's synchronisation. Made by `createSync`; runs once. */
+/**
+ * The synchronisation of one property. Created by `createSync`; runs once.
+ * @example
+ * await using sync = createSync({ siteUrl: 'sc-domain:example.com' });
+ * sync.on('progress', ({ slicesDone, slicesPlanned }) => console.log(`${slicesDone} of ${slicesPlanned}`));
+ * const outcome = await sync.run({ signal: AbortSignal.timeout(3_600_000) });
+ */
 export interface Sync extends AsyncDisposable {
   /**
-   * Copies what is missing. Aborting `signal` asks for a halt.
-   * @throws LongtailError for a broken environment, wrong credentials, or a second `run`.
+   * Copies the missing slices. Aborting `signal` halts the run.
+   * @throws LongtailError if the environment is broken, the credentials are wrong, or `run` was called before
+   *   (`ALREADY_RUN`, `CLOSED`).
    */
   run(options?: { readonly signal?: AbortSignal | undefined }): Promise<Outcome>;
   /**
-   * What `run` would do; reads the database, calls nobody. Aborting `signal`, `halt` and `close` end it.
-   * @throws LongtailError for a broken environment; `HALTED` when it was ended before it knew.
+   * Returns what `run` would fetch. Reads the database; sends no request. Aborting `signal`, `halt` and `close` end it.
+   * @throws LongtailError if the environment is broken; `HALTED` if it was halted first.
    */
   dryRun(options?: { readonly signal?: AbortSignal | undefined }): Promise<DryRun>;
-  /** Before a run has begun, or while it opens, the wish is kept until there is somebody to ask. So it is with the others. */
+  /** Assigns no more pages; calls in flight finish. Before or while the run opens, it takes effect once the run is open. */
   pause(): void;
+  /** Continues after `pause`. */
   resume(): void;
   /**
-   * Resolves when nothing is under way any more, within `haltDeadlineMs`, whatever the run was at: opening, running or
-   * closing. Its outcome is `halted`. Without anything under way, nothing happens.
+   * Halts the run in any phase. Resolves when nothing is in flight, within `haltDeadlineMs`. The outcome is `halted`. Does
+   * nothing if nothing is running.
    */
   halt(reason?: string): Promise<void>;
-  /** Calls at once from now on, 1 to 64. Ends `'auto'`. */
+  /**
+   * Sets the maximum number of concurrent calls, 1 to 64, and turns `'auto'` off.
+   * @throws LongtailError `BAD_OPTION`.
+   */
   setConcurrency(maxConcurrency: number): void;
-  /** Returns its unsubscribe. A listener that throws harms nothing. */
+  /** Adds a listener; returns a function that removes it. An error that the listener throws becomes a warning. */
   on<K extends keyof SyncEvents>(type: K, listener: (event: SyncEvents[K]) => void): () => void;
-  /** Halts if needed, and closes what this synchronisation opened, nothing else. */
+  /** Halts a run in progress and closes everything this synchronisation opened, and nothing else. */
   close(): Promise<void>;
 }

@@ -17,11 +17,11 @@ const range: CoverageRange = {
   searchTypes: ['web'],
   datasets: [page.dataset],
 };
-/** Four rounds: one worker fetches the calendar, one has a batch of five slices on trust. */
+/** Four rounds: one worker fetches the calendar, one has a batch of five speculative slices. */
 const pool = { maxConcurrency: 2, batchSize: 5 };
 const away = { kind: 'databaseAway', reason: 'gone' } as const;
 
-type Ask = 'openSlices' | 'settleTrusted' | 'sealEmptySlices';
+type Ask = 'openSlices' | 'settleSpeculative' | 'sealEmptySlices';
 
 /** The plan's actor on a store that fails once where it is told to, and settles no sooner than it has opened so often. */
 function loader(
@@ -34,7 +34,7 @@ function loader(
     asks.push(ask);
     const time = timesAsked(ask);
     do await new Promise((resolve) => setImmediate(resolve));
-    while (ask === 'settleTrusted' && timesAsked('openSlices') < settleAfterOpening);
+    while (ask === 'settleSpeculative' && timesAsked('openSlices') < settleAfterOpening);
     return failing?.ask === ask && failing.time === time ? away : { kind: 'ok', value: value() };
   };
   const asSlice = (key: SliceKey) => ({
@@ -47,8 +47,8 @@ function loader(
     store: {
       readCoverage: async () => ({ kind: 'ok', value: [] }),
       openSlices: (keys) => reply('openSlices', () => keys.map(asSlice)),
-      // The newest of the trusted came back empty before that meant anything.
-      settleTrusted: (keys) => reply('settleTrusted', () => keys.slice(0, 1)),
+      // The newest of the speculative came back empty before that meant anything.
+      settleSpeculative: (keys) => reply('settleSpeculative', () => keys.slice(0, 1)),
       sealEmptySlices: (keys) => reply('sealEmptySlices', () => keys.length),
     },
     clock: systemClock,
@@ -113,8 +113,8 @@ const idsOf = (report: PlanReport): string[] =>
 
 it.each([
   undefined,
-  { ask: 'settleTrusted', time: 1 },
-  // The first time it opens what goes out on trust, the second time what is opened while that is settled.
+  { ask: 'settleSpeculative', time: 1 },
+  // The first time it opens the speculative slices, the second time what is opened while that is settled.
   { ask: 'openSlices', time: 1 },
   { ask: 'openSlices', time: 2 },
   { ask: 'openSlices', time: 3 },
@@ -140,20 +140,20 @@ it.each([
   }
   expect(failures).toBe(failing === undefined ? 0 : 1);
   const slices = supplied.filter((id) => id !== calendarId('web'));
-  // The newest twice: on trust, and again since that meant nothing. The day without data is not asked for.
+  // The newest twice: speculatively, and again since that meant nothing. The day without data is not asked for.
   const wanted = keysOf(range)
     .filter(({ date }) => date !== '2026-01-10')
     .map((key) => `id of ${keyOf(key)}`);
   expect(slices.toSorted()).toEqual([...wanted, wanted[0]].toSorted());
   expect(plan.planned).toHaveLength(1);
   expect(plan.planned[0]?.toFetch).toHaveLength(19);
-  // What went out on trust is settled once, unless just that failed.
-  expect(plan.asks.filter((ask) => ask === 'settleTrusted')).toHaveLength(
-    failing?.ask === 'settleTrusted' ? 2 : 1,
+  // Speculative slices are settled once, unless just that failed.
+  expect(plan.asks.filter((ask) => ask === 'settleSpeculative')).toHaveLength(
+    failing?.ask === 'settleSpeculative' ? 2 : 1,
   );
 });
 
-it('the slices that workers wait for are opened while those begun on trust are settled', async () => {
+it('the slices that workers wait for are opened while speculative ones are settled', async () => {
   const plan = loader(undefined, { settleAfterOpening: 2 });
   try {
     await plan.ask(6);

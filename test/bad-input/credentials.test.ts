@@ -114,7 +114,7 @@ describe('a credentials file with', () => {
     writeFileSync(file, `\ufeff${JSON.stringify(USER)}`);
     const env = { DATABASE_URL: NO_DATABASE };
     const { code, stderr } = await runInProcess(['sync', ...SITE, '--credentials', file], env);
-    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('does not answer') });
+    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('does not respond') });
   });
 });
 

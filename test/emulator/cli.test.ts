@@ -100,7 +100,7 @@ describe('longtail emulator', () => {
       await writeFile(file, '{"rules":[{"action":{"kind":"explode"}}]}');
       const wrong = longtailEmulator('--port', '0', '--faults', file);
       expect(await wrong.ended).toBe(2);
-      expect(wrong.errors()).toMatch(/^The fault file cannot be used: rules\[0\]\.action\.kind: .*\n$/);
+      expect(wrong.errors()).toMatch(/^The fault file is invalid: rules\[0\]\.action\.kind: .*\n$/);
     } finally {
       await rm(folder, { recursive: true });
     }
@@ -130,7 +130,7 @@ describe('longtail emulator', () => {
       const port = typeof address === 'object' && address !== null ? address.port : 0;
       const run = longtailEmulator('--port', String(port));
       expect(await run.ended).toBe(2);
-      expect(run.errors()).toMatch(/^Port \d+ on 127\.0\.0\.1 is taken by another program\. .*--port/);
+      expect(run.errors()).toMatch(/^Port \d+ on 127\.0\.0\.1 is used by another program\. .*--port/);
     } finally {
       await new Promise((resolve) => other.close(resolve));
     }

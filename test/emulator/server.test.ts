@@ -90,7 +90,7 @@ describe('the server', () => {
     const port = Number(new URL(emulator.url).port);
     await expect(startEmulator({ port })).rejects.toMatchObject({
       code: 'BAD_OPTION',
-      message: `Port ${port} on 127.0.0.1 is taken by another program.`,
+      message: `Port ${port} on 127.0.0.1 is used by another program.`,
       nextStep: expect.stringContaining('--port'),
     });
     await expect(startEmulator({ host: '203.0.113.1' })).rejects.toMatchObject({ code: 'BAD_OPTION' });

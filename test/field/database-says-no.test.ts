@@ -88,7 +88,7 @@ describe('before anything is asked of Google', () => {
     expectReadable(sync.written());
     expect(sync.written()).toMatch(message);
     expect(sync.written()).toMatch(nextStep);
-    expect(sync.written()).not.toMatch(/does not answer|sslmode/);
+    expect(sync.written()).not.toMatch(/does not respond|sslmode/);
     expect(sync.json()).toMatchObject({ status: 'failed' });
     expect(code).not.toBe('');
     expect(emulator.requests.length).toBe(0);
@@ -126,7 +126,7 @@ describe('in the middle', () => {
       'the disk is full',
       () => raise('53100', 'could not extend file "base/1/2": No space left on device'),
       /disk is full: could not extend file/,
-      /Free space on the database’s disk, then run again: it goes on/,
+      /Free space on the database’s disk, then run again: it resumes/,
     ],
     [
       'somebody drops our tables',

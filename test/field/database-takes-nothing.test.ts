@@ -14,7 +14,7 @@ import type { Sync } from '../../src/sync/types.ts';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { lockWaiters } from '../support/locks.ts';
-import { startTestServer, type TestDatabase, testDatabase } from '../support/postgres.ts';
+import { emptyDatabase, startTestServer, type TestDatabase, testDatabase } from '../support/postgres.ts';
 import { emulate, options, queries, SITE, settledDays } from '../support/property.ts';
 import { openSql } from '../support/sql.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
@@ -40,7 +40,7 @@ function watch(sync: Sync) {
   sync.on('progress', (progress) => {
     state = progress.state;
   });
-  return { reasons, isWaiting: () => state.includes('waitingForDatabase'), state: () => state };
+  return { reasons, isWaiting: () => state === 'waitingForDatabase', state: () => state };
 }
 
 /** Every row that comes in takes so long: the database is slow, and whatever a timeout is, it is over. */
@@ -130,6 +130,8 @@ test('the server restarts while pages wait to be written: they are written after
   const before = openSql(server.url, { max: 2 });
   const running = (async () => {
     try {
+      // The driver's `reserve` never resolves on a connection that it has yet to open without asking for types.
+      await before`select 1`;
       const blocker = await before.reserve();
       await blocker`begin`;
       await blocker`lock table longtail.fact in access exclusive mode`;
@@ -200,7 +202,7 @@ async function testRole(database: TestDatabase): Promise<AsyncDisposable & { url
 
 test('a lock timeout of the role’s is met now and then: the run completes', async () => {
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 5 });
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await using role = await testRole(database);
   await migrate(role.url);
   await database.sql.unsafe(`alter role ${role.name} set lock_timeout = '20ms'`);
@@ -219,7 +221,7 @@ test('a lock timeout of the role’s is met now and then: the run completes', as
 
 test('a statement timeout that cannot be met ends the run with its name, its value and what lifts it', async () => {
   await using emulator = await emulate({ rowsPerDay: 20, latencyMs: 5 });
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await using role = await testRole(database);
   await migrate(role.url);
   await slowRows(database.sql, 0.4);
@@ -246,7 +248,7 @@ test('a statement timeout that cannot be met ends the run with its name, its val
 
 test('a timeout that leaves time for one page and not for many: they are written one by one', async () => {
   await using emulator = await emulate({ rowsPerDay: 20 });
-  await using database = await testDatabase();
+  await using database = await emptyDatabase();
   await migrate(database.url);
   await database.sql.unsafe(`
     create function longtail.few() returns trigger language plpgsql as

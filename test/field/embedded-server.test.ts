@@ -214,7 +214,7 @@ describe('what somebody has laid into .longtail is not followed, read, given awa
     mine(directory);
     const made = succeeds('mknod', [join(directory, 'password'), 'c', '1', '5']);
     if (!made) return skip('no device may be made here');
-    expect((await refusalOf(options())).message).toContain('is not a plain file');
+    expect((await refusalOf(options())).message).toContain('is not a regular file');
   });
 
   test.runIf(root)('a pointer to a folder that a user filled', async () => {
@@ -308,7 +308,7 @@ describe('whose .longtail it is', () => {
     mkdirSync(join(folder, 'etc'));
     writeFileSync(join(folder, 'etc/passwd'), '');
     symlinkSync(join(folder, 'etc'), join(folder, '.longtail'));
-    expect((await refusalOf(options())).message).toContain('which holds other things ("passwd")');
+    expect((await refusalOf(options())).message).toContain('which contains other files ("passwd")');
     expect(readdirSync(join(folder, 'etc'))).toEqual(['passwd']);
   });
 
@@ -329,7 +329,7 @@ describe('surroundings that it did not choose', () => {
     const said = await client({ sync: false }, { cwd: gone, before }).next();
     expect(said).toMatchObject({
       code: 'EMBEDDED_SERVER',
-      message: 'The working directory does not exist any more.',
+      message: 'The working directory no longer exists.',
     });
   });
 

@@ -71,7 +71,7 @@ test('a role without any connection left: one line, in some seconds, that says s
     });
     await expect(connect(other, { max: 3, applicationName: 'few', times: short })).rejects.toMatchObject({
       code: 'POOL_TOO_SMALL',
-      message: expect.stringContaining('beside those of the pool handed in'),
+      message: expect.stringContaining('besides those of the pool passed in'),
     });
   } finally {
     await other.end();

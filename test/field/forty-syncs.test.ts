@@ -1,3 +1,4 @@
+// @module-tag long
 /** Forty properties of one account in one backend: one pool of three, one limiter, a database that ends sessions, and a host that dies. */
 import { expect, test } from 'vitest';
 import { emptyDatabase } from '../support/postgres.ts';
@@ -10,7 +11,7 @@ import { runForty, WINDOW } from './support/forty.ts';
 const LONGEST_TURN_MS = 250;
 
 test('forty syncs share a pool of three while their connections are cut every second and their host is killed', {
-  timeout: 300_000,
+  timeout: 600_000,
 }, async () => {
   await using database = await emptyDatabase();
   const figures = await runForty(database.url, database.sql, { kills: 3 });

@@ -57,7 +57,7 @@ describe('the endpoint for batches', () => {
     const { outcome, retries, wrong, counters } = await run([rule]);
     expect(outcome).toMatchObject(WHOLE);
     expect(wrong).toEqual([]);
-    expect(retries.filter((reason) => reason.includes('takes no batches'))).toHaveLength(1);
+    expect(retries.filter((reason) => reason.includes('accepts no batches'))).toHaveLength(1);
     // Requests in a row instead of batches: no more at once than there are workers.
     expect(counters.maxConcurrentCalls).toBeLessThanOrEqual(2);
   });
@@ -65,7 +65,7 @@ describe('the endpoint for batches', () => {
   test.concurrent('answers one page of HTML: batches go on', async () => {
     const { outcome, retries } = await run([batches(200, '<html>Welcome</html>', 1)]);
     expect(outcome).toMatchObject(WHOLE);
-    expect(retries.some((reason) => reason.includes('takes no batches'))).toBe(false);
+    expect(retries.some((reason) => reason.includes('accepts no batches'))).toBe(false);
   });
 });
 
@@ -103,7 +103,7 @@ describe('a day with clicks', () => {
       slices: { complete: 39, empty: 0, failed: 1 },
     });
     expect(outcome.failures[0]?.reason).toMatch(
-      /^Google gives no rows, and says that the day has \d+ clicks$/,
+      /^Google returns no rows, but its calendar shows \d+ clicks for the day$/,
     );
   });
 

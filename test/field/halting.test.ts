@@ -291,7 +291,7 @@ describe('the order of wishes', () => {
             throw new Error('no words');
           },
         }),
-        'something that cannot be put into words',
+        'an error that cannot be shown as text',
       ],
     ] as const) {
       await using sync = createSync(settings('postgres://nobody@127.0.0.1:1/none', { credentials }));

@@ -188,12 +188,12 @@ describe('what is no pool is refused in a line that names it', () => {
     ['Kysely', someFunctions('selectFrom', 'insertInto'), /Kysely/],
     ['Prisma', someFunctions('$connect', '$queryRaw'), /Prisma/],
     ['Supabase', someFunctions('from', 'rpc'), /Supabase/],
-    ['settings', { host: 'h', password: 'geheim1' }, /object with settings/],
+    ['settings', { host: 'h', password: 'geheim1' }, /settings object/],
     ['a URL object', new URL('postgres://u:geheim1@h/db'), /URL object/],
     ['a promise', Promise.resolve('postgres://u@h/db'), /promise/],
-    ['a number', 5432, /neither a PostgreSQL URL nor a connection/],
-    ['null', null, /neither a PostgreSQL URL nor a connection/],
-    ['a function', () => 'postgres://u@h/db', /neither a PostgreSQL URL nor a connection/],
+    ['a number', 5432, /neither a PostgreSQL URL nor a postgres.js pool/],
+    ['null', null, /neither a PostgreSQL URL nor a postgres.js pool/],
+    ['a function', () => 'postgres://u@h/db', /neither a PostgreSQL URL nor a postgres.js pool/],
   ])('%s', (_, value, about) => {
     let error: unknown;
     try {

@@ -105,7 +105,7 @@ test('the host uses all of its pool, ends it while pages wait to be written, and
   await blocker`lock table longtail.fact in share mode`;
   try {
     const running = sync.run();
-    await until(() => state.includes('waitingForDatabase'), 'pages wait');
+    await until(() => state === 'waitingForDatabase', 'pages wait');
     const endedAtMs = performance.now();
     await pool.end({ timeout: 1 });
     expect(await running).toMatchObject({

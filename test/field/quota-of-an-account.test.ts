@@ -13,6 +13,7 @@ import { connect } from '../../src/postgres/connection/connect.ts';
 import { recordLease } from '../../src/postgres/locks/token-leases.ts';
 import { createAuth } from '../../src/search-console/auth/auth.ts';
 import { createRateLimiter } from '../../src/sync/limiter.ts';
+import { internalsOf } from '../../src/sync/limiter-internals.ts';
 import { createSync } from '../../src/sync/sync.ts';
 import type { QuotaEvent } from '../../src/sync/types.ts';
 import { testDatabase } from '../support/postgres.ts';
@@ -217,7 +218,10 @@ describe('two databases under one limiter', () => {
       >`select distinct lease_id as id from longtail.quota_lease`;
       const all = [...names, ...others].map(({ id }) => id);
       expect(new Set(all).size).toBe(all.length);
-      await until(() => limiter.actor.getSnapshot().context.leases.size === 0, 'all leases are settled');
+      await until(
+        () => internalsOf(limiter).actor.getSnapshot().context.leases.size === 0,
+        'all leases are settled',
+      );
     } finally {
       limiter.close();
     }
@@ -234,7 +238,8 @@ describe('two databases under one limiter', () => {
       });
       await using first = createSync({ ...settings, siteUrl: SITES[0] ?? '' });
       await first.run();
-      const spent = () => limiter.actor.getSnapshot().context.budgets.get('user:unknown')?.[0]?.spent ?? 0;
+      const spent = () =>
+        internalsOf(limiter).actor.getSnapshot().context.budgets.get('user:unknown')?.[0]?.spent ?? 0;
       const own = spent();
       await holdLeases(database.sql, 'another', ['user:unknown']);
       await recordLease(
@@ -330,8 +335,9 @@ describe('a script', () => {
     const { code, said } = await script(`
       import { createActor, createMachine } from 'xstate';
       import { createRateLimiter } from './src/index.ts';
+      import { internalsOf } from './src/sync/limiter-internals.ts';
       const extraBudgets = [{ scopeKind: 'mine', limit: 1, windowMs: 1000 }];
-      const { actor } = createRateLimiter({ extraBudgets });
+      const { actor } = internalsOf(createRateLimiter({ extraBudgets }));
       const client = createActor(createMachine({ on: { 'tokens.granted': {
         actions: ({ event }) => {
           console.log(event.requestId);
@@ -357,7 +363,7 @@ test('closing the limiter during a run ends the run, and says so', async () => {
     options(database.url, emulator, settledDays(9), { datasets: ['page'], rateLimiter: limiter }),
   );
   const running = sync.run();
-  await until(() => limiter.actor.getSnapshot().context.queue.length > 0, 'it waits for tokens');
+  await until(() => internalsOf(limiter).actor.getSnapshot().context.queue.length > 0, 'it waits for tokens');
   limiter.close();
   expect(await running).toMatchObject({ status: 'failed', failure: { code: 'CLOSED' } });
 });

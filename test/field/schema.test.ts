@@ -230,7 +230,7 @@ describe('names that are somebody else’s', () => {
     await using sync = createSync(options(database.url, emulator, settledDays(2)));
     await expect(sync.run()).rejects.toMatchObject({
       code: 'MIGRATION_FAILED',
-      message: expect.stringContaining('holds run'),
+      message: expect.stringContaining('contains run'),
     });
     expect(emulator.requests).toHaveLength(0);
   });
@@ -353,7 +353,7 @@ describe('rights', () => {
     const failure = await migrate(urlOf(app)).catch((error: unknown) => error);
     expect(failure).toMatchObject({
       code: 'DATABASE_REFUSED',
-      nextStep: `As its owner: GRANT USAGE, CREATE ON SCHEMA public TO "${app}";`,
+      nextStep: `As its owner, run: GRANT USAGE, CREATE ON SCHEMA public TO "${app}";`,
     });
     expect(await sql`select from pg_class c where relnamespace = 'longtail'::regnamespace`).toHaveLength(0);
     await sql.unsafe(`grant usage, create on schema public to "${app}"`);
@@ -370,7 +370,7 @@ describe('rights', () => {
     await sql.unsafe(`create schema longtail; grant create on schema public to ${app}`);
     await expect(migrate(urlOf(app))).rejects.toMatchObject({
       code: 'DATABASE_REFUSED',
-      nextStep: `As its owner: GRANT USAGE, CREATE ON SCHEMA longtail TO "${app}";`,
+      nextStep: `As its owner, run: GRANT USAGE, CREATE ON SCHEMA longtail TO "${app}";`,
     });
   });
 

@@ -11,6 +11,7 @@ import { rateLimiterMachine } from '../../src/machines/rate-limiter/rate-limiter
 import { refusalOf } from '../../src/search-console/answer/outcome.ts';
 import { LeasesOfOthers } from '../../src/sync/leases-of-others.ts';
 import { createRateLimiter } from '../../src/sync/limiter.ts';
+import { internalsOf } from '../../src/sync/limiter-internals.ts';
 import { createSync } from '../../src/sync/sync.ts';
 import { type LimiterRig, startLimiter } from '../machines/support/limiter-rig.ts';
 import { MARGIN_MS } from '../machines/support/quota-world.ts';
@@ -274,7 +275,7 @@ describe('a limiter that is closed', () => {
 
   test('what only looks like one is none', () => {
     const real = createRateLimiter();
-    expect(() => createSync({ ...options, rateLimiter: { ...real } })).toThrow(/no rate limiter/);
+    expect(() => createSync({ ...options, rateLimiter: { ...real } })).toThrow(/not a rate limiter/);
     real.close();
   });
 });
@@ -321,7 +322,7 @@ describe('leases of others', () => {
 
 test('two runs of one limiter have two names, whatever their databases call them', () => {
   const [one, two] = [createRateLimiter(), createRateLimiter()];
-  const names = [one.nameRun(), one.nameRun(), two.nameRun()];
+  const names = [one, one, two].map((limiter) => internalsOf(limiter).nameRun());
   expect(new Set(names).size).toBe(3);
   one.close();
   two.close();

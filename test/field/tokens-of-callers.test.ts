@@ -79,6 +79,6 @@ describe('in the middle of a run', () => {
 test('a run whose first token is refused without words is refused in words', async () => {
   await expect(run(() => Promise.reject(wordless))).rejects.toMatchObject({
     code: 'NO_CREDENTIALS',
-    message: 'getAccessToken failed: something that cannot be put into words',
+    message: 'getAccessToken failed: an error that cannot be shown as text',
   });
 });

@@ -73,7 +73,7 @@ test('a refusal takes it down at once, and all is there in the end', async () =>
   const refused = decisions.filter(({ reason }) => reason === 'refused');
   expect(refused).toHaveLength(1);
   expect(refused[0]?.to).toBeLessThan(refused[0]?.from ?? 0);
-  expect(refused[0]?.detail).toBe('too many requests a minute');
+  expect(refused[0]?.detail).toBe('too many requests per minute');
   expect(decisions.filter(({ reason }) => reason === 'repeated')).toEqual([]);
   expect(await differences(database.sql, emulator, { ...web, days })).toEqual([]);
 });

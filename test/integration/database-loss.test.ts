@@ -66,6 +66,8 @@ for (const how of ['fast', 'kill'] as const) {
     // The commits wait for this lock, so the server goes down under one, however quick the run is.
     const before = openSql(server.url, { max: 2 });
     try {
+      // The driver's `reserve` never resolves on a connection that it has yet to open without asking for types.
+      await before`select 1`;
       const blocker = await before.reserve();
       await blocker`begin`;
       await blocker`lock table longtail.fact in access exclusive mode`;

@@ -151,9 +151,9 @@ test('an answer that is empty or less than half never replaces rows, unless that
   expect(outcome.failures.map(({ date, reason }) => [date, reason])).toEqual([
     [
       shrunk,
-      'shrunk: Google gives 90 rows now, and gave 200 before; acceptShrunk (--accept-shrunk) takes them',
+      'shrunk: Google now returns 90 rows, and returned 200 before; acceptShrunk (--accept-shrunk) accepts them',
     ],
-    [hollow, 'shrunk: Google gives no rows now, and gave 200 before'],
+    [hollow, 'shrunk: Google now returns no rows, and returned 200 before'],
   ]);
   expect(await tableDigests(database.sql, SITE)).toEqual(held);
 

@@ -13,10 +13,10 @@ import { until } from '../support/until.ts';
 
 const datasets = ['page', 'page+query'];
 const web = { siteUrl: SITE, searchTypes: ['web'], datasets } as const;
-/** Eight rounds and a half. One worker fetches the calendar, three have a batch each on trust: the newest six days. */
+/** Eight rounds and a half. One worker fetches the calendar, three have a speculative batch each: the newest six days. */
 const more = { datasets, maxConcurrency: 4, batchSize: 4 };
 const days = settledDays(60);
-const trusted = days.slice(0, 6);
+const speculative = days.slice(0, 6);
 
 const CALENDAR = { dimensions: 'date' };
 const slowCalendarRules = (ms: number) => [{ match: CALENDAR, action: { kind: 'delay', ms } }] as const;
@@ -63,12 +63,12 @@ test('while the calendar is on its way, the other workers fetch old days, as fin
     apiCalls: 121,
     slices: { complete: 120, failed: 0 },
   });
-  expect([...new Set(askedWithin(emulator, 1_000))].sort()).toEqual([...trusted].sort());
+  expect([...new Set(askedWithin(emulator, 1_000))].sort()).toEqual([...speculative].sort());
   expect(askedWithin(emulator, 1_000)).toHaveLength(12);
   expect(ends).toEqual(Array.from({ length: 120 }, () => 'complete'));
   expect(await differences(database.sql, emulator, { ...web, days })).toEqual([]);
   await expectAllFinal(database.sql);
-  // The trusted ones were done before the plan was known, and count from the moment that it is.
+  // The speculative ones were done before the plan was known, and count from the moment that it is.
   for (const [index, { slicesDone, slicesPlanned, daysDone, remainingMs }] of progress.entries()) {
     expect(slicesDone).toBeGreaterThanOrEqual(progress[index - 1]?.slicesDone ?? 0);
     expect(daysDone).toBeGreaterThanOrEqual(progress[index - 1]?.daysDone ?? 0);
@@ -90,9 +90,9 @@ test.each([
   ['before the calendar', 600, 0],
   ['after the calendar', 0, 600],
 ])(
-  'a trusted day that the calendar leaves out is complete and empty: its answer comes %s',
+  'a speculative day that the calendar leaves out is complete and empty: its answer comes %s',
   async (_, calendarMs, dayMs) => {
-    const hollow = [trusted[1], trusted[4]];
+    const hollow = [speculative[1], speculative[4]];
     await using emulator = await emulate({
       rowsPerDay: 40,
       rowsOn: (date) => (hollow.includes(date) ? 0 : undefined),
@@ -122,9 +122,9 @@ test.each([
   },
 );
 
-test('a trusted day that was empty too early, and is in the calendar, is fetched again', async () => {
+test('a speculative day that was empty too early, and is in the calendar, is fetched again', async () => {
   // Its rows are there when the slices are asked for again, and not at first.
-  const rules = [{ match: { date: trusted[2] ?? '' }, times: 2, action: { kind: 'noRows' } }] as const;
+  const rules = [{ match: { date: speculative[2] ?? '' }, times: 2, action: { kind: 'noRows' } }] as const;
   await using emulator = await emulate({
     ...slowCalendar(1_000),
     faults: { rules: [...slowCalendarRules(1_000), ...rules] },
@@ -135,7 +135,7 @@ test('a trusted day that was empty too early, and is in the calendar, is fetched
   const { progress, ends } = observe(sync);
   expect(await sync.run()).toMatchObject({ status: 'complete', apiCalls: 123, slices: { complete: 120 } });
   expect(
-    queries(emulator).filter(({ date, dimensions }) => date === trusted[2] && dimensions !== 'date'),
+    queries(emulator).filter(({ date, dimensions }) => date === speculative[2] && dimensions !== 'date'),
   ).toHaveLength(4);
   expect(ends).toEqual(Array.from({ length: 120 }, () => 'complete'));
   expect(progress.at(-1)).toMatchObject({ slicesDone: 120, daysDone: 60 });
@@ -143,7 +143,7 @@ test('a trusted day that was empty too early, and is in the calendar, is fetched
   await expectAllFinal(database.sql);
 });
 
-test('what may still change, or is of a type that many properties have not, is not begun on trust', async () => {
+test('what may still change, or is of a type that many properties have not, is not fetched speculatively', async () => {
   const fresh = Array.from({ length: 60 }, (_, index) => daysAgo(index));
   await using emulator = await emulate(slowCalendar(500));
   await using database = await testDatabase();
@@ -165,7 +165,7 @@ test('what may still change, or is of a type that many properties have not, is n
   ).toEqual([]);
 });
 
-test('a calendar that fails for good ends the run, and what was fetched on trust is fetched again', async () => {
+test('a calendar that fails for good ends the run, and what was fetched speculatively is fetched again', async () => {
   await using emulator = await emulate({
     rowsPerDay: 40,
     faults: { rules: [{ match: CALENDAR, action: { kind: 'error', error: 'badRequest' } }] },
@@ -195,7 +195,7 @@ test('a calendar that is tried again holds nobody up but the plan, at concurrenc
   await using sync = createSync(options(database.url, emulator, days, more));
   const { ends } = observe(sync);
   const running = sync.run();
-  await until(() => ends.length === 12, 'what is fetched on trust');
+  await until(() => ends.length === 12, 'what is fetched speculatively');
   sync.setConcurrency(1);
   sync.pause();
   await new Promise((resolve) => setTimeout(resolve, 50));
@@ -211,7 +211,7 @@ test('a halt while the plan waits for the calendar ends it at once; the next run
   await using sync = createSync(settings);
   const { ends } = observe(sync);
   const running = sync.run();
-  await until(() => ends.length === 12, 'what is fetched on trust');
+  await until(() => ends.length === 12, 'what is fetched speculatively');
   const haltedAt = performance.now();
   await sync.halt('enough');
   expect(await running).toMatchObject({ status: 'halted', slices: { complete: 12 } });

@@ -7,7 +7,7 @@ import { type CopySource, SourceError, startCopy, UntoldRefusal } from '../../sr
 import { connect } from '../../src/postgres/connection/connect.ts';
 import { transaction } from '../../src/postgres/connection/transaction.ts';
 import { copyChunks } from '../../src/postgres/copy/copy-text.ts';
-import { type TestDatabase, testDatabase } from '../support/postgres.ts';
+import { emptyDatabase, type TestDatabase } from '../support/postgres.ts';
 
 let database: TestDatabase;
 const unhandled: unknown[] = [];
@@ -18,7 +18,7 @@ const onUnhandled = (reason: unknown): void => {
 beforeAll(async () => {
   process.on('unhandledRejection', onUnhandled);
   process.on('uncaughtException', onUnhandled);
-  database = await testDatabase();
+  database = await emptyDatabase();
   await database.sql`create table line (number bigint, text text)`;
 });
 

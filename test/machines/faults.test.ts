@@ -170,7 +170,7 @@ describe('failed calls', () => {
     for (const call of [...system.open]) call.fail({ kind: 'aborted' });
     expect(system.snapshot.output).toEqual({
       status: 'halted',
-      reason: { kind: 'callFailures', reason: 'the access token is refused' },
+      reason: { kind: 'callFailures', reason: 'Google refuses the access token' },
     });
     expect([...system.committed, ...system.left].sort()).toEqual(system.all);
   });

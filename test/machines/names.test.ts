@@ -101,7 +101,7 @@ describe('purity', () => {
     name.endsWith('.ts'),
   );
 
-  test.each(files)('%s imports nothing but xstate, its neighbours and the calendar', (name) => {
+  test.each(files)('%s imports nothing but xstate, its neighbours and the words of the domain', (name) => {
     for (const { path } of importsOf(new URL(name, folder))) {
       // Days and slices are pure words; the clock is not.
       if (path === 'xstate') continue;

@@ -25,7 +25,7 @@ const QUICK_SIZES: readonly Partial<ModelOptions>[] = [
     maxRare: 2,
     maxAttempts: 1,
   },
-  { workers: 2, slices: [1, 1], maxAttempts: 1, calendar: true, trusted: 1 },
+  { workers: 2, slices: [1, 1], maxAttempts: 1, calendar: true, speculative: 1 },
 ];
 const SIZES: readonly Partial<ModelOptions>[] = [
   ...QUICK_SIZES,

@@ -14,7 +14,8 @@ function walk(model: LeaseModel, path: readonly LeaseWorldEvent[], from?: LeaseW
   for (const event of path) {
     const name = JSON.stringify(event);
     const possible = model.events(world).map((other) => JSON.stringify(other));
-    if (!possible.includes(name)) throw new Error(`${name} is not possible here, but ${possible.join(', ')}`);
+    if (!possible.includes(name))
+      throw new Error(`${name} is not possible here, only ${possible.join(', ')}`);
     world = model.logic.transition(world, event, undefined as never);
     for (const { check } of model.invariants) expect(check(world, model.options)).toBeUndefined();
   }

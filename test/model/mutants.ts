@@ -16,7 +16,7 @@ type Edit = readonly [name: string, from: string, to: string];
 const of = (file: string, edits: readonly Edit[], model: Mutant['model'] = 'system'): readonly Mutant[] =>
   edits.map(([name, from, to]) => ({ name, file, from, to, model }));
 
-const WORKER = of('batch-worker.ts', [
+const WORKER = of('batch-worker/batch-worker.ts', [
   [
     'the surplus of a partial grant is not given back',
     "{ guard: 'isMyGrant', target: 'calling', actions: 'returnSurplus' }",
@@ -114,7 +114,7 @@ const WORKER = of('batch-worker.ts', [
   ],
 ]);
 
-const COORDINATOR = of('coordinator.ts', [
+const COORDINATOR = of('coordinator/coordinator.ts', [
   ['failed pages are not heard of', "'page.failed': { actions: 'noteFailed' },", ''],
   [
     'pages that come back are not taken',
@@ -157,14 +157,10 @@ const COORDINATOR = of('coordinator.ts', [
   ],
   [
     'a run without a quota waits for nobody',
-    "drainingForQuota: {\n      entry: 'pauseWorkers',\n      // What waits for the database would wait for ever: it is tried again in `running` alone.\n      always: { guard: 'nobodyMoves', target: 'halting' },",
-    "drainingForQuota: {\n      entry: 'pauseWorkers',\n      always: { target: 'halting' },",
+    "always: { guard: 'nobodyMoves', target: 'halting' },",
+    "always: { target: 'halting' },",
   ],
-  [
-    'a run without a quota never ends',
-    "drainingForQuota: {\n      entry: 'pauseWorkers',\n      // What waits for the database would wait for ever: it is tried again in `running` alone.\n      always: { guard: 'nobodyMoves', target: 'halting' },",
-    "drainingForQuota: {\n      entry: 'pauseWorkers',",
-  ],
+  ['a run without a quota never ends', "always: { guard: 'nobodyMoves', target: 'halting' },", ''],
   ['nobody is given work', "{ guard: 'canDispatch', actions: 'dispatch' },", ''],
   [
     'the database comes back unnoticed',
@@ -195,7 +191,7 @@ const COORDINATOR = of('coordinator.ts', [
   ],
 ]);
 
-const ACTIONS = of('coordinator-setup.ts', [
+const ACTIONS = of('coordinator/setup.ts', [
   [
     'a page that failed is not tried again',
     ': [...slot.retry, { ...page, attempts: attempt, callFailures: 0 }];',
@@ -264,7 +260,7 @@ const ACTIONS = of('coordinator-setup.ts', [
     'queues: putBack(queues, slot.retry),',
   ],
   [
-    'tokens of a crashed worker count for ever',
+    'tokens of a crashed worker count forever',
     'for (const order of abandonedTokens(context, slot)) enqueue.sendTo(context.input.limiter, order);\n      enqueue.stopChild(reaperId',
     'enqueue.stopChild(reaperId',
   ],
@@ -350,7 +346,7 @@ const ACTIONS = of('coordinator-setup.ts', [
   ],
 ]);
 
-const KNOWLEDGE = of('coordinator-context.ts', [
+const KNOWLEDGE = of('coordinator/context.ts', [
   [
     'the page after a committed one is forgotten',
     'return { ...queues, begun: [...queues.begun, page] };',
@@ -388,7 +384,7 @@ const KNOWLEDGE = of('coordinator-context.ts', [
   ],
 ]);
 
-const BLAME = of('coordinator-context.ts', [
+const BLAME = of('coordinator/context.ts', [
   [
     'a page is blamed for its first failure',
     'page.attempts + page.callFailures > 0;',
@@ -402,7 +398,7 @@ const BLAME = of('coordinator-context.ts', [
   ['no page is ever blamed', "isSuspect && sound >= input.soundAnswers ? 'page' : 'call'", "'call'"],
 ]);
 
-const DISPATCH = of('dispatch.ts', [
+const DISPATCH = of('coordinator/dispatch.ts', [
   [
     'a page is given to two workers',
     'return { batch, left: [...passed, ...waiting.slice(at)] };',
@@ -451,7 +447,7 @@ const DISPATCH = of('dispatch.ts', [
   ],
 ]);
 
-const LIMITER = of('rate-limiter.ts', [
+const LIMITER = of('rate-limiter/rate-limiter.ts', [
   [
     'more is granted than there is',
     'const tokens = Math.min(waiting.tokens, grantable({ ...context, budgets: known }, waiting.scopes));',
@@ -530,7 +526,7 @@ const LIMITER = of('rate-limiter.ts', [
   ],
 ]);
 
-const SCOPE_CONDITION = of('quota-scope.ts', [
+const SCOPE_CONDITION = of('rate-limiter/quota-scope.ts', [
   ['cooling never ends', "rested: 'calm',\n      },\n    },\n    refusing", '},\n    },\n    refusing'],
   ['refusing never ends', "on: { rested: 'calm' },\n    },\n  },\n});", 'on: {},\n    },\n  },\n});'],
   [
@@ -540,7 +536,7 @@ const SCOPE_CONDITION = of('quota-scope.ts', [
   ],
 ]);
 
-const WINDOW = of('quota-window.ts', [
+const WINDOW = of('rate-limiter/quota-window.ts', [
   [
     'there is room for one more',
     'free = Math.min(free, limit - spent);',
@@ -574,7 +570,7 @@ const WINDOW = of('quota-window.ts', [
 ]);
 
 /** What only two runs can notice that share a limiter. */
-const SHARED_LIMITER = of('rate-limiter.ts', [
+const SHARED_LIMITER = of('rate-limiter/rate-limiter.ts', [
   [
     'a cancel takes what a worker of the same name waits for elsewhere',
     'context.queue.filter((waiting) => waiting.requestId !== event.requestId)',
@@ -642,7 +638,7 @@ const SHARED_LIMITER = of('rate-limiter.ts', [
   ],
 ]);
 
-const SHARED_WINDOW = of('quota-window.ts', [
+const SHARED_WINDOW = of('rate-limiter/quota-window.ts', [
   [
     'a property that has ended is remembered',
     'every(({ spent, rise }) => spent === 0 && rise === null)',
@@ -655,12 +651,12 @@ const SHARED_WINDOW = of('quota-window.ts', [
   ],
 ]);
 
-const SHARED_SCOPE = of('quota-scope.ts', [
+const SHARED_SCOPE = of('rate-limiter/quota-scope.ts', [
   ['a calm scope never forgets its row', "        rested: { actions: 'forgetCoolings' },\n", ''],
 ]);
 
 const KEEPER = of(
-  'lease-keeper.ts',
+  'lease-keeper/lease-keeper.ts',
   [
     [
       'a lease counts from the answer, not from before the question',
@@ -780,7 +776,7 @@ const LEASE_RULES = of(
       "goneSince === '',",
     ],
     [
-      'a dead holder is said to be alive',
+      'a dead holder is reported as alive',
       "isAlive: holder === 'alive' || isNewer(renewedAt, first)",
       "isAlive: holder !== 'unknown' || isNewer(renewedAt, first)",
     ],

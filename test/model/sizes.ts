@@ -69,7 +69,7 @@ export const SMALL_SIZES: readonly Size[] = [
   },
   // One slice goes out while the calendar is on its way, the other when it is there.
   {
-    name: 'sync 2×2, begun on trust',
+    name: 'sync 2×2, speculative',
     options: {
       workers: 2,
       slices: [1, 1],
@@ -77,7 +77,7 @@ export const SMALL_SIZES: readonly Size[] = [
       rare: once('halt', 'pause', 'workerCrash', 'concurrency', 'databaseAway', 'callFailed'),
       maxRare: 1,
       calendar: true,
-      trusted: 1,
+      speculative: 1,
       concurrencies: [1, 3],
     },
   },
@@ -135,14 +135,14 @@ export const LARGE_SIZES: readonly Size[] = [
     },
   },
   {
-    name: 'sync 2×2×2, begun on trust, one of everything rare',
+    name: 'sync 2×2×2, speculative, one of everything rare',
     options: {
       workers: 2,
       slices: [2, 1],
       rare: EVERYTHING,
       maxRare: 1,
       calendar: true,
-      trusted: 1,
+      speculative: 1,
       concurrencies: [1, 3],
     },
   },

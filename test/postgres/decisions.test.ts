@@ -13,7 +13,7 @@ describe('how a slice ends', () => {
   const facts: SealFacts = {
     rows: 10,
     duplicateRows: 0,
-    isSecondLook: false,
+    isRefetch: false,
     mayBeEmpty: true,
     acceptShrunk: false,
     previous: null,
@@ -43,15 +43,11 @@ describe('how a slice ends', () => {
     ['less than half of what was not final', { rows: 1, previous: previous(100, 0, false) }, 'complete'],
     ['none where some were not final', { rows: 0, previous: previous(3, 0, false) }, 'failed'],
     ['duplicates', { duplicateRows: 1 }, 'complete again'],
-    ['a second look, better', { isSecondLook: true, previous: previous(10, 1) }, 'complete'],
-    ['a second look, equal', { isSecondLook: true, duplicateRows: 1, previous: previous(10, 1) }, 'complete'],
-    [
-      'a second look, worse',
-      { isSecondLook: true, duplicateRows: 2, previous: previous(10, 1) },
-      'abandoned',
-    ],
-    ['a second look, empty', { isSecondLook: true, rows: 0, previous: previous(0) }, 'abandoned'],
-    ['a second look whose first was dropped', { isSecondLook: true, duplicateRows: 2 }, 'complete'],
+    ['a second look, better', { isRefetch: true, previous: previous(10, 1) }, 'complete'],
+    ['a second look, equal', { isRefetch: true, duplicateRows: 1, previous: previous(10, 1) }, 'complete'],
+    ['a second look, worse', { isRefetch: true, duplicateRows: 2, previous: previous(10, 1) }, 'abandoned'],
+    ['a second look, empty', { isRefetch: true, rows: 0, previous: previous(0) }, 'abandoned'],
+    ['a second look whose first was dropped', { isRefetch: true, duplicateRows: 2 }, 'complete'],
   ])('%s', (_, change, expected) => {
     expect(judged(change)).toBe(expected);
   });

@@ -338,7 +338,7 @@ describe('a batch that is refused as a whole', () => {
       '<title>Not Found</title>',
       {
         kind: 'failed',
-        reason: 'Google takes no batches (HTTP 404 Not Found): requests go out one by one for 10 minutes',
+        reason: 'Google accepts no batches (HTTP 404 Not Found): sending single requests for 10 minutes',
         mayHaveArrived: true,
       },
     ],

@@ -64,7 +64,7 @@ export class Database {
       openSlices: (keys, options) =>
         ask(() => tables.openSlices(run, keys, options.continueYoungerThanMinutes)),
       sealEmptySlices: (keys, options) => ask(() => tables.sealEmptySlices(run, keys, options.final)),
-      settleTrusted: (keys) => ask(() => tables.settleTrusted(run, keys)),
+      settleSpeculative: (keys) => ask(() => tables.settleSpeculative(run, keys)),
       readCoverage: (range) => ask(() => tables.readCoverage(run, range)),
       commitCalendar: (searchType, calendar) => ask(() => tables.commitCalendar(run, searchType, calendar)),
       recordLease: (grant) => ask(() => tables.leases.record(run, grant)),
@@ -126,7 +126,7 @@ export class Database {
     this.#countCommits(process, 1);
     try {
       const written = await this.#statement(process, (): CommitResult => {
-        if (this.#isRejected(page)) return { kind: 'rejected', reason: 'PostgreSQL would not take the rows' };
+        if (this.#isRejected(page)) return { kind: 'rejected', reason: 'PostgreSQL rejected the rows' };
         return this.tables.commitPage(run, page, () => memory.hasNoDuplicates(page));
       });
       this.#tell(process, written.kind);

@@ -12,7 +12,8 @@ import type { RunIdentity } from '../../src/store/types.ts';
 import { type Config, readConfig } from '../../src/sync/config.ts';
 import { type Execution, startExecution } from '../../src/sync/execution.ts';
 import { type KeptLeases, takeLeasesIn } from '../../src/sync/leases.ts';
-import { type RateLimiter, rateLimiterCalled } from '../../src/sync/limiter.ts';
+import { startLimiter } from '../../src/sync/limiter.ts';
+import type { LimiterInternals } from '../../src/sync/limiter-internals.ts';
 import { createListeners } from '../../src/sync/listeners.ts';
 import { recoverLeases, scopesOf } from '../../src/sync/resources.ts';
 import { createTelemetry } from '../../src/sync/telemetry.ts';
@@ -42,7 +43,7 @@ export class Life {
   readonly startedMs: number;
   end: LifeEnd | undefined;
   execution: Execution | undefined;
-  limiter: RateLimiter | undefined;
+  limiter: LimiterInternals | undefined;
   run: RunIdentity | undefined;
   haltedMs: number | undefined;
   /** When the coordinator came to its end; what is done to the run from then on changes nothing. */
@@ -100,7 +101,7 @@ export class Life {
 
   /** The process ends; nothing of it is left. */
   close(): void {
-    this.limiter?.close();
+    this.limiter?.actor.stop();
     this.#presence.gone();
     this.process.kill();
   }
@@ -134,7 +135,7 @@ export class Life {
       const { requestsPerMinute, extraBudgets } = config;
       const limiter = planted.limiter(
         clock,
-        () => rateLimiterCalled(process.name, { requestsPerMinute, extraBudgets, clock }),
+        () => startLimiter(process.name, { requestsPerMinute, extraBudgets, clock }),
         config,
       );
       this.limiter = limiter;

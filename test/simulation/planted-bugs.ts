@@ -8,16 +8,21 @@ import { rateLimiterMachine } from '../../src/machines/rate-limiter/rate-limiter
 import { rowBlock } from '../../src/rows/row-block.ts';
 import { TransportError } from '../../src/search-console/http/transport.ts';
 import type { CallStep } from '../../src/search-console/request/call.ts';
-import { actorClock, createRateLimiter, type RateLimiter } from '../../src/sync/limiter.ts';
+import { actorClock, startLimiter } from '../../src/sync/limiter.ts';
+import type { LimiterInternals } from '../../src/sync/limiter-internals.ts';
 import { type Planted, SOUND } from './planted.ts';
 
 /** The sound limiter with another statechart in it. */
-function withMachine(sound: RateLimiter, clock: Clock, machine: typeof rateLimiterMachine): RateLimiter {
+function withMachine(
+  sound: LimiterInternals,
+  clock: Clock,
+  machine: typeof rateLimiterMachine,
+): LimiterInternals {
   const { input } = sound.actor.getSnapshot().context;
-  sound.close();
+  sound.actor.stop();
   const actor = createActor(machine, { input, clock: actorClock(clock) });
   actor.start();
-  return { ...sound, actor, close: () => actor.stop() };
+  return { ...sound, actor };
 }
 
 const limiterWith = (machine: typeof rateLimiterMachine): Planted => ({
@@ -44,8 +49,11 @@ export const BUGS: Readonly<Record<string, Planted>> = {
   /** The limiter counts one too few. */
   'one-token-too-many': {
     ...SOUND,
-    limiter: (clock, _sound, { requestsPerMinute, extraBudgets }) =>
-      createRateLimiter({ requestsPerMinute: requestsPerMinute + 1, extraBudgets, clock }),
+    limiter: (clock, sound, { requestsPerMinute, extraBudgets }) => {
+      const { id, actor } = sound();
+      actor.stop();
+      return startLimiter(id, { requestsPerMinute: requestsPerMinute + 1, extraBudgets, clock });
+    },
   },
 
   /** The client sends again what the connection broke under. */
@@ -120,8 +128,8 @@ export const BUGS: Readonly<Record<string, Planted>> = {
     ...SOUND,
     store: (store) => ({
       ...store,
-      settleTrusted: async (keys) => {
-        const settled = await store.settleTrusted(keys);
+      settleSpeculative: async (keys) => {
+        const settled = await store.settleSpeculative(keys);
         return settled.kind === 'ok' ? { kind: 'ok', value: [] } : settled;
       },
     }),

@@ -11,14 +11,14 @@ import type { Client } from '../../src/search-console/request/call.ts';
 import type { Store } from '../../src/store/store.ts';
 import type { Config } from '../../src/sync/config.ts';
 import type { Machines } from '../../src/sync/execution.ts';
-import type { RateLimiter } from '../../src/sync/limiter.ts';
+import type { LimiterInternals } from '../../src/sync/limiter-internals.ts';
 import type { Chance } from './chance.ts';
 
 export interface Planted {
   store(store: Store): Store;
   client(client: Client): Client;
   transport(transport: Transport): Transport;
-  limiter(clock: Clock, sound: () => RateLimiter, config: Config): RateLimiter;
+  limiter(clock: Clock, sound: () => LimiterInternals, config: Config): LimiterInternals;
   machines(chance: Chance, crashRate: number): Machines;
 }
 

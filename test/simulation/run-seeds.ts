@@ -10,7 +10,7 @@ export interface Figures {
   readonly calls: number;
   readonly lives: number;
   /** Seeds in which slices were asked for before the calendar was there. */
-  readonly onTrust: number;
+  readonly speculative: number;
   /** How the processes ended, and how often. */
   readonly ends: Readonly<Record<string, number>>;
   readonly failed: readonly { readonly seed: number; readonly check: string; readonly detail: string }[];
@@ -22,7 +22,7 @@ export const noFigures = (): Figures => ({
   steps: 0,
   calls: 0,
   lives: 0,
-  onTrust: 0,
+  speculative: 0,
   ends: {},
   failed: [],
 });
@@ -36,9 +36,12 @@ export async function runSeeds(
 ): Promise<Figures> {
   let figures = noFigures();
   for (let seed = start; seed < start + count && !isEnough(figures); seed += 1) {
-    const { violations, simulatedMs, steps, calls, isOnTrust, ends } = await tellStory(drawScenario(seed), {
-      planted,
-    });
+    const { violations, simulatedMs, steps, calls, isSpeculative, ends } = await tellStory(
+      drawScenario(seed),
+      {
+        planted,
+      },
+    );
     const [first] = violations;
     figures = sumFigures(figures, {
       seeds: 1,
@@ -46,7 +49,7 @@ export async function runSeeds(
       steps,
       calls,
       lives: ends.length,
-      onTrust: isOnTrust ? 1 : 0,
+      speculative: isSpeculative ? 1 : 0,
       ends: counted(ends),
       failed: first === undefined ? [] : [{ seed, ...first }],
     });
@@ -63,7 +66,7 @@ export function sumFigures(one: Figures, other: Figures): Figures {
     steps: one.steps + other.steps,
     calls: one.calls + other.calls,
     lives: one.lives + other.lives,
-    onTrust: one.onTrust + other.onTrust,
+    speculative: one.speculative + other.speculative,
     ends,
     failed: [...one.failed, ...other.failed].sort((a, b) => a.seed - b.seed),
   };

@@ -287,7 +287,7 @@ export function drawScenario(seed: number): Scenario {
   return large.is(0.2) ? asLargePlan(scenario, large) : scenario;
 }
 
-/** Many rounds of old days: the calendars are not waited for, and slices are begun on trust. */
+/** Many rounds of old days: the calendars are not waited for, and slices are fetched speculatively. */
 function asLargePlan(scenario: Scenario, chance: Chance): Scenario {
   const others = scenario.searchTypes.filter((type) => type !== 'web').slice(0, 1);
   return {

@@ -328,7 +328,7 @@ describe.each([
   );
 
   test(
-    'slices begun on trust are settled once their days are known',
+    'speculative slices are settled once their days are known',
     on(async (ground) => {
       const day = (date: string): SliceKey => ({ ...KEY, date });
       const full = day('2026-03-01');
@@ -358,7 +358,7 @@ describe.each([
       const settled = all.map((key) => ({ ...key, final: key !== late }));
       for (let time = 1; time <= 2; time += 1) {
         // What the run before has completed is not ours to settle; that it came back empty now is.
-        expect(answered(await run.store.settleTrusted(settled))).toEqual([earlier, hollow]);
+        expect(answered(await run.store.settleSpeculative(settled))).toEqual([earlier, hollow]);
         expect(
           answered(await run.store.readCoverage(PARAMETERS)).map(({ date, status, final }) => [
             date,
@@ -374,9 +374,9 @@ describe.each([
           [full.date, 'complete', true],
         ]);
       }
-      expect(answered(await run.store.settleTrusted([]))).toEqual([]);
+      expect(answered(await run.store.settleSpeculative([]))).toEqual([]);
       await ground.begin(PARAMETERS);
-      expect(await run.store.settleTrusted(settled)).toMatchObject({ kind: 'fatal', code: 'FENCED_OFF' });
+      expect(await run.store.settleSpeculative(settled)).toMatchObject({ kind: 'fatal', code: 'FENCED_OFF' });
     }),
   );
 

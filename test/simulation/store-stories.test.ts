@@ -80,7 +80,7 @@ async function tell(ground: ContractGround, seed: number): Promise<unknown[]> {
         break;
       case 'settle':
         told.push(
-          await run.store.settleTrusted(
+          await run.store.settleSpeculative(
             keys.slice(chance.below(3)).map((key) => ({ ...key, final: chance.is(0.5) })),
           ),
         );

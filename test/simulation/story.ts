@@ -27,7 +27,7 @@ export interface StoryResult {
   readonly lives: number;
   readonly calls: number;
   /** Whether any life asked for a slice before it had a calendar. */
-  readonly isOnTrust: boolean;
+  readonly isSpeculative: boolean;
   /** How each life ended. */
   readonly ends: readonly string[];
 }
@@ -48,7 +48,7 @@ export async function tellStory(
       steps: ground.world.steps,
       lives,
       calls: [...ground.sends.values()].reduce((sum, count) => sum + count, 0),
-      isOnTrust: hasTrusted(ground.server.asked),
+      isSpeculative: hasSpeculative(ground.server.asked),
       ends: ground.ends,
     };
   } finally {
@@ -93,7 +93,7 @@ async function liveThrough(ground: Ground): Promise<number> {
   return lives;
 }
 
-function hasTrusted(asked: readonly Asked[]): boolean {
+function hasSpeculative(asked: readonly Asked[]): boolean {
   return [...Map.groupBy(asked, ({ process }) => process).values()].some((ofOne) => {
     const slice = ofOne.findIndex(({ key }) => !isCalendar(key));
     const calendar = ofOne.findIndex(({ key, said }) => isCalendar(key) && said === 'rows');

@@ -82,7 +82,7 @@ export class Tables {
       return (
         this.readCommitted(page) ?? {
           kind: 'rejected',
-          reason: 'its slice has ended, or belongs to another run',
+          reason: 'its slice has ended or belongs to another run',
         }
       );
     }
@@ -116,7 +116,7 @@ export class Tables {
     const verdict = judge({
       rows: sum(pages, ({ rows }) => rows),
       duplicateRows,
-      isSecondLook: slice.secondLook,
+      isRefetch: slice.secondLook,
       mayBeEmpty: page.day.mayBeEmpty,
       clicks: mustHaveRows(slice.dataset, page.day.clicks ?? 0) ? (page.day.clicks ?? 0) : 0,
       acceptShrunk: run.parameters.acceptShrunk,
@@ -233,7 +233,7 @@ export class Tables {
     return sealed;
   }
 
-  settleTrusted(identity: RunIdentity, keys: readonly SettledKey[]): SliceKey[] {
+  settleSpeculative(identity: RunIdentity, keys: readonly SettledKey[]): SliceKey[] {
     const run = this.runs.hold(identity);
     const unpublished: SliceKey[] = [];
     for (const { final, ...key } of keys) {

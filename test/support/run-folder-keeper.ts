@@ -6,6 +6,8 @@ import { readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const [, , folder = ''] = process.argv;
+// Every process has the empty text in its arguments.
+if (!/\/lt-\w{6}$/.test(folder)) throw new Error(`${folder} is not the folder of a test run`);
 /** Servers and their supervisors see by themselves that they are alone. */
 const GRACE_MS = 10_000;
 const POLL_MS = 100;

@@ -1,13 +1,13 @@
 /** What `maxConcurrency` and `autoConcurrency` come to. */
 import postgres from 'postgres';
 import { expect, test } from 'vitest';
-import { mostConcurrency, readConfig } from '../../src/sync/config.ts';
+import { maxCalls, readConfig } from '../../src/sync/config.ts';
 import type { SyncOptions } from '../../src/sync/types.ts';
 
 const read = (more: Partial<SyncOptions>) => {
   const config = readConfig({ siteUrl: 'sc-domain:example.com', ...more }, '2026-06-01');
   const { maxConcurrency, autoConcurrency } = config;
-  return { maxConcurrency, autoConcurrency, most: mostConcurrency(config) };
+  return { maxConcurrency, autoConcurrency, most: maxCalls(config) };
 };
 const auto = { maxConcurrency: 'auto' } as const;
 

@@ -12,38 +12,38 @@ import { count } from '../../report/render.ts';
 import type { Credentials } from '../../search-console/auth/credentials.ts';
 import { unreadableFile } from '../../search-console/auth/credentials-file.ts';
 import { secureUrl } from '../../search-console/request/root.ts';
-import { checkSiteUrl, MOST_CONCURRENCY } from '../../sync/config.ts';
+import { checkSiteUrl, MAX_CONCURRENCY } from '../../sync/config.ts';
 import { usageError } from '../process/errors.ts';
 
 export const LIMITS = {
-  maxConcurrency: [1, MOST_CONCURRENCY],
+  maxConcurrency: [1, MAX_CONCURRENCY],
   batchSize: [1, 1_000],
   qpm: [1, 40_000],
   days: [1, 500],
 } as const;
 
 /** A reader of whole numbers for one option: `--qpm 1200`. */
-export function wholeNumber(option: string, [least, most]: readonly [number, number]) {
+export function wholeNumber(option: string, [min, max]: readonly [number, number]) {
   return (text: string): number => {
     const value = /^[+-]?\d{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
-    if (value >= least && value <= most) return value;
+    if (value >= min && value <= max) return value;
     throw usageError(
-      `${option} ${quoted(text)} is not a whole number from ${count(least)} to ${count(most)}.`,
-      `For example: ${option} ${least === 1 ? Math.min(most, 50) : least}`,
+      `${option} ${quoted(text)} is not a whole number from ${count(min)} to ${count(max)}.`,
+      `For example: ${option} ${min === 1 ? Math.min(max, 50) : min}`,
     );
   };
 }
 
 /** A number of calls at once, or `auto`. */
 export function concurrency(option: string) {
-  const [least, most] = LIMITS.maxConcurrency;
+  const [min, max] = LIMITS.maxConcurrency;
   const readNumber = wholeNumber(option, LIMITS.maxConcurrency);
   return (text: string): number | 'auto' => {
     const word = text.trim().toLowerCase();
     if (word === 'auto') return 'auto';
     if (/^[+-]?\d/.test(word)) return readNumber(text);
     throw usageError(
-      `${option} ${quoted(text)} is neither a whole number from ${count(least)} to ${count(most)} nor "auto".`,
+      `${option} ${quoted(text)} is neither a whole number from ${count(min)} to ${count(max)} nor "auto".`,
       `For example: ${option} auto`,
     );
   };

@@ -1,21 +1,21 @@
 import type { ErrorCode } from '../../domain/errors.ts';
 import type { Outcome } from '../../sync/types.ts';
 
-/** What the process says to the script that ran it. A contract: never renumber. */
+/** Exit codes of the process. A public contract: never renumber. */
 export const EXIT = {
   complete: 0,
   failed: 1,
-  /** Wrong use or configuration: run again as it is, it fails again. */
+  /** Wrong use or configuration: the same command would fail again. */
   usage: 2,
-  /** All but some slices, which failed. */
+  /** Complete except for failed slices. */
   sliceFailures: 3,
-  /** Halted by a quota, or somebody else is at it: run again later (EX_TEMPFAIL). */
+  /** Halted by a quota, or another run is active: run again later (EX_TEMPFAIL). */
   quota: 75,
   interrupted: 130,
 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-/** Errors that lie in how the command was called or set up. */
+/** Errors of usage or set-up. */
 const USAGE_ERRORS: readonly ErrorCode[] = [
   'BAD_OPTION',
   'INSECURE_ROOT',
@@ -26,7 +26,7 @@ const USAGE_ERRORS: readonly ErrorCode[] = [
   'DATABASE_TOO_OLD',
 ];
 
-/** Somebody else is at it: run again later. */
+/** Another run is active: run again later. */
 const BUSY_ERRORS: readonly ErrorCode[] = ['PROPERTY_BUSY', 'USER_SCOPE_BUSY'];
 
 export function exitCodeOfError(code: ErrorCode): ExitCode {

@@ -2,13 +2,13 @@ import type { Output } from '../terminal/output.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 /**
- * Signals closer together than this are one wish: a Ctrl-C reaches the whole process group, and npm and npx, which are in
- * it, hand theirs on to us as well. Nobody presses it twice that fast.
+ * Signals within this time count as one. Ctrl-C reaches the whole process group, and npm and npx also forward it. It is
+ * shorter than two deliberate key presses.
  */
 const TOGETHER_MS = 150;
 const HALTING = 'Halting: calls under way are ended, what is written stays. Once more to force it.';
 
-/** A wish to stop, from outside. */
+/** A stop requested by a signal. */
 export interface Interrupt {
   /** Aborted by the first signal; its reason is the signal's name. */
   readonly signal: AbortSignal;

@@ -8,13 +8,13 @@ const ESC = String.fromCharCode(27);
 type Colours = ReturnType<typeof pc.createColors>;
 type Stream = NodeJS.WritableStream & Partial<Pick<WriteStream, 'isTTY' | 'columns'>>;
 
-/** Where the command speaks: results on standard output, all else on standard error. Nothing secret passes. */
+/** Results go to standard output, everything else to standard error. Secrets are redacted. */
 export interface Output {
   /** A result, on standard output. */
   print(text: string): void;
   /** Something to know, on standard error, above the live lines. */
   note(text: string): void;
-  /** What went wrong and what to do about it, on standard error. */
+  /** An error and its next step, on standard error. */
   error(message: string, ...more: readonly string[]): void;
   /** Replaces the live lines at the foot of the terminal. Without a terminal, nothing. An empty list removes them. */
   live(lines: readonly string[]): void;
@@ -25,7 +25,7 @@ export interface Output {
   readonly colours: Colours;
   /** Colours of standard error. */
   readonly noteColours: Colours;
-  /** Resolves when all that was written has left the process, or cannot any more. */
+  /** Resolves when all output has left the process, or can no longer do so. */
   flush(): Promise<void>;
 }
 
@@ -52,7 +52,7 @@ export function createOutput({ stdout, stderr, env, redactor }: OutputOptions): 
   const withLive = (): string => shown.map((line) => `${line}\n`).join('');
   const columns = (): number => Math.max(20, stderr.columns ?? 80);
 
-  /** In words that stay whole. Secrets are out before: a line break in one would hide it from the redactor. */
+  /** Wraps at word boundaries. Redacts first: a line break inside a secret would hide it from the redactor. */
   const inLines = (text: string): string => {
     if (!isTerminal) return text;
     const lines = redactor.redact(text).split('\n');

@@ -1,15 +1,15 @@
 import type { Clock } from '../../domain/clock.ts';
 import { count, counted, roughDuration } from '../../report/render.ts';
-import type { Progress } from '../../sync/types.ts';
+import type { Progress, ProgressState } from '../../sync/types.ts';
 import type { Output } from './output.ts';
 
-/** Without a terminal, a line this often at most, and at every change of state. */
+/** Minimum interval between lines without a terminal. A change of state is shown without delay. */
 const PLAIN_INTERVAL_MS = 5_000;
-/** On a terminal: often enough to look alive. */
+/** Redraw interval on a terminal. */
 const LIVE_INTERVAL_MS = 100;
-const WIDEST_BAR = 40;
+const MAX_BAR_WIDTH = 40;
 
-/** Shows how far a run is: a bar on a terminal, plain lines elsewhere. On standard error. */
+/** Shows progress on standard error: a bar on a terminal, plain lines elsewhere. */
 export interface ProgressView {
   update(progress: Progress): void;
   /** Removes the bar. */
@@ -41,40 +41,41 @@ function barLines(progress: Progress, { columns, noteColours }: Output): string[
     timeLeft(progress),
   ];
   const head = figures.filter((text) => text !== '').join('  ');
-  const width = Math.max(8, Math.min(WIDEST_BAR, columns() - head.length - 6));
+  const width = Math.max(8, Math.min(MAX_BAR_WIDTH, columns() - head.length - 6));
   const filled = Math.round(width * share);
   const bar = noteColours.cyan('█'.repeat(filled)) + noteColours.dim('░'.repeat(width - filled));
   const rows = `${counted(progress.rows, 'row')}  ${count(progress.rowsPerSecond)} rows/s`;
   const detail = `  ${rows}  ${quotaUsed(progress)}  ${counted(progress.retries, 'retry', 'retries')}`;
-  const atOnce = `  ${callsAtOnce(progress)}`;
-  // What can do best without is left out where there is no room.
-  const isRoom = detail.length + atOnce.length < columns();
-  return [`  ${bar}  ${head}`, noteColours.dim(isRoom ? detail + atOnce : detail)];
+  const level = `  ${concurrency(progress)}`;
+  // On a narrow terminal, the concurrency is omitted.
+  const fits = detail.length + level.length < columns();
+  return [`  ${bar}  ${head}`, noteColours.dim(fits ? detail + level : detail)];
 }
 
 function createLines(output: Output, clock: Clock): ProgressView {
-  let toldAtMs = Number.NEGATIVE_INFINITY;
-  let toldState: string | undefined;
-  let told: string | undefined;
+  let shownAtMs = Number.NEGATIVE_INFINITY;
+  let shownState: ProgressState | undefined;
+  let shownLine: string | undefined;
   return {
     update(progress) {
-      const state = stateWords(progress.state);
-      const due = clock.now() - toldAtMs >= PLAIN_INTERVAL_MS;
-      if (!due && state === toldState) return;
-      const line = plainLine(progress, state);
-      // A wait may be long: the same line again and again says nothing.
-      if (line === told) return;
-      toldAtMs = clock.now();
-      toldState = state;
-      told = line;
+      const { state } = progress;
+      const due = clock.now() - shownAtMs >= PLAIN_INTERVAL_MS;
+      if (!due && state === shownState) return;
+      const line = plainLine(progress);
+      // During a long wait, an unchanged line is not repeated.
+      if (line === shownLine) return;
+      shownAtMs = clock.now();
+      shownState = state;
+      shownLine = line;
       output.note(line);
     },
     end: () => undefined,
   };
 }
 
-function plainLine(progress: Progress, state: string): string {
-  const name = `${state.charAt(0).toUpperCase()}${state.slice(1)}`;
+function plainLine(progress: Progress): string {
+  const words = STATE_WORDS[progress.state];
+  const name = `${words.charAt(0).toUpperCase()}${words.slice(1)}`;
   if (progress.slicesPlanned === 0) return `${name} …`;
   return [
     `${name}: ${count(progress.daysDone)} of ${counted(progress.daysPlanned, 'day')}`,
@@ -82,8 +83,8 @@ function plainLine(progress: Progress, state: string): string {
     `${count(progress.rowsPerSecond)} rows/s`,
     quotaUsed(progress),
     counted(progress.retries, 'retry', 'retries'),
-    callsAtOnce(progress),
-    state === 'fetching' ? timeLeft(progress) : '',
+    concurrency(progress),
+    progress.state === 'fetching' ? timeLeft(progress) : '',
   ]
     .filter((text) => text !== '')
     .join(', ');
@@ -97,23 +98,21 @@ function quotaUsed({ quotaUsed: used, quotaLimit: limit, pagesInFlight, pagesWai
   return `quota ${count(used)} of ${count(limit)}${isWaiting ? ' (waiting for more)' : ''}`;
 }
 
-const callsAtOnce = ({ maxConcurrency, isAuto }: Progress): string =>
+const concurrency = ({ maxConcurrency, isAuto }: Progress): string =>
   `concurrency ${count(maxConcurrency)}${isAuto ? ' (auto)' : ''}`;
 
 function timeLeft(progress: Progress): string {
-  const words = stateWords(progress.state);
-  if (words !== 'fetching') return words;
+  if (progress.state !== 'fetching') return STATE_WORDS[progress.state];
   return progress.remainingMs === null ? '' : `about ${roughDuration(progress.remainingMs)} left`;
 }
 
-/** The coordinator's state in a word or two. */
-function stateWords(state: string): string {
-  if (state.startsWith('planning')) return 'planning';
-  if (state.includes('waitingForDatabase')) return 'waiting for the database';
-  if (state.includes('waitingForGoogle')) return 'waiting for Google';
-  if (state.startsWith('running')) return 'fetching';
-  if (state.startsWith('pausing')) return 'pausing';
-  if (state.startsWith('paused')) return 'paused';
-  if (state.startsWith('halting')) return 'halting';
-  return 'ending';
-}
+const STATE_WORDS: Readonly<Record<ProgressState, string>> = {
+  planning: 'planning',
+  fetching: 'fetching',
+  waitingForGoogle: 'waiting for Google',
+  waitingForDatabase: 'waiting for the database',
+  pausing: 'pausing',
+  paused: 'paused',
+  halting: 'halting',
+  ended: 'ended',
+};

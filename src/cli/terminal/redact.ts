@@ -6,12 +6,12 @@ import { withoutSecrets } from '../../domain/secrets.ts';
 
 const HIDDEN = '***';
 /** Shorter ones would blot out ordinary words; as part of a URL or a header the patterns find them all the same. */
-const SHORTEST_KNOWN_SECRET = 6;
+const MIN_SECRET_LENGTH = 6;
 
 const SECRET_PARAMETERS = ['password', 'sslpassword'];
 
 export interface Redactor {
-  /** From now on this text never appears. */
+  /** Redacts this text from now on. */
   hide(secret: string | undefined): void;
   /** Hides a database URL's password, as written and decoded. */
   hidePasswordOf(url: string | undefined): void;
@@ -21,7 +21,7 @@ export interface Redactor {
 export function createRedactor(): Redactor {
   const secrets = new Set<string>();
   const hide = (secret: string | undefined): void => {
-    if (secret === undefined || secret.trim().length < SHORTEST_KNOWN_SECRET) return;
+    if (secret === undefined || secret.trim().length < MIN_SECRET_LENGTH) return;
     for (const form of formsOf(secret.trim())) secrets.add(form);
   };
   return {

@@ -1,21 +1,21 @@
 /**
- * A batch worker: takes a batch of pages, gets a token for each, has them fetched in one call, and reports page by page.
+ * A batch worker: takes a batch of pages, gets a token for each, fetches them in one call, and reports page by page.
  *
  *                  batch.assign                 tokens.granted                    call.ended: answered,
  *   ┌─► idle ───────────────────► awaitingTokens ─────────────► calling           unauthorized, databaseAway, fatal
  *   │    ▲                          │ tokens.denied,             │ fetching ──────────────────────────► idle
  *   │    └──────────────────────────┘ worker.pause               │    │ ▲ call.stalled, worker.retry
- *   │                                                            │    │ └─► stalled: the database does not take what was read
+ *   │                                                            │    │ └─► stalled: the database does not accept the pages
  *   │                                                            │    ▼ worker.halt
  *   │                                                            │ aborting ──────► halted (on call.ended, only then)
  *   │      backoff over                 call.ended: failed       │
  *   └──────────────────── backingOff ◄───────────────────────────┘
  *                             (its pages are back with the coordinator before it sleeps)
  *
- *   worker.halt leads to `halted` from everywhere; from `calling` by way of `aborting`, since a COMMIT under way
- *   outlives an abort that comes too late for it.
+ *   worker.halt leads to `halted` from every state. From `calling` it goes through `aborting`, because an abort cannot
+ *   stop a COMMIT that has already been sent.
  *
- * A grant that nobody waits for any more, because it crossed a cancel, is given back in whatever state it arrives.
+ * A grant that arrives after its request was cancelled is returned, whatever the state.
  */
 
 import { assign, enqueueActions, fromCallback, type SnapshotFrom, setup } from 'xstate';
@@ -33,7 +33,7 @@ import type {
   WorkerReport,
 } from '../messages.ts';
 
-/** What `fetchBatch` is started with. */
+/** Input of `fetchBatch`. */
 export interface FetchBatchInput {
   readonly workerId: string;
   readonly assignmentId: string;
@@ -46,11 +46,11 @@ export interface FetchBatchInput {
 
 export interface BatchWorkerInput {
   readonly workerId: string;
-  /** The assignment it speaks in the name of until it has one. */
+  /** The assignment ID it reports before its first assignment. */
   readonly assignmentId: string;
   readonly coordinator: Recipient<WorkerReport>;
   readonly limiter: Recipient<LimiterEvent>;
-  /** The budgets each token is taken from. */
+  /** The budgets that each token is taken from. */
   readonly scopes: readonly string[];
   readonly backoff: BackoffRule;
 }
@@ -60,9 +60,9 @@ export interface BatchWorkerContext {
   readonly assignmentId: string;
   readonly maxAttempts: number;
   readonly blame: Blame;
-  /** Pages of the assignment of which no result is known yet. */
+  /** Pages of the assignment without a result so far. */
   readonly pages: readonly Page[];
-  /** Calls in a row that failed and brought no page. */
+  /** Consecutive calls that failed and brought no page. */
   readonly failures: number;
   readonly backoffMs: number;
 }
@@ -117,7 +117,7 @@ export const batchWorkerMachine = setup({
     cancelTokens: enqueueActions(({ context, enqueue }) => {
       enqueue.sendTo(context.input.limiter, { type: 'tokens.cancel', requestId: context.assignmentId });
     }),
-    /** Fewer tokens than asked for: the pages without one go back before anything is sent. */
+    /** Fewer tokens than requested: pages without one go back before anything is sent. */
     returnSurplus: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'tokens.granted' || event.tokens >= context.pages.length) return;
       enqueue.sendTo(context.input.coordinator, {
@@ -146,7 +146,7 @@ export const batchWorkerMachine = setup({
       });
       enqueue.assign({ pages: [] });
     }),
-    /** The whole call failed: no page is to blame, but a batch that fails again and again is to be made smaller. */
+    /** The whole call failed. No page is to blame, but a batch that keeps failing must be made smaller. */
     noteFailedCall: assign(({ context, event }) => {
       if (event.type !== 'call.ended') return {};
       const failures = context.failures + 1;
@@ -178,7 +178,7 @@ export const batchWorkerMachine = setup({
         tokens: event.tokens,
       });
     }),
-    /** What came of one page. A page refused for want of quota stays here and goes back when the call ends. */
+    /** Records one page's result. A page refused for quota stays here and goes back when the call ends. */
     reportPage: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'call.page') return;
       const { sliceId, startRow, result } = event;
@@ -291,10 +291,7 @@ export const batchWorkerMachine = setup({
     awaitingTokens: {
       entry: 'requestTokens',
       on: {
-        'tokens.granted': [
-          { guard: 'isMyGrant', target: 'calling', actions: 'returnSurplus' },
-          { actions: 'returnGrant' },
-        ],
+        'tokens.granted': { guard: 'isMyGrant', target: 'calling', actions: 'returnSurplus' },
         'tokens.denied': { guard: 'isMyDenial', target: 'idle', actions: ['returnPages', 'reportDenied'] },
         'worker.pause': { target: 'idle', actions: ['cancelTokens', 'returnPages', 'reportCancelled'] },
         'worker.halt': { target: 'halted', actions: ['cancelTokens', 'returnPages', 'reportCancelled'] },

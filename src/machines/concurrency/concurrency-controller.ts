@@ -1,6 +1,6 @@
 /**
- * The concurrency controller: finds how many calls at once are worth while, and takes back at the first sign of trouble.
- * Additive increase and multiplicative decrease after a slow start, as TCP has it.
+ * The concurrency controller: finds how many concurrent calls pay off, and backs off at the first sign of trouble.
+ * After a slow start it uses additive increase and multiplicative decrease, like TCP.
  *
  *   growing ───────────────► steady ◄───────────────────────────────────────────┐
  *   slow start: a worker      │ resting ─► due │                                │
@@ -8,18 +8,18 @@
  *   that ends well, until      one more │  ▲ no gain: one less again            │
  *   throughput is flat, the             ▼  │                                    │
  *   quota is near, or the     raised ◄──────────┐                               │
- *   most is reached           │ soaking ─► due ─┘ it paid: the next one         │
+ *   maximum is reached        │ soaking ─► due ─┘ it paid off: the next one     │
  *                                                                               │
  *   growing, steady, raised ── a refusal, or a failed call: ──► recovering ─────┘ a soak without trouble
- *                              the last good level, at once     │ soaking ─► due │
+ *                              straight to the last good level  │ soaking ─► due │
  *                                                               └─ trouble again: 1
  *
- *   from everywhere: release ──► released  (the user sets the level)
+ *   from every state: release ──► released  (the user sets the level)
  *
- * It is told of calls as they begin and end, with their durations: there is no clock in here. `resting` and `soaking` wait
- * for a time, `due` for enough calls to judge by. Trouble of a call that began before the last fall is no news. Calls with
- * less than a full batch (the calendar, the last pages, a partial grant) are not measured: they show what there was to do,
- * not what could be done.
+ * Events report when calls begin and end, and how long they took: the machine has no clock. `resting` and `soaking` wait for
+ * a time, `due` for enough calls to judge by. Trouble in a call that began before the last decrease is ignored. Calls with
+ * less than a full batch (calendars, the last pages, partial grants) are not measured: they show how much work there was,
+ * not how much was possible.
  */
 import { and, assign, enqueueActions, type SnapshotFrom, setup } from 'xstate';
 import {
@@ -53,7 +53,7 @@ interface Args {
 }
 const decision = (params: (args: Args) => Verdict) => ({ type: 'decide', params }) as const;
 const oneMore = (reason: ConcurrencyReason) => decision(({ context }) => ({ to: context.level + 1, reason }));
-/** As it is: as many as may be are at work, or the quota has no room for more. */
+/** All allowed workers are busy, or the quota has no room for more. */
 const stay = decision(({ context }) => ({
   to: context.level,
   reason: isNearQuota(context) ? 'quota' : 'most',
@@ -84,7 +84,7 @@ export const concurrencyControllerMachine = setup({
     isRoundFlat: ({ context }) => isRoundFlat(context),
     beganAtMost: ({ context }) => context.roundLevel >= context.input.most,
     isMeasured: ({ context }) => isMeasured(context),
-    /** Or a worker more would be one more without work. */
+    /** Or an extra worker would have no work. */
     wasUsed: ({ context }) => context.peak >= context.level,
     hasGained: ({ context }) => hasGained(context),
     isClean: ({ context }) => context.endedWell >= context.level,
@@ -101,11 +101,11 @@ export const concurrencyControllerMachine = setup({
     noteEnded: assign(({ context, event }) =>
       event.type === 'call.ended' ? afterEnd(context, event, false) : {},
     ),
-    /** As `noteEnded`, for slow start. */
+    /** Like `noteEnded`, for slow start. */
     noteRound: assign(({ context, event }) =>
       event.type === 'call.ended' ? afterEnd(context, event, true) : {},
     ),
-    /** Refused pages have been told of; whatever else becomes of the call says nothing more. */
+    /** The refusal of this call was already reported. Its other results add nothing. */
     noteRefused: assign(({ context, event }) =>
       event.type === 'call.refused'
         ? {
@@ -120,19 +120,19 @@ export const concurrencyControllerMachine = setup({
         ? { calls: context.calls.filter(({ callId }) => callId !== event.callId) }
         : {},
     ),
-    /** Says what is to be, and why; and has it done. */
+    /** Emits the decision and its reason, and sets the new level. */
     decide: enqueueActions(({ context, enqueue }, { to, reason, detail }: Verdict) => {
       const from = context.level;
       if (to !== from) {
         enqueue.assign({ level: to });
         enqueue.sendTo(context.input.coordinator, { type: 'concurrency.change', maxConcurrency: to });
       }
-      // Last: who listens may set another level, and what comes last holds.
+      // Emitted last: a listener may set another level, and the last one set wins.
       enqueue.emit({ type: 'concurrency.decided', from, to, reason, detail: detail ?? null });
     }),
     beginRound: assign(({ context }) => nextRound(context)),
     beginPhase: assign(({ context }) => newPhase(context)),
-    /** What a further worker brings is measured by what the level does without him. */
+    /** The gain from an extra worker is measured against the level without it. */
     takeBaseline: assign(({ context }) => ({
       baseline: rateOf(context.level, context.sample),
       lastGood: context.level,
@@ -240,14 +240,18 @@ export const concurrencyControllerMachine = setup({
       entry: ['beginFall', 'keepLevel', 'countSetback'],
       initial: 'soaking',
       on: {
-        'call.refused': [
-          { guard: 'isNews', target: 'recovering', reenter: true, actions: [fallToOne, 'noteRefused'] },
-          { actions: 'noteRefused' },
-        ],
-        'call.failed': [
-          { guard: 'isNews', target: 'recovering', reenter: true, actions: [fallToOne, 'dropCall'] },
-          { actions: 'dropCall' },
-        ],
+        'call.refused': {
+          guard: 'isNews',
+          target: 'recovering',
+          reenter: true,
+          actions: [fallToOne, 'noteRefused'],
+        },
+        'call.failed': {
+          guard: 'isNews',
+          target: 'recovering',
+          reenter: true,
+          actions: [fallToOne, 'dropCall'],
+        },
       },
       states: {
         soaking: { after: { soak: 'due' } },
@@ -258,7 +262,6 @@ export const concurrencyControllerMachine = setup({
       on: {
         'call.refused': { actions: 'noteRefused' },
         'call.failed': { actions: 'dropCall' },
-        release: {},
       },
     },
   },

@@ -1,5 +1,5 @@
 /**
- * What the concurrency controller knows, what it is told, and pure questions about both. What it does with the answers is in
+ * The concurrency controller's context and events, and pure functions over them. Its actions are in
  * `concurrency-controller.ts`.
  */
 import type { ControlEvent, Recipient } from '../messages.ts';
@@ -18,26 +18,26 @@ import {
 
 export interface ConcurrencyControllerInput {
   readonly coordinator: Recipient<ControlEvent>;
-  /** The level that the coordinator begins with. */
+  /** The coordinator's initial level. */
   readonly start: number;
   readonly most: number;
-  /** How long at least a level is watched before a further worker is tried, and after a fall. */
+  /** Minimum time to measure a level before trying an extra worker, and after a decrease. */
   readonly soakMs: number;
-  /** Begin with a worker more for each call that ends well, instead of one a soak. */
+  /** Start by adding a worker for each call that ends well, instead of one per soak. */
   readonly slowStart: boolean;
-  /** Pages of a full batch. */
+  /** Pages in a full batch. */
   readonly batchSize: number;
 }
 
 export type ConcurrencyControllerEvent =
-  /** A call has its tokens. `quotaShare`: how much of the fullest budget is used now, in [0, 1]. */
+  /** A call has its tokens. `quotaShare`: share of the fullest budget in use now, in [0, 1]. */
   | {
       readonly type: 'call.began';
       readonly callId: string;
       readonly pages: number;
       readonly quotaShare: number;
     }
-  /** The server refused pages of it for want of quota. Told once a call. */
+  /** The server refused pages of the call for quota. Sent once per call. */
   | { readonly type: 'call.refused'; readonly callId: string; readonly detail: string }
   /** `pages` and `rows` were committed. */
   | {
@@ -46,20 +46,24 @@ export type ConcurrencyControllerEvent =
       readonly pages: number;
       readonly rows: number;
       readonly durationMs: number;
-      /** Pages wait, or the plan has more. */
+      /** Pages are queued, or the plan has more. */
       readonly moreToDo: boolean;
     }
-  /** It failed as a whole, or most of its pages did. */
+  /** The call failed as a whole, or most of its pages did. */
   | { readonly type: 'call.failed'; readonly callId: string; readonly detail: string }
-  /** It was aborted, or its token had expired: that says nothing about concurrency. */
+  /** The call was aborted, or its access token had expired. This says nothing about concurrency. */
   | { readonly type: 'call.void'; readonly callId: string }
   /** The user sets the level from now on. */
   | { readonly type: 'release' };
 
 /**
- * `slowStart`: a call ended well. `trial`: one more is tried. `grew`: the one more paid, and another is tried. `noGain`:
- * more calls at once brought no more throughput. `refused`, `failed`: to the last good level. `repeated`: trouble again,
- * to 1. `quota`, `most`: it stays, since 80 % of a quota is used, or as many as may be are at work.
+ * - `slowStart`: a call ended well.
+ * - `trial`: one more worker is tried.
+ * - `grew`: the extra worker paid off, and another is tried.
+ * - `noGain`: more concurrent calls brought no more throughput.
+ * - `refused`, `failed`: back to the last good level.
+ * - `repeated`: trouble again, down to 1.
+ * - `quota`, `most`: no change, because 80 % of a quota is in use or the maximum is reached.
  */
 export type ConcurrencyReason =
   | 'slowStart'
@@ -75,10 +79,10 @@ export type ConcurrencyReason =
 export interface ConcurrencyDecision {
   readonly type: 'concurrency.decided';
   readonly from: number;
-  /** The same as `from` when the decision is to stay. */
+  /** Equal to `from` if the level stays. */
   readonly to: number;
   readonly reason: ConcurrencyReason;
-  /** What the server or the network said, when it was trouble. */
+  /** The server's or network's error, if that was the reason. */
   readonly detail: string | null;
 }
 
@@ -90,7 +94,7 @@ export interface Verdict {
 
 interface CallUnderWay {
   readonly callId: string;
-  /** Calls under way when it began, itself included. */
+  /** Calls under way when this one began, including itself. */
   readonly sharers: number;
   readonly phase: number;
   readonly isFull: boolean;
@@ -100,58 +104,63 @@ interface CallUnderWay {
 export interface ConcurrencyControllerContext {
   readonly input: ConcurrencyControllerInput;
   readonly level: number;
-  /** The highest level below the present one, or the present one itself, that is known to do well. */
+  /** The highest level, up to the present one, that is known to do well. */
   readonly lastGood: number;
   readonly calls: readonly CallUnderWay[];
-  /** A serial number: a level to be judged begins a phase. */
+  /** Serial number. Each level to be judged starts a phase. */
   readonly phase: number;
-  /** The phase that the last fall began. */
+  /** The phase that the last decrease started. */
   readonly fallPhase: number;
-  /** Calls of this phase that ended well, full or not. */
+  /** Calls of this phase that ended well, whether full or not. */
   readonly endedWell: number;
-  /** The most calls under way at once in this phase. */
+  /** Maximum concurrent calls in this phase. */
   readonly peak: number;
   readonly sample: Sample;
-  /** In slow start: the level this round began with. */
+  /** In slow start: the level at the start of this round. */
   readonly roundLevel: number;
-  /** Of the first round, and of the last level that was judged. */
+  /** Samples of the first round and of the last judged level. */
   readonly first: Rate | null;
   readonly baseline: Rate | null;
   readonly quotaShare: number;
   readonly moreToDo: boolean;
-  /** Trials without gain, and falls, since the last gain: each doubles the rest before the next trial. */
+  /** Trials without gain plus decreases, since the last gain. Each doubles the wait before the next trial. */
   readonly setbacks: number;
 }
 
-/** A doubling has to bring a quarter more: three calls are a rough measure, and the next round corrects it. */
+/** A doubling must bring at least a quarter more. Three calls are a rough measure; the next round corrects it. */
 const GAIN_OF_A_ROUND = 1 / 4;
-/** Concurrency must have risen by so much for its effect to be seen in slow start. */
-const LEAST_RISE = 1.1;
-/** A single worker more has to bring half of its share. */
+/** By how much concurrency must have risen for the effect to be measurable in slow start. */
+const MIN_RISE = 1.1;
+/** A single extra worker must bring half of its proportional share. */
 const GAIN_OF_A_TRIAL = 1 / 2;
-/** Calls of each worker that a trial takes at least. */
+/** Minimum calls per worker in a trial. */
 const CALLS_A_WORKER = 4;
-/** After a setback: this many soaks, doubled with each further one. */
+/** Number of soaks to wait after a setback. Doubles with each further one. */
 const SOAKS_OF_REST = 8;
-const MOST_DOUBLINGS = 4;
+const MAX_DOUBLINGS = 4;
 
 type Context = ConcurrencyControllerContext;
 
-/** The more there are, the less one more shows: what it takes to see it goes with their square. */
+/**
+ * The more workers there are, the less one more shows: the calls needed to see it grow with the square of their number.
+ */
 const callsNeeded = ({ level }: Context): number => level * Math.max(CALLS_A_WORKER, level);
 export const isNearQuota = ({ quotaShare }: Context): boolean => quotaShare >= APPROACHING;
 export const mayRaise = (context: Context): boolean =>
   context.level < context.input.most && !isNearQuota(context) && context.moreToDo;
 const roundRate = ({ sample }: Context): Rate => meanRate(sample);
 
-/** The call that an event is of, when its trouble is news. */
+/** The call of this event, if it reports new trouble. */
 export function newsOf(context: Context, event: ConcurrencyControllerEvent): CallUnderWay | undefined {
   if (event.type !== 'call.refused' && event.type !== 'call.failed') return undefined;
   const call = context.calls.find(({ callId }) => callId === event.callId);
   return call !== undefined && !call.isRefused && call.phase >= context.fallPhase ? call : undefined;
 }
 
-/** What is known when a call has ended well. In slow start, calls of the round before count, too: the level changes with each. */
+/**
+ * Adds a call that ended well. In slow start, calls of earlier rounds count too, because the level changes with every
+ * call.
+ */
 export function afterEnd(
   context: Context,
   event: Extract<ConcurrencyControllerEvent, { type: 'call.ended' }>,
@@ -173,10 +182,10 @@ export function afterEnd(
   };
 }
 
-/** Every worker is at work, or at least half of them: in slow start, what has just been added need not have begun. */
+/** Every worker is busy, or in slow start at least half of them: recent additions need not have started. */
 const isUsed = ({ calls, level }: Context): boolean => calls.length * 2 > level;
 
-/** It ended well, the workers are used, and what this round has seen so far is more than the last one. */
+/** The call ended well, the workers are in use, and this round has measured more than the last one. */
 export function mayGrow(context: Context, event: ConcurrencyControllerEvent): boolean {
   if (event.type !== 'call.ended' || context.level >= 2 * context.roundLevel) return false;
   const after = afterEnd(context, event, true);
@@ -185,8 +194,8 @@ export function mayGrow(context: Context, event: ConcurrencyControllerEvent): bo
 }
 
 /**
- * As many calls as workers have ended, or, when throughput looks flat, twice as many: so few say little. Nothing is judged
- * any more when there is nothing left to judge it for.
+ * As many calls as workers have ended; twice as many if throughput looks flat, because so few prove little. Without
+ * work left nothing is judged.
  */
 export const isRoundOver = (context: Context): boolean =>
   context.moreToDo &&
@@ -195,11 +204,11 @@ export const isRoundOver = (context: Context): boolean =>
 export function isRoundFlat(context: Context): boolean {
   const { baseline } = context;
   const rate = roundRate(context);
-  if (baseline === null || rate.level < LEAST_RISE * baseline.level) return false;
+  if (baseline === null || rate.level < MIN_RISE * baseline.level) return false;
   return !hasGrown(baseline, rate, GAIN_OF_A_ROUND);
 }
 
-/** A round of slow start did well: the next one begins, at the level it has led to. */
+/** A slow-start round went well. The next one starts at the level reached. */
 export function nextRound(context: Context) {
   const rate = roundRate(context);
   return {
@@ -211,7 +220,7 @@ export function nextRound(context: Context) {
   };
 }
 
-/** Enough is known of the level to judge it. */
+/** The level has been measured enough to judge it. */
 export const isMeasured = (context: Context): boolean =>
   context.moreToDo && context.sample.calls >= callsNeeded(context);
 
@@ -219,13 +228,13 @@ export const hasGained = ({ baseline, level, sample }: Context): boolean =>
   baseline !== null && hasGrown(baseline, rateOf(level, sample), GAIN_OF_A_TRIAL);
 
 export const restMs = ({ input, setbacks }: Context): number =>
-  input.soakMs * (setbacks === 0 ? 1 : SOAKS_OF_REST * 2 ** Math.min(setbacks - 1, MOST_DOUBLINGS));
+  input.soakMs * (setbacks === 0 ? 1 : SOAKS_OF_REST * 2 ** Math.min(setbacks - 1, MAX_DOUBLINGS));
 
-/** Where trouble leads: to the level that did well before this one, or, when it is this one that did, to half of it. */
+/** The level after trouble: the last good level below this one, or half of this one if it was the good one. */
 export const fallFrom = ({ level, lastGood }: Context): number =>
   lastGood < level ? lastGood : Math.max(1, Math.floor(level / 2));
 
-/** Where slow start ends: what it found out, seen as the level that was just enough for it. */
+/** The level at the end of slow start: the one that was just enough for the measured throughput. */
 export function kneeIn(context: Context): number {
   const { first, baseline, level } = context;
   const rates = [roundRate(context), baseline].filter((rate) => rate !== null);

@@ -1,38 +1,38 @@
 /**
- * How much gets done, out of calls that have ended. Pure arithmetic for the concurrency controller.
+ * Computes throughput from calls that have ended. Pure arithmetic for the concurrency controller.
  *
- * What a call took of the system is its duration divided by the number of calls it shared the system with (Little's law);
- * work divided by the sum of that is the throughput. So a wait for quota, a pause, or a worker without pages does not count:
- * only time in which a call was under way does.
+ * A call's share of the system is its duration divided by the number of concurrent calls (Little's law). Throughput is
+ * work divided by the sum of these shares. Waits for quota, pauses and workers without pages do not count: only time
+ * with a call under way does.
  */
 
 /**
- * One page costs about as much as this many rows: 10 ms of the server's time beside the call's latency, and 10 ms to
- * read, parse and store. So jobs of many small pages and of few big ones are measured with one yardstick.
+ * One page costs about as much as this many rows: 10 ms of server time beyond the call's latency, and 10 ms to read,
+ * parse and store. This makes batches of many small pages comparable to batches of few large ones.
  */
 const ROWS_A_PAGE = 2_500;
 
-/** A sample that has grown to this many times its size forgets the older half: conditions change. */
+/** A sample that reaches this many times the size needed is halved, so that old conditions fade. */
 const MEMORY = 4;
 
 export interface EndedCall {
-  /** Pages committed, and their rows. */
+  /** Committed pages and their rows. */
   readonly pages: number;
   readonly rows: number;
   readonly durationMs: number;
-  /** Calls under way at once, itself included, on average over its duration. */
+  /** Average number of concurrent calls over this call's duration, including itself. */
   readonly sharers: number;
 }
 
 export interface Sample {
   readonly calls: number;
   readonly work: number;
-  /** Durations, added up; and each divided by the calls that shared the time. */
+  /** Sum of durations, and sum of each duration divided by its concurrency. */
   readonly busyMs: number;
   readonly shareMs: number;
 }
 
-/** Throughput at a level of concurrency, which need not be a whole number where it is a mean. */
+/** Throughput at a level of concurrency. The level may be an average, so not a whole number. */
 export interface Rate {
   readonly level: number;
   readonly workPerMs: number;
@@ -41,7 +41,7 @@ export interface Rate {
 export const NO_SAMPLE: Sample = { calls: 0, work: 0, busyMs: 0, shareMs: 0 };
 
 export function addCall(sample: Sample, { pages, rows, durationMs, sharers }: EndedCall): Sample {
-  // A clock of whole milliseconds may say 0.
+  // A clock in whole milliseconds may report 0.
   const busyMs = Math.max(1, durationMs);
   return {
     calls: sample.calls + 1,
@@ -51,7 +51,7 @@ export function addCall(sample: Sample, { pages, rows, durationMs, sharers }: En
   };
 }
 
-/** The sample, no larger than `MEMORY` times what a verdict needs. */
+/** The sample, at most `MEMORY` times the size a verdict needs. */
 export function forgetOld(sample: Sample, callsNeeded: number): Sample {
   return sample.calls <= callsNeeded * MEMORY
     ? sample
@@ -67,20 +67,20 @@ export function rateOf(level: number, sample: Sample): Rate {
   return { level, workPerMs: sample.shareMs === 0 ? 0 : sample.work / sample.shareMs };
 }
 
-/** At the level that there really was, on average over the time: while it changes, the nominal one says little. */
+/** Throughput at the actual average concurrency. While the level changes, the nominal level says little. */
 export function meanRate(sample: Sample): Rate {
   return rateOf(sample.shareMs === 0 ? 0 : sample.busyMs / sample.shareMs, sample);
 }
 
 /**
- * Whether going from one level to the other brought at least `gain` of what it would bring if nothing were short: 0.25 from
- * 3 to 6 workers means a quarter more.
+ * Whether the step between two levels brought at least `gain` of a perfectly proportional increase. For example, 0.25
+ * from 3 to 6 workers means a quarter more.
  */
 export function hasGrown(before: Rate, after: Rate, gain: number): boolean {
   return after.workPerMs >= before.workPerMs * (1 + gain * (after.level / before.level - 1));
 }
 
-/** The level that would carry `best` if every worker did as much as each did in `first`, when they were few. */
+/** The level needed for `best` if every worker did as much as each did in `first`, when there were few. */
 export function kneeOf(first: Rate, best: Rate): number {
   return first.workPerMs === 0 ? best.level : Math.ceil((best.workPerMs / first.workPerMs) * first.level);
 }

@@ -1,6 +1,6 @@
 /**
- * What the coordinator knows: its input, its context, its events, and pure questions about them. What it does is in
- * `setup.ts`, when it does it in `coordinator.ts`.
+ * The coordinator's input, context and events, and pure functions over them. Its actions are in `setup.ts`, its
+ * transitions in `coordinator.ts`.
  */
 
 import type { DoneActorEvent, ErrorActorEvent } from 'xstate';
@@ -32,26 +32,29 @@ import {
 } from './dispatch.ts';
 
 export interface CoordinatorInput {
-  /** Unique among the runs that share a rate limiter: the ids of assignments begin with it. */
+  /** Unique among the runs that share a rate limiter. Assignment IDs start with it. */
   readonly runId: string;
   readonly limiter: Recipient<LimiterEvent>;
   readonly scopes: readonly string[];
   readonly maxConcurrency: number;
   readonly batchSize: number;
-  /** Attempts a page has; after the last its slice fails. */
+  /** Maximum attempts per page. After the last one its slice fails. */
   readonly maxAttempts: number;
-  /** Calls in a row, over all workers, whose token may be refused before the run halts. */
+  /** Consecutive calls, over all workers, with a refused access token before the run halts. */
   readonly maxConsecutiveCallFailures: number;
-  /** Calls in a row, over all workers, that fail and bring nothing, after which Google is taken to be away. */
+  /** Consecutive calls, over all workers, that fail and bring nothing before Google counts as down. */
   readonly callFailuresOfOutage: number;
-  /** Good answers that show that Google is well: then a page that fails alone has itself to blame. A probe asks for as many. */
+  /**
+   * Good answers needed before Google counts as well. Then a page that fails alone is to blame itself. Ending an outage
+   * takes as many answered probes.
+   */
   readonly soundAnswers: number;
   readonly maxGoogleProbes: number;
-  /** Crashes of workers that are mended before the run fails. */
+  /** Maximum worker restarts after crashes before the run fails. */
   readonly maxWorkerRestarts: number;
   readonly maxDatabaseProbes: number;
   readonly haltDeadlineMs: number;
-  /** How long calls under way may take to finish when no further token will come. */
+  /** How long calls under way may take to finish once no more tokens will be granted. */
   readonly finishDeadlineMs: number;
   readonly retryBackoff: BackoffRule;
   readonly callBackoff: BackoffRule;
@@ -59,7 +62,7 @@ export interface CoordinatorInput {
   readonly googleBackoff: BackoffRule;
 }
 
-/** How the run is to end, once everything is quiet. */
+/** How the run will end once all work has stopped. */
 export type Ending =
   | { readonly status: 'complete' }
   | { readonly status: 'completeWithFailures' }
@@ -71,29 +74,29 @@ export interface CoordinatorContext {
   readonly maxConcurrency: number;
   readonly queues: Queues;
   readonly workers: readonly WorkerSlot[];
-  /** `asked`: the plan's actor owes an answer. */
+  /** `asked`: the plan actor has not answered the last request yet. */
   readonly plan: MorePlan | 'asked';
-  /** Calls in a row that failed and brought nothing. */
+  /** Consecutive calls that failed and brought nothing. */
   readonly callFailures: number;
-  /** Calls whose token was refused since a page came last. */
+  /** Calls with a refused token since the last page arrived. */
   readonly tokenRefusals: number;
-  /** Good answers since the last such call, as far as they are counted. */
+  /** Good answers since the last failed call, capped at `soundAnswers`. */
   readonly sound: number;
   readonly googleProbes: number;
   readonly googleDelayMs: number;
-  /** Who has the probe of Google. */
+  /** The assignment that probes Google. */
   readonly prober: string | null;
   readonly restarts: number;
-  /** How often the database was tried, or answered, in vain since it last took anything. */
+  /** Consecutive failed attempts on the database, including those it answered without accepting anything. */
   readonly probes: number;
   readonly probeDelayMs: number;
-  /** What was last heard of a database that takes nothing. */
+  /** Why the database accepts nothing, as last reported. */
   readonly away: Away;
-  /** How the run will end if nothing else happens: with failures, once a slice has failed. */
+  /** How the run will end if nothing else happens. `completeWithFailures` once a slice has failed. */
   readonly ending: Ending;
 }
 
-/** What the reaper of a crashed worker found when its call had ended. */
+/** What the reaper of a crashed worker found after the call had ended. */
 export interface ReapInput {
   readonly workerId: string;
   readonly assignmentId: string;
@@ -101,7 +104,7 @@ export interface ReapInput {
 }
 export interface ReapOutput {
   readonly workerId: string;
-  /** Pages of the assignment that are committed although nobody was left to say so. */
+  /** Pages of the assignment that were committed but not reported. */
   readonly committed: readonly {
     readonly sliceId: string;
     readonly startRow: number;
@@ -120,7 +123,7 @@ export type CoordinatorEvent =
   | DoneActorEvent<unknown, string>
   | ErrorActorEvent<unknown, string>;
 
-/** Facts for those who listen: counts and ids, summed by `progress.ts`. */
+/** Events for observers: counts and ids, added up in `progress.ts`. */
 export type CoordinatorEmitted =
   | {
       readonly type: 'page.committed';
@@ -142,7 +145,7 @@ export type CoordinatorEmitted =
       readonly type: 'call.failed';
       readonly workerId: string;
       readonly reason: string;
-      readonly inARow: number;
+      readonly consecutive: number;
     }
   | { readonly type: 'worker.restarted'; readonly workerId: string }
   | { readonly type: 'database.away'; readonly reason: string }
@@ -151,7 +154,7 @@ export type CoordinatorEmitted =
   | { readonly type: 'google.back' }
   | { readonly type: 'concurrency.changed'; readonly maxConcurrency: number };
 
-/** What a probe of Google asks for: a few rows of one day, wanted by nobody. The answers are thrown away. */
+/** Slice ID of a probe of Google. It requests a few rows of one day; the answers are discarded. */
 export const PROBE = 'probe';
 export const probePages = ({ batchSize, soundAnswers }: CoordinatorInput): readonly Page[] =>
   Array.from({ length: Math.min(batchSize, soundAnswers) }, (_, startRow) => ({
@@ -161,7 +164,10 @@ export const probePages = ({ batchSize, soundAnswers }: CoordinatorInput): reado
     callFailures: 0,
   }));
 
-/** Who is to blame if all of these fail: a page that has failed before, goes alone, and while Google is well. */
+/**
+ * Decides what to blame if all these pages fail. A page is blamed only if it failed before, goes alone, and Google is
+ * well.
+ */
 export function blameFor({ input, sound }: CoordinatorContext, pages: readonly Page[]): Blame {
   const [page] = pages;
   const isSuspect = page !== undefined && pages.length === 1 && page.attempts + page.callFailures > 0;
@@ -176,27 +182,27 @@ export const assignmentIdOf = (context: CoordinatorContext, slot: WorkerSlot): s
 export const isQuiet = ({ queues, workers }: CoordinatorContext): boolean =>
   countWaiting(queues) === 0 && queues.delayed.length === 0 && nobodyIsBusy(workers);
 
-/** The slot a report speaks of, or undefined when it is of an assignment that is no more. */
+/** The slot a report belongs to. Undefined if its assignment is over. */
 export function slotOf(context: CoordinatorContext, event: CoordinatorEvent): WorkerSlot | undefined {
   if (!('assignmentId' in event)) return undefined;
   const slot = context.workers.find(({ workerId }) => workerId === event.workerId);
   return slot !== undefined && assignmentIdOf(context, slot) === event.assignmentId ? slot : undefined;
 }
 
-/** The slot whose assignment ends with this event. An assignment ends once: what is said of it afterwards changes nothing. */
+/** The slot whose assignment ends with this event. An assignment ends once; later reports change nothing. */
 export function endedSlot(context: CoordinatorContext, event: CoordinatorEvent): WorkerSlot | undefined {
   if (event.type !== 'batch.ended') return undefined;
   const slot = slotOf(context, event);
   return slot !== undefined && hasAssignment(slot) ? slot : undefined;
 }
 
-/** The slot of a worker that crashed just now. */
+/** The slot whose worker just crashed. */
 export function crashedSlot(context: CoordinatorContext, event: CoordinatorEvent): WorkerSlot | undefined {
   if (!('error' in event)) return undefined;
   return context.workers.find(({ workerId, status }) => workerId === event.actorId && status !== 'reaping');
 }
 
-/** The slot whose reaper is done, or failed: then the ledger will say `alreadyCommitted` where it matters. */
+/** The slot whose reaper has finished or failed. After a failure the ledger answers `alreadyCommitted` where needed. */
 export function reapedSlot(context: CoordinatorContext, event: CoordinatorEvent): WorkerSlot | undefined {
   if (!('actorId' in event) || !event.actorId.startsWith(REAPER)) return undefined;
   return context.workers.find(({ workerId }) => reaperId(workerId) === event.actorId);
@@ -212,7 +218,7 @@ const isReapOutput = (output: unknown): output is ReapOutput =>
 export const withSlot = (workers: readonly WorkerSlot[], changed: WorkerSlot): readonly WorkerSlot[] =>
   workers.map((slot) => (slot.workerId === changed.workerId ? changed : slot));
 
-/** Whether the worker owes word of this page. Whatever it says of another was said before: pages are spoken of once. */
+/** Whether the worker still owes a report on this page. Each page is reported once; repeats are ignored. */
 export const holds = (slot: WorkerSlot, of: { sliceId: string; startRow: number }): boolean =>
   slot.pages.some((page) => page.sliceId === of.sliceId && page.startRow === of.startRow);
 
@@ -222,7 +228,7 @@ export const without = (
 ): readonly Page[] =>
   pages.filter((page) => page.sliceId !== gone.sliceId || page.startRow !== gone.startRow);
 
-/** The page that a committed one leads to, if any: it is of a begun slice, and goes out before new ones. */
+/** Queues the next page after a commit, if there is one. Its slice has begun, so it goes out before new slices. */
 export function afterCommit(queues: Queues, sliceId: string, next: AfterPage): Queues {
   if (next.kind !== 'page' && next.kind !== 'again') return queues;
   const page: Page =
@@ -256,7 +262,7 @@ export function initialContext(input: CoordinatorInput): CoordinatorContext {
   };
 }
 
-/** What a worker of the pool is born with. */
+/** Input for a worker of the pool. */
 export function workerInput(
   context: CoordinatorContext,
   slot: WorkerSlot,
@@ -273,12 +279,12 @@ export function workerInput(
   };
 }
 
-/** Longer than a request without an answer can be on its way, whatever the client's timeouts are. */
+/** Longer than an unanswered request can be in flight, whatever the client's timeouts. */
 const LOST_CALL_GRACE_MS = 300_000;
 
 /**
- * A worker is gone, and with it whoever would settle its tokens: without this they would count for as long as the limiter
- * lives. What it waited for is cancelled; what it was granted may have been sent, a moment ago at the latest.
+ * Cleans up the tokens of a worker that is gone. Otherwise they would count for the limiter's lifetime. Requests for
+ * tokens are cancelled. Granted tokens may have been used up to this moment.
  */
 export function abandonedTokens(context: CoordinatorContext, slot: WorkerSlot): readonly LimiterEvent[] {
   const assignmentId = assignmentIdOf(context, slot);
@@ -287,7 +293,7 @@ export function abandonedTokens(context: CoordinatorContext, slot: WorkerSlot): 
     {
       type: 'lease.settled',
       leaseId: assignmentId,
-      // All it can have had; the limiter knows how many it really had.
+      // The maximum it can have had. The limiter knows the actual number.
       tokens: context.input.batchSize,
       accepted: 0,
       graceMs: LOST_CALL_GRACE_MS,
@@ -305,8 +311,9 @@ export const canDispatch = ({ queues, workers, maxConcurrency }: CoordinatorCont
   countWaiting(queues) > 0 && availableSlots(workers, maxConcurrency).length > 0;
 
 /**
- * The look-ahead is shorter than one round of full batches, and retries have not piled up: when all pages fail, the plan
- * must not be drawn whole into those that wait. Or the plan itself waits for what it gave to be done.
+ * More of the plan is needed when the look-ahead is shorter than one round of full batches and retries have not piled
+ * up. If all pages fail, the whole plan must not end up waiting for retries. Or the plan itself waits until its pages
+ * are done.
  */
 export const wantsPlan = (context: CoordinatorContext): boolean => {
   const { plan, queues, maxConcurrency } = context;
@@ -317,37 +324,40 @@ export const wantsPlan = (context: CoordinatorContext): boolean => {
   );
 };
 
-/** Nothing waits and nothing is under way; only retries, later. */
+/** Nothing is queued or under way except delayed retries. */
 export const onlyRetriesAreLeft = ({ queues, workers }: CoordinatorContext): boolean =>
   queues.delayed.length > 0 && countWaiting(queues) === 0 && nobodyIsBusy(workers);
 
-/** Pages are known, or there are none. */
+/** The first pages have arrived, or there are none. */
 export const hasPlan = ({ queues, workers, plan }: CoordinatorContext): boolean =>
   plan === 'none' || countWaiting(queues) > 0 || queues.delayed.length > 0 || !nobodyIsBusy(workers);
 
 export const nobodyIsBusy = (workers: readonly WorkerSlot[]): boolean =>
   workers.every((slot) => !hasAssignment(slot) && slot.status !== 'reaping');
 
-/** Nobody does anything, though the pages of some may wait for the database. */
+/** No worker is active. Some may be stalled by the database. */
 export const nobodyMoves = (workers: readonly WorkerSlot[]): boolean =>
   workers.every(({ status }) => status !== 'busy' && status !== 'retrying' && status !== 'reaping');
 
 export const somebodyIs = (workers: readonly WorkerSlot[], wanted: 'stalled' | 'retrying'): boolean =>
   workers.some(({ status }) => status === wanted);
 
-/** What passes by itself is waited for as the input says; what hardly does, for a quarter of a minute. */
+/**
+ * Attempts before the run ends, for a cause that rarely passes by itself: about 15 seconds. Other causes get the
+ * attempts in the input.
+ */
 const SHORT_PATIENCE = 5;
 
-export const mostProbes = ({ input, away }: CoordinatorContext): number =>
+export const maxProbes = ({ input, away }: CoordinatorContext): number =>
   away.patience === 'short' ? Math.min(SHORT_PATIENCE, input.maxDatabaseProbes) : input.maxDatabaseProbes;
 
-/** How a run ends that has waited for the database in vain. */
+/** How the run ends after it has waited too long for the database. */
 export const endOfPatience = ({ reason, ending }: Away): Ending =>
   ending === undefined
     ? { status: 'halted', reason: { kind: 'databaseAway', reason } }
     : { status: 'failed', fatal: ending };
 
-/** What a probe rejects with: the database still takes nothing, and why. */
+/** The probe's rejection: the database still accepts nothing, and why. */
 export class StillAway extends Error {
   override readonly name = 'StillAway';
   readonly away: Away;

@@ -1,5 +1,5 @@
 /**
- * The coordinator: feeds a fixed pool of batch workers from a plan it never holds whole, and decides how a run ends.
+ * The coordinator: feeds a fixed pool of batch workers from a plan that it reads in parts, and decides how a run ends.
  *
  *   running ─────────────────────────────────────────────────────────────┐
  *   │ working ────────────────────────────────────────┐  databaseAway,    │
@@ -13,19 +13,19 @@
  *   └───────────┬───────────────▲─────────────────────────────────────────┘
  *         pause │        resume │
  *               ▼               │
- *            pausing ───────► paused          (pages not sent come back, calls under way finish, but for stalled ones)
+ *            pausing ───────► paused          (unsent pages come back, calls under way finish, stalled calls stay)
  *
- *   from every state above, tokens are denied (a quota that will not come back soon) ──► drainingForQuota
- *   (calls under way are paid for: they finish, within a deadline; nothing new goes out)       │ nobody is busy · too late
+ *   from every state above, tokens are denied (the quota will not recover soon) ──► drainingForQuota
+ *   (calls that have tokens finish within a deadline; no new calls start)                      │ no worker is busy · timeout
  *                                                                                              ▼
- *   from every state above:  nothing is left to do · halt · fail · nobody comes back        halting
+ *   from every state above:  no work is left · halt · fail · an outage lasts too long       halting
  *                                                   │
  *                                                   ▼
  *                                                halting ──► complete · completeWithFailures · halted · failed
  *                                                (every worker reports worker.halted, or the deadline passes)
  *
- * In `working`, and there only, pages go out: `always` dispatches while a worker is free and a page waits, asks the plan
- * for more when the look-ahead runs low, and ends the run when nothing is left. So no handler has to remember to.
+ * Pages go out only in `working`. There, `always` transitions dispatch while a worker is free and a page is queued, request
+ * more of the plan when the look-ahead runs low, and end the run when no work is left. Event handlers need not do so.
  */
 import { and, not, type SnapshotFrom } from 'xstate';
 import { initialContext } from './context.ts';
@@ -54,13 +54,13 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
     'concurrency.change': { actions: 'changeConcurrency' },
     halt: { target: '.halting', actions: 'endHalted' },
     fail: { target: '.halting', actions: 'endFailed' },
-    // States of their own add what more it may mean there; an end that is none of theirs comes here.
+    // States may override this with handlers for special cases. All other ends of a batch come here.
     'batch.ended': [
       { guard: 'isDenied', target: '.drainingForQuota', actions: ['endByOutcome', 'closeAssignment'] },
       { guard: 'endsTheRun', target: '.halting', actions: ['endByOutcome', 'closeAssignment'] },
       { actions: 'closeAssignment' },
     ],
-    // A worker crashed, or a reaper failed, or (the last case) an actor that nothing can replace.
+    // A worker crashed, a reaper failed, or (the last case) an actor that cannot be replaced failed.
     'xstate.error.actor.*': [
       { guard: 'workerCrashed', actions: 'reap' },
       { guard: 'mayRespawn', actions: ['takeOver', 'respawn'] },
@@ -85,6 +85,7 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
             { guard: 'isFinished', target: '#coordinator.halting' },
           ],
           on: {
+            // Of every other end it is the same as everywhere.
             'batch.ended': [
               {
                 guard: 'databaseIsAway',
@@ -123,10 +124,10 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
             },
           },
         },
-        /** Nobody is given pages; one worker is given a probe now and then. */
+        /** No pages go out. One worker gets a probe from time to time. */
         waitingForGoogle: {
           initial: 'sleeping',
-          // What waits for the database is tried there alone; and with every worker stalled nobody could ask Google.
+          // Stalled pages are only retried there, and with every worker stalled none could probe Google.
           always: { guard: 'somebodyHasStalled', target: 'waitingForDatabase', actions: 'beginProbing' },
           on: {
             'batch.ended': [
@@ -136,16 +137,16 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
                 actions: ['closeAssignment', 'beginProbing'],
               },
               { guard: 'googleIsBack', target: 'working', actions: ['closeAssignment', 'noteGoogleBack'] },
-              // One good answer may be chance.
+              // One good answer may be luck.
               { guard: 'googleProbeAnswered', target: '.choosing', actions: 'closeAssignment' },
               {
                 guard: 'noGoogleProbeIsLeft',
                 target: '#coordinator.halting',
                 actions: ['endByOutcome', 'closeAssignment'],
               },
+              // `probing` is left for want of a probe.
               {
                 guard: and(['googleProbeEnded', not('isDenied'), not('endsTheRun')]),
-                target: '.sleeping',
                 actions: ['countGoogleProbe', 'closeAssignment'],
               },
             ],
@@ -214,7 +215,7 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
     },
     drainingForQuota: {
       entry: 'pauseWorkers',
-      // What waits for the database would wait for ever: it is tried again in `running` alone.
+      // Pages that wait for the database would wait forever: they are only retried in `running`.
       always: { guard: 'nobodyMoves', target: 'halting' },
       after: { finishDeadline: 'halting' },
       on: {
@@ -226,6 +227,8 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
     },
     halting: {
       entry: 'haltWorkers',
+      // Of those who have not halted when the deadline comes. Before it, all have.
+      exit: 'abandonTokens',
       always: [
         { guard: and(['allHalted', 'endsComplete']), target: 'complete' },
         { guard: and(['allHalted', 'endsWithFailures']), target: 'completeWithFailures' },
@@ -234,10 +237,10 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
       ],
       after: {
         haltDeadline: [
-          { guard: 'endsComplete', target: 'complete', actions: 'abandonTokens' },
-          { guard: 'endsWithFailures', target: 'completeWithFailures', actions: 'abandonTokens' },
-          { guard: 'endsHalted', target: 'halted', actions: 'abandonTokens' },
-          { target: 'failed', actions: 'abandonTokens' },
+          { guard: 'endsComplete', target: 'complete' },
+          { guard: 'endsWithFailures', target: 'completeWithFailures' },
+          { guard: 'endsHalted', target: 'halted' },
+          { target: 'failed' },
         ],
       },
       on: {

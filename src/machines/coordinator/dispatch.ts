@@ -1,15 +1,13 @@
-/**
- * Who gets which pages: pure decisions over the coordinator's queues and its pool of workers.
- */
+/** Which worker gets which pages: pure decisions over the coordinator's queues and worker pool. */
 import type { Blame, Page } from '../messages.ts';
 
-/** Pages that wait, in the order in which they go out: begun slices first, then the plan's look-ahead. */
+/** Queued pages in dispatch order: slices that have begun first, then the plan's look-ahead. */
 export interface Queues {
-  /** Pages of slices that have a page already, and pages that came back. */
+  /** Further pages of begun slices, and pages that came back. */
   readonly begun: readonly Page[];
-  /** Slices not begun, newest day first. */
+  /** First pages of slices not yet begun, newest day first. */
   readonly ahead: readonly Page[];
-  /** Pages that wait for a retry: one group a batch. */
+  /** Pages waiting for a retry: one group per batch. */
   readonly delayed: readonly DelayedGroup[];
 }
 
@@ -19,25 +17,29 @@ export interface DelayedGroup {
 }
 
 /**
- * `idle` takes work. `busy` has an assignment. `stalled` has one whose pages wait for the database; `retrying` was told to try
- * again, and nothing was heard since. `backingOff` has none and takes none. `reaping` crashed: its call is being
- * ended and its ledger read. `halted` has nothing under way and never will again.
+ * - `idle`: takes work.
+ * - `busy`: has an assignment.
+ * - `stalled`: has an assignment whose pages wait for the database.
+ * - `retrying`: was told to try the database again and has not reported since.
+ * - `backingOff`: has no assignment and takes none.
+ * - `reaping`: crashed; its call is being ended and the ledger read.
+ * - `halted`: has nothing under way and takes no more work.
  */
 export type WorkerStatus = 'idle' | 'busy' | 'stalled' | 'retrying' | 'backingOff' | 'reaping' | 'halted';
 
-/** Whether it has an assignment. */
+/** Whether the worker has an assignment. */
 export const hasAssignment = ({ status }: Pick<WorkerSlot, 'status'>): boolean =>
   status === 'busy' || status === 'stalled' || status === 'retrying';
 
 export interface WorkerSlot {
   readonly workerId: string;
   readonly status: WorkerStatus;
-  /** Assignments given so far; the present one's id is made of it. */
+  /** Number of assignments so far. Part of the assignment ID. */
   readonly serial: number;
-  /** Pages of the assignment of which nothing was heard yet. */
+  /** Pages of the assignment without a report so far. */
   readonly pages: readonly Page[];
   readonly blame: Blame;
-  /** Pages of the assignment that failed and may be tried again: they wait together when it has ended. */
+  /** Failed pages of the assignment that may be retried. They wait as a group once it has ended. */
   readonly retry: readonly Page[];
 }
 
@@ -54,39 +56,42 @@ export function countWaiting(queues: Queues): number {
   return queues.begun.length + queues.ahead.length;
 }
 
-/** Pages that wait, for a worker or for their retry. */
+/** Pages that wait for a worker or for their retry. */
 export function countHeld(queues: Queues): number {
   return queues.delayed.reduce((sum, { pages }) => sum + pages.length, countWaiting(queues));
 }
 
 /**
- * Idle workers that may be given work: no more than `maxConcurrency` are ever busy. A worker above a lowered limit finishes
- * what it has and then rests.
+ * Idle workers that may take work: at most `maxConcurrency` are busy. If the limit was lowered, a worker above it
+ * finishes its assignment and then rests.
  */
 export function availableSlots(slots: readonly WorkerSlot[], maxConcurrency: number): readonly WorkerSlot[] {
   const busy = slots.filter((slot) => hasAssignment(slot) || slot.status === 'reaping').length;
   return slots.filter((slot) => slot.status === 'idle').slice(0, Math.max(0, maxConcurrency - busy));
 }
 
-/** A batch that failed twice in a row as a whole is resent in halves, then quarters: it may be too much for the server. */
+/**
+ * A batch that failed twice in a row as a whole is sent again in halves, then quarters. It may be too much for the
+ * server.
+ */
 function largestBatchWith(page: Page, batchSize: number): number {
   return Math.max(1, Math.floor(batchSize / 2 ** Math.max(0, page.callFailures - 1)));
 }
 
-/** What is known, besides the pages, when they are given out. */
+/** What dispatch must know besides the pages. */
 export interface DispatchRules {
   readonly batchSize: number;
-  /** Workers under way that will be free again, and take a share then. */
+  /** Busy workers that will be free again and can take a share then. */
   readonly busy: number;
-  /** The plan has no more: what waits is all there will be, but for further pages of slices. */
+  /** The plan has no more. Only further pages of begun slices can still come. */
   readonly isEnd: boolean;
 }
 
 /**
- * Spreads the waiting pages over the available workers: with 100 pages and 3 workers nobody gets 50 while another
- * idles. Where the plan ends, what is left is shared with those who are busy still, as far as that costs no call more:
- * 60 pages are 30 and 30, not 50 and 10. Further pages of a slice follow a full one: they take long by themselves,
- * whatever a call costs, so nobody gets more than his share of them while others are about to be free.
+ * Spreads queued pages over the available workers: with 100 pages and 3 workers, no worker gets 50 while another idles.
+ * At the end of the plan the rest is also shared with busy workers, as long as that costs no extra call: 60 pages
+ * become 30 and 30, not 50 and 10. Further pages follow a full one, so each takes long whatever the call's overhead. No
+ * worker gets more than its share of them while others are about to be free.
  */
 export function assignPages(
   queues: Queues,
@@ -100,8 +105,8 @@ export function assignPages(
     const calls = isEnd ? Math.max(workers, Math.ceil(waiting.length / batchSize)) : workers;
     const share = Math.min(batchSize, Math.ceil(waiting.length / calls));
     const further = waiting.filter(({ startRow }) => startRow > 0).length;
-    const mostFurther = isEnd ? Math.ceil(further / (workers + busy)) : share;
-    const { batch, left } = takeBatch(waiting, share, mostFurther, batchSize);
+    const maxFurther = isEnd ? Math.ceil(further / (workers + busy)) : share;
+    const { batch, left } = takeBatch(waiting, share, maxFurther, batchSize);
     if (batch.length > 0) assignments.push({ slot, pages: batch });
     waiting = left;
   }
@@ -113,11 +118,11 @@ export function assignPages(
   };
 }
 
-/** Takes from the head of the line, passing over further pages beyond `mostFurther`. */
+/** Takes pages from the head of the queue, skipping further pages beyond `maxFurther`. */
 function takeBatch(
   waiting: readonly Page[],
   share: number,
-  mostFurther: number,
+  maxFurther: number,
   batchSize: number,
 ): { readonly batch: readonly Page[]; readonly left: readonly Page[] } {
   const batch: Page[] = [];
@@ -128,7 +133,7 @@ function takeBatch(
   for (; at < waiting.length && batch.length < limit; at += 1) {
     const page = waiting[at];
     if (page === undefined) break;
-    if (page.startRow > 0 && further === mostFurther) {
+    if (page.startRow > 0 && further === maxFurther) {
       passed.push(page);
       continue;
     }
@@ -141,7 +146,7 @@ function takeBatch(
   return { batch, left: [...passed, ...waiting.slice(at)] };
 }
 
-/** Puts pages that nothing happened to back where they stood: at the head of their line. */
+/** Puts pages that were not attempted back at the head of their queue. */
 export function putBack(queues: Queues, pages: readonly Page[]): Queues {
   const isBegun = (page: Page): boolean => page.startRow > 0 || page.attempts > 0 || page.callFailures > 0;
   return {

@@ -1,4 +1,4 @@
-/** What the coordinator may ask (guards) and can do (actions). When it does it is the statechart's: `coordinator.ts`. */
+/** The coordinator's guards and actions. `coordinator.ts` says when they apply. */
 import { enqueueActions, fromCallback, fromPromise, setup } from 'xstate';
 import { backoffMs } from '../backoff.ts';
 import { batchWorkerMachine } from '../batch-worker/batch-worker.ts';
@@ -21,7 +21,7 @@ import {
   hasPlan,
   holds,
   isQuiet,
-  mostProbes,
+  maxProbes,
   nobodyMoves,
   onlyRetriesAreLeft,
   PROBE,
@@ -50,11 +50,11 @@ import {
   type WorkerSlot,
 } from './dispatch.ts';
 
-/** The database has taken something of the worker's call. */
+/** The worker's call no longer waits for the database. */
 const heardOf = (slot: WorkerSlot): WorkerSlot =>
   slot.status === 'retrying' ? { ...slot, status: 'busy' } : slot;
 
-/** Whether this is the end of the probe of Google. */
+/** Whether this event ends the probe of Google. */
 const isProbe = (context: CoordinatorContext, event: CoordinatorEvent): boolean =>
   event.type === 'batch.ended' && event.assignmentId === context.prober;
 
@@ -71,11 +71,11 @@ export const coordinatorSetup = setup({
     loadPlan: fromCallback<PlanOrder>(() => {
       throw new Error('loadPlan is provided by the composition root');
     }),
-    /** Resolves when the database would take a page, rejects, with a {@link StillAway}, when it would not. */
+    /** Resolves if the database would accept a page. Rejects with {@link StillAway} if not. */
     probeDatabase: fromPromise<void>(() =>
       Promise.reject(new Error('probeDatabase is provided by the composition root')),
     ),
-    /** Ends the crashed worker's call, waits for that end, then reads the ledger. */
+    /** Ends the crashed worker's call, waits until it has ended, then reads the ledger. */
     reapWorker: fromPromise<ReapOutput, ReapInput>(() =>
       Promise.reject(new Error('reapWorker is provided by the composition root')),
     ),
@@ -99,7 +99,7 @@ export const coordinatorSetup = setup({
     somebodyHasStalled: ({ context }) => somebodyIs(context.workers, 'stalled'),
     nobodyRetries: ({ context }) => !somebodyIs(context.workers, 'retrying'),
     allHalted: ({ context }) => context.workers.every(({ status }) => status === 'halted'),
-    /** No token will come: the run ends, once the calls that have theirs are over. */
+    /** No more tokens will be granted. The run ends when the calls that already have tokens are done. */
     isDenied: ({ context, event }) =>
       event.type === 'batch.ended' &&
       event.outcome.kind === 'denied' &&
@@ -108,7 +108,7 @@ export const coordinatorSetup = setup({
       event.type === 'batch.ended' &&
       event.outcome.kind === 'fatal' &&
       endedSlot(context, event) !== undefined,
-    /** The batch's end is the run's: no retry mends it, or tokens are refused again and again. */
+    /** This batch ends the run: the error is fatal, or tokens were refused too many times in a row. */
     endsTheRun: ({ context, event }) => {
       if (event.type !== 'batch.ended' || endedSlot(context, event) === undefined) return false;
       switch (event.outcome.kind) {
@@ -124,14 +124,14 @@ export const coordinatorSetup = setup({
       event.type === 'batch.ended' &&
       event.outcome.kind === 'databaseAway' &&
       endedSlot(context, event) !== undefined,
-    /** Nothing has come of a number of calls, this one the last of them. */
+    /** Too many consecutive calls, including this one, brought nothing. */
     googleIsAway: ({ context, event }) => {
       if (event.type !== 'batch.ended' || endedSlot(context, event) === undefined) return false;
       const { kind } = event.outcome;
       const failures = context.callFailures + (kind === 'failed' ? 1 : 0);
       return (kind === 'failed' || kind === 'answered') && failures >= context.input.callFailuresOfOutage;
     },
-    /** A page has come, or as many answers to probes as it takes. */
+    /** A page arrived, or enough probes were answered. */
     googleIsBack: ({ context, event }) =>
       event.type === 'batch.ended' &&
       event.outcome.kind === 'answered' &&
@@ -140,7 +140,7 @@ export const coordinatorSetup = setup({
     googleProbeAnswered: ({ context, event }) =>
       isProbe(context, event) && event.type === 'batch.ended' && event.outcome.kind === 'answered',
     canProbeGoogle: ({ context }) => availableSlots(context.workers, context.maxConcurrency).length > 0,
-    /** Whoever had the probe crashed, or will end no more. */
+    /** The worker with the probe has crashed or will never report its end. */
     googleProbeIsLost: ({ context }) =>
       !context.workers.some(
         (slot) => slot.status === 'busy' && assignmentIdOf(context, slot) === context.prober,
@@ -152,9 +152,9 @@ export const coordinatorSetup = setup({
       event.outcome.kind === 'failed' &&
       context.googleProbes + 1 >= context.input.maxGoogleProbes,
     planFailedFatally: ({ event }) => event.type === 'plan.failed' && event.outcome.kind === 'fatal',
-    noProbeIsLeft: ({ context }) => context.probes + 1 >= mostProbes(context),
-    /** It says each time that it is there, and takes nothing. */
-    hasAnsweredInVain: ({ context }) => context.probes >= mostProbes(context),
+    noProbeIsLeft: ({ context }) => context.probes + 1 >= maxProbes(context),
+    /** The database keeps answering but accepts nothing. */
+    hasAnsweredInVain: ({ context }) => context.probes >= maxProbes(context),
     workerCrashed: ({ context, event }) => crashedSlot(context, event) !== undefined,
     mayRespawn: ({ context, event }) =>
       reapedSlot(context, event) !== undefined && context.restarts < context.input.maxWorkerRestarts,
@@ -208,7 +208,7 @@ export const coordinatorSetup = setup({
         plan: event.more,
       });
     }),
-    /** The plan could not be read: it is asked again when the database is back. */
+    /** The plan could not be read. Request it again when the database is back. */
     askPlanAgain: enqueueActions(({ enqueue }) => {
       enqueue.assign({ plan: 'whenLow' });
     }),
@@ -241,14 +241,14 @@ export const coordinatorSetup = setup({
       );
       if (slot === undefined || page === undefined) return;
       const attempt = page.attempts + 1;
-      // Alone, and Google was well: but if nothing else comes either, that is to be asked again.
+      // The page failed alone while Google was well. Count it anyway: if nothing else arrives, Google may be down.
       const callFailures = context.callFailures + (slot.blame === 'page' ? 1 : 0);
       const retry = event.final
         ? slot.retry
         : [...slot.retry, { ...page, attempts: attempt, callFailures: 0 }];
       enqueue.assign({
         workers: withSlot(context.workers, {
-          // One that is not final was written nowhere.
+          // A failure that is not final was not written to the database.
           ...(event.final ? heardOf(slot) : slot),
           pages: without(slot.pages, event),
           retry,
@@ -270,14 +270,14 @@ export const coordinatorSetup = setup({
         queues: putBack(context.queues, returned),
       });
     }),
-    /** The assignment is over: failed pages wait as one group, and anything never spoken of goes back in line. */
+    /** The assignment is over. Failed pages wait as one group; pages without a report go back to the queue. */
     closeAssignment: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'batch.ended') return;
       const slot = endedSlot(context, event);
       if (slot === undefined) return;
       const groupId = assignmentIdOf(context, slot);
       const { outcome } = event;
-      // What came in between has set it back.
+      // Any page committed during the call has already reset this counter.
       const callFailures = context.callFailures + (outcome.kind === 'failed' ? 1 : 0);
       const queues = putBack(context.queues, slot.pages);
       enqueue.assign({
@@ -307,7 +307,7 @@ export const coordinatorSetup = setup({
           type: 'call.failed',
           workerId: slot.workerId,
           reason: outcome.reason,
-          inARow: callFailures,
+          consecutive: callFailures,
         });
       }
     }),
@@ -360,7 +360,7 @@ export const coordinatorSetup = setup({
         if (status !== 'reaping' && status !== 'halted') enqueue.sendTo(workerId, { type: 'worker.halt' });
       }
       for (const { groupId } of context.queues.delayed) enqueue.cancel(groupId);
-      // What waits for the database is dropped now; until that is done they are as busy as the others.
+      // Drops pages that wait for the database. Their workers stay busy until that is done.
       enqueue.assign({
         workers: context.workers.map((slot) =>
           slot.status === 'stalled' || slot.status === 'retrying'
@@ -374,14 +374,14 @@ export const coordinatorSetup = setup({
       if (slot === undefined) return;
       const assignmentId = assignmentIdOf(context, slot);
       enqueue.assign({ workers: withSlot(context.workers, { ...slot, status: 'reaping' }) });
-      // Tokens that it still waits for would be granted to nobody, and count until it is reaped.
+      // Otherwise the tokens it still waits for would be granted to a dead worker, and count until it is reaped.
       enqueue.sendTo(context.input.limiter, { type: 'tokens.cancel', requestId: assignmentId });
       enqueue.spawnChild('reapWorker', {
         id: reaperId(slot.workerId),
         input: { workerId: slot.workerId, assignmentId, pages: slot.pages },
       });
     }),
-    /** The crashed worker's call has ended: what the ledger has counts, the rest goes back in line. */
+    /** The crashed worker's call has ended. Pages in the ledger count as committed; the rest go back to the queue. */
     takeOver: enqueueActions(({ context, event, enqueue }) => {
       const slot = reapedSlot(context, event);
       if (slot === undefined) return;
@@ -404,7 +404,7 @@ export const coordinatorSetup = setup({
       enqueue.stopChild(reaperId(slot.workerId));
       enqueue.stopChild(slot.workerId);
     }),
-    /** The deadline has passed: who has not ended by now is stopped, and nobody will settle for him. */
+    /** The deadline has passed. Workers that have not ended are stopped, so their tokens are settled here. */
     abandonTokens: enqueueActions(({ context, enqueue }) => {
       for (const slot of context.workers) {
         if (slot.status === 'halted') continue;
@@ -414,7 +414,7 @@ export const coordinatorSetup = setup({
     respawn: enqueueActions(({ context, event, enqueue, self }) => {
       const dead = reapedSlot(context, event);
       if (dead === undefined) return;
-      // A serial of its own, so that nothing the dead one said late is taken for the new one's word.
+      // A new serial, so that late messages from the dead worker are not mistaken for the new worker's.
       const slot: WorkerSlot = { ...dead, status: 'idle', serial: dead.serial + 1 };
       enqueue.spawnChild('batchWorker', { id: slot.workerId, input: workerInput(context, slot, self) });
       enqueue.assign({ restarts: context.restarts + 1, workers: withSlot(context.workers, slot) });
@@ -434,7 +434,7 @@ export const coordinatorSetup = setup({
         workers: withSlot(context.workers, { ...slot, status: 'stalled' }),
       });
     }),
-    /** What waits in the calls is the best question to the database there is. */
+    /** The stalled pages themselves are the best probe of the database. */
     retryStalled: enqueueActions(({ context, enqueue }) => {
       for (const { workerId, status } of context.workers) {
         if (status === 'stalled') enqueue.sendTo(workerId, { type: 'worker.retry' });
@@ -456,7 +456,7 @@ export const coordinatorSetup = setup({
       const probes = context.probes + 1;
       const away = 'error' in event && event.error instanceof StillAway ? event.error.away : context.away;
       enqueue.assign({ away, probes, probeDelayMs: backoffMs(context.input.probeBackoff, probes + 1, 1) });
-      // Each time: what is in the way may be something else by now.
+      // Emitted every time, because the reason may have changed.
       enqueue.emit({ type: 'database.away', reason: away.reason });
     }),
     beginGoogleProbing: enqueueActions(({ context, event, enqueue }) => {
@@ -468,10 +468,12 @@ export const coordinatorSetup = setup({
       const reason =
         event.type === 'batch.ended' && event.outcome.kind === 'failed'
           ? event.outcome.reason
-          : 'page after page fails';
+          : 'pages keep failing';
       enqueue.emit({ type: 'google.away', reason });
     }),
-    /** To one worker, as everything else: it takes its tokens. The slot holds no page, for there is none to lose. */
+    /**
+     * Goes to one worker, which takes tokens for it like any other call. The slot holds no page, so none can be lost.
+     */
     probeGoogle: enqueueActions(({ context, enqueue }) => {
       const [slot] = availableSlots(context.workers, context.maxConcurrency);
       if (slot === undefined) return;
@@ -519,7 +521,7 @@ export const coordinatorSetup = setup({
         enqueue.assign({ ending: { status: 'halted', reason: { kind: 'quota', quota: outcome.quota } } });
       }
       if (outcome.kind === 'failed' || outcome.kind === 'unauthorized') {
-        const reason = outcome.kind === 'failed' ? outcome.reason : 'the access token is refused';
+        const reason = outcome.kind === 'failed' ? outcome.reason : 'Google refuses the access token';
         enqueue.assign({ ending: { status: 'halted', reason: { kind: 'callFailures', reason } } });
       }
     }),
@@ -528,11 +530,11 @@ export const coordinatorSetup = setup({
       enqueue.assign({ ending: endOfPatience(away) });
     }),
     noteDatabaseBack: enqueueActions(({ context, enqueue }) => {
-      // Until it takes something, that it answers is worth no more than that it does not.
+      // A database that answers but accepts nothing is treated like one that does not answer.
       enqueue.assign({ probes: context.probes + 1 });
       enqueue.emit({ type: 'database.back' });
     }),
-    /** While halting nothing is tried again: what failed goes back in line for the next run. */
+    /** No retries while halting: failed pages go back to the queue for the next run. */
     closeForGood: enqueueActions(({ context, event, enqueue }) => {
       const slot = endedSlot(context, event);
       if (slot === undefined) return;
@@ -545,7 +547,7 @@ export const coordinatorSetup = setup({
       const reason =
         'error' in event && event.error instanceof Error
           ? `the actor "${event.actorId}" crashed: ${event.error.message}`
-          : 'batch workers crashed again and again';
+          : 'batch workers crashed too often';
       enqueue.assign({ ending: { status: 'failed', fatal: { code: 'INTERNAL', reason } } });
     }),
   },

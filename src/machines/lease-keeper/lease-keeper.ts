@@ -1,6 +1,6 @@
 /**
- * Keeps one run's leases: renews them in time, stops the run's calls when it is no longer sure of them, and says when they
- * are lost.
+ * Keeps one run's leases: renews them in time, stops the run's calls when the leases are in doubt, and reports when they are
+ * lost.
  *
  *   kept ─────────────────────────────┐  lease.expired          doubtful ─────────────────┐
  *   │ resting ──renewal──► renewing   │ ──────────────────────► │ asking ⇄ resting        │
@@ -10,32 +10,32 @@
  *                  │ lease.taken                                           │ lease.taken · too long
  *                  └───────────────────────────► lost ◄────────────────────┘
  *
- *   release leads to `released` from `kept` and `doubtful`. lease.changed renews at once, also in `doubtful`: what the
- *   renewal under way has told the database is no longer so, and it is followed by another.
+ *   release leads to `released` from `kept` and `doubtful`. lease.changed renews immediately, also in `doubtful`: the
+ *   renewal under way carries outdated details, so another one follows.
  *
- * The database counts a lease from the moment it renews it; this machine counts from the moment before it asks. So a lease
- * expires here first, however long the answer took: who lost a lease has stopped before another may start. In `doubtful`
- * nobody else has it yet, as far as is known: where the next renewal says so, the run goes on.
+ * The database counts a lease from the moment it renews it; this machine counts from just before it asks. So a lease always
+ * expires here first, and a run that lost its lease has stopped before another run may start. In `doubtful` no other run
+ * is known to have the lease: if the next renewal succeeds, the run continues.
  *
- * Two timers of expiry run while a renewal is under way: that of the last answer, and that of the renewal itself, set before
- * it is sent. The answer decides which of them is stopped.
+ * While a renewal is under way there are two expiry timers: one for the last answer, and one for the renewal itself, set
+ * before it is sent. The answer decides which one is stopped.
  */
 import { assign, enqueueActions, fromCallback, type SnapshotFrom, setup } from 'xstate';
 
-/** Keeper to its book, which asks the database. At most one renewal is under way. */
+/** Messages to the lease book, which asks the database. At most one renewal is under way. */
 export type RenewalOrder = { readonly type: 'lease.renew'; readonly serial: number };
 
 export type LeaseKeeperEvent =
-  /** The database has renewed every lease, as it was asked to by the renewal of this serial. */
+  /** The database has renewed every lease, in answer to the renewal with this serial. */
   | { readonly type: 'lease.kept'; readonly serial: number }
-  /** No answer came in time, or the database did not take it. */
+  /** No answer came in time, or the database did not accept the renewal. */
   | { readonly type: 'lease.unanswered'; readonly serial: number; readonly reason: string }
-  /** At least one lease is somebody else's by now. */
+  /** Another holder has taken at least one lease. */
   | { readonly type: 'lease.taken'; readonly reason: string }
-  /** What the database should know of the holder has changed: renew at once. */
+  /** The holder's details have changed. Renew immediately. */
   | { readonly type: 'lease.changed' }
   | { readonly type: 'release' }
-  /** Internal: so long after the renewal of this serial was sent, the lease may be another's. */
+  /** Internal: enough time has passed since this renewal was sent that the lease may have been taken. */
   | { readonly type: 'lease.expired'; readonly serial: number };
 
 export type LeaseKeeperEmitted =
@@ -44,11 +44,13 @@ export type LeaseKeeperEmitted =
   | { readonly type: 'lease.lost'; readonly reason: string };
 
 export interface LeaseKeeperInput {
-  /** How long a lease lasts, here: less than in the database, by what two clocks may differ in that time. */
+  /**
+   * How long a lease lasts on this side. Shorter than in the database, by the maximum clock difference over that time.
+   */
   readonly leaseMs: number;
-  /** Time since before the lease was asked for. */
+  /** Time since just before the lease was requested. */
   readonly ageMs: number;
-  /** Between two renewals, and between two attempts at one. */
+  /** Delay between two renewals, and between two attempts. */
   readonly renewEveryMs: number;
   readonly retryMs: number;
   /** How long a lease may be in doubt. */
@@ -59,17 +61,17 @@ type Timer = 'expiry a' | 'expiry b';
 
 export interface LeaseKeeperContext {
   readonly input: LeaseKeeperInput;
-  /** The renewal asked for last; 0 is the taking itself. */
+  /** The last renewal requested. 0 is the initial acquisition. */
   readonly asked: number;
-  /** The last one that was answered with `lease.kept`. */
+  /** The last renewal answered with `lease.kept`. */
   readonly kept: number;
-  /** The last one after which the lease has expired; -1 before any has. */
+  /** The last renewal whose expiry has passed; -1 before any. */
   readonly expired: number;
-  /** The last renewal that was under way when what it tells had changed; -1 before any was. */
+  /** The last renewal that was under way when the holder's details changed; -1 before any. */
   readonly outdated: number;
-  /** Which timer is that of the last answer; the other is the renewal's. */
+  /** Which timer belongs to the last answer. The other belongs to the renewal. */
   readonly timer: Timer;
-  /** Why the last renewal came to nothing; empty when it did not. */
+  /** Why the last renewal failed. Empty if it succeeded. */
   readonly reason: string;
 }
 
@@ -84,7 +86,7 @@ export const leaseKeeperMachine = setup({
     children: {} as { book: 'leaseBook' },
   },
   actors: {
-    /** Answers each `lease.renew` with one of `lease.kept`, `lease.unanswered`, `lease.taken`. */
+    /** Answers each `lease.renew` with `lease.kept`, `lease.unanswered` or `lease.taken`. */
     leaseBook: fromCallback<RenewalOrder>(() => {
       throw new Error('leaseBook is provided by the composition root');
     }),
@@ -95,12 +97,12 @@ export const leaseKeeperMachine = setup({
     giveUp: ({ context }) => context.input.giveUpMs,
   },
   guards: {
-    /** Of the renewal under way: what is said of an earlier one comes too late. */
+    /** An answer to the current renewal. Answers to earlier ones are too late. */
     isAnswer: ({ context, event }) => 'serial' in event && event.serial === context.asked,
-    /** The answer took so long that the lease may have expired again. */
+    /** The answer took so long that the lease may have expired in the meantime. */
     isLateAnswer: ({ context, event }) =>
       'serial' in event && event.serial === context.asked && context.expired >= event.serial,
-    /** Of the renewal under way, which has told what is no longer so. */
+    /** An answer to the current renewal, whose details are out of date. */
     isOutdatedAnswer: ({ context, event }) =>
       'serial' in event && event.serial === context.asked && context.outdated >= event.serial,
     isOfLastAnswer: ({ context, event }) => 'serial' in event && event.serial === context.kept,
@@ -114,7 +116,7 @@ export const leaseKeeperMachine = setup({
     askToRenew: enqueueActions(({ context, enqueue }) => {
       const serial = context.asked + 1;
       const { leaseMs } = context.input;
-      // Before it is sent: the database cannot count from a moment earlier than this one.
+      // Set before sending: the database cannot count from an earlier moment.
       enqueue.raise({ type: 'lease.expired', serial }, { id: other(context.timer), delay: leaseMs });
       enqueue.assign({ asked: serial });
       enqueue.sendTo('book', { type: 'lease.renew', serial });
@@ -188,8 +190,8 @@ export const leaseKeeperMachine = setup({
               { guard: 'isAnswer', target: 'resting', actions: 'noteKept' },
             ],
             'lease.unanswered': { guard: 'isAnswer', target: 'resting', actions: 'noteUnanswered' },
-            // That of the last answer, or the renewal's own, which is due later: timers of a process that stood still fire in
-            // any order.
+            // The timer of the last answer, or the renewal's, which is due later. After a process freeze, timers fire
+            // in any order.
             'lease.expired': { target: '#leaseKeeper.doubtful', actions: ['noteExpired', 'tellDoubt'] },
           },
         },
@@ -232,6 +234,6 @@ export const leaseKeeperMachine = setup({
 
 export type LeaseKeeperSnapshot = SnapshotFrom<typeof leaseKeeperMachine>;
 
-/** Whether the leases are kept, as far as the timers tell: they may be late. */
+/** Whether the leases are held according to the timers, which may be late. */
 export const isKept = (snapshot: LeaseKeeperSnapshot): boolean =>
   snapshot.status === 'active' && snapshot.matches('kept');

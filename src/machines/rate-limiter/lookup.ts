@@ -1,7 +1,7 @@
 /**
- * A map of strings that never changes: `with` and `without` give a new one and share all but a few short lists with the old.
- * As quick with ten thousand entries as with ten, where copying an object or a Map would take longer with each. To JSON it
- * is an object with its keys in order, so that equal ones are equal as text.
+ * An immutable map with string keys. `with` and `without` return a new map and share all but a few short lists with the
+ * old one. Updates are as fast with ten thousand entries as with ten; copying an object or a Map would get slower with
+ * size. JSON output has sorted keys, so equal maps have equal text.
  */
 
 /** Lists have this many places on both levels: 4,096 short lists of entries. */
@@ -77,7 +77,7 @@ export class Lookup<V> implements Iterable<Entry<V>> {
   }
 }
 
-/** FNV-1a: spreads names that differ in one character. */
+/** FNV-1a spreads names that differ in one character. */
 function hashOf(key: string): number {
   let hash = 0x811c9dc5;
   for (let at = 0; at < key.length; at += 1) hash = Math.imul(hash ^ key.charCodeAt(at), 0x01000193);

@@ -1,41 +1,44 @@
 /**
- * What the server's refusals have made of one scope: a property, a user, a project. Each has its own, so that one property
- * that has to rest stops no other.
+ * The state of one scope (a property, a user or a project) after refusals by the server. Each scope has its own, so that a
+ * property that has to rest does not delay others.
  *
- *   calm ──refused: qps, load──► cooling (nothing of this scope is granted; who waits goes on waiting)
+ *   calm ──refused: qps, load──► cooling (grants nothing; requests wait)
  *    │  ▲                           │ │ refused: load, for longer than it cools ──► cooling anew
  *    │  └───────────rested──────────┘ │
  *    │                                │ refused: daily
- *    └─refused: daily, or qps, load ──┴──► refusing (whoever asks is denied) ──rested──► calm
- *      once too often in a row
+ *    └─refused: daily, or qps, load ──┴──► refusing (requests are denied) ──rested──► calm
+ *      too often in a row
  *
- * `accepted` (the server took a request) ends the row, and so does `rested` while it is calm: nothing was refused for
- * `refusingMs`. Whoever keeps it sets a timer for `restMs` when it begins to rest, and another when it has rested and the row
- * is not over, and says `rested` when that has passed: the statechart has no clock.
+ * `accepted` (the server took a request) ends the series of refusals. So does `rested` while the scope is calm: nothing was
+ * refused for `refusingMs`. The statechart has no clock. Its owner sets a timer for `restMs` when the scope starts to rest,
+ * and for `refusingMs` when it has rested but the series is not over, and sends `rested` when the timer fires.
  */
 
 import { assign, setup, transition } from 'xstate';
 import type { QuotaKind } from '../../domain/quota-kind.ts';
 
-/** How long a refused scope rests, and how often in a row. */
+/** How long a refused scope rests, and after how many refusals. */
 export interface Patience {
-  /** How long a load refusal cools when the server does not say. */
+  /** Cooling time after a load refusal if the server names none. */
   readonly loadCoolingMs: number;
-  /** How long a QPS refusal does. */
+  /** Cooling time after a QPS refusal. */
   readonly qpsCoolingMs: number;
-  /** Coolings in a row, without a request taken in between, after which it refuses. */
+  /** Consecutive coolings without an accepted request before the scope refuses. */
   readonly maxLoadCoolings: number;
   readonly maxQpsCoolings: number;
-  /** How long it refuses before it tries again, and how long a row of coolings is remembered when nothing more is refused. */
+  /**
+   * How long a scope refuses before it tries again, and how long a series of coolings is remembered without further
+   * refusals.
+   */
   readonly refusingMs: number;
 }
 
 export interface QuotaScopeContext {
-  /** Coolings of each kind since the server last took a request. */
+  /** Coolings of each kind since the server last accepted a request. */
   readonly coolings: { readonly qps: number; readonly load: number };
-  /** What it was refused for last. */
+  /** Kind of the last refusal. */
   readonly quota: QuotaKind;
-  /** How long it rests, now that it does. */
+  /** How long the current rest lasts. */
   readonly restMs: number;
 }
 
@@ -49,10 +52,10 @@ export type QuotaScopeEvent =
   | { readonly type: 'accepted' }
   | { readonly type: 'rested' };
 
-/** Longer than any window; a timer of more than 24 days would fire at once. */
+/** Longer than any window. Timers over 24 days would fire immediately. */
 const LONGEST_COOLING_MS = 86_400_000;
 
-/** As long as the server says, or else as its kind of refusal takes to go. */
+/** As long as the server says, or else the usual time for this kind of refusal. */
 function coolingMsOf({ quota, retryAfterMs, patience }: Extract<QuotaScopeEvent, { type: 'refused' }>) {
   const usualMs = quota === 'load' ? patience.loadCoolingMs : patience.qpsCoolingMs;
   return Math.min(retryAfterMs ?? usualMs, LONGEST_COOLING_MS);
@@ -69,7 +72,7 @@ export const quotaScopeMachine = setup({
         (event.quota === 'load' && coolings.load >= event.patience.maxLoadCoolings) ||
         (event.quota === 'qps' && coolings.qps >= event.patience.maxQpsCoolings)),
     isDaily: ({ event }) => event.type === 'refused' && event.quota === 'daily',
-    // A minute's pause is no answer to a load that takes a quarter of an hour to go.
+    // A one-minute pause does not help against a load limit that takes 15 minutes to clear.
     coolsLonger: ({ context, event }) =>
       event.type === 'refused' && event.quota === 'load' && coolingMsOf(event) > context.restMs,
   },
@@ -110,7 +113,7 @@ export const quotaScopeMachine = setup({
     },
     cooling: {
       on: {
-        // Calls that were under way when the first refusal came are refused too: they say nothing new, but for the day's.
+        // Calls already under way at the first refusal are refused too. Only a daily refusal is news then.
         refused: [
           { guard: 'isDaily', target: 'refusing', actions: 'beginRefusing' },
           { guard: 'coolsLonger', target: 'cooling', reenter: true, actions: 'beginCooling' },
@@ -124,15 +127,17 @@ export const quotaScopeMachine = setup({
   },
 });
 
-/** A scope's condition, as the limiter keeps it. */
+/** A scope's condition, as the limiter stores it. */
 export interface ScopeCondition extends QuotaScopeContext {
   readonly state: 'calm' | 'cooling' | 'refusing';
 }
 
-/** Of a scope of which nothing is remembered. */
+/** A scope without remembered refusals. */
 export const CALM: ScopeCondition = { state: 'calm', coolings: NO_COOLINGS, quota: 'daily', restMs: 0 };
 
-/** The scope after an event: the same object when it changes nothing, so a new one that rests has just begun to. */
+/**
+ * The scope after an event. Returns the same object if nothing changed, so a new object that rests has just started to.
+ */
 export function nextCondition(before: ScopeCondition, event: QuotaScopeEvent): ScopeCondition {
   const { state, ...context } = before;
   const snapshot = quotaScopeMachine.resolveState({ value: state, context });
@@ -141,6 +146,6 @@ export function nextCondition(before: ScopeCondition, event: QuotaScopeEvent): S
   return { ...next.context, state: next.value };
 }
 
-/** Whether anything of it has to be remembered. */
+/** Whether the scope has anything to remember. */
 export const isForgettable = ({ state, coolings }: ScopeCondition): boolean =>
   state === 'calm' && coolings.qps + coolings.load === 0;

@@ -1,21 +1,21 @@
 /**
- * The window that cannot be overrun, as counts.
+ * A sliding window whose limit cannot be exceeded at the server, as counts.
  *
- * A server counts a request when it arrives; the client knows only when it granted the token and when the answer came.
- * Arrival lies between the two. So a token counts from its grant until `windowMs` after it settled, and a grant is made
- * only while what counts plus what is granted fits the limit. No window on the server, wherever it starts, can then
- * hold more than the limit: take the last grant among the requests that arrive in one; at that moment every other one
- * of them still counts. It costs latency ÷ windowMs of the quota.
+ * A server counts a request when it arrives. The client only knows when it granted the token and when the answer came;
+ * arrival lies between the two. So a token counts from its grant until `windowMs` after it settled, and tokens are granted
+ * only while the counted ones plus the new ones fit the limit. Then no window on the server, wherever it starts, holds more
+ * than the limit: consider the last grant among the requests that arrive in it. At that moment every other one still
+ * counts. The cost is latency ÷ windowMs of the quota.
  *
- * There is no clock here. Short windows end token by token (`expire`); windows longer than an hour are kept in buckets
- * of a minute (`rollBucket`), so that a day's allowance of millions needs no timer a token.
+ * There is no clock here. Short windows expire token by token (`expire`). Windows longer than an hour are kept in buckets of
+ * a minute (`rollBucket`), so that a daily quota of millions does not need one timer per token.
  */
 
 import type { Lookup } from './lookup.ts';
 
-/** A limit on one scope's requests: at most `limit` in any `windowMs`. */
+/** A limit on one scope's requests: at most `limit` in any window of `windowMs`. */
 export interface BudgetRule {
-  /** `site`, `user`, `project`, or a name of the user's own for a limit over everything. */
+  /** `site`, `user`, `project`, or a custom name for a limit over everything. */
   readonly scopeKind: string;
   readonly limit: number;
   readonly windowMs: number;
@@ -24,32 +24,35 @@ export interface BudgetRule {
 export interface Budget {
   readonly scope: string;
   readonly limit: number;
-  /** The limit it was made with. */
+  /** The original limit. */
   readonly fullLimit: number;
   readonly windowMs: number;
   /** Tokens that may still count at the server: granted and unsettled, or settled less than `windowMs` ago. */
   readonly spent: number;
-  /** Those of `spent` that the server is known to have taken. What a lowered limit is measured by. */
+  /** The part of `spent` that the server is known to have accepted. Lowered limits are based on it. */
   readonly accepted: number;
-  /** Settled tokens a minute, oldest first, for windows in buckets; null for the others. */
+  /** Settled tokens per minute, oldest first, for windows kept in buckets. Null for others. */
   readonly buckets: readonly number[] | null;
-  /** How a lowered limit comes up again; null while it is whole. */
+  /** How a lowered limit is raised again. Null while the limit is the original one. */
   readonly rise: Rise | null;
 }
 
 export interface Rise {
   /** Windows without a refusal until the next step. */
   readonly patience: number;
-  /** Whether it has come up since it was lowered: a refusal then says that the step was one too many. */
+  /** Whether the limit was raised since it was lowered. If so, a refusal means that the last step was too much. */
   readonly hasRisen: boolean;
-  /** The scope whose cooling lasts while the refusal that lowered it is being digested. */
+  /**
+   * The scope that cools because of the refusal that lowered the limit. Further refusals during that time do not lower
+   * it again.
+   */
   readonly loweredFor: string;
 }
 
-/** By scope: a scope has a budget for each rule of its kind. A scope that nothing counts in has none. */
+/** By scope. A scope has one budget per rule of its kind. Scopes without counted tokens have no entry. */
 export type Budgets = Lookup<readonly Budget[]>;
 
-/** Windows longer than this are counted in buckets. */
+/** Longer windows are counted in buckets. */
 export const LONGEST_TIMED_WINDOW_MS = 3_600_000;
 export const BUCKET_MS = 60_000;
 
@@ -77,7 +80,7 @@ export function budgetsOf(budgets: Budgets, scopes: readonly string[]): readonly
   return scopes.flatMap((scope) => budgets.get(scope) ?? []);
 }
 
-/** Adds the budgets that a request's scopes need and that are not there yet. */
+/** Adds missing budgets for a request's scopes. */
 export function withScopes(
   budgets: Budgets,
   rules: readonly BudgetRule[],
@@ -95,7 +98,7 @@ export function withScopes(
   return all;
 }
 
-/** Tokens that every budget of these scopes has room for. */
+/** How many tokens fit every budget of these scopes. */
 export function room(budgets: Budgets, scopes: readonly string[]): number {
   let free = Number.MAX_SAFE_INTEGER;
   for (const scope of scopes) {
@@ -113,7 +116,7 @@ function change(budgets: Budgets, scopes: readonly string[], edit: (budget: Budg
   return changed;
 }
 
-/** A scope that nothing counts in, and whose limits are whole, is as one that was never seen. */
+/** Forgets a scope without counted tokens or lowered limits. It then equals a scope never seen. */
 function forget(budgets: Budgets, scopes: readonly string[]): Budgets {
   let left = budgets;
   for (const scope of scopes) {
@@ -128,13 +131,13 @@ export function spend(budgets: Budgets, scopes: readonly string[], tokens: numbe
   return change(budgets, scopes, (budget) => ({ ...budget, spent: budget.spent + tokens }));
 }
 
-/** Tokens that were never sent: they count no more, at once. */
+/** Tokens that were never sent stop counting immediately. */
 export function refund(budgets: Budgets, scopes: readonly string[], tokens: number): Budgets {
   const refunded = change(budgets, scopes, (budget) => ({ ...budget, spent: budget.spent - tokens }));
   return forget(refunded, scopes);
 }
 
-/** Tokens were answered. They go on counting until they expire. */
+/** Tokens were answered. They count until they expire. */
 export function settle(budgets: Budgets, scopes: readonly string[], accepted: number): Budgets {
   if (accepted === 0) return budgets;
   return change(budgets, scopes, (budget) =>
@@ -142,7 +145,7 @@ export function settle(budgets: Budgets, scopes: readonly string[], accepted: nu
   );
 }
 
-/** No request of these settled tokens can arrive any more: budgets in buckets note the minute from which they age. */
+/** No request of these settled tokens can arrive any more. Bucketed budgets record the minute from which they age. */
 export function fillBuckets(budgets: Budgets, scopes: readonly string[], tokens: number): Budgets {
   return change(budgets, scopes, (budget) => {
     if (budget.buckets === null) return budget;
@@ -167,7 +170,7 @@ export function expire(
   return forget(expired, scopes);
 }
 
-/** Scopes that have a budget in buckets with something in it. */
+/** Scopes with tokens in a bucketed budget. */
 export function scopesInBuckets(budgets: Budgets): readonly string[] {
   const scopes: string[] = [];
   for (const [scope, ofScope] of budgets) if (ofScope.some(isFilled)) scopes.push(scope);
@@ -176,13 +179,13 @@ export function scopesInBuckets(budgets: Budgets): readonly string[] {
 
 const isFilled = ({ buckets }: Budget): boolean => buckets?.some((count) => count > 0) === true;
 
-/** A minute has passed: budgets in buckets begin a new one and forget those older than their window. */
+/** A minute has passed: bucketed budgets start a new bucket and drop those older than their window. */
 export function rollBucket(budgets: Budgets): Budgets {
   const scopes = scopesInBuckets(budgets);
   const rolled = change(budgets, scopes, (budget) => {
     if (budget.buckets === null) return budget;
     const buckets = [...budget.buckets, 0];
-    // More buckets than the window has: a token may settle at any moment of its minute.
+    // One more bucket than the window needs: a token may settle at any moment of its minute.
     const kept = Math.ceil(budget.windowMs / BUCKET_MS) + 2;
     const gone = buckets.splice(0, Math.max(0, buckets.length - kept)).reduce((sum, count) => sum + count, 0);
     return { ...budget, buckets, spent: budget.spent - gone };
@@ -195,21 +198,21 @@ export function usesBuckets(budgets: Budgets, scopes: readonly string[]): boolea
   return scopes.some((scope) => budgets.get(scope)?.some(({ buckets }) => buckets !== null) === true);
 }
 
-/** The different windows that end token by token among these scopes' budgets. */
+/** The distinct windows, among these scopes' budgets, whose tokens expire one by one. */
 export function timedWindows(budgets: Budgets, scopes: readonly string[]): readonly number[] {
   const windows = new Set<number>();
   for (const { buckets, windowMs } of budgetsOf(budgets, scopes)) if (buckets === null) windows.add(windowMs);
   return [...windows];
 }
 
-/** Windows that a limit waits at most before it tries a step up again. */
-const MOST_PATIENCE = 64;
+/** Maximum number of windows before a lowered limit is raised again. */
+const MAX_PATIENCE = 64;
 
 /**
- * A refusal for too many requests a minute says that the real limit is lower than the one assumed: many Google Cloud
- * projects have 60 a minute, not 1,200. What the server took in the last window is the best measure of it; where that is
- * nothing (another program used it up) a quarter, so that one bad moment does not slow the whole run to a crawl. Limits
- * that were lowered for a scope which still cools have had their answer: `isDigested` tells.
+ * Lowers the limits after a refusal for too many requests per minute. The real limit is lower than assumed: many Google
+ * Cloud projects have 60 per minute, not 1,200. The best estimate is what the server accepted in the last window. If
+ * that is nothing (another program used up the quota), a quarter, so that one bad moment does not slow the whole run to
+ * a crawl. Limits already lowered for a scope that still cools stay: see `isDigested`.
  */
 export function lowerLimits(
   budgets: Budgets,
@@ -224,19 +227,19 @@ export function lowerLimits(
     const lowered = Math.max(1, Math.min(measured, limit - 1));
     if (lowered === limit && rise === null) return budget;
     const patience =
-      rise?.hasRisen === true ? Math.min(MOST_PATIENCE, 2 * rise.patience) : (rise?.patience ?? 1);
+      rise?.hasRisen === true ? Math.min(MAX_PATIENCE, 2 * rise.patience) : (rise?.patience ?? 1);
     return { ...budget, limit: lowered, rise: { patience, hasRisen: false, loweredFor } };
   });
 }
 
-/** No refusal for long enough: the limit comes up by a tenth, and at last to what it was. */
+/** No refusal for long enough: raises the limit by a tenth, up to the original. */
 export function raiseLimit(budgets: Budgets, scope: string, windowMs: number): Budgets {
   const raised = change(budgets, [scope], (budget) => {
     const { limit, fullLimit, rise } = budget;
     if (rise === null || budget.windowMs !== windowMs) return budget;
     const higher = Math.min(fullLimit, limit + Math.max(1, Math.floor(limit / 10)));
     if (higher === fullLimit) return { ...budget, limit: fullLimit, rise: null };
-    // A step that held makes the next one come sooner.
+    // After a successful step the next one comes sooner.
     const patience = rise.hasRisen ? Math.max(1, Math.floor(rise.patience / 2)) : rise.patience;
     return { ...budget, limit: higher, rise: { ...rise, patience, hasRisen: true } };
   });

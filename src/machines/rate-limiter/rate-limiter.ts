@@ -1,17 +1,17 @@
 /**
- * The rate limiter: grants tokens, one a request to the API, over messages. Grants go in order and may be partial.
+ * The rate limiter: grants tokens through messages, one per API request. Grants are in order and may be partial.
  *
  *   open ⇄ exhausted
- *   (nobody waits)  (somebody waits: his budgets have no room, or one of his scopes cools. A window's end, or the end of
- *                    the cooling, will serve him)
+ *   (no request waits)  (a request waits: its budgets are full, or one of its scopes cools. It is served when a window or
+ *                        the cooling ends)
  *
- * What a refusal leads to is each scope's own affair (`quota-scope.ts`: calm, cooling, refusing), so one property that has
- * to rest delays no other. A refusal speaks of the scope that the server names; else of the property alone, and lowers the
- * minute limits of all that the request was counted in. A limit that was lowered comes up again step by step, a window
- * without a refusal at a time (`limit.rises`).
+ * Each scope handles its own refusals (`quota-scope.ts`: calm, cooling, refusing), so a property that has to rest does not
+ * delay others. A refusal applies to the scope that the server names, or else only to the property. It lowers the
+ * per-minute limits of every scope in which the request was counted. A lowered limit rises again step by step, once per
+ * window without a refusal (`limit.rises`).
  *
- * Leases outlive all of that: they settle, expire and come back at any time. There is no clock in here: a settled token
- * counts until the delayed event `lease.expired`.
+ * Leases are independent of these states: they settle, expire and come back at any time. The machine has no clock: a
+ * settled token counts until the delayed event `lease.expired`.
  */
 
 import { assign, enqueueActions, type SnapshotFrom, setup } from 'xstate';
@@ -43,7 +43,7 @@ import {
 
 export interface RateLimiterInput extends Patience {
   readonly rules: readonly BudgetRule[];
-  /** Added to every window: timers fire up to a millisecond early, clocks differ. */
+  /** Safety margin added to every window: timers fire up to a millisecond early, and clocks differ. */
   readonly marginMs: number;
 }
 
@@ -64,11 +64,11 @@ export interface RateLimiterContext {
   readonly input: RateLimiterInput;
   readonly budgets: Budgets;
   readonly queue: readonly Waiting[];
-  /** By id. */
+  /** By lease ID. */
   readonly leases: Lookup<Lease>;
-  /** Scopes that were refused, until the server has taken a request of theirs again, or for long enough. */
+  /** Scopes with recent refusals. An entry goes when the server accepts a request again, or after enough time. */
   readonly conditions: Lookup<ScopeCondition>;
-  /** Whether the minute's tick for budgets in buckets is set. */
+  /** Whether the timer that rolls bucketed budgets every minute is running. */
   readonly isTicking: boolean;
 }
 
@@ -80,17 +80,17 @@ type InternalEvent =
       readonly tokens: number;
       readonly accepted: number;
     }
-  /** Requests that had no answer cannot arrive any more. */
+  /** Requests that got no answer can no longer arrive. */
   | { readonly type: 'grace.over'; readonly scopes: readonly string[]; readonly tokens: number }
   | { readonly type: 'bucket.rolled' }
-  /** A scope has cooled, or refused, for as long as it had to; or nothing was refused for so long that its row is over. */
+  /** A scope has finished cooling or refusing, or it had no refusal for long enough to forget the earlier ones. */
   | { readonly type: 'scope.rested'; readonly scope: string }
-  /** Nothing was refused since the limit was lowered, or last raised. */
+  /** No refusal since the limit was lowered or last raised. */
   | { readonly type: 'limit.rises'; readonly scope: string; readonly windowMs: number };
 
 /**
- * Tokens that others took and that may still count: settled `settledMsAgo`, or 0 when nobody knows. Less than 0 while
- * their grace lasts.
+ * Tokens taken by other processes that may still count. They settled `settledMsAgo` ago; 0 if unknown, negative while
+ * their grace period lasts.
  */
 export interface RecoveredEvent {
   readonly type: 'leases.recovered';
@@ -103,7 +103,7 @@ export interface RecoveredEvent {
 
 export type RateLimiterEvent = LimiterEvent | RecoveredEvent | InternalEvent;
 
-/** What the limiter tells those who listen (`actor.on(...)`). */
+/** Events the limiter emits (`actor.on(...)`). */
 export type RateLimiterEmitted =
   | { readonly type: 'quota.used'; readonly scope: string; readonly spent: number; readonly limit: number }
   /** A budget crossed 80 %. */
@@ -115,7 +115,7 @@ export type RateLimiterEmitted =
     }
   | { readonly type: 'quota.refused'; readonly quota: QuotaKind; readonly scopes: readonly string[] }
   | { readonly type: 'quota.lowered'; readonly scope: string; readonly limit: number }
-  /** A limit that had been lowered came up again. */
+  /** A lowered limit was raised. */
   | { readonly type: 'quota.raised'; readonly scope: string; readonly limit: number }
   | {
       readonly type: 'quota.cooling';
@@ -124,7 +124,7 @@ export type RateLimiterEmitted =
       readonly coolingMs: number;
     };
 
-/** A share of a budget from which on it is said to be approached. */
+/** Share of a budget at which `quota.approaching` is emitted. */
 export const APPROACHING = 0.8;
 
 const isApproached = (budget: Budget): boolean => budget.spent >= budget.limit * APPROACHING;
@@ -132,20 +132,20 @@ const isApproached = (budget: Budget): boolean => budget.spent >= budget.limit *
 const conditionOf = ({ conditions }: RateLimiterContext, scope: string): ScopeCondition =>
   conditions.get(scope) ?? CALM;
 
-/** Tokens that a request of these scopes may be given now. */
+/** How many tokens a request for these scopes can get now. */
 function grantable(context: RateLimiterContext, scopes: readonly string[]): number {
   return scopes.every((scope) => conditionOf(context, scope).state === 'calm')
     ? room(context.budgets, scopes)
     : 0;
 }
 
-/** The scope for whose sake a request is denied, if any is. */
+/** The scope that causes a request to be denied, if any. */
 const refusing = (context: RateLimiterContext, scopes: readonly string[]): ScopeCondition | undefined =>
   scopes.map((scope) => conditionOf(context, scope)).find(({ state }) => state === 'refusing');
 
 /**
- * The scopes that a refusal speaks of: those that the server names, or else the property. Where it speaks of the user
- * without saying so, others of his are refused as well before long, and rest likewise.
+ * The scopes a refusal applies to: those the server names, or else the property. If the server reports the user's quota
+ * without saying so, the user's other properties are soon refused too and cool the same way.
  */
 function refusedScopes(event: Refusal): readonly string[] {
   const named = namedScopes(event);
@@ -199,7 +199,10 @@ export const rateLimiterMachine = setup({
           ? context.queue.filter((waiting) => waiting.requestId !== event.requestId)
           : context.queue,
     }),
-    /** In order, and partial: the head of the line takes what its budgets have; who waits for another site's is passed. */
+    /**
+     * Grants in order, partially if necessary. A request that waits for one property's budget does not block requests
+     * for others.
+     */
     grant: enqueueActions(({ context, enqueue }) => {
       let { budgets, leases } = context;
       const queue: Waiting[] = [];
@@ -256,7 +259,7 @@ export const rateLimiterMachine = setup({
         enqueue.raise(arrived, graceMs > 0 ? { delay: graceMs } : undefined);
       }
     }),
-    /** The server took a request: a row of refusals is over, for the scopes that are not resting just now. */
+    /** The server accepted a request. This ends the series of refusals for every scope that is not resting. */
     noteAccepted: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'lease.settled' || event.accepted === 0 || context.conditions.size === 0) return;
       const scopes = context.leases.get(event.leaseId)?.scopes ?? [];
@@ -354,7 +357,10 @@ export const rateLimiterMachine = setup({
         }
       }
     }),
-    /** What is left of it is the row of refusals, and that is over when nothing has been refused for long enough. */
+    /**
+     * The scope is calm again but its refusals are still remembered. They are forgotten after a period without a
+     * refusal.
+     */
     endRest: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'scope.rested') return;
       const { scope } = event;

@@ -1,26 +1,26 @@
-/** What the life of a run knows: its input, its context, its events, and pure questions about them. */
+/** The run life's input, context and events, and pure functions over them. */
 import type { DoneActorEvent, ErrorActorEvent } from 'xstate';
 import type { Ending } from '../coordinator/context.ts';
 import type { HaltReason } from '../messages.ts';
 
-/** What is opened, in this order; closed in the opposite one. */
+/** Opened in this order, closed in reverse. */
 export type OpeningStep =
   | 'credentials'
-  /** The embedded server, where no other database was named. */
+  /** The embedded server, if no other database was named. */
   | 'server'
   | 'database'
   | 'schema'
-  /** The right to write to it. */
+  /** The property's lease, which allows writing. */
   | 'property'
-  /** The run's own row. */
+  /** The run's row. */
   | 'run'
-  /** What earlier runs have used of the quota. */
+  /** Quota used by earlier runs. */
   | 'budgets';
 
-/** What the database is asked once nothing is fetched any more, or, for a dry run, instead of fetching. */
+/** Questions to the database after fetching, or, in a dry run, instead of fetching. */
 export type Question = 'record' | 'tidy' | 'read' | 'count';
 
-/** `away`: it may answer when it is asked again. `refused`: it will not. Neither is a bug; that is a rejection. */
+/** `away`: it may answer later. `refused`: it will not. Neither is a bug; bugs reject. */
 export type QuestionAnswer =
   | { readonly kind: 'answered' }
   | { readonly kind: 'away'; readonly error: unknown }
@@ -31,71 +31,71 @@ export interface QuestionInput {
   readonly ending: Ending | undefined;
 }
 
-/** What was asked for before there was a coordinator to ask. */
+/** Commands that arrived before the coordinator ran. */
 export interface Wishes {
   readonly isPaused: boolean;
   readonly maxConcurrency: number | undefined;
 }
 
-/** How it went, for those who close: the outcome is made of it. */
+/** How the run went. The outcome is built from it. */
 export interface LifeResult {
   readonly ending: Ending | undefined;
-  /** `own`: the table could not be asked what the range holds; what this run has done is all that is known. */
+  /** `own`: the table's counts could not be read, so only this run's counts are known. */
   readonly figures: 'range' | 'own';
   readonly fault: LifeFault | undefined;
 }
 
 export interface CloseInput extends LifeResult {
-  /** How long one thing may take to close. */
+  /** Maximum time to close one resource. */
   readonly withinMs: number;
 }
 
 /** Why there is no outcome. */
 export type LifeFault =
   | { readonly kind: 'threw'; readonly error: unknown }
-  /** Nobody answered in time. */
+  /** No answer arrived in time. */
   | { readonly kind: 'late'; readonly at: OpeningStep | Question; readonly afterMs: number };
 
 export interface RunLifeInput {
-  /** A dry run opens the database alone, counts what is missing, and closes. */
+  /** A dry run opens only the database, counts what is missing, and closes. */
   readonly purpose: 'run' | 'dryRun';
   readonly haltDeadlineMs: number;
-  /** How long each step may take where nobody halts. */
+  /** Maximum time per step without a halt. */
   readonly limits: Readonly<Record<OpeningStep | Question, number>>;
-  /** How long closing may take altogether, and one thing of it, where nobody halts. */
+  /** Maximum time for closing in total, and per resource, without a halt. */
   readonly closing: { readonly allMs: number; readonly oneMs: number };
   /** How long a run that halts or fails by itself waits for the database's last answers. */
   readonly lastAnswersMs: number;
-  /** What a database that was away is given, from one attempt to the next. */
+  /** Delays between attempts while the database is away. */
   readonly retryDelaysMs: readonly number[];
 }
 
 export interface RunLifeContext extends LifeResult {
   readonly input: RunLifeInput;
   readonly wishes: Wishes;
-  /** The halt that was asked for from outside; the first one counts. */
+  /** The first halt request from outside. */
   readonly halt: HaltReason | undefined;
-  /** Whether all that was under way has ended: a commit that hangs holds the run's row. */
+  /** Whether all work has ended. A commit that hangs locks the run's row. */
   readonly isQuiet: boolean;
-  /** Attempts of the present question that have failed. */
+  /** Failed attempts at the current question. */
   readonly failed: number;
 }
 
 export type RunLifeEvent =
-  /** `halt`: it was asked for before there was anything to halt. */
+  /** `halt`: it arrived before there was anything to halt. */
   | { readonly type: 'start'; readonly halt: HaltReason | undefined }
   | { readonly type: 'pause' }
   | { readonly type: 'resume' }
   | { readonly type: 'concurrency.change'; readonly maxConcurrency: number }
   | { readonly type: 'halt'; readonly reason: HaltReason }
   | { readonly type: 'close' }
-  /** The machines have ended. `isQuiet`: so has all that they had under way. */
+  /** The machines have ended. `isQuiet`: so has all their work. */
   | { readonly type: 'execution.ended'; readonly ending: Ending; readonly isQuiet: boolean }
-  /** A bug in them. */
+  /** A bug in the machines. */
   | { readonly type: 'execution.broke'; readonly error: unknown }
-  /** The run's own: the deadline of a halt comes near; what is left of it is for closing. */
+  /** Internal: the halt's deadline is near. The remaining time is for closing. */
   | { readonly type: 'halt.near' }
-  /** The deadline of a halt has come. */
+  /** The halt's deadline has passed. */
   | { readonly type: 'halt.due' }
   | DoneActorEvent<QuestionAnswer | undefined>
   | ErrorActorEvent;
@@ -107,8 +107,8 @@ export type ExecutionOrder = Extract<
 >;
 
 /**
- * How a halt's deadline is shared out: calls and commits under way may take three fifths of it, then the end is written
- * down and the figures are read until four fifths are over, and the rest is for closing.
+ * How a halt's deadline is divided: three fifths for calls and commits under way, up to four fifths for recording the
+ * end and reading the figures, the rest for closing.
  */
 export function haltShares(haltDeadlineMs: number): {
   readonly executionMs: number;
@@ -132,13 +132,13 @@ export function initialContext(input: RunLifeInput): RunLifeContext {
   };
 }
 
-/** The database's word on a question; undefined for every other event. */
+/** The database's answer to a question. Undefined for every other event. */
 export function answerIn(event: RunLifeEvent): QuestionAnswer | undefined {
   if (!event.type.startsWith('xstate.done.actor.')) return undefined;
   return 'output' in event ? event.output : undefined;
 }
 
-/** Only where all is there is the outcome worth nothing without what the table says. */
+/** Only a complete run needs the table's figures in its outcome. */
 export function endsWell({ ending }: Pick<LifeResult, 'ending'>): boolean {
   return ending?.status === 'complete' || ending?.status === 'completeWithFailures';
 }
@@ -147,7 +147,7 @@ export function retryDelayMs({ input, failed }: RunLifeContext): number {
   return input.retryDelaysMs[failed - 1] ?? 0;
 }
 
-/** Who halts does not wait for a database that was away once. */
+/** A halting run does not wait for a database that was away once. */
 export function mayAskAgain({ input, failed, halt }: RunLifeContext): boolean {
   return halt === undefined && failed < input.retryDelaysMs.length;
 }

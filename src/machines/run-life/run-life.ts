@@ -1,10 +1,10 @@
 /**
- * The life of a run, from its opening to its closing. What works, waits and talks is an actor that it invokes; so every
- * phase has its halt and its limit, and what a phase has under way is aborted when the phase is left.
+ * The life of a run, from opening to closing. All work is done by actors that the machine invokes. Every phase therefore
+ * has its own halt and time limit, and leaving a phase aborts its work.
  *
  *   ready ──start──► opening ─────────────────────────────────────┐
  *     │              credentials ► server ► database ► schema ►   │      a step that fails, or takes too long:
- *     │              property ► run ► budgets                     │      a fault; what is open is closed
+ *     │              property ► run ► budgets                     │      an error; open resources are closed
  *     │                     │ budgets are known                   │
  *     │                     ▼                                     │
  *     │              running  (the coordinator)                   │
@@ -22,14 +22,14 @@
  *     └──close──► closed                                          │
  *                                                                 │
  *   halt   opening, counting ───────────────────────────────► closing, except
- *          opening.budgets ► finishing     there is a row to end by now
- *          running         the coordinator is told, and ends by itself
- *          recordingLater, readingLater    ask once more, at once
- *          tidying ► reading               the rest is tidied next time
- *   halt.near   running, finishing ────────────────────────► closing: what is not known by now is not waited for
- *   halt.due    closing ─► ended: what is not closed by now is closed behind its back
+ *          opening.budgets ► finishing     the run already has a row, so its end is recorded
+ *          running         the coordinator is told to halt
+ *          recordingLater, readingLater    ask once more, immediately
+ *          tidying ► reading               the next run tidies the rest
+ *   halt.near   running, finishing ────────────────────────► closing: stops waiting for answers
+ *   halt.due    closing ─► ended: resources still open are closed in the background
  *
- * The first halt sets both timers, whatever the phase; later ones change nothing.
+ * The first halt sets both timers, whatever the phase. Later halts change nothing.
  */
 import {
   type ActorRefFrom,
@@ -75,14 +75,14 @@ export const runLifeMachine = setup({
     input: {} as RunLifeInput,
   },
   actors: {
-    /** Opens one thing more. What comes after it was aborted, it closes. */
+    /** Opens one resource. If the step has been aborted, whatever it still opens is closed. */
     open: fromPromise<void, { readonly step: OpeningStep }>(() => Promise.reject(missing('open'))),
-    /** Runs the coordinator; sends `execution.ended` or `execution.broke`. */
+    /** Runs the coordinator. Sends `execution.ended` or `execution.broke`. */
     execute: fromCallback<ExecutionOrder, Wishes>(() => {
       throw missing('execute');
     }),
     ask: fromPromise<QuestionAnswer, QuestionInput>(() => Promise.reject(missing('ask'))),
-    /** Closes all that is open. Aborted, it goes on by itself, and in haste. */
+    /** Closes all open resources. When aborted, it finishes in the background, without waiting. */
     closeAll: fromPromise<void, CloseInput>(() => Promise.reject(missing('closeAll'))),
   },
   delays: {
@@ -122,7 +122,7 @@ export const runLifeMachine = setup({
         : {},
     ),
     passOn: sendTo('execution', ({ event }) => event),
-    /** Keeps the wish, and counts its deadline from now. */
+    /** Stores the halt request and starts its deadline. */
     beginHalt: enqueueActions(({ context, event, enqueue }) => {
       const reason = event.type === 'start' ? event.halt : event.type === 'halt' ? event.reason : undefined;
       if (reason === undefined) return;
@@ -134,14 +134,14 @@ export const runLifeMachine = setup({
       enqueue.raise({ type: 'halt.due' }, { id: 'due', delay: haltDeadlineMs });
     }),
     endHalted: assign(({ context }) => {
-      // A run that had failed, or halted by itself, stays what it is.
+      // A run that already failed or halted by itself keeps that ending.
       if (context.halt === undefined || (context.ending !== undefined && !endsWell(context))) return {};
       return { ending: { status: 'halted', reason: context.halt } as const };
     }),
     noteEnding: enqueueActions(({ context, event, enqueue }) => {
       if (event.type !== 'execution.ended') return;
       const { ending, isQuiet } = event;
-      enqueue.assign({ ending, isQuiet, failed: 0 });
+      enqueue.assign({ ending, isQuiet });
       if (endsWell({ ending }) || context.halt !== undefined) return;
       const { lastAnswersMs, closing } = context.input;
       enqueue.raise({ type: 'halt.near' }, { id: 'near', delay: lastAnswersMs });
@@ -150,11 +150,11 @@ export const runLifeMachine = setup({
     noteFigures: assign({ figures: 'range' }),
     countFailure: assign(({ context }) => ({ failed: context.failed + 1 })),
     beginQuestion: assign({ failed: 0 }),
-    /** A step threw, or a bug was met. */
+    /** A step threw an error, or there is a bug. */
     noteThrown: assign(({ event }) => ({
       fault: { kind: 'threw', error: 'error' in event ? event.error : undefined } as const,
     })),
-    /** The database had the last word, and it is not what the outcome could do without. */
+    /** The database did not answer, and the outcome needs its answer. */
     noteUnanswered: assign(({ event }) => {
       const answer = answerIn(event);
       if (answer === undefined || answer.kind === 'answered') return {};
@@ -176,7 +176,7 @@ export const runLifeMachine = setup({
     pause: { actions: 'notePause' },
     resume: { actions: 'noteResume' },
     'concurrency.change': { actions: 'noteConcurrency' },
-    // Of what was given up: what it has to say comes too late.
+    // Late errors from abandoned actors are ignored.
     'xstate.error.actor.*': {},
   },
   states: {
@@ -347,7 +347,7 @@ export const runLifeMachine = setup({
             id: 'tidy',
             src: 'ask',
             input: ({ context: { ending } }) => ({ question: 'tidy', ending }),
-            // All that a run has fetched is there: what is not tidied is tidied next time.
+            // All rows have been fetched. Unfinished tidying is left to the next run.
             onDone: 'reading',
             onError: 'reading',
           },

@@ -19,45 +19,45 @@ import {
   completeSlices,
   endSlice,
   noteReplaced,
-  openSecondLook,
+  openRefetch,
   readDuplicates,
 } from '../queries/slice-rows.ts';
 import type { HeapNudge } from './heap-nudge.ts';
 import { insertPages, type LedgerEntry, lockSlices, readCommitted } from './ledger.ts';
 
-/** What all commits of one run share. */
+/** Shared by all commits of one run. */
 export interface CommitContext {
   readonly sql: Sql;
   readonly run: RunIdentity;
   readonly hashes: KeyHashes;
-  /** Absent where the host's heap is left alone. */
+  /** Absent unless the run asked for it. */
   readonly nudge: HeapNudge | undefined;
-  /** Told how COPY's rows are written, once a commit. */
+  /** Called once per commit with the path of its COPY. */
   readonly onCopyPath: (path: PathChoice) => void;
-  /** How long a commit waits for a lock before it counts the database as away. */
+  /** How long a commit waits for a lock before it treats the database as unavailable. */
   readonly lockTimeoutMs: number;
 }
 
 type Committed = Extract<CommitResult, { kind: 'committed' | 'alreadyCommitted' }>;
 
-/** Ends the transaction without an error to tell: the page was there, or its slice has ended. */
+/** Rolls the transaction back without an error to report: the page was already committed, or its slice has ended. */
 class NothingToWrite extends Error {
   override readonly name = 'NothingToWrite';
 }
 
-/** A page as it is written: its rows are COPY's text by now, in an arena that it may share with others. */
+/** A page ready to be written. Its rows are COPY text in an arena that it may share with other pages. */
 export interface ReadPage extends Omit<PageCommit, 'rows'> {
   readonly count: number;
   readonly clicks: number;
   readonly impressions: number;
   readonly text: EncodedRows;
-  /** Of a page that has others beside it. */
+  /** Only for a slice of several pages. */
   readonly keys: PageKeys | undefined;
 }
 
-/** Reads a page's rows, before anything is waited for: they lie in memory that the next answer overwrites. */
+/** Encodes a page's rows synchronously: the next answer overwrites the memory they are in. */
 export function readPage({ rows, ...page }: PageCommit, hashes: KeyHashes, arena: CopyArena): ReadPage {
-  // A page that is a whole slice has no other to share keys with.
+  // A page that is a whole slice shares keys with no other page.
   const isWhole = page.startRow === 0 && rows.count < page.rowLimit;
   return {
     ...page,
@@ -70,12 +70,12 @@ export function readPage({ rows, ...page }: PageCommit, hashes: KeyHashes, arena
 }
 
 /**
- * Writes pages of different slices: their rows, their entries in the ledger and, where one is the last that was missing,
- * the end of its slice, in one transaction. Either all of it is there afterwards or nothing; then, if the pages
- * themselves may be the reason, each is written alone. A result for each page, in their order.
+ * Writes pages of different slices in one transaction: their rows, their ledger entries and the seals of the slices
+ * that they complete. The transaction commits all of it or nothing. If it fails and a page may be the cause, each page is
+ * written in its own transaction. Returns one result per page, in order.
  *
- * `begin` is how the transaction is begun. Four round trips, whatever the pages: begin; locks, ledger and the start of COPY; rows and the barrier with the seals;
- * commit.
+ * `begin` starts the transaction. A commit takes four round trips, however many pages it has: begin; locks, ledger and
+ * the start of COPY; rows, the barrier and the seals; commit.
  */
 export async function commitPages(
   context: CommitContext,
@@ -101,12 +101,12 @@ export async function commitPages(
     const results: CommitResult[] = [];
     for (const page of pages) {
       const before = results.at(-1);
-      // A database that does not answer is not asked page by page.
+      // When the database does not respond, don't try every page.
       results.push(
         before?.kind === 'databaseAway' ? before : await afterFailure(sql, page, error, isCommitting),
       );
     }
-    // What is in the table may be an earlier answer, with ties in another order: only the table knows its keys.
+    // The table may hold rows of an earlier answer, with ties in another order. Only the table knows its keys.
     for (const [index, page] of pages.entries()) {
       if (results[index]?.kind === 'alreadyCommitted') hashes.forget(page.slice.id);
     }
@@ -120,7 +120,7 @@ export async function commitPages(
   });
 }
 
-/** Whether it is one page's fault, and the others may be written without it. */
+/** Whether a single page may be the cause, so that the others can be written without it. */
 const isOfOnePage = (error: unknown): boolean =>
   error instanceof NothingToWrite || error instanceof UntoldRefusal || isRejection(error);
 
@@ -139,15 +139,15 @@ async function afterFailure(
   if (error instanceof SourceError) throw error;
   const wasLost = wasCommitting && isConnectionLoss(error);
   if (error instanceof NothingToWrite || wasLost) {
-    // The answer to COMMIT may be all that was lost: another connection knows.
+    // Perhaps only the response to COMMIT was lost: check over another connection.
     const committed = await ask(() => readCommitted(sql, page));
     if (committed !== undefined) return committed;
-    if (!wasLost) return { kind: 'rejected', reason: 'its slice has ended, or belongs to another run' };
+    if (!wasLost) return { kind: 'rejected', reason: 'its slice has ended or belongs to another run' };
   }
   const failure = toFailure(error);
   if (failure !== undefined) return failure;
   if (error instanceof UntoldRefusal || isRejection(error)) {
-    return { kind: 'rejected', reason: `PostgreSQL would not take the rows: ${errorFacts(error).message}` };
+    return { kind: 'rejected', reason: `PostgreSQL rejected the rows: ${errorFacts(error).message}` };
   }
   throw error;
 }
@@ -189,7 +189,7 @@ async function write(
 
   const finish = async (): Promise<readonly Committed['next'][]> => {
     const next = await seal(tx, pages, entries, hashes);
-    // COMMIT would not say that the rows were refused: it rolls back as if asked to.
+    // If the rows were refused, COMMIT would roll back without an error.
     if (next.every(({ kind }) => kind === 'page')) await tx.unsafe('select 1');
     return next;
   };
@@ -197,7 +197,7 @@ async function write(
   return await copy.send((maxBytes) => copyChunks(arena.subarray(from, to), maxBytes), finish);
 }
 
-/** Ends the slices that are whole now. What a page leads to, in the pages' order. */
+/** Seals the slices that are complete now. Returns what follows each page, in order. */
 async function seal(
   tx: TransactionSql,
   pages: readonly ReadPage[],
@@ -231,7 +231,7 @@ async function seal(
   if (completions.length > 0) await completeSlices(tx, completions);
   for (const sliceId of lookAgain) {
     const index = pages.findIndex(({ slice }) => slice.id === sliceId);
-    next[index] = { kind: 'again', sliceId: await openSecondLook(tx, sliceId) };
+    next[index] = { kind: 'again', sliceId: await openRefetch(tx, sliceId) };
   }
   return next;
 }
@@ -241,7 +241,7 @@ function judgeSlice(page: ReadPage, entry: LedgerEntry, duplicateRows: number): 
   return judge({
     rows: entry.rows,
     duplicateRows,
-    isSecondLook: entry.isSecondLook,
+    isRefetch: entry.isRefetch,
     mayBeEmpty: page.day.mayBeEmpty,
     clicks: mustHaveRows(page.slice.dataset, page.day.clicks ?? 0) ? (page.day.clicks ?? 0) : 0,
     acceptShrunk: entry.acceptShrunk,
@@ -257,7 +257,7 @@ function afterEnd(verdict: Exclude<SealVerdict, { kind: 'complete' }>): Committe
   return verdict.reason === NOT_PUBLISHED ? { kind: 'notPublished' } : { kind: 'sealed' };
 }
 
-/** Whether no key of the slice can have come twice. False also where not all of its pages are known here. */
+/** Whether duplicate keys in the slice are ruled out. False also when some of its pages are not known here. */
 function hasNoDuplicates(
   { slice, startRow, count, keys }: ReadPage,
   entry: LedgerEntry,

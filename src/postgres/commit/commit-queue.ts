@@ -4,29 +4,29 @@ import { explain, writableTransaction } from '../connection/trouble.ts';
 import { CopyArena, type CopyMemory } from '../copy/copy-memory.ts';
 import { type CommitContext, commitPages, type ReadPage, readPage } from './commit-page.ts';
 
-/** Of a transaction: more would hold its locks for long, and be lost together. */
+/** Maximum pages per transaction. A larger one would hold its locks for long, and one failure would lose more. */
 const MAX_PAGES = 64;
 const MAX_BYTES = 2 * 1024 * 1024;
 
-/** A page, and who waits for it. */
+/** A page and its pending promise. */
 interface WaitingPage {
   readonly page: ReadPage;
   readonly tell: (result: CommitResult) => void;
   readonly breakOff: (error: unknown) => void;
 }
 
-/** Pages that go together. */
+/** Pages written in one transaction. */
 interface Group {
   readonly arena: CopyArena;
   readonly pages: WaitingPage[];
 }
 
 /**
- * Writes the pages of one call, in their order. While one transaction is under way the pages that come meanwhile
- * gather, and go into the next together: fifty small pages take a handful of transactions, a page of 25,000 rows
- * one of its own. While the database takes nothing, the pages stay here, as COPY's text, and are tried again when `wait` says
- * so: they are never asked for a second time. After a failure that no retry mends nothing more is tried: what waits fails with
- * it. After an abort what is under way goes on, and what waits is dropped.
+ * Writes the pages of one call, in order. Pages that arrive during a transaction are grouped into the next one: fifty
+ * small pages take a handful of transactions, a page of 25,000 rows takes one alone. While the database is unavailable,
+ * the pages stay here as COPY text and are retried when `wait` resolves; they are never fetched again. After a failure
+ * that no retry can fix, all waiting pages fail with it. After an abort, the current transaction finishes and waiting
+ * pages are dropped.
  */
 export class CommitQueue {
   readonly #context: CommitContext;
@@ -61,7 +61,7 @@ export class CommitQueue {
     return result;
   }
 
-  /** Why nothing is written any more. */
+  /** Why the queue no longer writes. */
   #whyNot(): CommitResult | undefined {
     return this.#failure ?? (this.#signal.aborted ? { kind: 'dropped' } : undefined);
   }
@@ -72,7 +72,7 @@ export class CommitQueue {
       last !== undefined &&
       last.pages.length < MAX_PAGES &&
       last.arena.end + page.rows.bytes.length <= MAX_BYTES &&
-      // Of a slice one page after the other.
+      // Pages of one slice are written one after another.
       last.pages.every(({ page: { slice } }) => slice.id !== page.slice.id);
     if (hasRoom) return last;
     const group: Group = { arena: new CopyArena(this.#memory), pages: [] };
@@ -96,7 +96,7 @@ export class CommitQueue {
     const left = [...pages];
     try {
       const isClean = await this.#writeAll(left, arena);
-      // After a failure the driver may still hold pieces of it.
+      // After a failure the driver may still hold parts of the arena.
       if (isClean) arena.release();
     } catch (error) {
       for (const { page } of left) hashes.forget(page.slice.id);
@@ -107,14 +107,14 @@ export class CommitQueue {
     }
   }
 
-  /** Takes pages from `left` as they are settled. Resolves whether each went through at once. */
+  /** Removes pages from `left` as they are settled. Resolves to whether all succeeded on the first attempt. */
   async #writeAll(left: WaitingPage[], arena: CopyArena): Promise<boolean> {
     let isClean = true;
-    let most = left.length;
+    let maxTogether = left.length;
     let begin = transaction;
     while (left.length > 0) {
       const why = this.#whyNot();
-      const tried = left.slice(0, most);
+      const tried = left.slice(0, maxTogether);
       const results =
         why === undefined
           ? await commitPages(
@@ -133,11 +133,11 @@ export class CommitQueue {
         else this.#settle(left, waiting, result);
       }
       if (away === undefined || this.#wait === undefined) continue;
-      // COPY's text is sent in one piece: pages with others between them cannot go together.
-      if (results.some(({ kind }) => kind !== 'databaseAway')) most = 1;
-      // What many pages cannot do in the time that a setting leaves them, one may.
+      // COPY text is sent as one contiguous piece: once a page in the middle is settled, the rest cannot go together.
+      if (results.some(({ kind }) => kind !== 'databaseAway')) maxTogether = 1;
+      // One page may fit into a timeout that many pages exceed.
       if (away.cause === 'timeout' && tried.length > 1) {
-        most = 1;
+        maxTogether = 1;
         continue;
       }
       begin = writableTransaction;

@@ -3,23 +3,23 @@ import type { Slice } from '../../domain/slice.ts';
 import { NOT_PUBLISHED } from '../../planning/seal.ts';
 import type { CommittedPage, PageCommit, RunIdentity } from '../../store/types.ts';
 
-/** What a commit needs to know of one of its pages, once the slice is locked and the page is in the ledger. */
+/** What a commit needs to know about a page once the slice is locked and the page is in the ledger. */
 export interface LedgerEntry {
   readonly sliceId: string;
-  /** False: the run is over, or the property is somebody else's. */
+  /** False: the run has ended, or another run owns the property. */
   readonly isOurs: boolean;
   /** False: the slice has ended, or belongs to another run. */
   readonly isOpen: boolean;
-  /** False: the page was there before. */
+  /** False: the page was already in the ledger. */
   readonly isNew: boolean;
-  /** The run's permission for less to replace more. */
+  /** Whether the run allows an answer with fewer rows to replace one with more. */
   readonly acceptShrunk: boolean;
-  readonly isSecondLook: boolean;
-  /** Rows of the pages that follow each other from the start without a gap, this one among them. */
+  readonly isRefetch: boolean;
+  /** Rows of all pages up to the first gap, this page included. */
   readonly contiguousRows: number;
-  /** Rows of all pages: as many as the contiguous ones when there is no gap. */
+  /** Rows of all pages. Equals `contiguousRows` when there is no gap. */
   readonly rows: number;
-  /** Whether the page that ends the slice is there. */
+  /** Whether the ledger has the slice's last page. */
   readonly hasLast: boolean;
   readonly previousId: string | null;
   readonly previousRows: number;
@@ -28,9 +28,9 @@ export interface LedgerEntry {
 }
 
 /**
- * Locks the run's row, so that nobody takes over before this transaction is over, and the slices'. Other pages of the
- * run share the first and wait for the second. Newest first, as everybody does: the version before a slice is locked
- * after it.
+ * Locks the run's row, so that no other run can take over before this transaction ends, and the slices' rows. Other
+ * transactions of the run share the first lock and wait for the second. Locks the newest slice first, like every other
+ * transaction: a slice's previous version is locked after it.
  */
 export function lockSlices(
   tx: TransactionSql,
@@ -49,7 +49,7 @@ export function lockSlices(
     for no key update`.execute();
 }
 
-/** What the ledger has of a page. */
+/** What the ledger stores about a page. */
 export interface LedgerPage extends Pick<PageCommit, 'slice' | 'startRow' | 'rowLimit'> {
   readonly count: number;
   readonly clicks: number;
@@ -57,11 +57,11 @@ export interface LedgerPage extends Pick<PageCommit, 'slice' | 'startRow' | 'row
 }
 
 /**
- * Writes pages of different slices into the ledger, where the locks allow it, and reads what follows from it: an entry
- * for each. A statement after the one that locks: its snapshot sees whatever was committed while that one waited.
+ * Adds pages of different slices to the ledger, where the locks allow it. Returns an entry for each. This is a separate
+ * statement after the one that locks, so its snapshot sees everything committed while that one waited.
  *
- * What is looked up a slice is fenced off (`offset 0`): the plan is made once, while the tables are small, and must not
- * become one that reads them whole.
+ * The per-slice lookups are fenced off with `offset 0`: PostgreSQL plans the statement once, while the tables are small,
+ * and that plan must not turn into full scans.
  */
 export function insertPages(
   tx: TransactionSql,
@@ -72,7 +72,7 @@ export function insertPages(
     id: slice.id,
     startRow,
     rows: count,
-    // As text: JSON has no word for what is no number, and PostgreSQL says what it is.
+    // As text: JSON cannot represent NaN or Infinity, and this way PostgreSQL's error names the value.
     clicks: String(clicks),
     impressions: String(impressions),
     last: count < rowLimit,
@@ -116,7 +116,7 @@ export function insertPages(
       t.id is not null as "isOpen",
       e.slice_id is not null as "isNew",
       coalesce((select force from ours), false) as "acceptShrunk",
-      coalesce(t.second_look, false) as "isSecondLook",
+      coalesce(t.second_look, false) as "isRefetch",
       coalesce(sums.contiguous, 0)::float8 as "contiguousRows",
       coalesce(sums.rows, 0)::float8 as "rows",
       coalesce(sums.has_last, false) as "hasLast",
@@ -137,7 +137,7 @@ export function insertPages(
     ) previous on true`.execute();
 }
 
-/** What came of a page that is in the ledger already; undefined when it is not. */
+/** The result of a page that is already in the ledger, otherwise undefined. */
 export async function readCommitted(
   sql: Sql | TransactionSql,
   page: { readonly slice: Pick<Slice, 'id'>; readonly startRow: number },

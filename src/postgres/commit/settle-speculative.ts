@@ -3,10 +3,10 @@ import type { SliceKey } from '../../domain/slice.ts';
 import { NOT_PUBLISHED } from '../../planning/seal.ts';
 import type { RunIdentity, SettledKey } from '../../store/types.ts';
 import { transaction } from '../connection/transaction.ts';
-import { holdRun } from '../locks/lock-run-row.ts';
+import { lockRunRow } from '../locks/lock-run-row.ts';
 
-/** See {@link SliceLedger.settleTrusted}. */
-export async function settleTrusted(
+/** See {@link SliceLedger.settleSpeculative}. */
+export async function settleSpeculative(
   sql: Sql,
   run: RunIdentity,
   keys: readonly SettledKey[],
@@ -16,16 +16,16 @@ export async function settleTrusted(
     keys.map(({ searchType, dataset, date, final }) => ({ search_type: searchType, dataset, date, final })),
   );
   return await transaction(sql, async (tx) => {
-    await holdRun(tx, run);
+    await lockRunRow(tx, run);
     const ours = tx`
       longtail.slice s join jsonb_to_recordset(${json}::text::jsonb)
         as k(search_type text, dataset text, date date, final bool) using (search_type, dataset, date)
       where s.property_id = ${run.propertyId}::text::bigint and s.run_id = ${run.runId}::text::bigint
         and s.filter_key = '' and s.aggregation_type = ''`;
-    // Waits for every commit that may have been decided by what was known before. Newest first, as the commit of a second
-    // look has it, which holds that one when it changes the version before: in any other order the two may lock each other out.
+    // Waits for every commit that may have used the earlier knowledge. Newest first, like the commit of a refetch, which
+    // holds its own lock while it changes the previous version. Any other order could deadlock.
     const locked = tx`select s.id from ${ours} order by s.id desc for no key update of s`.execute();
-    // Statements of their own: what they see is what those commits left.
+    // A separate statement, so that it sees what those commits wrote.
     const settled = tx`
       update longtail.slice set final = true, data_state = 'final'
       where id in (select s.id from ${ours} and k.final) and status = 'complete'`.execute();

@@ -3,10 +3,10 @@ import type { SearchType, SliceKey } from '../../domain/slice.ts';
 import type { CommittedPage, OpenedSlice, PageCommit, RunIdentity } from '../../store/types.ts';
 import { one } from '../connection/answer.ts';
 import { transaction } from '../connection/transaction.ts';
-import { holdRun } from '../locks/lock-run-row.ts';
+import { lockRunRow } from '../locks/lock-run-row.ts';
 import { readCommitted } from './ledger.ts';
 
-/** The keys as a table with the columns place, search_type, dataset, date. Text, so that no driver setting matters. */
+/** The keys as a JSON table with the columns place, search_type, dataset, date. Text, so that driver settings have no effect. */
 function asJson(keys: readonly SliceKey[]): string {
   return JSON.stringify(
     keys.map(({ searchType, dataset, date }, place) => ({ place, search_type: searchType, dataset, date })),
@@ -23,8 +23,8 @@ export async function openSlices(
   if (keys.length === 0) return [];
   const json = asJson(keys);
   return await transaction(sql, async (tx) => {
-    const siteUrl = await holdRun(tx, run);
-    // A slice of our own goes on whatever its age; without pages there is nothing that could be too old.
+    const siteUrl = await lockRunRow(tx, run);
+    // A slice of this run continues whatever its age. A slice without pages has nothing that could be too old.
     const taken = tx`
       with asked as (
         select * from jsonb_to_recordset(${json}::text::jsonb) as k(search_type text, dataset text, date date)
@@ -41,7 +41,7 @@ export async function openSlices(
         error = case when goes_on then null else 'left open by an earlier run' end,
         run_id = case when goes_on then ${run.runId}::text::bigint else s.run_id end
       from found where s.id = found.id and s.status = 'open'`.execute();
-    // A second look that was too old to go on is still owed.
+    // If a refetch was too old to continue, it is still due.
     const opened = tx`
       with asked as (
         select distinct * from jsonb_to_recordset(${json}::text::jsonb) as k(search_type text, dataset text, date date)
@@ -87,8 +87,8 @@ export async function failSlice(
   page?: Pick<PageCommit, 'startRow'>,
 ): Promise<CommittedPage | null> {
   return await transaction(sql, async (tx) => {
-    await holdRun(tx, run);
-    // A commit of the page that is still under way in the database holds the slice: what it comes to is waited for.
+    await lockRunRow(tx, run);
+    // A commit of the page may still be running in the database. It holds the slice's lock: wait for its result.
     await tx`select from longtail.slice where id = ${sliceId}::text::bigint for no key update`;
     const committed =
       page === undefined ? undefined : await readCommitted(tx, { slice: { id: sliceId }, ...page });
@@ -110,14 +110,14 @@ export async function sealEmptySlices(
   if (keys.length === 0) return 0;
   const json = asJson(keys);
   return await transaction(sql, async (tx) => {
-    await holdRun(tx, run);
+    await lockRunRow(tx, run);
     const dropped = tx`
       update longtail.slice s set status = 'abandoned', error = 'the day has no data'
       from jsonb_to_recordset(${json}::text::jsonb) as k(search_type text, dataset text, date date)
       where s.property_id = ${run.propertyId}::text::bigint and s.search_type = k.search_type
         and s.dataset = k.dataset and s.date = k.date and s.filter_key = '' and s.aggregation_type = ''
         and s.status in ('open', 'failed')`.execute();
-    // A day that had rows keeps them, and Google will not say more of it: it need not be asked again.
+    // A day that had rows keeps them. Google has no more data for it, so it need not be fetched again.
     const kept = tx`
       update longtail.slice s
       set final = s.final or ${final}::bool, data_state = case when s.final or ${final}::bool then 'final' else 'all' end,

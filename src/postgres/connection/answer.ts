@@ -1,7 +1,7 @@
 import type { Answer, DatabaseFailure } from '../../store/types.ts';
 import { toFailure } from '../driver/failure.ts';
 
-/** Turns what a database may fail with into a value. Anything else is a bug, and is thrown on. */
+/** Returns database failures as values. Any other error is a bug and is rethrown. */
 export async function answer<T>(work: () => Promise<T>): Promise<Answer<T>> {
   try {
     return { kind: 'ok', value: await work() };
@@ -13,7 +13,7 @@ export async function answer<T>(work: () => Promise<T>): Promise<Answer<T>> {
   }
 }
 
-/** Ends a transaction with a failure that is ours, not PostgreSQL's. Caught by {@link answer}. */
+/** Ends a transaction with a failure of Longtail's, not PostgreSQL's. Caught by {@link answer}. */
 export class Refusal extends Error {
   override readonly name = 'Refusal';
   readonly failure: DatabaseFailure;
@@ -23,23 +23,23 @@ export class Refusal extends Error {
   }
 }
 
-/** For a writer whose property is somebody else's by now, or whose run is over. */
+/** For a writer whose run has ended, or whose property another run has taken over. */
 export const FENCED_OFF: DatabaseFailure = {
   kind: 'fatal',
   code: 'FENCED_OFF',
-  reason: 'this run may no longer write: it has ended, or another one has taken over the property',
+  reason: 'this run may no longer write: it has ended, or another run has taken over the property',
 };
 
-/** For a run whose property or account another has taken: nothing of it may be sent any more. */
+/** For a run whose property or account another run has taken over: it must not send any more requests. */
 export const LEASE_LOST: DatabaseFailure = {
   kind: 'fatal',
   code: 'LOCK_LOST',
-  reason: 'another synchronisation has taken over the property or the account',
+  reason: 'another run has taken over the property or the account',
 };
 
-/** The row of a query that always has one. */
+/** The only row of a query that always returns one. */
 export function one<T>(rows: readonly T[]): T {
   const first = rows[0];
-  if (first === undefined) throw new Error('a query that always has a row had none');
+  if (first === undefined) throw new Error('a query that always returns a row returned none');
   return first;
 }

@@ -17,44 +17,44 @@ import { one } from './answer.ts';
 import { isPool, whyNoDatabase } from './database-option.ts';
 import { surroundingsOf } from './surroundings.ts';
 
-/** A checked way to a PostgreSQL that Longtail can work with. */
+/** A checked connection to a PostgreSQL server that Longtail can work with. */
 export interface Database {
-  /** Queries and transactions on connections of our own. Nothing else of the driver's pool works on it. */
+  /** Queries and transactions on Longtail's own connections. No other part of the driver's pool API works here. */
   readonly sql: Sql;
-  /** Whether something stands between us and the server (PgBouncer, a cloud's pooler). */
+  /** Whether there is a pooler between Longtail and the server (PgBouncer, a cloud provider's pooler). */
   readonly pooled: boolean;
-  /** Whether one connection may be held for long: the session is ours, and two are left for the work. */
+  /** Whether one connection may be reserved for long: the session is ours, and two remain for the work. */
   readonly maySpareConnection: boolean;
-  /** Resolves when the host ends the pool that it handed in. Never where there is none. */
+  /** Resolves when the host ends the pool that it passed in. Never resolves without such a pool. */
   readonly hostEnded: Promise<void>;
-  /** Closes what this opened; waits up to `timeoutMs` (5,000) for queries under way. */
+  /** Closes what this call opened. Waits up to `timeoutMs` (milliseconds, default 5,000) for running queries. */
   close(options?: { readonly timeoutMs?: number }): Promise<void>;
 }
 
 export interface ConnectOptions {
-  /** The most connections that are opened: one for each concurrent writer, and one for all else. */
+  /** Maximum connections: one per concurrent writer, and one for everything else. */
   readonly max: number;
-  /** Shown in `pg_stat_activity`, where the URL says nothing else. */
+  /** Shown in `pg_stat_activity` unless the URL sets another name. */
   readonly applicationName: string;
-  /** Prepared statements. Without an answer: not through a pooler, which may give each transaction another session. */
+  /** Whether to use prepared statements. By default: unless a pooler is in between, which may switch sessions per transaction. */
   readonly prepare?: boolean;
-  /** Who asked has given up: what is being opened is closed. */
+  /** Aborted when the caller has given up. Connections being opened are then closed. */
   readonly signal?: AbortSignal;
-  /** Variables that stand in for what a URL leaves out; without an answer the process's own. */
+  /** Environment variables that complete the URL. @default process.env */
   readonly environment?: Readonly<Record<string, string | undefined>>;
   readonly times?: PoolTimes;
 }
 
 const OLDEST_VERSION = 140_000;
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Fewer do not allow one to be set aside. */
-const LEAST_TO_SPARE_ONE = 3;
+/** Minimum pool size at which one connection can be reserved. */
+const MIN_TO_SPARE_ONE = 3;
 
 /**
- * Opens a pool to a URL, or to where the host's own leads, and checks what Longtail stands on: PostgreSQL 14, UTF-8,
+ * Opens a pool to a URL, or to the server of the host's own pool, and checks the requirements: PostgreSQL 14, UTF-8,
  * writable. Rejects with a LongtailError that names the next step and never the password.
  *
- * All who are handed the same pool share the connections that are made of it, at most as many as it has itself.
+ * All callers that pass in the same pool share the connections made from it: at most as many as the pool's own `max`.
  */
 export async function connect(target: string | Sql, options: ConnectOptions): Promise<Database> {
   if (typeof target === 'string') {
@@ -75,14 +75,14 @@ export async function connect(target: string | Sql, options: ConnectOptions): Pr
     );
   }
   const inside = opened.get(target);
-  // One of ours: it stays open.
+  // One of Longtail's own pools: it stays open.
   if (inside !== undefined) return databaseOf(inside, options.max, NEVER, async () => {});
   return await share(target, options);
 }
 
 const NEVER = new Promise<never>(() => {});
 
-/** A pool of ours, and what is known of its server. */
+/** One of Longtail's own pools, and what is known about its server. */
 interface OpenedPool {
   readonly own: OwnPool;
   readonly pool: Pool<Line>;
@@ -91,7 +91,7 @@ interface OpenedPool {
   isPooled(): boolean;
 }
 
-/** Pools of ours, by their face. */
+/** Longtail's own pools, by the facade that callers see. */
 const opened = new WeakMap<object, OpenedPool>();
 
 function databaseOf(
@@ -101,10 +101,10 @@ function databaseOf(
   close: Database['close'],
 ): Database {
   const pooled = isPooled();
-  return { sql: own.sql, pooled, maySpareConnection: !pooled && max >= LEAST_TO_SPARE_ONE, hostEnded, close };
+  return { sql: own.sql, pooled, maySpareConnection: !pooled && max >= MIN_TO_SPARE_ONE, hostEnded, close };
 }
 
-/** Connections made of one pool that was handed in, and who uses them. */
+/** The connections made from one pool that was passed in, and their users. */
 interface Shared {
   readonly opened: OpenedPool;
   readonly watch: EndWatch;
@@ -149,15 +149,15 @@ async function share(target: Sql, options: ConnectOptions): Promise<Database> {
 function noRoomBeside(sql: Sql, error: unknown): LongtailError {
   return new LongtailError(
     'POOL_TOO_SMALL',
-    `The ${place(sql)} gives no connection beside those of the pool handed in: ${errorFacts(error).message}`,
-    "Longtail opens connections of its own, at most as many as the pool's max: raise the server's or the role's limit, or lower the pool's max.",
+    `The ${place(sql)} allows no connections besides those of the pool passed in: ${errorFacts(error).message}`,
+    "Longtail opens its own connections, at most as many as the pool's max. Raise the server's or the role's limit, or lower the pool's max.",
     { cause: error },
   );
 }
 
-/** How the lines of a pool are made. */
+/** How a pool opens its connections. */
 interface Plan extends ServerAddress {
-  /** Undefined: as soon as it is known that no pooler stands in between. */
+  /** Undefined: decided once it is known whether a pooler is in between. */
   readonly prepare: boolean | undefined;
   readonly timeoutMs: number;
 }
@@ -165,7 +165,7 @@ interface Plan extends ServerAddress {
 async function planOfUrl(target: string, options: ConnectOptions): Promise<Plan> {
   const address = parseDatabaseUrl(target, surroundingsOf(target, options.environment));
   const [endpoint] = address.endpoints;
-  if (endpoint === undefined) throw new Error('an address without a place');
+  if (endpoint === undefined) throw new Error('a server address without an endpoint');
   const password = address.password === '' ? await passwordFromFile(address) : address.password;
   return {
     attempts: await waysTo(address),
@@ -198,16 +198,16 @@ function openPool(plan: Plan, max: number, { times }: ConnectOptions): OpenedPoo
   const template = postgres({
     host: 'localhost',
     port: endpoint.port,
-    // It opens nothing: this is what its errors and ours show.
+    // The driver opens nothing with this: it only appears in error messages.
     path: endpoint.kind === 'socket' ? endpoint.path : `${endpoint.host}:${endpoint.port}`,
     user: plan.user,
     database: plan.database,
     password: 'unused',
     max,
     prepare: plan.prepare ?? true,
-    // No arrays are sent or read: one query less for each connection.
+    // Longtail neither sends nor reads arrays. This saves a query per connection.
     fetch_types: false,
-    // One that the driver knows: without one it would read the environment's, which may be none that it knows.
+    // Without a value, the driver would read the environment's, which may be one that it does not support.
     target_session_attrs: 'primary',
     onnotice: () => {},
     connection: {},
@@ -221,14 +221,14 @@ function openPool(plan: Plan, max: number, { times }: ConnectOptions): OpenedPoo
   });
   const greet = async (line: Line): Promise<void> => {
     pooled ??= await checkServer(line.sql, place(template));
-    // Of no use to others, and no longer ours after the transaction.
+    // Through a pooler, settings would reach other clients, and would be lost after the transaction.
     await line.sql.unsafe(pooled ? 'select 1' : SETTINGS_OF_SESSION);
     template.options.prepare = line.sql.options.prepare = plan.prepare ?? !pooled;
   };
   const pool = new Pool<Line>(max, (signal) => opener.open(greet, signal), times);
   const own = ownPool(template, pool, () => pooled === true);
   const ready = pool.take().then((line) => pool.give(line));
-  // Each who waits for it hears of it.
+  // Every caller that awaits it gets the error.
   ready.catch(() => undefined);
   const made: OpenedPool = { own, pool, ready, isPooled: () => pooled === true };
   opened.set(own.sql, made);
@@ -246,7 +246,7 @@ interface ServerFacts {
   readonly mayWrite: boolean;
 }
 
-/** Refuses a server that cannot be used. Returns whether a pooler stands in between. */
+/** Throws if the server cannot be used. Returns whether a pooler is in between. */
 async function checkServer(sql: Sql, where: string): Promise<boolean> {
   const answer = await sql<ServerFacts[]>`
     select current_setting('server_version_num')::int as "versionNumber",
@@ -266,14 +266,14 @@ async function checkServer(sql: Sql, where: string): Promise<boolean> {
   if (facts.versionNumber < OLDEST_VERSION) {
     throw new LongtailError(
       'DATABASE_TOO_OLD',
-      `${where} is PostgreSQL ${facts.version}; 14 or newer is needed.`,
-      'Upgrade the server, or give another database.',
+      `${where} runs PostgreSQL ${facts.version}; 14 or newer is required.`,
+      'Upgrade the server, or use another database.',
     );
   }
   if (facts.encoding !== 'UTF8') {
     throw new LongtailError(
       'DATABASE_NOT_UTF8',
-      `${where} stores text as ${facts.encoding}; queries come in every script, and need UTF8.`,
+      `${where} stores text as ${facts.encoding}. Search queries come in every script and need UTF8.`,
       "Create a database for it: CREATE DATABASE longtail ENCODING 'UTF8' TEMPLATE template0;",
     );
   }
@@ -288,21 +288,21 @@ async function checkServer(sql: Sql, where: string): Promise<boolean> {
     throw new LongtailError(
       'DATABASE_REFUSED',
       `The user ${facts.user} may not write to the schema longtail of ${where}.`,
-      `As its owner: GRANT USAGE ON SCHEMA longtail TO ${identifier(facts.user)}; GRANT ALL ON ALL TABLES IN SCHEMA longtail TO ${identifier(facts.user)};`,
+      `As its owner, run: GRANT USAGE ON SCHEMA longtail TO ${identifier(facts.user)}; GRANT ALL ON ALL TABLES IN SCHEMA longtail TO ${identifier(facts.user)};`,
     );
   }
-  // A pooler hands out a process id of its own for cancelling.
+  // A pooler reports a process id of its own for cancelling.
   return answer.state?.pid !== facts.backendPid;
 }
 
-/** The database in words, without user or password: `database longtail on localhost:5432`. */
+/** Describes the database without user or password: `database longtail on localhost:5432`. */
 export function place(sql: Sql): string {
   const { host, port, database, path } = sql.options;
   const server = typeof path === 'string' ? path : `${host[0] ?? 'localhost'}:${port[0] ?? 5432}`;
   return `database ${database} on ${server}`;
 }
 
-/** PostgreSQL's own word for a connection whose rules want, or do not want, encryption. Poolers have words of theirs. */
+/** PostgreSQL's error code when its rules require or forbid encryption. Poolers word theirs differently. */
 function isEncryptionRefused(code: string, message: string): boolean {
   return (
     (code === '28000' && /no encryption|SSL off/i.test(message)) ||
@@ -310,7 +310,7 @@ function isEncryptionRefused(code: string, message: string): boolean {
   );
 }
 
-/** Whatever a first query can fail with, as an error for the user. */
+/** Turns any error of a first query into an error for the user. */
 export function connectError(sql: Sql, error: unknown): LongtailError {
   if (error instanceof LongtailError) return error;
   const { code, message } = errorFacts(error);
@@ -319,7 +319,7 @@ export function connectError(sql: Sql, error: unknown): LongtailError {
     return new LongtailError(
       'DATABASE_REFUSED',
       `The ${where} refused the connection: ${message}`,
-      'Check user, password and database name in the URL.',
+      'Check the user, password and database name in the URL.',
       { cause: error },
     );
   }
@@ -334,7 +334,7 @@ export function connectError(sql: Sql, error: unknown): LongtailError {
   if (/^(?:LONGTAIL_NO_TLS|ERR_TLS|ERR_SSL|EPROTO|CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO)/.test(code)) {
     return new LongtailError(
       'DATABASE_REFUSED',
-      `The ${where} cannot be reached over TLS as the URL demands: ${message}`,
+      `The ${where} cannot be reached over TLS as the URL requires: ${message}`,
       "Check sslmode (require encrypts without checking the certificate), and sslrootcert with the provider's certificate.",
       { cause: error },
     );
@@ -343,14 +343,14 @@ export function connectError(sql: Sql, error: unknown): LongtailError {
     return new LongtailError(
       'DATABASE_REFUSED',
       `The ${where} refused the connection: ${message}`,
-      'It takes encrypted connections only: put sslmode=require into the URL; or its pg_hba.conf has no line for this host, user and database.',
+      'It accepts only encrypted connections: add sslmode=require to the URL. Or its pg_hba.conf has no line for this host, user and database.',
       { cause: error },
     );
   }
   const nextStep = isConnectionLoss(error)
-    ? 'Check that the server runs and that host and port are right.'
-    : "Look into the server's log, and check the URL's parameters (sslmode).";
-  return new LongtailError('DATABASE_UNAVAILABLE', `The ${where} does not answer: ${message}`, nextStep, {
+    ? 'Check that the server is running and that host and port are correct.'
+    : "Check the server's log and the URL's parameters (sslmode).";
+  return new LongtailError('DATABASE_UNAVAILABLE', `The ${where} does not respond: ${message}`, nextStep, {
     cause: error,
   });
 }

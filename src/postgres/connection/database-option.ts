@@ -1,7 +1,7 @@
 import type { Sql } from 'postgres';
 import { LongtailError } from '../../domain/errors.ts';
 
-/** Whether it is a pool of postgres.js, as `postgres()` returns it. */
+/** Whether it is a postgres.js pool, as returned by `postgres()`. */
 export function isPool(value: unknown): value is Sql {
   if (typeof value !== 'function' && typeof value !== 'object') return false;
   if (value === null) return false;
@@ -17,30 +17,34 @@ const isOptions = (options: unknown): boolean =>
   typeof Reflect.get(options, 'max') === 'number';
 
 const INSTEAD =
-  'Give postgres://user:password@host:5432/database, or what postgres() of postgres.js returned.';
+  'Pass postgres://user:password@host:5432/database, or the return value of postgres() from postgres.js.';
 
 const wrong = (what: string, nextStep = INSTEAD): LongtailError =>
-  new LongtailError('BAD_OPTION', `database is ${what}, not a pool of postgres.js.`, nextStep);
+  new LongtailError('BAD_OPTION', `database is ${what}, not a postgres.js pool.`, nextStep);
 
-/** Why a value is no database, in a line that names what it seems to be. */
+/** The error for a value that is no database. It names what the value seems to be. */
 export function whyNoDatabase(value: unknown): LongtailError {
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null) {
-    return new LongtailError('BAD_OPTION', 'database is neither a PostgreSQL URL nor a connection.', INSTEAD);
+    return new LongtailError(
+      'BAD_OPTION',
+      'database is neither a PostgreSQL URL nor a postgres.js pool.',
+      INSTEAD,
+    );
   }
   const has = (name: string): boolean => typeof Reflect.get(value, name) === 'function';
   if (has('savepoint')) {
-    return wrong('a transaction', 'Hand in the pool itself, the `sql` that `sql.begin` was called on.');
+    return wrong('a transaction', 'Pass the pool itself, the `sql` on which `sql.begin` was called.');
   }
   if (typeof value === 'function' && has('release')) {
     return wrong(
       'a reserved connection',
-      'Hand in the pool itself, the `sql` that `sql.reserve` was called on.',
+      'Pass the pool itself, the `sql` on which `sql.reserve` was called.',
     );
   }
   if (isPool(Reflect.get(value, '$client'))) {
-    return wrong('an instance of Drizzle', 'Hand in its driver: database: db.$client.');
+    return wrong('a Drizzle instance', 'Pass its driver: database: db.$client.');
   }
-  if (value instanceof URL) return wrong('a URL object', 'Give it as a string: database: url.href.');
+  if (value instanceof URL) return wrong('a URL object', 'Pass a string: database: url.href.');
   if (value instanceof Promise) return wrong('a promise', 'Await it first.');
   const kind = Object.entries(KINDS).find(([, names]) => names.every(has))?.[0];
   if (kind !== undefined) return wrong(kind);
@@ -48,18 +52,22 @@ export function whyNoDatabase(value: unknown): LongtailError {
     Reflect.has(value, name),
   );
   return isConfiguration
-    ? wrong('an object with settings', 'Give the URL itself, or postgres(settings) of postgres.js.')
-    : new LongtailError('BAD_OPTION', 'database is neither a PostgreSQL URL nor a connection.', INSTEAD);
+    ? wrong('a settings object', 'Pass the URL itself, or postgres(settings) from postgres.js.')
+    : new LongtailError(
+        'BAD_OPTION',
+        'database is neither a PostgreSQL URL nor a postgres.js pool.',
+        INSTEAD,
+      );
 }
 
-/** Other libraries' objects, by methods that only they have. The first that fits counts. */
+/** Methods that only one library's objects have. The first match counts. */
 const KINDS: Readonly<Record<string, readonly string[]>> = {
-  'a client of Prisma': ['$connect', '$queryRaw'],
-  'an instance of Knex': ['raw', 'batchInsert', 'transaction'],
-  'an instance of Kysely': ['selectFrom', 'insertInto'],
-  'an instance of Sequelize': ['authenticate', 'define'],
-  'a data source of TypeORM': ['createQueryRunner', 'getRepository'],
-  'an instance of Drizzle': ['select', 'insert', 'execute'],
+  'a Prisma client': ['$connect', '$queryRaw'],
+  'a Knex instance': ['raw', 'batchInsert', 'transaction'],
+  'a Kysely instance': ['selectFrom', 'insertInto'],
+  'a Sequelize instance': ['authenticate', 'define'],
+  'a TypeORM data source': ['createQueryRunner', 'getRepository'],
+  'a Drizzle instance': ['select', 'insert', 'execute'],
   'a pool or client of pg': ['query', 'connect'],
-  'a client of Supabase': ['from', 'rpc'],
+  'a Supabase client': ['from', 'rpc'],
 };

@@ -6,13 +6,12 @@ import type { Use } from '../driver/pool.ts';
 /**
  * `sql.begin`, safe when the connection dies.
  *
- * The driver reacts to a callback that ends by sending `rollback` or `commit`. On a connection that is gone this is an
- * uncaught TypeError, which kills the host (porsager/postgres#1154, #1208), or, worse, a statement in whatever
- * transaction the driver's next use of the connection has open. So after a loss the callback never settles: `begin`
- * itself rejects. For the same reason nothing may be sent on `tx` after `work` has failed or been abandoned.
+ * When a callback settles, the driver sends `rollback` or `commit`. On a lost connection this throws an uncaught
+ * TypeError, which kills the host (porsager/postgres#1154, #1208), or, worse, runs inside whatever transaction the
+ * driver has open on that connection by then. So after a connection loss the callback never settles: `begin` itself
+ * rejects. For the same reason, nothing may be sent on `tx` after `work` has failed or been abandoned.
  *
- * On a pool of ours a transaction on which no byte moves is ended after {@link Use.silenceMs}, 75 s where nothing
- * else is said.
+ * On Longtail's own pools, a transaction during which no byte moves is ended after {@link Use.silenceMs} (75 s by default).
  */
 export async function transaction<T>(
   sql: Sql,
@@ -34,11 +33,11 @@ export async function transaction<T>(
   try {
     const pool = ownPoolOf(sql);
     const result = await (pool === undefined ? sql.begin(guarded) : pool.begin(guarded, use));
-    // The driver's type unwraps arrays of promises; ours is an object, and stays as it is.
+    // The driver's type unwraps arrays of promises. This is an object, which it returns unchanged.
     return (result as { value: T }).value;
   } catch (error) {
     isLost = true;
-    // What the server said before it hung up tells more than that it did.
+    // The server's last message says more than the lost connection.
     throw cause ?? error;
   }
 }

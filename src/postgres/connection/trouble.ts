@@ -1,6 +1,6 @@
 /**
- * What keeps the database from taking anything: which setting, whose lock, or what it has become. Asked of the server itself,
- * once it has said that something is in the way.
+ * Finds out why the database rejects writes: a setting, a lock, or a read-only server. Asks the server itself after it
+ * has reported a failure.
  */
 import type { Sql, TransactionSql } from 'postgres';
 import { errorFacts } from '../../domain/error-facts.ts';
@@ -16,7 +16,7 @@ const TIMEOUTS: readonly string[] = [
   'idle_session_timeout',
 ];
 
-/** A setting that may be in the way, and where it is set. */
+/** A setting that may be the cause, and where it is set. */
 interface Setting {
   readonly name: string;
   readonly value: string;
@@ -25,7 +25,7 @@ interface Setting {
   readonly database: string;
 }
 
-/** The failure with what the server says is the reason; as it was, where it says nothing. */
+/** Adds the server's explanation to a failure. Returns it unchanged if there is none. */
 export async function explain<F extends DatabaseFailure>(sql: Sql, failure: F): Promise<F | DatabaseAway> {
   if (failure.kind !== 'databaseAway' || failure.cause === undefined) return failure;
   const away: DatabaseAway = failure;
@@ -39,7 +39,7 @@ export async function explain<F extends DatabaseFailure>(sql: Sql, failure: F): 
         return await explainLock(sql, away);
     }
   } catch (error) {
-    // It is asked to say more of what is known already: whatever comes in the way of that changes nothing.
+    // This only adds detail to a known failure: an error here changes nothing.
     if (errorFacts(error).code === '') throw error;
     return failure;
   }
@@ -47,7 +47,7 @@ export async function explain<F extends DatabaseFailure>(sql: Sql, failure: F): 
 
 async function explainTimeout(sql: Sql, away: DatabaseAway): Promise<DatabaseAway> {
   const settings = await readSettings(sql, TIMEOUTS);
-  // None is set: a person cancelled it, and the server says so in a language of its own.
+  // No timeout is set, so a person cancelled it. The server's message may be in any language.
   if (settings.length === 0) return { kind: 'databaseAway', reason: away.reason };
   const named = settings.filter(({ name }) => away.reason.includes(name.replace(/_/g, ' ').slice(0, 9)));
   const [first] = named.length > 0 ? named : settings;
@@ -55,7 +55,7 @@ async function explainTimeout(sql: Sql, away: DatabaseAway): Promise<DatabaseAwa
   return {
     ...away,
     reason: `${first.name} = ${first.value}${ofWhat(first)} ends the work: ${away.reason}`,
-    nextStep: `${lift(first, '0')}; then run again: it goes on where it stopped.`,
+    nextStep: `${lift(first, '0')}, then run again: it resumes where it stopped.`,
   };
 }
 
@@ -66,7 +66,7 @@ async function explainReadOnly(sql: Sql, away: DatabaseAway): Promise<DatabaseAw
       ...away,
       reason: `the server is a read-only replica: ${away.reason}`,
       nextStep:
-        'Give the URL of the primary (or several hosts with target_session_attrs=read-write), then run again: it goes on where it stopped.',
+        'Use the URL of the primary (or several hosts with target_session_attrs=read-write), then run again: it resumes where it stopped.',
     };
   }
   const [setting] = await readSettings(sql, ['default_transaction_read_only']);
@@ -74,11 +74,11 @@ async function explainReadOnly(sql: Sql, away: DatabaseAway): Promise<DatabaseAw
   return {
     ...away,
     reason: `default_transaction_read_only = ${setting.value}${ofWhat(setting)}: ${away.reason}`,
-    nextStep: `Look whether the disk is full or the plan’s limit is reached; then ${lift(setting, 'off')}, and run again: it goes on where it stopped.`,
+    nextStep: `Check whether the disk is full or the plan’s limit is reached; then ${lift(setting, 'off')} and run again: it resumes where it stopped.`,
   };
 }
 
-/** Whose lock it is. Of a statement no more than its first two words: the rest may hold what is nobody's business. */
+/** Finds who holds the lock. Quotes only a statement's first two words: the rest may be private. */
 async function explainLock(sql: Sql, away: DatabaseAway): Promise<DatabaseAway> {
   const holders = await sql<{ pid: number; command: string | null }[]>`
     select distinct l.pid as "pid", upper(substring(a.query from '^\\s*([[:alpha:]]+(?:\\s+[[:alpha:]]+)?)')) as "command"
@@ -94,12 +94,12 @@ async function explainLock(sql: Sql, away: DatabaseAway): Promise<DatabaseAway> 
     .join(', ');
   return {
     ...away,
-    reason: `a table of Longtail’s is locked by ${who}: ${away.reason}`,
-    nextStep: 'Run again when that has ended: it goes on where it stopped.',
+    reason: `a table of Longtail is locked by ${who}: ${away.reason}`,
+    nextStep: 'Run again when that has ended: it resumes where it stopped.',
   };
 }
 
-/** Those of the settings that the role's sessions begin with, where they are not off; lifted meanwhile, so that it can be told. */
+/** The settings with which the role's sessions start, unless they are off. Lifts the statement timeout so that the query can run. */
 async function readSettings(sql: Sql, names: readonly string[]): Promise<readonly Setting[]> {
   return await transaction(sql, async (tx) => {
     await tx.unsafe('set local statement_timeout = 0');
@@ -148,14 +148,14 @@ function lift({ place, role, database, name }: Setting, off: string): string {
 }
 
 /**
- * A session that began when its database was read-only stays so, whatever the database is by now; and one to a replica stays
- * there, when the next would lead to the primary.
+ * A session that began while its database was read-only stays read-only, even after the database changes. A session to a
+ * replica stays there, though a new one might reach the primary.
  */
 const OLD_SESSION_MS = 5_000;
 
 /**
- * Runs `work` in a transaction that can write, or refuses. A session that has been there for a while and cannot is ended, and
- * the next one taken: that one begins with what is set by now.
+ * Runs `work` in a transaction that can write, or fails. Ends an old session that cannot write and tries the next one,
+ * which starts with the current settings.
  */
 export async function writableTransaction<T>(sql: Sql, work: (tx: TransactionSql) => Promise<T>): Promise<T> {
   for (let left = sql.options.max; ; left -= 1) {
@@ -166,7 +166,7 @@ export async function writableTransaction<T>(sql: Sql, work: (tx: TransactionSql
         if (!state.readOnly) return await work(tx);
         if (state.ageMs > OLD_SESSION_MS && left > 0) {
           isEnded = true;
-          // Its own end is what comes of it.
+          // The resulting error is that the session has ended.
           await tx`select pg_terminate_backend(pg_backend_pid())`;
         }
         throw new Refusal(READ_ONLY);
@@ -192,10 +192,10 @@ async function readState(tx: TransactionSql) {
   );
 }
 
-/** How long the probe waits for a lock: as long as it takes to see that there is one. */
+/** How long the probe waits for a lock: long enough to see that there is one. */
 const PROBE_LOCK_MS = 2_000;
 
-/** Whether a page could be written now: in a transaction that writes, past the locks of others. Nothing is written. */
+/** Checks whether a page could be written now: takes the locks of a write, but writes nothing. */
 export async function probeWritable(sql: Sql): Promise<null> {
   await writableTransaction(sql, async (tx) => {
     await tx.unsafe(`set local lock_timeout = ${PROBE_LOCK_MS}`);

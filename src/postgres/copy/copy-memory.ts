@@ -2,21 +2,21 @@ import { Buffer } from 'node:buffer';
 import { sharedWhileUsed } from '../../domain/shared.ts';
 import { free } from '../../rows/release.ts';
 
-/** Kept for the pages to come: enough for as many writers as there are as a rule, and not more than this. */
+/** Maximum number of large buffers kept for reuse: enough for the usual number of writers. */
 const MAX_KEPT = 8;
-/** What one monstrous page has blown up is not kept. */
+/** A buffer that grew beyond this for an unusually large page is not kept. */
 const MAX_KEPT_BYTES = 8 * 1024 * 1024;
-/** A page of a few hundred rows. Of these more are kept: many runs in one process have one each. */
+/** A page of a few hundred rows. More buffers of this size are kept, because many runs in one process use one each. */
 const SMALL_BYTES = 64 * 1024;
 const MAX_KEPT_SMALL = 64;
 /**
- * A full page fits as a rule. What is not written to takes no memory; what is outgrown and freed leaves a hole that nothing
- * else fits into.
+ * Usually fits a full page. Memory that is never written to costs nothing, but growing a buffer and freeing the old one
+ * leaves a hole that nothing else fits into.
  */
-const LEAST_BYTES = 4 * 1024 * 1024;
+const MIN_BYTES = 4 * 1024 * 1024;
 const NOTHING = Buffer.alloc(0);
 
-/** COPY's text of one transaction: its pages one behind another. It takes memory when it has something to hold. */
+/** COPY text of one transaction: its pages one after another. Takes memory only once it holds data. */
 export class CopyArena {
   readonly #memory: CopyMemory;
   buffer: Buffer = NOTHING;
@@ -26,7 +26,7 @@ export class CopyArena {
     this.#memory = memory;
   }
 
-  /** Makes room for so many bytes behind what is there. */
+  /** Makes room for this many bytes after the existing ones. */
   reserve(bytes: number): void {
     const needed = this.end + bytes;
     if (needed <= this.buffer.length) return;
@@ -36,7 +36,7 @@ export class CopyArena {
     this.buffer = larger;
   }
 
-  /** Gives its memory back. Only when nobody reads it any more. */
+  /** Returns the memory. Call it only when it is no longer read. */
   release(): void {
     this.#memory.give(this.buffer);
     this.buffer = NOTHING;
@@ -44,18 +44,18 @@ export class CopyArena {
   }
 }
 
-/** Buffers, used again: a page is megabytes, and garbage of that size is collected late. */
+/** Buffers for reuse: a page takes megabytes, and garbage of that size is collected late. */
 export class CopyMemory {
   readonly #free: Buffer[] = [];
   readonly #small: Buffer[] = [];
 
-  /** The one given back last that is large enough: those that are seldom needed stay as small as they were. */
+  /** The most recently returned buffer that is large enough. Buffers that are rarely needed thus stay small. */
   take(bytes: number): Buffer {
     if (bytes <= SMALL_BYTES) return this.#small.pop() ?? Buffer.allocUnsafeSlow(SMALL_BYTES);
     const index = this.#free.findLastIndex(({ length }) => length >= bytes);
     const [found] = index === -1 ? [] : this.#free.splice(index, 1);
     if (found !== undefined) return found;
-    let capacity = LEAST_BYTES;
+    let capacity = MIN_BYTES;
     while (capacity < bytes) capacity *= 2;
     return Buffer.allocUnsafeSlow(capacity);
   }
@@ -70,5 +70,5 @@ export class CopyMemory {
 
 const isKeptLarge = ({ length }: Buffer): boolean => length > SMALL_BYTES && length <= MAX_KEPT_BYTES;
 
-/** One for all runs of a process that are under way. */
+/** Shared by all runs in the process. */
 export const sharedCopyMemory = sharedWhileUsed(() => new CopyMemory());

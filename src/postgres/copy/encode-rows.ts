@@ -4,39 +4,39 @@ import { type RowBlock, strideOf } from '../../rows/row-block.ts';
 import { Unescaper } from '../../rows/unescape.ts';
 import type { CopyArena } from './copy-memory.ts';
 
-/** The columns of `longtail.fact` that {@link encodeRows} writes, in its order. */
+/** The columns of `longtail.fact` that {@link encodeRows} writes, in order. */
 export const FACT_COLUMNS =
   'slice_id, page, query, country, device, search_appearance, clicks, impressions, position';
 
-/** Keys longer than this are copied by the runtime; a call costs more than a loop over a few words. */
+/** Longer keys are copied by the runtime. For shorter ones a loop over a few words is cheaper than the call. */
 const LOOP_BYTES = 160;
-/** Bytes that are copied at once. */
+/** Bytes copied per step. */
 const WORD = 4;
 const TAB = 0x09;
 const LF = 0x0a;
 const CR = 0x0d;
 const BACKSLASH = 0x5c;
 const FIRST_TEXT_BYTES = 1_024;
-/** What COPY's own characters are written as behind a backslash. */
+/** For each byte that COPY escapes: the character after the backslash. */
 const ESCAPES = new Uint8Array(256);
 ESCAPES[BACKSLASH] = BACKSLASH;
 ESCAPES[TAB] = 0x74;
 ESCAPES[LF] = 0x6e;
 ESCAPES[CR] = 0x72;
-/** `\N` and its tab, for a dimension that the dataset does not have. */
+/** `\N` and its tab, for a dimension that is not in the dataset. */
 const NULL_BYTES = 3;
 
-/** Where in its arena a page's rows are: COPY's text format, whole lines. */
+/** Where a page's rows are in the arena: whole lines in COPY's text format. */
 export interface EncodedRows {
   readonly from: number;
   readonly to: number;
-  /** Characters that PostgreSQL cannot store, replaced by U+FFFD. */
+  /** Characters that PostgreSQL cannot store and that were replaced by U+FFFD. */
   readonly replacedCharacters: number;
 }
 
 /**
- * Writes a page's rows in COPY's text format, from the bytes of the answer: JSON's strings need no escape for COPY
- * unless they hold a backslash, and its numbers are PostgreSQL's.
+ * Writes a page's rows in COPY's text format, straight from the bytes of the answer. JSON strings need no escaping for
+ * COPY unless they contain a backslash, and JSON numbers are valid in PostgreSQL.
  */
 export function encodeRows(
   sliceId: string,
@@ -47,7 +47,7 @@ export function encodeRows(
   const { count, keyCount, bytes, offsets, escaped } = block;
   if (count === 0) return { from: arena.end, to: arena.end, replacedCharacters: 0 };
   const dimensions = dimensionsOf(dataset);
-  /** For each of the fact's dimensions: where in a row's keys it is, or -1. */
+  /** For each of the fact's dimensions: its index in a row's keys, or -1. */
   const places = DIMENSIONS.map((dimension) => dimensions.indexOf(dimension));
   const head = Buffer.from(`${sliceId}\t`, 'latin1');
   arena.reserve(largestSize(block, head.length + places.length * NULL_BYTES));
@@ -62,7 +62,7 @@ export function encodeRows(
     const base = row * stride;
     for (let index = 0; index < head.length; index += 1) out[end + index] = head[index] ?? 0;
     end += head.length;
-    // By index: an iterator a row is garbage that the collector has to look through.
+    // By index: an iterator per row is garbage that the collector has to scan.
     for (let dimension = 0; dimension < places.length; dimension += 1) {
       const place = places[dimension] ?? -1;
       if (place === -1) {
@@ -103,22 +103,22 @@ export function encodeRows(
   return { from, to: end, replacedCharacters: texts.replacedCharacters };
 }
 
-/** No text is longer in COPY's format than in JSON's, so this is enough: what a row adds, and all that it copies. */
+/** An upper bound: no text is longer in COPY's format than in JSON. `aRow` bytes are added per row. */
 function largestSize({ count, keyCount, offsets }: RowBlock, aRow: number): number {
   const used = count * strideOf(keyCount);
   let copied = 0;
   for (let at = 0; at < used; at += 2) copied += (offsets[at + 1] ?? 0) - (offsets[at] ?? 0);
-  // A tab or line feed behind each, and a position that is not there; and room for a last word.
+  // A tab or line feed after each key, the missing position, and space for the last word.
   return copied + count * (aRow + keyCount + 8) + WORD;
 }
 
-/** Copies short pieces a word at a time. A word may reach beyond the piece: what comes next is written over it. */
+/** Copies short pieces word by word. A word may extend beyond the piece: the next piece overwrites the excess. */
 class WordCopier {
   readonly #from: Buffer;
   readonly #to: Buffer;
   readonly #source: DataView;
   readonly #target: DataView;
-  /** Pieces that end behind this are too near the end of the source. */
+  /** Pieces that end after this are too close to the end of the source. */
   readonly #safeEnd: number;
 
   constructor(from: Buffer, to: Buffer) {
@@ -129,7 +129,7 @@ class WordCopier {
     this.#safeEnd = from.byteLength - WORD;
   }
 
-  /** Copies the source's bytes from `from` to `to` to the target's `at`; where it ends there. */
+  /** Copies the source's bytes `from`–`to` into the target at `at`. Returns where they end there. */
   copy(from: number, to: number, at: number): number {
     const size = to - from;
     if (size > LOOP_BYTES || to > this.#safeEnd) {
@@ -145,12 +145,12 @@ class WordCopier {
   }
 }
 
-/** Copies texts that JSON had to escape: out of its escapes, into COPY's. */
+/** Copies texts that JSON had to escape: decodes JSON's escapes and applies COPY's. */
 class TextCopier {
   readonly #to: Buffer;
   readonly #unescaper: Unescaper;
   #text: Buffer = Buffer.allocUnsafeSlow(FIRST_TEXT_BYTES);
-  /** What PostgreSQL cannot store, U+0000 and half a surrogate pair: each has become U+FFFD. */
+  /** Counts characters that PostgreSQL cannot store (U+0000 and lone surrogates). Each is replaced by U+FFFD. */
   replacedCharacters = 0;
 
   constructor(from: Buffer, to: Buffer) {
@@ -158,14 +158,14 @@ class TextCopier {
     this.#unescaper = new Unescaper(from, to);
   }
 
-  /** As {@link WordCopier.copy}. */
+  /** Like {@link WordCopier.copy}. */
   copy(from: number, to: number, at: number): number {
     const end = this.#unescaper.write(from, to, at);
     this.replacedCharacters += this.#unescaper.loneSurrogates;
     return this.#unescaper.hasSpecial ? this.#escape(at, end) : end;
   }
 
-  /** Escapes a text of the target for COPY, where it lies. */
+  /** Escapes a text in the target for COPY, in place. */
   #escape(from: number, to: number): number {
     const out = this.#to;
     const size = to - from;

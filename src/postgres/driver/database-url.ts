@@ -1,9 +1,9 @@
 /**
- * Reads a database's address as people have it: a URL as libpq takes it, with the variables of the environment (`PGHOST`,
- * …) for what it leaves out. Pure: files that it names are read where the connection is made.
+ * Parses a database URL as libpq does, with the environment variables (`PGHOST`, …) for what it leaves out. Pure: the
+ * files that it names are read when the connection is made.
  *
- * Where libpq is stricter than the addresses that are handed out, this is kinder: a percent sign that stands for itself,
- * `@` and `/` in a password, parameters of other clients. No error repeats a piece of what was given: it may be a secret.
+ * More lenient than libpq where the URLs that providers hand out need it: a literal percent sign, `@` and `/` in a
+ * password, other clients' parameters. No error repeats any part of the input, which may be secret.
  */
 import { isIPv6 } from 'node:net';
 import { LongtailError } from '../../domain/errors.ts';
@@ -22,12 +22,12 @@ export const SESSION_ATTRS = [
 ] as const;
 export type SessionAttrs = (typeof SESSION_ATTRS)[number];
 
-/** TLS as it was asked for; the files are not read yet. */
+/** The requested TLS settings. The files are not read yet. */
 export interface TlsWish {
-  /** Undefined: nothing was said. */
+  /** Undefined: not specified. */
   readonly mode: TlsMode | undefined;
   readonly negotiation: 'postgres' | 'direct';
-  /** A file, or `system` for the certificates that Node and the system trust. */
+  /** A file, or `system` for the certificates that Node and the operating system trust. */
   readonly rootCert: string | undefined;
   readonly cert: string | undefined;
   readonly key: string | undefined;
@@ -36,12 +36,12 @@ export interface TlsWish {
   readonly minVersion: string | undefined;
 }
 
-/** A database's address, whole. */
+/** A complete database address. */
 export interface DatabaseAddress {
   /** Tried one after another. Never empty. */
   readonly endpoints: readonly Endpoint[];
   readonly user: string;
-  /** Empty: none was given. */
+  /** Empty: not given. */
   readonly password: string;
   readonly passwordFile: string | undefined;
   readonly database: string;
@@ -49,13 +49,13 @@ export interface DatabaseAddress {
   readonly sessionAttrs: SessionAttrs;
   readonly connectTimeoutMs: number | undefined;
   readonly applicationName: string | undefined;
-  /** Settings for the server, as `-c name=value`. */
+  /** Server settings, as `-c name=value`. */
   readonly options: string | undefined;
-  /** Whether the address says that prepared statements do not work there. */
+  /** False when the URL says that prepared statements do not work there. */
   readonly mayPrepare: boolean;
 }
 
-/** What stands in for what an address leaves out. */
+/** Completes an address that leaves parts out. */
 export interface Surroundings {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly osUser: string;
@@ -64,9 +64,9 @@ export interface Surroundings {
 const EXAMPLE = 'Write it as postgres://user:password@host:5432/database.';
 
 const wrong = (problem: string, nextStep = EXAMPLE): LongtailError =>
-  new LongtailError('BAD_OPTION', `The database URL is not right: ${problem}.`, nextStep);
+  new LongtailError('BAD_OPTION', `The database URL is invalid: ${problem}.`, nextStep);
 
-/** libpq's variables, by the keyword that each stands for. */
+/** libpq's environment variables, by the keyword that each one sets. */
 const VARIABLES: Readonly<Record<string, string>> = {
   host: 'PGHOST',
   hostaddr: 'PGHOSTADDR',
@@ -89,13 +89,13 @@ const VARIABLES: Readonly<Record<string, string>> = {
   target_session_attrs: 'PGTARGETSESSIONATTRS',
 };
 
-/** What is another thing altogether. */
+/** For input that is something else than a PostgreSQL URL. */
 const noUrl = (what: string, nextStep = EXAMPLE): LongtailError =>
   new LongtailError('BAD_OPTION', `The database URL is not a PostgreSQL URL: ${what}.`, nextStep);
 
 type Values = ReadonlyMap<string, string>;
 
-/** @throws LongtailError BAD_OPTION, in a line that says what is wrong without repeating it. */
+/** @throws LongtailError BAD_OPTION, which names the problem without repeating the input. */
 export function parseDatabaseUrl(target: string, { environment, osUser }: Surroundings): DatabaseAddress {
   const given = readTarget(target);
   const value = (name: string): string | undefined => {
@@ -103,16 +103,13 @@ export function parseDatabaseUrl(target: string, { environment, osUser }: Surrou
     return given.get(name) ?? (variable === undefined ? undefined : environment[variable] || undefined);
   };
   if (value('service') !== undefined) {
-    throw wrong('it names a service, and service files are not read', EXAMPLE);
+    throw wrong('it names a service, and service files are not supported', EXAMPLE);
   }
   const user = value('user') ?? osUser;
   if (user === '') throw wrong('it names no user', EXAMPLE);
   const password = value('password') ?? '';
   if (/^\[?(?:YOUR[-_ ]PASSWORD|PASSWORD)\]$/i.test(password)) {
-    throw wrong(
-      'the password is still the placeholder of whoever handed it out',
-      'Put the password in its place.',
-    );
+    throw wrong('the password is still the provider’s placeholder', 'Replace it with the real password.');
   }
   return {
     endpoints: readEndpoints(value('host'), value('hostaddr'), value('port')),
@@ -124,13 +121,13 @@ export function parseDatabaseUrl(target: string, { environment, osUser }: Surrou
     sessionAttrs: readSessionAttrs(value('target_session_attrs')),
     connectTimeoutMs: readTimeout(value('connect_timeout')),
     applicationName: value('application_name') ?? given.get('fallback_application_name'),
-    // JavaScript writes a space as a plus.
+    // JavaScript encodes a space as a plus sign.
     options: value('options')?.replace(/\+(?=-)|(?<=^-c|[\s+]-c)\+/g, ' '),
     mayPrepare: !saysNotToPrepare(given),
   };
 }
 
-/** What was given, by libpq's keywords. */
+/** The given values, by libpq's keywords. */
 function readTarget(target: string): Values {
   const text = bare(target);
   if (text === '') throw wrong('it is empty');
@@ -138,31 +135,31 @@ function readTarget(target: string): Values {
   if (scheme !== undefined) {
     if (/^prisma(?:\+postgres)?$/.test(scheme)) {
       throw noUrl(
-        'it leads to Prisma’s own service, which is no PostgreSQL',
-        'Take the direct connection’s URL; it begins with postgres://.',
+        'it points to Prisma’s own service, which is not PostgreSQL',
+        'Use the URL of the direct connection, which begins with postgres://.',
       );
     }
     if (/^postgres(?:ql)?\+/.test(scheme)) {
-      throw noUrl('it names a driver of another language', 'Leave out what follows the + up to the colon.');
+      throw noUrl('it names a driver of another language', 'Remove everything from the + up to the colon.');
     }
     if (scheme !== 'postgres' && scheme !== 'postgresql') throw noUrl(NO_URL);
     return readUrl(text.slice(scheme.length + '://'.length));
   }
   if (/^jdbc:/i.test(text)) {
     throw noUrl(
-      'it is the form that Java has for it',
-      'Leave out jdbc:, and put user and password before the host: postgres://user:password@host:5432/database.',
+      'it is a JDBC URL, which only Java reads',
+      'Remove jdbc:, and put user and password before the host: postgres://user:password@host:5432/database.',
     );
   }
   if (/^[a-z_]+\s*=/i.test(text)) {
-    throw noUrl('it is a line of name=value pairs, not a URL', EXAMPLE);
+    throw noUrl('it is a list of name=value pairs, not a URL', EXAMPLE);
   }
   throw noUrl(NO_URL);
 }
 
 const NO_URL = 'it does not begin with postgres:// or postgresql://';
 
-/** Without what is copied along: quotes, white space, the command or the variable's name before it. */
+/** Removes what people often copy along: quotes, white space, a preceding command or variable name. */
 function bare(target: string): string {
   let text = target.trim();
   text = text.replace(/^(?:export\s+)?[A-Z][A-Z0-9_]*URL\s*=\s*/, '').replace(/^psql\s+/, '');
@@ -171,7 +168,7 @@ function bare(target: string): string {
   return text;
 }
 
-/** Everything behind `postgres://`. */
+/** Parses everything after `postgres://`. */
 function readUrl(text: string): Values {
   const { login, rest } = splitLogin(text);
   const values = new Map<string, string>();
@@ -196,7 +193,7 @@ function readUrl(text: string): Values {
   return withSslFlag(values);
 }
 
-/** Other clients' names for what libpq has. */
+/** Other clients' names for libpq's parameters. */
 const ALIASES: ReadonlyMap<string, string> = new Map([
   ['database', 'dbname'],
   ['username', 'user'],
@@ -204,7 +201,7 @@ const ALIASES: ReadonlyMap<string, string> = new Map([
   ['targetservertype', 'target_session_attrs'],
 ]);
 
-/** `ssl=true` is what Java's driver has for `sslmode=require`. */
+/** `ssl=true` is how Java's driver writes `sslmode=require`. */
 function withSslFlag(values: Map<string, string>): Values {
   const flag = values.get('ssl')?.toLowerCase();
   if (flag !== undefined && !values.has('sslmode')) {
@@ -217,15 +214,15 @@ function withSslFlag(values: Map<string, string>): Values {
 }
 
 /**
- * User and password, and what follows them. They end at the last `@` before the path; where there is none, yet one comes
- * later, the password holds a slash or a question mark that should have been encoded.
+ * Splits user and password from the rest. They end at the last `@` before the path. If the only `@` comes later, the
+ * password contains a slash or a question mark that should have been encoded.
  */
 function splitLogin(text: string): { readonly login: string | undefined; readonly rest: string } {
   const authority = /^[^/?]*/.exec(text)?.[0] ?? '';
   let at = authority.lastIndexOf('@');
   if (at === -1 && authority.includes(':') && !/^[^[]*\]?:\d*$/.test(authority)) at = text.lastIndexOf('@');
   if (at === -1 && /^[^:]+:[^:]*$/.test(authority)) {
-    // A password such as 12/34: what looks like a host with its port, and then an @ in the path.
+    // A password such as 12/34: the start looks like host and port, and an @ follows in the path.
     const path = /^[^?]*/.exec(text)?.[0] ?? '';
     at = path.lastIndexOf('@');
   }
@@ -247,7 +244,7 @@ function splitHosts(hosts: string): { readonly host: string; readonly port: stri
   });
 }
 
-/** `%41` is an A. A percent sign that begins nothing stands for itself. */
+/** `%41` is an A. A percent sign that starts no escape is literal. */
 function decoded(text: string): string {
   return text.replace(/(?:%[0-9a-f]{2})+/gi, (run) => {
     try {
@@ -266,25 +263,25 @@ function readEndpoints(hosts = '', addresses = '', ports = ''): readonly Endpoin
   const numbers = ports === '' ? [] : ports.split(',').map(readPort);
   const count = hosts === '' && numeric.length > 0 ? numeric.length : names.length;
   if (numbers.length > 1 && numbers.length !== count) {
-    throw wrong('it has another number of ports than of hosts');
+    throw wrong('the number of ports differs from the number of hosts');
   }
   if (numeric.length > 0 && numeric.length !== count) {
-    throw wrong('it has another number of addresses (hostaddr) than of hosts');
+    throw wrong('the number of addresses (hostaddr) differs from the number of hosts');
   }
   return Array.from({ length: count }, (_, place): Endpoint => {
     const port = numbers[numbers.length === 1 ? 0 : place] ?? DEFAULT_PORT;
     const address = numeric[place];
     const host = (names[place] ?? '').replace(/^\[(.*)\]$/, '$1') || address || 'localhost';
-    // A name that begins with @ is Linux's abstract one.
+    // A name that begins with @ is one of Linux's abstract sockets.
     if (host.startsWith('/')) return { kind: 'socket', path: socketPath(host, port), port };
     if (host.startsWith('@')) return { kind: 'socket', path: `\0${host.slice(1)}/.s.PGSQL.${port}`, port };
     if (/[\s/\\<>^|[\]]/.test(host) || (host.includes(':') && !isIPv6(host)))
-      throw wrong('its host is no name and no address');
+      throw wrong('its host is neither a valid name nor an address');
     return { kind: 'tcp', host, port, ...(address === undefined || address === '' ? {} : { address }) };
   });
 }
 
-/** A folder, as libpq wants it, or the socket in it. */
+/** A folder, as libpq expects, or the socket in it. */
 function socketPath(folder: string, port: number): string {
   return /\/\.s\.PGSQL\.\d+$/.test(folder) ? folder : `${folder.replace(/\/+$/, '')}/.s.PGSQL.${port}`;
 }
@@ -295,8 +292,8 @@ function readPort(text: string): number {
   const port = Number(trimmed);
   if (/^\d{1,5}$/.test(trimmed) && port >= 1 && port <= 65_535) return port;
   throw wrong(
-    'its port is no number from 1 to 65535',
-    'Percent-encode special characters of the password: @ is %40, / is %2F, : is %3A.',
+    'its port is not a number from 1 to 65535',
+    'Percent-encode special characters in the password: @ is %40, / is %2F, : is %3A.',
   );
 }
 
@@ -316,7 +313,7 @@ function readTls(value: (name: string) => string | undefined): TlsWish {
   };
 }
 
-/** Java's names for them, too. */
+/** Java's names for them. */
 const ATTRS_ALIASES: Readonly<Record<string, SessionAttrs>> = {
   master: 'primary',
   secondary: 'standby',
@@ -337,25 +334,25 @@ function oneOf<T extends string>(
   const found = known.find((one) => one === value.toLowerCase());
   if (found !== undefined) return found;
   throw wrong(
-    `its ${name} is none that PostgreSQL knows`,
+    `its ${name} is not a value that PostgreSQL knows`,
     `Use one of ${known.join(', ')}, or leave it out.`,
   );
 }
 
-/** Whole seconds; libpq takes none for less than two, and 0 or less for no limit. */
+/** Whole seconds. Like libpq: at least 2, and 0 or less means no limit. */
 function readTimeout(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const seconds = Number(text);
   if (!Number.isInteger(seconds)) {
     throw wrong(
-      'its connect_timeout is no whole number of seconds',
+      'its connect_timeout is not a whole number of seconds',
       'Write connect_timeout=10, or leave it out.',
     );
   }
   return seconds <= 0 ? undefined : Math.max(2, seconds) * 1_000;
 }
 
-/** Ways in which other clients say that a transaction pooler is there. */
+/** Other clients' ways to say that there is a transaction pooler. */
 function saysNotToPrepare(given: Values): boolean {
   return (
     given.get('pgbouncer') === 'true' ||

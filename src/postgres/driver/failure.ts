@@ -24,28 +24,28 @@ const CONNECTION_CODES = new Set([
   'ERR_SOCKET_CLOSED',
 ]);
 
-/** Whether the session that the error came from is over, so that nothing more may be sent on it. */
+/** Whether the session has ended, so that nothing more may be sent on it. */
 export function isConnectionLoss(error: unknown): boolean {
   const { code, severity } = errorFacts(error);
   return CONNECTION_CODES.has(code) || severity === 'FATAL' || severity === 'PANIC';
 }
 
 /**
- * States of the server, the session or a lock that pass, by class and by code. What is not known by its code is taken for
- * a bug: so each class is whole that speaks of the server's state and not of what it was asked.
+ * Temporary states of the server, the session or a lock, by SQLSTATE class or code. An unknown code counts as a bug. So
+ * classes that describe the server's state, rather than the statement, are included whole.
  */
 const PASSING = [
   /^08/, // the connection
-  /^40/, // rolled back: a deadlock, a serialization failure
+  /^40/, // rolled back: a deadlock or a serialization failure
   /^53/, // out of memory, too many connections
-  /^57/, // cancelled by a person, shut down, crashed, starting
-  /^0A000$/, // a plan that somebody's ALTER TABLE has outdated: the next one is made anew
-  /^(26000|42P05)$/, // a prepared statement that a pooler's other session has, or has not
+  /^57/, // cancelled by a person, shutting down, crashed, starting up
+  /^0A000$/, // a cached plan that an ALTER TABLE has invalidated: the next attempt makes a new one
+  /^(26000|42P05)$/, // a prepared statement that is missing from, or already in, a pooler's other session
   /^55006$/, // an object in use
-  /^XX000$/, // an internal error: "tuple concurrently updated", or a pooler's own troubles
+  /^XX000$/, // an internal error: "tuple concurrently updated", or a pooler's own failure
 ];
 
-/** Ended by a setting: of the statement, the transaction, the idle transaction, the idle session. */
+/** Ended by a timeout of the statement, the idle transaction, the transaction or the idle session. */
 const ENDED_BY_SETTING = new Set(['57014', '25P03', '25P04', '57P05']);
 const READ_ONLY = '25006';
 const LOCK_NOT_AVAILABLE = '55P03';
@@ -57,13 +57,13 @@ interface FatalState {
   readonly nextStep: string;
 }
 
-const GOES_ON = 'then run again: it goes on where it stopped.';
-const LOOK = `Look into the database server’s log, ${GOES_ON}`;
+const GOES_ON = 'then run again: it resumes where it stopped.';
+const LOOK = `Check the database server’s log, ${GOES_ON}`;
 const IN_UTF8 =
-  "Create a database for it: CREATE DATABASE longtail ENCODING 'UTF8' TEMPLATE template0; and give its URL.";
-const MAKES_THEM = 'Run again: the tables are made anew, and what is missing is fetched.';
+  "Create a database for it: CREATE DATABASE longtail ENCODING 'UTF8' TEMPLATE template0; and use its URL.";
+const MAKES_THEM = 'Run again: it creates the tables again and fetches what is missing.';
 
-/** No retry mends these. */
+/** Retries cannot fix these. */
 const FATAL: ReadonlyMap<string, FatalState> = new Map<string, FatalState>([
   [
     '53100',
@@ -78,7 +78,7 @@ const FATAL: ReadonlyMap<string, FatalState> = new Map<string, FatalState>([
     {
       code: 'DATABASE_REFUSED',
       what: 'the database user lacks a permission',
-      nextStep: `As the owner of the schema: GRANT USAGE ON SCHEMA longtail TO the user, GRANT ALL ON ALL TABLES IN SCHEMA longtail TO the user; ${GOES_ON}`,
+      nextStep: `As the owner of the schema, run: GRANT USAGE ON SCHEMA longtail TO the user, GRANT ALL ON ALL TABLES IN SCHEMA longtail TO the user; ${GOES_ON}`,
     },
   ],
   [
@@ -86,15 +86,15 @@ const FATAL: ReadonlyMap<string, FatalState> = new Map<string, FatalState>([
     {
       code: 'DATABASE_REFUSED',
       what: 'the database refused the user',
-      nextStep: `Let the role log in again, or give the URL of another user; ${GOES_ON}`,
+      nextStep: `Allow the role to log in again, or use the URL of another user; ${GOES_ON}`,
     },
   ],
   [
     '55000',
     {
       code: 'DATABASE_REFUSED',
-      what: 'the database does not take this in the state its tables are in',
-      nextStep: `Change what the message names; ${GOES_ON}`,
+      what: 'the state of the database’s tables prevents this',
+      nextStep: `Change what the message names, ${GOES_ON}`,
     },
   ],
   [
@@ -102,46 +102,40 @@ const FATAL: ReadonlyMap<string, FatalState> = new Map<string, FatalState>([
     {
       code: 'DATABASE_REFUSED',
       what: 'the database refused the password',
-      nextStep: `Give the URL with the present password; ${GOES_ON}`,
+      nextStep: `Use a URL with the current password; ${GOES_ON}`,
     },
   ],
   [
     '3D000',
     {
       code: 'DATABASE_REFUSED',
-      what: 'there is no such database',
-      nextStep: 'Make it again, or give the URL of another; what is missing there is fetched.',
+      what: 'the database does not exist',
+      nextStep: 'Create it again, or use the URL of another one. What is missing there is fetched.',
     },
   ],
   ['3F000', { code: 'MIGRATION_FAILED', what: 'the schema longtail is gone', nextStep: MAKES_THEM }],
-  ['42P01', { code: 'MIGRATION_FAILED', what: "a table of Longtail's is missing", nextStep: MAKES_THEM }],
+  ['42P01', { code: 'MIGRATION_FAILED', what: 'a table of Longtail is missing', nextStep: MAKES_THEM }],
   [
     '42703',
     {
       code: 'MIGRATION_FAILED',
-      what: "a column of Longtail's is missing",
+      what: 'a column of Longtail is missing',
       nextStep:
-        'Put it back as it was, or drop the schema longtail: the next run makes it anew, and fetches all.',
+        'Restore it, or drop the schema longtail: the next run creates it again and fetches everything.',
     },
   ],
-  // All text is made valid UTF-8 before it is sent: only an encoding that cannot hold it refuses it.
+  // All text is valid UTF-8 when it is sent: only a database with another encoding rejects it.
   ['22021', { code: 'DATABASE_NOT_UTF8', what: 'the database cannot store the text', nextStep: IN_UTF8 }],
   ['22P05', { code: 'DATABASE_NOT_UTF8', what: 'the database cannot store the text', nextStep: IN_UTF8 }],
   [
     '58030',
     { code: 'DATABASE_UNAVAILABLE', what: 'the database cannot read or write its files', nextStep: LOOK },
   ],
-  [
-    'XX001',
-    { code: 'DATABASE_UNAVAILABLE', what: 'the database says that its data is damaged', nextStep: LOOK },
-  ],
-  [
-    'XX002',
-    { code: 'DATABASE_UNAVAILABLE', what: 'the database says that an index is damaged', nextStep: LOOK },
-  ],
+  ['XX001', { code: 'DATABASE_UNAVAILABLE', what: 'the database reports damaged data', nextStep: LOOK }],
+  ['XX002', { code: 'DATABASE_UNAVAILABLE', what: 'the database reports a damaged index', nextStep: LOOK }],
 ]);
 
-/** What the error means for the run, or undefined when it is a bug and should be thrown on. */
+/** What the error means for the run. Undefined: it is a bug and should be rethrown. */
 export function toFailure(error: unknown): DatabaseFailure | undefined {
   const facts = errorFacts(error);
   const fatal = FATAL.get(facts.code);
@@ -149,12 +143,12 @@ export function toFailure(error: unknown): DatabaseFailure | undefined {
     const { code, what, nextStep } = fatal;
     return { kind: 'fatal', code, reason: `${what}: ${facts.message}`, nextStep };
   }
-  // Of the class of a row that is too large, and not the row's fault.
+  // In the class of rows that are too large, but not caused by the row.
   if (facts.code === '54000' && /wraparound/i.test(facts.message)) {
     return { kind: 'fatal', code: 'DATABASE_UNAVAILABLE', reason: facts.message, nextStep: LOOK };
   }
   const away = { kind: 'databaseAway', reason: facts.message } as const;
-  // Before all else: some of them end the session, too.
+  // First, because some of these also end the session.
   if (isBySetting(facts)) return { ...away, cause: 'timeout' };
   if (facts.code === READ_ONLY) return { ...away, cause: 'readOnly' };
   if (facts.code === LOCK_NOT_AVAILABLE) return { ...away, cause: 'locked' };
@@ -162,7 +156,7 @@ export function toFailure(error: unknown): DatabaseFailure | undefined {
   return undefined;
 }
 
-/** A person's cancel has the code of the statement's timeout, and other words: in English, that is. */
+/** A manual cancel has the same code as a statement timeout. Only the message differs, and only in English is it recognised. */
 function isBySetting({ code, message }: ErrorFacts): boolean {
   return ENDED_BY_SETTING.has(code) && !(code === '57014' && /user request/i.test(message));
 }
@@ -170,7 +164,7 @@ function isBySetting({ code, message }: ErrorFacts): boolean {
 /** Whether the transaction, the session or the server may not write. */
 export const isReadOnly = (error: unknown): boolean => errorFacts(error).code === READ_ONLY;
 
-/** Whether PostgreSQL would not take the rows themselves: a value out of range, a row too large, a trigger of the host's. */
+/** Whether PostgreSQL rejected the rows themselves: a value out of range, a row too large, a host's trigger. */
 export function isRejection(error: unknown): boolean {
   const { code } = errorFacts(error);
   return /^(22|23|44|54|P0)...$/.test(code);

@@ -1,6 +1,6 @@
 /**
- * What is made of a pool that a host hands in: connections of our own, to the same database by the same way. So the host's
- * queries never wait for ours, and its pool's settings (transforms, types, hooks, lifetimes) never reach them.
+ * Derives Longtail's own connections from a pool that the host passes in: to the same database, by the same route. So the
+ * host's queries never wait for Longtail's, and the pool's settings (transforms, types, hooks, lifetimes) do not affect them.
  */
 import type { Sql } from 'postgres';
 import { LongtailError } from '../../domain/errors.ts';
@@ -9,7 +9,7 @@ import { SESSION_ATTRS, type SessionAttrs } from './database-url.ts';
 import { isReliedOn } from './session.ts';
 import type { Attempt } from './ways.ts';
 
-/** Where connections lead, and with what. */
+/** Where connections go, and with which settings. */
 export interface ServerAddress {
   readonly attempts: readonly Attempt[];
   readonly endpoint: Endpoint;
@@ -20,14 +20,14 @@ export interface ServerAddress {
   readonly startup: Readonly<Record<string, string>>;
 }
 
-/** Where a host's pool leads. */
+/** Where a host's pool connects to. */
 export interface HandedAddress extends ServerAddress {
-  /** The host's own, but for what our sessions set: some services are told by them which database is meant. */
+  /** The host's startup parameters, except those that Longtail sets. Some services read from them which database is meant. */
   readonly startup: Readonly<Record<string, string>>;
   readonly prepare: boolean;
 }
 
-/** Reads the options of a pool of postgres.js (3.4), which are whole. */
+/** Reads the options of a postgres.js (3.4) pool, in which defaults are already filled in. */
 export function addressOf(sql: Sql): HandedAddress {
   const { host, port, path, database, user, prepare, connection } = sql.options;
   const endpoints: Endpoint[] =
@@ -38,8 +38,8 @@ export function addressOf(sql: Sql): HandedAddress {
   if (endpoint === undefined) {
     throw new LongtailError(
       'BAD_OPTION',
-      'The pool handed in names no host.',
-      'Hand in what postgres(url) returned, or give the URL itself.',
+      'The pool passed in names no host.',
+      'Pass what postgres(url) returned, or the URL itself.',
     );
   }
   const socket: unknown = Reflect.get(sql.options, 'socket');
@@ -65,14 +65,14 @@ export function addressOf(sql: Sql): HandedAddress {
   };
 }
 
-/** A function where the host has one: it may make tokens that do not last. */
+/** The host's function if it has one: it may issue short-lived tokens. */
 function passwordOf(sql: Sql): () => Promise<string> {
   const pass: unknown = Reflect.get(sql.options, 'pass');
   return async () =>
     String((typeof pass === 'function' ? await Reflect.apply(pass, sql.options, []) : pass) ?? '');
 }
 
-/** As the driver takes it: `require` and `allow` check nothing, `prefer` neither, and goes without where it must. */
+/** As the driver interprets it: `require`, `allow` and `prefer` verify nothing; `prefer` falls back to plain text. */
 function encryptionOf(ssl: unknown, negotiation: unknown): Encryption | undefined {
   if (ssl === undefined || ssl === null || ssl === false || ssl === '') return undefined;
   const checksNothing = ssl === 'require' || ssl === 'allow' || ssl === 'prefer';
@@ -94,15 +94,15 @@ function startupOf(connection: object): Readonly<Record<string, string>> {
   );
 }
 
-/** Says when a host ends its pool. */
+/** Reports when a host ends its pool. */
 export interface EndWatch {
   readonly ended: Promise<void>;
   stop(): void;
 }
 
 /**
- * Listens in on `end` and `close` of a host's pool. Asking it now and then would open connections in it that the host does
- * not need, and the driver ends the whole process when one of those breaks while it opens (`fetch_types`).
+ * Wraps `end` and `close` of a host's pool. Polling the pool instead would open connections that the host does not need,
+ * and the driver ends the whole process if one of those breaks while it opens (`fetch_types`).
  */
 export function watchEnd(sql: Sql): EndWatch {
   const ended = Promise.withResolvers<void>();
@@ -113,10 +113,10 @@ export function watchEnd(sql: Sql): EndWatch {
       ended.resolve();
       return Reflect.apply(theirs, sql, args);
     };
-    // Where the host has frozen its pool this does nothing, and nothing is lost.
+    // If the host has frozen its pool, this has no effect, which is harmless.
     Reflect.set(sql, name, listening);
     return () => {
-      // Somebody may have done the same after us.
+      // Other code may have wrapped it after this.
       if (Reflect.get(sql, name) === listening) Reflect.set(sql, name, theirs);
     };
   });

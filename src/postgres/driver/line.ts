@@ -3,24 +3,24 @@ import postgres, { type Sql, type TransactionSql } from 'postgres';
 import { type InsideQuery, isQuery, unknownDriver } from '../../internals/driver-query.ts';
 import { lost, openSocket, type Way } from '../../internals/socket.ts';
 
-/** What a line is made with. */
+/** The settings of a line. */
 export interface LineSettings {
-  /** A pool that is never used: it has the driver's options, whole. */
+  /** A pool that is never used. It provides the driver's options with defaults filled in. */
   readonly template: Sql;
   readonly password: () => string | Promise<string>;
-  /** Startup parameters, for the server. */
+  /** Startup parameters for the server. */
   readonly startup: Partial<postgres.ConnectionParameters>;
   readonly prepare: () => boolean;
 }
 
 /**
- * One connection to the server: a pool of the driver's with one place, used until its socket ends and then thrown away.
- * So none of the driver's ways with a broken connection is ever needed: it waits for one that will not come, it
- * forgets what was given to it between a socket's error and its close, it remembers a write that it had cancelled.
+ * One connection to the server: a driver pool of size one, used until its socket ends and then discarded. This avoids
+ * the driver's handling of broken connections: it waits for a reconnection that will not come, forgets queries that it
+ * received between a socket's error and its close, and remembers a write that it had cancelled.
  */
 export class Line {
   readonly sql: Sql;
-  /** Resolves when nothing can be sent any more. */
+  /** Resolves when nothing more can be sent. */
   readonly ended: Promise<void>;
   readonly #ended = Promise.withResolvers<void>();
   readonly #abort = new AbortController();
@@ -28,7 +28,7 @@ export class Line {
   #socket: Socket | undefined;
   #isOver = false;
 
-  /** Nothing is opened before the first query. */
+  /** Opens nothing before the first query. */
   constructor(settings: LineSettings, way: Way) {
     this.ended = this.#ended.promise;
     const socket = async (): Promise<Socket> => {
@@ -45,18 +45,18 @@ export class Line {
     this.#execute = query.handler;
   }
 
-  /** Whether it may be used. */
+  /** Whether it can be used. */
   get isUp(): boolean {
     return !this.#isOver && this.#socket !== undefined && !this.#socket.destroyed;
   }
 
-  /** Grows with every byte that has come or gone. */
+  /** Grows with every byte sent or received. */
   get bytesMoved(): number {
     if (this.#socket === undefined) return 0;
     return this.#socket.bytesRead + this.#socket.bytesWritten - this.#socket.writableLength;
   }
 
-  /** Sends a query that was made elsewhere. */
+  /** Sends a query that was created elsewhere. */
   execute(query: InsideQuery): void {
     this.#execute(query);
   }
@@ -65,7 +65,7 @@ export class Line {
     return this.sql.begin(options, work);
   }
 
-  /** Ends it at once: what is under way fails. */
+  /** Ends the connection immediately: queries under way fail. */
   destroy(reason: Error): void {
     this.#abort.abort();
     if (this.#socket === undefined) this.#over();
@@ -73,7 +73,7 @@ export class Line {
     this.#forget();
   }
 
-  /** Says good-bye. To be called when nothing is under way. */
+  /** Closes the connection in an orderly way. Call it only when no query is under way. */
   async end(): Promise<void> {
     this.#forget();
     const socket = this.#socket;
@@ -83,7 +83,7 @@ export class Line {
     clearTimeout(timer);
   }
 
-  /** The driver lets go of it, without waiting. */
+  /** Makes the driver release the connection without waiting. */
   #forget(): void {
     this.sql.end({ timeout: 0 }).catch(() => undefined);
   }
@@ -94,12 +94,12 @@ export class Line {
   };
 }
 
-/** How long the server may take to hang up in turn. */
+/** How long the server may take to close its side. */
 const GOODBYE_MS = 1_000;
 
 /**
- * A pool of the driver's with one place. Options that have a `shared` the driver takes for read: so the template's are
- * used as they are, and none of the environment's variables (`PGTARGETSESSIONATTRS`, `PGMAX`, …) is asked.
+ * A driver pool of size one. The driver takes options with a `shared` property as already parsed: so it uses the
+ * template's options unchanged and reads no environment variables (`PGTARGETSESSIONATTRS`, `PGMAX`, …).
  */
 function driver({ template, password, startup, prepare }: LineSettings, socket: () => Promise<Socket>): Sql {
   const options = {
@@ -109,7 +109,7 @@ function driver({ template, password, startup, prepare }: LineSettings, socket: 
     prepare: prepare(),
     socket,
     max: 1,
-    // All that has to do with where and how long is done here. The driver's `path` is what its errors show.
+    // Addresses and timeouts are handled here. The driver shows `path` in its errors.
     host: '',
     port: 0,
     ssl: false,

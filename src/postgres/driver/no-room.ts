@@ -1,11 +1,11 @@
 import { errorFacts } from '../../domain/error-facts.ts';
 
-/** Whether a server or a pooler has no connection left, or none for this role: the others of ours may work. */
+/** Whether a server or pooler has no connection left, or none for this role. Existing connections may still work. */
 export function isNoRoom(error: unknown): boolean {
   const { code, message } = errorFacts(error);
-  // PostgreSQL's own word for it: the server's limit, the role's, the database's.
+  // PostgreSQL's code for it: the limit of the server, the role or the database.
   if (code === '53300') return true;
-  // Poolers say it with codes that mean other things, too: PgBouncer, Supavisor, pgcat, Odyssey.
+  // Poolers use codes that also mean other things: PgBouncer, Supavisor, pgcat, Odyssey.
   return POOLERS.test(message);
 }
 

@@ -5,19 +5,19 @@ import type { SessionAttrs } from './database-url.ts';
 import { Line, type LineSettings } from './line.ts';
 import type { Attempt } from './ways.ts';
 
-/** How lines are opened to one database. */
+/** How to open lines to a database. */
 export interface Opening {
   readonly attempts: readonly Attempt[];
   readonly settings: LineSettings;
   readonly sessionAttrs: SessionAttrs;
-  /** For each attempt. */
+  /** Per attempt. */
   readonly timeoutMs: number;
 }
 
 /**
- * Opens a line by the first way that works, beginning with the one that worked last (`remembered`). As libpq has it: another
- * server is tried where one is not reached, is starting, or is not of the kind that is asked for, not where it refuses the
- * user; the same one with another encryption where it says that this one is the reason.
+ * Opens a line by the first route that works, starting with the one that worked last (`remembered`). Like libpq, it tries
+ * another server if one is unreachable, starting up or of the wrong kind, but not if it rejects the user. It tries the
+ * same server with other encryption if that may be the reason for the failure.
  */
 export class LineOpener {
   readonly #opening: Opening;
@@ -27,7 +27,7 @@ export class LineOpener {
     this.#opening = opening;
   }
 
-  /** `greet` asks the first question of the session. */
+  /** `greet` sends the session's first query. */
   async open(greet: (line: Line) => Promise<void>, signal: AbortSignal): Promise<Line> {
     const { attempts } = this.#opening;
     const errors: unknown[] = [];
@@ -54,7 +54,7 @@ export class LineOpener {
     const late = Promise.withResolvers<never>();
     const give = (code: string, reason: string) => (): void => late.reject(lost(code, reason));
     const onAbort = give('CONNECTION_ENDED', 'the connections have been closed');
-    const timer = setTimeout(give('CONNECT_TIMEOUT', 'no connection in time'), this.#opening.timeoutMs);
+    const timer = setTimeout(give('CONNECT_TIMEOUT', 'connecting took too long'), this.#opening.timeoutMs);
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       await Promise.race([this.#greet(line, greet), late.promise]);
@@ -80,12 +80,12 @@ export class LineOpener {
     if (state === undefined || isOfKind(wanted, state)) return;
     throw new LongtailError(
       'DATABASE_REFUSED',
-      `No server of the database is ${IN_WORDS[wanted]}, as its URL asks for.`,
-      'Give the primary’s host, or change target_session_attrs.',
+      `No server of the database is ${IN_WORDS[wanted]}, as its URL requires.`,
+      'Use the primary’s host, or change target_session_attrs.',
     );
   }
 
-  /** Of several servers, one that can be written to: a standby is of no use. */
+  /** With several servers, the primary unless the URL says otherwise: a standby is of no use. */
   #wanted(): SessionAttrs {
     const { sessionAttrs, attempts } = this.#opening;
     if (sessionAttrs !== 'any' && sessionAttrs !== 'prefer-standby') return sessionAttrs;
@@ -95,7 +95,7 @@ export class LineOpener {
 
 const IN_WORDS: Readonly<Record<SessionAttrs, string>> = {
   any: 'of any kind',
-  'read-write': 'open for writing',
+  'read-write': 'writable',
   'read-only': 'read-only',
   primary: 'the primary',
   standby: 'a standby',
@@ -120,13 +120,13 @@ function isOfKind(
   }
 }
 
-/** Whether the encryption, or its absence, may be why: the server's rules say so, or the handshake failed. */
+/** Whether encryption, or its absence, may be the cause: the server's rules say so, or the handshake failed. */
 function mayBeEncryption(error: unknown): boolean {
   const { code } = errorFacts(error);
   return /^(?:28000|EPROTO|ECONNRESET|LONGTAIL_NO_TLS|ERR_SSL\w*|ERR_TLS\w*)$/.test(code);
 }
 
-/** Whether a server has spoken, and will say the same again. One that starts or stops, or that is of another kind, has not. */
+/** Whether the server has given a final answer. One that is starting or stopping, or is of another kind, has not. */
 function isRefusal(error: unknown): boolean {
   if (error instanceof LongtailError) return error.code !== 'DATABASE_REFUSED';
   const { code, severity } = errorFacts(error);

@@ -7,25 +7,25 @@ import type { Line } from './line.ts';
 import type { Pool, Use } from './pool.ts';
 import { BEGIN_OPTIONS, SETTINGS_OF_TRANSACTION } from './session.ts';
 
-/** A pool of our own, behind the driver's face. */
+/** One of Longtail's own pools, behind the driver's interface. */
 export interface OwnPool {
-  /** Queries, transactions and `reserve`. Nothing else of the driver's face leads anywhere. */
+  /** Queries, transactions and `reserve`. The rest of the driver's interface does nothing. */
   readonly sql: Sql;
-  /** Like the driver's own; see `transaction` for the form that is safe to use. */
+  /** Like the driver's `begin`. See `transaction` for the form that is safe to use. */
   begin<T>(work: (tx: TransactionSql) => Promise<T>, use?: Use): Promise<unknown>;
 }
 
 const own = new WeakMap<object, OwnPool>();
 
-/** The pool behind `sql`, where it is one of ours. */
+/** The pool behind `sql`, if it is one of Longtail's own. */
 export function ownPoolOf(sql: object): OwnPool | undefined {
   return own.get(sql);
 }
 
 /**
- * The driver's face over our lines: `sql` makes queries as the template does, and each goes to a line of its own when it
- * is executed. `isLent` says whether the sessions are a pooler's: then what they rely on is set in every transaction, and
- * what would go alone goes in one.
+ * The driver's interface over our lines. `sql` creates queries as the template does; each query is sent on a line from the
+ * pool when it is executed. `isLent` says whether the sessions belong to a pooler. If so, every transaction sets the
+ * settings that it relies on, and a single query runs in a transaction.
  */
 export function ownPool(template: Sql, pool: Pool<Line>, isLent: () => boolean): OwnPool {
   const route = (made: unknown): unknown => {
@@ -55,7 +55,7 @@ export function ownPool(template: Sql, pool: Pool<Line>, isLent: () => boolean):
       });
     } catch (error) {
       retireIfUseless(line, error);
-      // Of a transaction that could not be prepared the next statement says only that it is broken.
+      // After a failed preparation, the next statement's error only says that the transaction is broken.
       throw errorFacts(error).code === IN_BROKEN_TRANSACTION ? (unprepared ?? error) : error;
     } finally {
       pool.give(line);
@@ -91,23 +91,23 @@ export function ownPool(template: Sql, pool: Pool<Line>, isLent: () => boolean):
   return made;
 }
 
-/** Whoever reserves a connection says when it has been too quiet. */
+/** The user of a reserved connection watches for silence. */
 const NEVER_SILENT_MS = Number.MAX_SAFE_INTEGER;
 
 const IN_BROKEN_TRANSACTION = '25P02';
 
 /**
- * A session is of no use any more when it is over, and when it may not write: that is decided when it begins, or by the server
- * that it leads to, and the next one may lead elsewhere.
+ * A session is useless once it has ended, and when it may not write: that was decided when it started, or by the server
+ * that it leads to. The next session may lead elsewhere.
  */
 function retireIfUseless(line: Line, error: unknown): void {
-  if (isConnectionLoss(error)) line.destroy(lost('ECONNABORTED', 'the session is over'));
+  if (isConnectionLoss(error)) line.destroy(lost('ECONNABORTED', 'the session has ended'));
   else if (isReadOnly(error)) line.destroy(lost('ECONNABORTED', 'the session may not write'));
 }
 
 function execute(pool: Pool<Line>, line: Line, query: InsideQuery): void {
   const { resolve, reject } = query;
-  // The driver is in the middle of its own work while it tells.
+  // The driver is still in the middle of its own work when it calls this.
   const giveBack = (error?: unknown): void =>
     queueMicrotask(() => {
       if (error !== undefined) retireIfUseless(line, error);
@@ -121,13 +121,13 @@ function execute(pool: Pool<Line>, line: Line, query: InsideQuery): void {
     giveBack(error);
     return reject(error);
   };
-  // By name: see copy-in.ts on functions that are written where they are assigned.
+  // Named functions: copy-in.ts explains why they are not written inline.
   query.resolve = onAnswer;
   query.reject = onFailure;
   line.execute(query);
 }
 
-/** On a session that is lent: begin, what is relied on, the query, its end. What the query came to is told when that is sure. */
+/** On a lent session: begin, the settings, the query, commit. The query's result is delivered once the commit has succeeded. */
 function executeLent(pool: Pool<Line>, line: Line, query: InsideQuery): void {
   const { resolve, reject } = query;
   let cause: unknown;
@@ -135,7 +135,7 @@ function executeLent(pool: Pool<Line>, line: Line, query: InsideQuery): void {
     line.sql
       .unsafe(statement)
       .then(tell, (error: unknown) => {
-        line.destroy(lost('ECONNABORTED', 'the session is over'));
+        line.destroy(lost('ECONNABORTED', 'the session has ended'));
         reject(cause ?? error);
       })
       .finally(() => pool.give(line));
@@ -153,6 +153,6 @@ function executeLent(pool: Pool<Line>, line: Line, query: InsideQuery): void {
     });
   query.resolve = onAnswer;
   query.reject = onFailure;
-  // What the driver executes goes out a microtask later, and this has to come after.
+  // The driver sends queries one microtask after `execute`, and this one has to follow them.
   queueMicrotask(() => line.execute(query));
 }

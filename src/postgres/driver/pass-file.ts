@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { DatabaseAddress } from './database-url.ts';
 
-/** The password that `~/.pgpass`, or the file that `PGPASSFILE` names, has for a database; empty without one. As libpq: a file that others may read is not used. */
+/** The database's password from `~/.pgpass` or the file that `PGPASSFILE` names, or an empty string. Like libpq, ignores a file that others may read. */
 export async function passwordFromFile(address: DatabaseAddress): Promise<string> {
   const path = address.passwordFile ?? join(homedir(), '.pgpass');
   try {
@@ -15,11 +15,11 @@ export async function passwordFromFile(address: DatabaseAddress): Promise<string
   }
 }
 
-/** The first line that fits: `host:port:database:user:password`, with `*` for any and `\` before `:` and `\`. */
+/** The password in the first matching line: `host:port:database:user:password`, with `*` for any and `\` before `:` and `\`. */
 export function findPassword(text: string, { endpoints, database, user }: DatabaseAddress): string {
   const [endpoint] = endpoints;
   if (endpoint === undefined) return '';
-  // libpq has "localhost" for a Unix socket in its default folder, and the folder for others.
+  // libpq matches "localhost" for a Unix socket in its default folder, and the folder for any other.
   const hosts =
     endpoint.kind === 'tcp'
       ? [endpoint.host]

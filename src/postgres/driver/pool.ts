@@ -3,24 +3,24 @@ import { within } from '../../domain/wait.ts';
 import { lost } from '../../internals/socket.ts';
 import { isNoRoom } from './no-room.ts';
 
-/** What the pool has to know of a connection. */
+/** What the pool needs to know about a connection. */
 export interface Pooled {
   readonly isUp: boolean;
   readonly bytesMoved: number;
-  /** Resolves when nothing can be sent any more. */
+  /** Resolves when nothing more can be sent. */
   readonly ended: Promise<void>;
   destroy(reason: Error): void;
   end(): Promise<void>;
 }
 
 export interface PoolTimes {
-  /** How long somebody waits for a connection. */
+  /** Maximum wait for a connection. */
   readonly waitMs: number;
-  /** How long a connection in use may be without a byte in either direction. */
+  /** Maximum time without a byte in either direction on a connection in use. */
   readonly silenceMs: number;
-  /** How long an unused connection is kept. */
+  /** How long an unused connection is kept open. */
   readonly idleMs: number;
-  /** How long a server without room for even one connection is asked again. */
+  /** How long to keep trying a server that has no room for even one connection. */
   readonly roomMs: number;
 }
 
@@ -32,17 +32,17 @@ interface Waiter<L> {
   readonly timer: NodeJS.Timeout;
 }
 
-/** What whoever takes a connection says about his use of it. */
+/** How the caller will use a connection. */
 export interface Use {
-  /** How long the server may have nothing to say. */
+  /** Maximum time during which the server may send nothing. */
   readonly silenceMs?: number;
-  /** Asked for when somebody waits and nothing else is left: the user can do without it, and gives it back soon. */
+  /** Called when others wait and no other connection is left: the user can do without it, and returns it soon. */
   readonly whenWanted?: () => void;
-  /** Comes before all who wait: it is short, and others go by it. */
+  /** Served before other waiting callers: the work is short, and other processes depend on it. */
   readonly isUrgent?: boolean;
 }
 
-/** A connection that is in use, and for how many ticks nothing has moved on it. */
+/** A connection in use, and the number of ticks since a byte last moved on it. */
 interface InUse {
   readonly most: number;
   readonly whenWanted: (() => void) | undefined;
@@ -50,22 +50,21 @@ interface InUse {
   stillTicks: number;
 }
 
-/** Looks at what is silent or unused as often as this in the time that is allowed: a process that was stopped for long finds what has come meanwhile first. */
+/** Ticks per allowed time. Counting ticks instead of time lets a process that was suspended first read what arrived meanwhile. */
 const TICKS = 5;
 const FIRST_RAISE_MS = 1_000;
 const LAST_RAISE_MS = 60_000;
 const ROOM_RETRY_MS = 250;
 
 /**
- * Connections, at most `max`, opened as they are needed. Whoever asks waits for one that is free or new, whichever comes
- * first.
+ * At most `max` connections, opened on demand. A caller gets a free or a new connection, whichever comes first.
  *
- * A database may give fewer than are wanted. As long as one of ours works, a connection that is refused, or does not come,
- * narrows the pool to those there are, and nobody's work fails; later one more is tried, after 1 s, 2 s, … a minute. Only
- * when there is none at all does what went wrong reach those who wait.
+ * A database may allow fewer connections than wanted. As long as one works, a refused or missing connection shrinks the
+ * pool to those that exist, and no work fails. The pool tries to grow by one again after 1 s, 2 s, … up to a minute. Only
+ * when no connection is left do waiting callers get the error.
  *
- * A line without a word, on which the system sees nothing wrong, is ended: nothing that is asked waits for ever. The time
- * is counted in ticks, and every byte in either direction begins it anew, also one that COPY sends.
+ * A silent connection is ended even if the system reports no error: no query waits forever. The time is counted in
+ * ticks, and every byte in either direction restarts it, including bytes that COPY sends.
  */
 export class Pool<L extends Pooled> {
   readonly #open: (signal: AbortSignal) => Promise<L>;
@@ -106,7 +105,7 @@ export class Pool<L extends Pooled> {
     const line = this.#idleLine() ?? (await this.#wait(isUrgent));
     const most = Math.max(TICKS, Math.ceil((silenceMs / this.#times.silenceMs) * TICKS));
     this.#inUse.set(line, { most, whenWanted, moved: line.bytesMoved, stillTicks: 0 });
-    // Others may have begun to wait before this was known to be one that can be asked for.
+    // Others may have been waiting before this connection was known to be returnable.
     this.#askBack();
     return line;
   }
@@ -118,7 +117,7 @@ export class Pool<L extends Pooled> {
     this.#tellEmptied();
   }
 
-  /** Ends what is unused at once, what is in use when it is free, at the latest after `timeoutMs`. */
+  /** Ends unused connections immediately, and the others when they are returned, at the latest after `timeoutMs`. */
   close(timeoutMs: number): Promise<void> {
     this.#closing ??= this.#close(timeoutMs);
     return this.#closing;
@@ -146,7 +145,7 @@ export class Pool<L extends Pooled> {
   }
 
   #idleLine(): L | undefined {
-    // The one that was used last: what is not needed grows old.
+    // The one used last, so that surplus connections become idle for long.
     for (const line of [...this.#idle.keys()].reverse()) {
       this.#idle.delete(line);
       if (line.isUp) return line;
@@ -168,7 +167,7 @@ export class Pool<L extends Pooled> {
     });
   }
 
-  /** Where all that there is is held by those who can do without: whoever waits would wait for ever. */
+  /** When every connection is held by users that can do without, waiting callers would wait forever. */
   #askBack(): void {
     if (this.#waiting.length === 0 || this.#opening.size > 0 || this.#idle.size > 0) return;
     const uses = [...this.#inUse.values()];
@@ -251,7 +250,7 @@ export class Pool<L extends Pooled> {
       }
     }
     this.#noRoomSince = undefined;
-    // Another that is being opened may come about all the same.
+    // Another connection that is being opened may still succeed.
     if (this.#opening.size > 0) return;
     for (const waiter of this.#waiting.splice(0)) this.#refuse(waiter, error);
     this.#width = this.#max;
@@ -263,7 +262,7 @@ export class Pool<L extends Pooled> {
       this.#raiseTimer = undefined;
       this.#width = Math.min(this.#max, Math.max(this.#width, this.#lines.size + 1));
       this.#grow();
-      // One more at a time, as long as they are wanted.
+      // One more at a time, as long as more are wanted.
       if (this.#width < this.#max && this.#raiseTimer === undefined) this.#raiseLater(this.#raiseMs);
     }, delayMs).unref();
   }
@@ -281,7 +280,7 @@ export class Pool<L extends Pooled> {
       use.stillTicks = moved === use.moved ? use.stillTicks + 1 : 0;
       use.moved = moved;
       if (use.stillTicks > use.most)
-        line.destroy(lost('ETIMEDOUT', 'the server has not said a word in time'));
+        line.destroy(lost('ETIMEDOUT', 'the server has been silent for too long'));
     }
   }
 }

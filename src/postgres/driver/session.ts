@@ -1,7 +1,7 @@
 /**
- * What our sessions rely on, whatever the server, the database or the role has set: how values are written as text, what
- * names mean, and that nobody's timeouts end our work. Whether a session may write is not overridden: a hosted
- * service takes that away when its disk is full.
+ * The settings that our sessions rely on, whatever the server, the database or the role has set: how values are written
+ * as text, how names are resolved, and that no foreign timeout ends our work. Whether a session may write is not
+ * overridden: hosted services take that right away when their disk is full.
  */
 const RELIED_ON: readonly (readonly [name: string, value: string])[] = [
   ['client_encoding', 'UTF8'],
@@ -22,30 +22,30 @@ const RELIED_ON: readonly (readonly [name: string, value: string])[] = [
   ['transaction_timeout', '0'],
 ];
 
-/** For a session that is ours alone: what it is by itself when no transaction is open, and when we are gone. */
+/** For a session that is ours alone: settings that matter while no transaction is open, or after the process has gone. */
 const OF_A_SESSION: readonly (readonly [name: string, value: string])[] = [
   ['default_transaction_isolation', 'read committed'],
   ['default_transaction_deferrable', 'off'],
   ['idle_session_timeout', '0'],
-  // A client that vanished without a word is noticed within a minute, and its locks are given up.
+  // The server notices within a minute that a client has vanished, and releases its locks.
   ['tcp_keepalives_idle', '30'],
   ['tcp_keepalives_interval', '10'],
   ['tcp_keepalives_count', '3'],
   ['tcp_user_timeout', '60000'],
 ];
 
-/** Whether a session's own value of a setting would be ours anyway. */
+/** Whether Longtail sets this setting itself in every session. */
 export function isReliedOn(name: string): boolean {
   return [...RELIED_ON, ...OF_A_SESSION].some(([known]) => known.toLowerCase() === name.toLowerCase());
 }
 
-/** Each transaction begins with it: the others are not ours to set, and cannot be set later. */
+/** Starts every transaction: the isolation level cannot be changed later. The other modes are left as they are. */
 export const BEGIN_OPTIONS = 'isolation level read committed';
 
-/** For a session of our own, once. */
+/** Sent once on a session of our own. */
 export const SETTINGS_OF_SESSION = settings([...RELIED_ON, ...OF_A_SESSION], false);
 
-/** For one transaction: through a pooler the session is lent, and somebody else's next. */
+/** Sent in each transaction through a pooler: the session is lent, and serves other clients next. */
 export const SETTINGS_OF_TRANSACTION = settings(RELIED_ON, true);
 
 /** One statement. Names that this server does not know (`transaction_timeout` came with 17) are left out. */

@@ -6,17 +6,17 @@ import { isLoopback } from '../../domain/loopback.ts';
 import type { Encryption, Endpoint, Way } from '../../internals/socket.ts';
 import type { DatabaseAddress, TlsMode, TlsWish } from './database-url.ts';
 
-/** A way to a server, and whether the one after it leads to the same with another encryption. */
+/** A route to a server, and whether the next one leads to the same server with other encryption. */
 export interface Attempt {
   readonly way: Way;
   readonly nextIsSameServer: boolean;
 }
 
 /**
- * The ways to a database, in the order in which they are tried. As libpq has it: through a Unix socket nothing is
- * encrypted, `require` checks the certificate only against a root that is named, `prefer` and `allow` take what there
- * is. Where nothing is said it is `prefer`, on this very machine `allow`. Without a root that is named, `verify-ca` and
- * `verify-full` take those that Node trusts.
+ * The routes to a database, in the order in which they are tried. As in libpq, Unix sockets are never encrypted,
+ * `require` verifies the certificate only against a root that is named, and `prefer` and `allow` accept either. The
+ * default is `prefer`, and `allow` on the local machine. Without a named root, `verify-ca` and `verify-full` use the
+ * certificates that Node trusts.
  */
 export async function waysTo({ endpoints, tls }: DatabaseAddress): Promise<readonly Attempt[]> {
   const files = await readFiles(tls);
@@ -64,11 +64,11 @@ async function readFiles(wish: TlsWish): Promise<ConnectionOptions> {
     throw new LongtailError(
       'BAD_OPTION',
       `The database URL names ${cert === undefined ? 'sslkey but no sslcert' : 'sslcert but no sslkey'}.`,
-      'A client’s certificate and its key go together: give both, or neither.',
+      'A client certificate and its key belong together: give both, or neither.',
     );
   }
   const minVersion = VERSIONS.find((version) => version === wish.minVersion);
-  // Who wants no check names a root that is used by none.
+  // Without verification, a named root is not used.
   const checks = mode === 'require' || mode === 'verify-ca' || mode === 'verify-full';
   const root = rootCert === 'system' || !checks ? undefined : rootCert;
   return {
@@ -81,7 +81,7 @@ async function readFiles(wish: TlsWish): Promise<ConnectionOptions> {
   };
 }
 
-/** The path is not repeated: what was meant to be one may be the key itself. */
+/** Does not repeat the path: the value may be the key itself. */
 async function read(parameter: string, path: string): Promise<Buffer> {
   try {
     return await readFile(path);
@@ -90,7 +90,7 @@ async function read(parameter: string, path: string): Promise<Buffer> {
     throw new LongtailError(
       'BAD_OPTION',
       `The file that the database URL names as ${parameter} cannot be read (${code}).`,
-      'Give the path of a file in PEM format that this user may read.',
+      'Give the path of a PEM file that this user may read.',
       { cause: error },
     );
   }

@@ -9,37 +9,37 @@ import {
   type PageKeys,
   type Place,
   PlacePool,
-  ROWS_A_PAGE,
+  ROWS_PER_PAGE,
 } from './packed-keys.ts';
 
-/** Pages remembered at once, over all slices: 73 KB each. What falls out is counted by SQL instead. */
+/** Maximum pages held, over all slices: 73 KB each. The keys of evicted pages are counted in SQL instead. */
 const MAX_PAGES = 256;
-/** Pages that are being written at once, as a rule. */
+/** The usual number of pages being written at the same time. */
 const MAX_KEPT_ARRAYS = 8;
-/** Room for all rows that Google gives of a slice, half full: taken at once when a few do not do. */
+/** Room for all rows that Google returns for a slice, half full. Allocated in one step when the minimum is too small. */
 const FULL_SLOTS = 131_072;
 const SMALL_SLOTS = 1_024;
-const LEAST_SLOTS = 16;
+const MIN_SLOTS = 16;
 const FIRST_TEXT_BYTES = 1_024;
 const SEED = 0x9e3779b9 | 0;
 const OTHER_SEED = SEED ^ 0x85ebca6b;
 
-/** A small page as it was read, in arrays of its own; a large one packed. */
+/** A large page is packed. A small one keeps the arrays that it was read into. */
 type KeptPage =
   | { readonly kind: 'small'; readonly keys: PageKeys; readonly rows: number }
   | { readonly kind: 'packed'; readonly place: Place; readonly rows: number };
 
 /**
- * Suspects keys that come twice in a slice of several pages. Google breaks ties in any order, so that a key on two pages
- * suggests that another row fell between them. Keeps a hash of each key, as Google sent it, of the pages that are in the
- * ledger of slices that are not sealed.
+ * Detects possible duplicate keys in a slice of several pages. Google orders ties arbitrarily, so a key that appears on
+ * two pages suggests that another row was missed between them. Keeps a hash of each key, as Google sent it, for the
+ * committed pages of slices that are not yet sealed.
  *
- * They say wrongly that a key came twice in two slices of 50,000 rows out of a hundred: so a suspicion is looked into by
- * SQL, and only no suspicion is taken at its word.
+ * In two of a hundred slices of 50,000 rows, a hash collision looks like a duplicate. So a suspected duplicate is verified
+ * by SQL; only the absence of one is taken as certain.
  */
 export class KeyHashes {
   readonly #slices = new Map<string, Map<number, KeptPage>>();
-  /** Slices of which all rows have come that Google gives: how many there are, and how many came twice. */
+  /** Slices for which Google has returned all the rows it gives: the number of rows, and of duplicates. */
   readonly #counted = new Map<string, { readonly rows: number; readonly twice: number }>();
   readonly #counter = new TwiceCounter();
   readonly #places = new PlacePool();
@@ -47,7 +47,7 @@ export class KeyHashes {
   readonly #arrays: KeyArrays[] = [];
   #pages = 0;
 
-  /** Hashes a page's keys without keeping them: it may never be committed. */
+  /** Hashes a page's keys without storing them: the page may never be committed. */
   read(block: RowBlock): PageKeys {
     const { count, keyCount, bytes, offsets, escaped } = block;
     const { low, high } = this.#takeArrays(count);
@@ -68,14 +68,15 @@ export class KeyHashes {
     return { low, high, rows: count };
   }
 
-  /** Gives the memory of a page's keys to the pages to come. Nobody may read them any more. */
+  /** Returns a page's arrays for reuse. They must no longer be read. */
   release({ low, high }: KeyArrays): void {
-    if (low.length === ROWS_A_PAGE && this.#arrays.length < MAX_KEPT_ARRAYS) this.#arrays.push({ low, high });
+    if (low.length === ROWS_PER_PAGE && this.#arrays.length < MAX_KEPT_ARRAYS)
+      this.#arrays.push({ low, high });
   }
 
   /**
-   * Keys of the page that came before, on it or on the slice's pages before it, as far as their hashes tell; undefined
-   * when not all of those pages are known here (an earlier process wrote them).
+   * The number of keys on the page that appeared earlier, on it or on the slice's previous pages, as far as hashes show.
+   * Undefined when some of those pages are not known here because an earlier process wrote them.
    */
   suspects(sliceId: string, startRow: number, page: PageKeys): number | undefined {
     const counted = this.#counted.get(sliceId);
@@ -97,7 +98,7 @@ export class KeyHashes {
         this.#counter.add(kept.keys);
         continue;
       }
-      const unpacked = this.#takeArrays(ROWS_A_PAGE);
+      const unpacked = this.#takeArrays(ROWS_PER_PAGE);
       this.#counter.add(this.#packer.unpack(kept.place, kept.rows, unpacked));
       this.release(unpacked);
     }
@@ -105,17 +106,17 @@ export class KeyHashes {
     return this.#counter.twice;
   }
 
-  /** Remembers a page that was committed and is not its slice's last. */
+  /** Stores the keys of a committed page that is not its slice's last. */
   keep(sliceId: string, startRow: number, page: PageKeys): void {
     const rows = startRow + page.rows;
-    // What comes behind these is an empty page, and needs no keys.
+    // Google returns no rows beyond these. The next page is empty and needs no keys.
     const twice = rows < ROWS_GIVEN_AT_MOST ? undefined : this.suspects(sliceId, startRow, page);
     if (twice !== undefined) {
       this.forget(sliceId);
       this.#counted.set(sliceId, { rows, twice });
       return;
     }
-    if (page.rows > ROWS_A_PAGE) {
+    if (page.rows > ROWS_PER_PAGE) {
       this.forget(sliceId);
       return;
     }
@@ -132,7 +133,7 @@ export class KeyHashes {
     }
   }
 
-  /** For a slice that has ended. */
+  /** Called when a slice has ended. */
   forget(sliceId: string): void {
     for (const kept of this.#slices.get(sliceId)?.values() ?? []) {
       if (kept.kind === 'packed') this.#places.give(kept.place);
@@ -150,31 +151,31 @@ export class KeyHashes {
     return { kind: 'packed', place, rows };
   }
 
-  /** As large as a page may be, unless the page is small: many of those may wait at once. */
+  /** The arrays of a full page, except for a small page: many of those may wait at the same time. */
   #takeArrays(rows: number): KeyArrays {
-    const kept = isSmall(rows) || rows > ROWS_A_PAGE ? undefined : this.#arrays.pop();
+    const kept = isSmall(rows) || rows > ROWS_PER_PAGE ? undefined : this.#arrays.pop();
     if (kept !== undefined) return kept;
-    const length = isSmall(rows) ? rows : Math.max(rows, ROWS_A_PAGE);
+    const length = isSmall(rows) ? rows : Math.max(rows, ROWS_PER_PAGE);
     return { low: new Int32Array(length), high: new Uint8Array(length) };
   }
 }
 
-/** Whether its keys take less as they are than packed, and come in arrays that nobody else uses. */
-const isSmall = (rows: number): boolean => rows * 2 < ROWS_A_PAGE;
+/** Whether a page's keys take less memory unpacked than packed. Such pages own their arrays. */
+const isSmall = (rows: number): boolean => rows * 2 < ROWS_PER_PAGE;
 
-/** How many of all keys were there before: a set with open addressing, at most half full, in memory that is used again. */
+/** Counts keys that were added before: a set with open addressing, at most half full, in memory that is reused. */
 class TwiceCounter {
   #lows = new Int32Array(0);
-  /** The hash's upper bits, plus one: 0 is an empty slot. */
+  /** The hash's upper bits plus one: 0 marks an empty slot. */
   #highs = new Uint8Array(0);
-  /** In use: few keys need not have the whole looked through. */
-  #slots = LEAST_SLOTS;
+  /** Slots in use: with few keys, only a part of the table is cleared and probed. */
+  #slots = MIN_SLOTS;
   twice = 0;
 
-  /** Forgets all keys, and makes room for as many. */
+  /** Removes all keys and makes room for this many. */
   begin(keys: number): void {
     this.twice = 0;
-    this.#slots = LEAST_SLOTS;
+    this.#slots = MIN_SLOTS;
     while (this.#slots < keys * 2) this.#slots *= 2;
     if (this.#slots <= this.#lows.length) {
       this.#highs.fill(0, 0, this.#slots);
@@ -204,7 +205,7 @@ class TwiceCounter {
   }
 }
 
-/** Room for one text of `source`, without its escapes. */
+/** Holds one unescaped text of `source`. */
 class UnescapedText {
   readonly bytes: Buffer;
   readonly words: DataView;
@@ -217,11 +218,11 @@ class UnescapedText {
   }
 }
 
-/** Two hashes of 32 bits side by side, four bytes at a time. */
+/** Two independent 32-bit hashes, computed four bytes at a time. */
 class KeyHasher {
   readonly #bytes: Buffer;
   readonly #words: DataView;
-  /** The last key that had to be unescaped. */
+  /** The last unescaped key. */
   #text: UnescapedText;
   #one = 0;
   #other = 0;
@@ -241,7 +242,7 @@ class KeyHasher {
     this.#addBytes(this.#bytes, this.#words, from, to);
   }
 
-  /** A key whose bytes are not its text: it hashes as its text would, unescaped. */
+  /** Adds a key with escapes. It hashes as its unescaped text would. */
   addEscaped(from: number, to: number): void {
     if (to - from > this.#text.bytes.length) this.#text = new UnescapedText(this.#bytes, 2 * (to - from));
     const { bytes, words, unescaper } = this.#text;

@@ -1,26 +1,26 @@
 /**
- * The hashes of a page's keys in three bytes each, without their order: Elias–Fano. They fall into as many buckets as there
- * are values of a hash's upper bits; how many fall into each is written in unary, the other bits one behind another.
+ * Packs the hashes of a page's keys into three bytes each, without their order (Elias–Fano coding). A hash's upper bits
+ * select its bucket. The number of hashes per bucket is stored in unary, the remaining bits one after another.
  */
 
-/** As many rows as Google gives on a page. */
-export const ROWS_A_PAGE = 25_000;
-/** Buckets of less than one key each: then the code is at its shortest. */
+/** Maximum number of rows that Google returns per page. */
+export const ROWS_PER_PAGE = 25_000;
+/** On average less than one key per bucket: that gives the shortest code. */
 const BUCKET_BITS = 15;
 const BUCKETS = 2 ** BUCKET_BITS;
-/** Of a hash's lower word, what its bucket does not tell. */
+/** Bits of a hash's lower word that the bucket does not give. */
 const WORD_BITS = 32 - BUCKET_BITS;
-/** Of a hash, beyond its lower word. */
+/** Bits of a hash beyond its lower word. */
 export const HIGH_BITS = 4;
 const REST_BITS = WORD_BITS + HIGH_BITS;
-const REST_WORDS = Math.ceil((ROWS_A_PAGE * REST_BITS) / 32) + 1;
-const PLACE_WORDS = REST_WORDS + Math.ceil((ROWS_A_PAGE + BUCKETS) / 32);
-/** A megabyte in one piece: pages that come and go one by one would leave holes that nothing else fits into. */
-const PLACES_A_SLAB = 16;
+const REST_WORDS = Math.ceil((ROWS_PER_PAGE * REST_BITS) / 32) + 1;
+const PLACE_WORDS = REST_WORDS + Math.ceil((ROWS_PER_PAGE + BUCKETS) / 32);
+/** One megabyte per allocation: allocating and freeing pages one by one would leave holes that nothing else fits into. */
+const PLACES_PER_SLAB = 16;
 
 /**
- * A hash of each of a page's keys, of 36 bits: a word and four more. The arrays may be longer than the page. Words have a
- * sign: half of those without one are more than V8 holds outside its heap.
+ * A 36-bit hash for each of a page's keys: a word and four more bits. The arrays may be longer than the page. The words
+ * are signed, because V8 would store half of the unsigned ones as heap objects.
  */
 export interface PageKeys {
   readonly low: Int32Array;
@@ -30,10 +30,10 @@ export interface PageKeys {
 
 export type KeyArrays = Pick<PageKeys, 'low' | 'high'>;
 
-/** Room for the keys of one page: first what the buckets do not tell, then the buckets. */
+/** Space for one page's keys: first the bits that the buckets do not give, then the buckets. */
 export type Place = Int32Array;
 
-/** Places, used again. The one given back last is taken next: what was never needed takes no memory. */
+/** Reusable places. The one returned last is taken next, so places that were never needed take no memory. */
 export class PlacePool {
   readonly #free: Place[] = [];
 
@@ -45,21 +45,21 @@ export class PlacePool {
     this.#free.push(place);
   }
 
-  /** The first place of it; the others are free. */
+  /** Returns the slab's first place and adds the others to the free list. */
   #addSlab(): Place {
-    const slab = new Int32Array(PLACE_WORDS * PLACES_A_SLAB);
+    const slab = new Int32Array(PLACE_WORDS * PLACES_PER_SLAB);
     const placeAt = (index: number): Place => slab.subarray(index * PLACE_WORDS, (index + 1) * PLACE_WORDS);
-    for (let index = PLACES_A_SLAB - 1; index > 0; index -= 1) this.#free.push(placeAt(index));
+    for (let index = PLACES_PER_SLAB - 1; index > 0; index -= 1) this.#free.push(placeAt(index));
     return placeAt(0);
   }
 }
 
-/** Writes keys into places and reads them back. */
+/** Packs keys into places and unpacks them. */
 export class KeyPacker {
-  /** Of each bucket: how many keys it has, then where its next one goes. */
+  /** For each bucket: first the number of its keys, then the position of its next key. */
   readonly #buckets = new Int32Array(BUCKETS);
 
-  /** Writes at most {@link ROWS_A_PAGE} keys over what the place holds. */
+  /** Writes at most {@link ROWS_PER_PAGE} keys and overwrites what the place holds. */
   pack({ low, high, rows }: PageKeys, place: Place): void {
     const buckets = this.#buckets;
     place.fill(0);
@@ -72,7 +72,7 @@ export class KeyPacker {
     for (let bucket = 0; bucket < BUCKETS; bucket += 1) {
       const end = next + (buckets[bucket] ?? 0);
       buckets[bucket] = next;
-      // A bit a key, and one left out where the bucket ends.
+      // One bit per key. A bit left out marks the bucket's end.
       for (; next < end; next += 1) putBits(place, REST_WORDS * 32 + next + bucket, 1);
     }
     for (let row = 0; row < rows; row += 1) {
@@ -85,7 +85,7 @@ export class KeyPacker {
     }
   }
 
-  /** Reads so many keys back, in any order, over what the arrays hold. */
+  /** Reads `rows` keys, in any order, into the arrays. */
   unpack(place: Place, rows: number, { low, high }: KeyArrays): PageKeys {
     let at = REST_WORDS * 32;
     let bucket = 0;
@@ -103,12 +103,12 @@ export class KeyPacker {
   }
 }
 
-/** Adds bits where there are none yet. */
+/** Sets bits in an area that is still zero. */
 function putBits(words: Int32Array, at: number, bits: number): void {
   const index = at >>> 5;
   const shift = at & 31;
   words[index] = (words[index] ?? 0) | (bits << shift);
-  // A shift by 32 is one by 0.
+  // JavaScript treats a shift by 32 as a shift by 0.
   if (shift > 0) words[index + 1] = (words[index + 1] ?? 0) | (bits >>> (32 - shift));
 }
 

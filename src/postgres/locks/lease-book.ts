@@ -7,48 +7,48 @@ import { toldError } from '../connection/told-error.ts';
 import { transaction } from '../connection/transaction.ts';
 
 /**
- * Who may try to work on what, and until when: rows with an expiry by the database's clock. What must never happen twice is
- * fenced off elsewhere (the property's epoch at every commit, the lease's own row at every record of tokens): a lease only
- * sees to it that two do not try at once.
+ * Leases: who may try to work on what, and until when, by the database's clock. A lease only prevents two runs from
+ * trying at the same time. Correctness is enforced elsewhere: every commit checks the property's epoch, and every token
+ * record checks the lease's row.
  */
 
-/** How long a lease lasts in the database from its last renewal. */
+/** How long a lease is valid in the database after its last renewal. */
 export const LEASE_MS = 60_000;
 
 export interface Holder {
   /** Unique to one run. */
   readonly id: string;
-  /** Who may hold the same resource beside it: runs that share a rate limiter share an account. */
+  /** Holders of the same party may share a resource: runs that share a rate limiter share an account. */
   readonly party: string;
 }
 
-/** Taken, or somebody holds it. */
+/** The resource was taken, or another party holds it. */
 export type Taking<T> = { readonly kind: 'taken'; readonly value: T } | BusyLease;
 
-/** What is known of who asks, and of who holds. */
+/** Facts about the caller and the current holder. */
 export interface TakingOptions {
-  /** The lock that shows the presence of who asks; null: none does. */
+  /** The advisory lock that shows that the caller's process is alive. Null: it has none. */
   readonly presence: string | null;
-  /** A holder that is gone, and has not renewed its lease since then, is gone for good. */
+  /** A holder whose process is gone and that has not renewed its lease since then is gone for good. */
   readonly goneSince: string | null;
 }
 
-/** What a run that holds a property writes with. */
+/** What a run needs for writing to the property that it holds. */
 export interface PropertyGrant {
   readonly propertyId: string;
-  /** Higher than any that was given out before: whoever writes with an older one is refused. */
+  /** Higher than any epoch before. Writers with an older epoch are rejected. */
   readonly epoch: string;
 }
 
-/** The port behind which the rows are: PostgreSQL's, or a simulation's. Taking rejects with a LongtailError where it fails. */
+/** The port to the lease rows: PostgreSQL's or a simulation's. Taking rejects with a LongtailError on failure. */
 export interface LeaseTable {
-  /** Takes a property, and raises its epoch. */
+  /** Takes a property and raises its epoch. */
   takeProperty(siteUrl: string, holder: Holder, options: TakingOptions): Promise<Taking<PropertyGrant>>;
   /** Takes an account's quota, `user:…`. */
   takeScope(scope: string, holder: Holder, options: TakingOptions): Promise<Taking<null>>;
-  /** Renews all of these; false: at least one is another's by now. */
+  /** Renews the leases of all these resources. False: at least one now belongs to another party. */
   renew(holderId: string, resources: readonly string[], presence: string | null): Promise<Answer<boolean>>;
-  /** Gives up all that the holder has; false: the database did not take it. Never rejects. */
+  /** Releases all leases of the holder. False: the database did not do it. Never rejects. */
   release(holderId: string): Promise<boolean>;
 }
 
@@ -73,8 +73,8 @@ export function createLeaseTable(sql: Sql, clock: Clock): LeaseTable {
 export const propertyResource = (siteUrl: string): string => `site:${siteUrl}`;
 
 /**
- * Takes a property, and raises its epoch: from that moment an earlier writer cannot commit. Its run is marked as crashed,
- * which waits for what it is committing.
+ * Takes a property and raises its epoch: from then on, an earlier writer cannot commit. Marks that writer's run as
+ * crashed, which waits for its current commit.
  */
 async function takeProperty(
   sql: Sql,
@@ -88,7 +88,7 @@ async function takeProperty(
     if (busy !== undefined) return busy;
     const { pid } = one(await tx<{ pid: number }[]>`select pg_backend_pid() as "pid"`);
     const raising = raiseEpoch(tx, siteUrl);
-    const stop = endWhoeverIsInTheWay(sql, pid, clock);
+    const stop = endBlockingSessions(sql, pid, clock);
     const value = await raising.finally(stop);
     return { kind: 'taken', value };
   });
@@ -107,16 +107,17 @@ async function raiseEpoch(tx: TransactionSql, siteUrl: string): Promise<Property
   return raised;
 }
 
-/** A commit that is under way is over by then, unless nobody is there to end it. */
+/** A running commit has ended by then, unless its process is stopped or gone. */
 const ENDED_BY_ITSELF_MS = 2_000;
 const END_EVERY_MS = 1_000;
 
 /**
- * A process that was stopped, or whose host is gone, in the middle of a transaction holds its run's row for as long as the
- * server takes it for alive: hours. It has no right to the property any more, so its session is ended, if it is one of ours (by
- * its name, or by the one that the URL gives) and waits for nothing but its client. Where the user may not do that, the lock's timeout tells.
+ * If a process is suspended, or its host disappears, in the middle of a transaction, its session keeps the run's row
+ * locked until the server notices, which can take hours. That process has lost its right to the property, so this ends
+ * its session, provided that it is one of Longtail's (by its name, or the one in the URL) and waits only for its client.
+ * If the user may not end it, the lock's timeout reports it.
  */
-function endWhoeverIsInTheWay(sql: Sql, pid: number, clock: Clock): () => void {
+function endBlockingSessions(sql: Sql, pid: number, clock: Clock): () => void {
   let isOver = false;
   let timer: unknown;
   const end = (): void => {
@@ -140,7 +141,7 @@ function endWhoeverIsInTheWay(sql: Sql, pid: number, clock: Clock): () => void {
   };
 }
 
-/** Takes an account's quota, `user:…`: one party at a time counts its requests. */
+/** Takes an account's quota, `user:…`: only one party at a time counts its requests. */
 async function takeScope(
   sql: Sql,
   scope: string,
@@ -153,7 +154,7 @@ async function takeScope(
   );
 }
 
-/** Takes one resource, in a transaction that is over soon. Undefined: taken. */
+/** Takes one resource, in a short transaction. Undefined: taken. */
 async function take(
   tx: TransactionSql,
   resource: string,
@@ -161,9 +162,9 @@ async function take(
   { presence, goneSince }: TakingOptions,
 ): Promise<BusyLease | undefined> {
   await tx`set local lock_timeout = '10s'`.simple();
-  // One at a time: two that find it free would both have it.
+  // One at a time: otherwise two parties could both find it free and take it.
   await tx`select pg_advisory_xact_lock(hashtextextended('longtail:lease:' || ${resource}::text, 0))`;
-  // A presence that can be had is nobody's any more.
+  // If a presence lock is available, its process is gone.
   const others = await tx<OtherLease[]>`
     select case when presence is null then 'unknown'
         when pg_try_advisory_xact_lock(hashtextextended(presence, 0)) then 'gone'
@@ -173,7 +174,7 @@ async function take(
     where resource = ${resource}::text and party <> ${party}::text and expires_at > clock_timestamp()`;
   const busy = judgeHolders(others, goneSince);
   if (busy !== undefined) return busy;
-  // Waits for whoever is recording tokens in the name of one of them: those are counted by what is read after this.
+  // Waits for any transaction that is recording tokens under one of these leases. The next read counts those tokens.
   await tx`delete from longtail.lease where resource = ${resource}::text and party <> ${party}::text`;
   await tx`
     insert into longtail.lease (resource, holder, party, presence, renewed_at, expires_at)
@@ -185,8 +186,8 @@ async function take(
 }
 
 /**
- * Renews all that a holder has; how many of these resources that were. One that is missing is another's. It is on disk
- * before this resolves: after a crash of the server the holder and others must agree on the expiry.
+ * Renews all leases of a holder. Returns how many of these resources it renewed; a missing one belongs to another party.
+ * Resolves only once this is on disk: after a server crash, the holder and the others must agree on the expiry.
  */
 async function renewLeases(
   sql: Sql,
@@ -194,7 +195,7 @@ async function renewLeases(
   resources: readonly string[],
   presence: string | null,
 ): Promise<number> {
-  // Whoever finds this process dead or alive goes by it: it does not wait behind the work of other runs.
+  // Urgent, because other processes judge by it whether this one is alive: it must not wait behind other runs' work.
   const work = (tx: TransactionSql) => tx`
     update longtail.lease set presence = ${presence}::text, renewed_at = clock_timestamp(),
       expires_at = clock_timestamp() + make_interval(secs => ${LEASE_MS}::float8 / 1000)
@@ -206,7 +207,7 @@ async function renewLeases(
   return renewed.length;
 }
 
-/** Gives up all that a holder has. */
+/** Releases all leases of a holder. */
 async function releaseLeases(sql: Sql, holderId: string): Promise<void> {
   await sql`delete from longtail.lease where holder = ${holderId}::text`;
 }

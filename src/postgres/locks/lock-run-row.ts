@@ -3,10 +3,10 @@ import type { RunIdentity } from '../../store/types.ts';
 import { FENCED_OFF, Refusal } from '../connection/answer.ts';
 
 /**
- * Holds the run's row until the transaction ends, so that nobody takes the property over meanwhile, or refuses. Every
- * change that a run makes, pages apart, begins with it. Returns the property's site URL.
+ * Locks the run's row until the transaction ends, so that no other run takes over the property meanwhile. Throws if one
+ * already has. Every write of a run starts with it, except for pages. Returns the property's site URL.
  */
-export async function holdRun(tx: TransactionSql, run: RunIdentity): Promise<string> {
+export async function lockRunRow(tx: TransactionSql, run: RunIdentity): Promise<string> {
   const timeout = tx`set local lock_timeout = '10s'`.simple().execute();
   const held = tx<{ siteUrl: string }[]>`
     select p.site_url as "siteUrl" from longtail.run r

@@ -5,30 +5,30 @@ import { within } from '../../domain/wait.ts';
 import { transaction } from '../connection/transaction.ts';
 
 /**
- * A sign that this process lives: an advisory lock in an open transaction on one connection, whatever the number of runs.
- * It is free as soon as the server has noticed that the process is gone, so whoever comes next need not wait until its
- * leases expire. It guards nothing: a process without one has leases that last until they expire.
+ * Shows that this process is alive: an advisory lock in an open transaction on one connection, shared by all runs. The
+ * lock is free as soon as the server notices that the process is gone, so the next run need not wait until the leases
+ * expire. It protects nothing: without it, leases simply last until they expire.
  */
 export interface Presence {
-  /** The lock's name, for the leases' rows; null while there is none. */
+  /** The lock's name, stored with the leases. Null while there is none. */
   readonly name: () => string | null;
-  /** Told whenever `name` has changed. Returns its unsubscribe. */
+  /** Calls the listener whenever `name` has changed. Returns the function that unsubscribes. */
   readonly onChange: (listener: () => void) => () => void;
-  /** Gives it up when the last of the process's runs does. Never takes more than a second. */
+  /** Releases the lock when the process's last run leaves. Takes at most a second. */
   readonly leave: () => Promise<void>;
 }
 
 const HEARTBEAT_MS = 15_000;
-/** Unanswered for so long, the connection counts as dead: a network that swallows packets says nothing. */
+/** A connection that does not respond for this long counts as dead: a network that drops packets reports no error. */
 const HEARTBEAT_TIMEOUT_MS = 30_000;
 const RELEASE_TIMEOUT_MS = 1_000;
-/** Where the work had no connection but the one of the sign, there will be none to spare soon. */
+/** Pause after the work needed the presence's connection: it will need it again soon. */
 const YIELDED_MS = 60_000;
-/** How long a run waits for the first sign; then it goes on without. */
+/** How long a run waits for the first presence before it continues without one. */
 const FIRST_WITHIN_MS = 2_000;
 const RETRY_MS = { first: 50, most: 10_000 };
 
-/** What a process that has no connection to spare has. */
+/** For a process without a spare connection. */
 export const NO_PRESENCE: Presence = {
   name: () => null,
   onChange: () => () => undefined,
@@ -38,8 +38,8 @@ export const NO_PRESENCE: Presence = {
 const shared = new WeakMap<Sql, KeptPresence>();
 
 /**
- * The presence of this process in the database of this pool: one for all runs over the same pool. `newName` gives names that
- * no other process has.
+ * This process's presence in the pool's database, shared by all runs over the same pool. `newName` must return names
+ * that no other process uses.
  */
 export async function enterPresence(sql: Sql, clock: Clock, newName: () => string): Promise<Presence> {
   const known = shared.get(sql);
@@ -88,7 +88,7 @@ class KeptPresence {
         this.#onEmpty();
         this.#isOver = true;
         this.#over.resolve(undefined);
-        // A database that has stopped answering gives it up with the connection, which the pool's end ends.
+        // If the database no longer responds, the lock ends with its connection, at the latest when the pool closes.
         await within(this.#clock, RELEASE_TIMEOUT_MS, this.#keeping);
       },
     };
@@ -109,7 +109,7 @@ class KeptPresence {
         this.#change(name);
         this.#first.resolve(undefined);
         await Promise.race([held.lost, this.#over.promise, wanted.promise]);
-        // First told, then given up: the renewal that says so comes before others find it free.
+        // Announce first, then release: the renewal must record it before others find the lock free.
         this.#change(null);
         if (this.#isOver || isWanted) await held.release();
       }
@@ -127,15 +127,15 @@ class KeptPresence {
 }
 
 interface HeldLock {
-  /** Resolves when the connection that holds it is gone, or no longer answers. */
+  /** Resolves when the connection that holds the lock is gone or no longer responds. */
   readonly lost: Promise<string>;
   readonly release: () => Promise<void>;
 }
 
 /**
- * In an open transaction on a connection of its own: a session's lock would go with the pool's connection. It does nothing,
- * which no setting of the server's may end: see `session.ts`. Only the simple protocol is used there, since the extended
- * one keeps a snapshot, which holds back vacuum for the whole run.
+ * Takes the lock in an open transaction on its own connection. A session lock could end with a pooled connection. The
+ * transaction stays idle, and `session.ts` sees to it that no server setting ends it. Only the simple protocol is used:
+ * the extended protocol keeps a snapshot, which would hold back vacuum for the whole run.
  */
 async function holdLock(
   sql: Sql,
@@ -155,7 +155,7 @@ async function holdLock(
     await asked.promise;
   };
   const ended = transaction(sql, work, { whenWanted, isUrgent: true }).then(
-    () => lost.resolve('it was given up'),
+    () => lost.resolve('it was released'),
     (error: unknown) => {
       taken.reject(error);
       lost.resolve(errorFacts(error).message);
@@ -179,7 +179,7 @@ async function holdLock(
 }
 
 async function tryLock(tx: TransactionSql, name: string): Promise<boolean> {
-  // No parameters in the simple protocol; the name is made of letters, digits and dashes.
+  // The simple protocol takes no parameters. The name consists of letters, digits and dashes.
   const rows = await tx.unsafe<{ taken: boolean }[]>(
     `select pg_try_advisory_xact_lock(hashtextextended('${name}', 0)) as "taken"`,
   );
@@ -190,7 +190,7 @@ function startHeartbeat(clock: Clock, tx: TransactionSql, onDead: (reason: strin
   let timer: unknown;
   let isStopped = false;
   const beat = (): void => {
-    timer = clock.setTimeout(() => onDead('the connection does not answer'), HEARTBEAT_TIMEOUT_MS);
+    timer = clock.setTimeout(() => onDead('the connection does not respond'), HEARTBEAT_TIMEOUT_MS);
     tx.unsafe('select 1').then(
       () => {
         clock.clearTimeout(timer);

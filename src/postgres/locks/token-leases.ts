@@ -2,21 +2,21 @@ import type { Sql, TransactionSql } from 'postgres';
 import type { LeaseGrant, LeaseRecord, LeaseSettlement, RunIdentity } from '../../store/types.ts';
 import { LEASE_LOST, Refusal } from '../connection/answer.ts';
 
-/** A run's own names for its leases are made unlike any other run's. */
+/** Makes a run's own lease ids unique among all runs. */
 function storedId(run: RunIdentity, leaseId: string): string {
   return `${run.runId}/${leaseId}`;
 }
 
-/** Scopes that one party at a time may take tokens from: whoever does must have their leases. */
+/** Scopes from which only one party at a time may take tokens, and only with a lease. */
 const isLeased = (scope: string): boolean => scope.startsWith('site:') || scope.startsWith('user:');
 
 /**
- * See {@link TokenLedger.recordLease}. It is on the disk before its first request leaves, whatever the role's own settings say:
- * a server that crashes is back within seconds, and a lease that it forgot would be granted a second time. It costs a call
- * one write-ahead flush, some milliseconds beside the hundreds that Google takes.
+ * See {@link TokenLedger.recordLease}. The record is on disk before its first request is sent, whatever the role's settings
+ * say: a crashed server is back within seconds, and would grant a forgotten lease a second time. This costs each call one
+ * flush of the write-ahead log: a few milliseconds, compared with hundreds for Google's response.
  *
- * It locks the leases that it needs. Whoever takes one of them over deletes it, and so waits for this, and reads what it
- * wrote; or was there before, and this finds nothing.
+ * Locks the leases that it needs. A party that takes one over deletes it, so it waits for this transaction and reads what
+ * it wrote. If the other party was first, this one finds no lease.
  */
 export async function recordLease(sql: Sql, run: RunIdentity, grant: LeaseGrant): Promise<null> {
   const leased = grant.scopes.filter(isLeased);
@@ -40,8 +40,8 @@ export async function recordLease(sql: Sql, run: RunIdentity, grant: LeaseGrant)
 }
 
 /**
- * See {@link TokenLedger.settleLease}. Of tokens that settle one after another, all count as if they had with the last. It does
- * not wait for the disk: a settlement that is lost lets its lease count for longer.
+ * See {@link TokenLedger.settleLease}. When tokens settle one after another, all count as settled with the last. Does not
+ * wait for the disk: if a settlement is lost, its lease only counts for longer.
  */
 export async function settleLease(sql: Sql, run: RunIdentity, settlement: LeaseSettlement): Promise<null> {
   const { settled, graceMs, returned } = settlement;
@@ -57,8 +57,8 @@ export async function settleLease(sql: Sql, run: RunIdentity, settlement: LeaseS
 }
 
 /**
- * See {@link TokenLedger.readOpenLeases}. Two records for a lease that has settled in part. No request is under way for an
- * hour: a lease as old as that which never settled was lost with its run.
+ * See {@link TokenLedger.readOpenLeases}. Returns two records for a partly settled lease. No request takes an hour, so an
+ * unsettled lease older than that was lost with its run.
  */
 export async function readOpenLeases(
   sql: Sql,
@@ -81,7 +81,7 @@ export async function readOpenLeases(
     where settled_tokens > 0 and settled_at > now() - make_interval(secs => ${windowMs}::float8 / 1000)`;
 }
 
-/** Deletes leases that no budget counts any more: the longest is a day's. */
+/** Deletes leases that no budget counts any more: the longest budget covers one day. */
 export async function pruneLeases(sql: Sql | TransactionSql): Promise<void> {
   await sql`delete from longtail.quota_lease where granted_at < now() - interval '25 hours'`;
 }

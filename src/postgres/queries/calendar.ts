@@ -2,11 +2,11 @@ import type { Sql } from 'postgres';
 import type { Day, SearchType } from '../../domain/slice.ts';
 import type { Calendar, DayTotal, RunIdentity } from '../../store/types.ts';
 import { transaction } from '../connection/transaction.ts';
-import { holdRun } from '../locks/lock-run-row.ts';
+import { lockRunRow } from '../locks/lock-run-row.ts';
 
-/** A calendar as it was kept. */
+/** A stored calendar. */
 export interface KeptCalendar extends Calendar {
-  /** How long ago, by the database's clock, Google said so. */
+  /** Age of Google's answer in milliseconds, by the database's clock. */
   readonly ageMs: number;
 }
 
@@ -18,7 +18,7 @@ export async function commitCalendar(
   calendar: Calendar,
 ): Promise<readonly DayTotal[]> {
   return await transaction(sql, async (tx) => {
-    await holdRun(tx, run);
+    await lockRunRow(tx, run);
     const kept = tx`
       insert into longtail.calendar as c
         (property_id, search_type, from_date, to_date, last_published, first_incomplete, fetched_at)
@@ -47,7 +47,7 @@ export async function commitCalendar(
   });
 }
 
-/** What is kept of one search type's days from `from` to `to`, or undefined when Google was never asked. */
+/** One search type's stored days from `from` to `to`. Undefined: Google was never asked. */
 export async function readCalendar(
   sql: Sql,
   propertyId: string,

@@ -3,27 +3,27 @@ import { errorFacts } from '../../domain/error-facts.ts';
 import { transaction } from '../connection/transaction.ts';
 import { pruneLeases } from '../locks/token-leases.ts';
 
-/** Slices whose rows go in one round: ids only, so that the list stays small. */
-const SLICES_A_ROUND = 500;
-/** Rows that go at once: few enough for a slow database to be through with them in the time of a statement. */
+/** Slices per round. Only ids are read, so the list stays small. */
+const SLICES_PER_ROUND = 500;
+/** Rows per delete: few enough for a slow database to finish within the statement timeout. */
 const ROWS_AT_ONCE = 10_000;
-/** All of it can be done next time: so nothing waits for long, for a lock or for a slow disk. */
+/** All of this can be done next time, so nothing waits long for a lock or a slow disk. */
 const LOCK_TIMEOUT_MS = 2_000;
 const STATEMENT_TIMEOUT_MS = 10_000;
 const CLEAN_UP_WITHIN_MS = 30_000;
 
 /**
- * Deletes the rows and ledgers of the property's versions that ended without being what readers see, its crashed runs'
- * among them, so many rows at a time, and leases that are too old to count. Open slices that nobody has touched for a day are
- * given up first. Stops early when `isAborted` says so, when it has taken half a minute, and at whatever the database has
- * against it: a run is complete all the same, and the next one goes on. Returns the number of slices.
+ * Deletes, in batches, the rows and ledger entries of the property's slice versions that have ended and that readers do
+ * not see, those of crashed runs included; then leases too old to count. First abandons open slices that have been
+ * untouched for a day. Stops early when `isAborted` returns true, after half a minute, and at any database error: the run is
+ * complete anyway, and the next one continues. Returns the number of slices cleaned up.
  *
- * Call it with the property's lock held.
+ * Call it while holding the property's lease.
  */
 export async function cleanUp(sql: Sql, propertyId: string, isAborted: () => boolean): Promise<number> {
   const late = AbortSignal.timeout(CLEAN_UP_WITHIN_MS);
   let cleaned = 0;
-  await unlessRefused(async () => {
+  await ignoringRefusals(async () => {
     await giveUpOldSlices(sql, propertyId);
     for await (const id of endedSlices(sql, propertyId)) {
       let isDone = false;
@@ -34,12 +34,12 @@ export async function cleanUp(sql: Sql, propertyId: string, isAborted: () => boo
       cleaned += 1;
     }
   });
-  if (!isAborted()) await unlessRefused(() => bounded(sql, pruneLeases));
+  if (!isAborted()) await ignoringRefusals(() => bounded(sql, pruneLeases));
   return cleaned;
 }
 
-/** What may be done another time: whatever PostgreSQL or the line says against it is an answer. A bug is none. */
-async function unlessRefused(work: () => Promise<unknown>): Promise<void> {
+/** Ignores database errors: this work can be done another time. Bugs are rethrown. */
+async function ignoringRefusals(work: () => Promise<unknown>): Promise<void> {
   try {
     await work();
   } catch (error) {
@@ -47,10 +47,10 @@ async function unlessRefused(work: () => Promise<unknown>): Promise<void> {
   }
 }
 
-/** A transaction that waits for nobody for long. */
+/** A transaction with short timeouts. */
 async function bounded<T>(sql: Sql, work: (tx: TransactionSql) => Promise<T>): Promise<T> {
   return await transaction(sql, async (tx) => {
-    // Sent at once, so that it comes before the work and costs no round trip.
+    // Sent together with the work, ahead of it, so it costs no extra round trip.
     const limits = tx
       .unsafe(
         `select set_config('lock_timeout', '${LOCK_TIMEOUT_MS}', true),
@@ -85,16 +85,16 @@ async function* endedSlices(sql: Sql, propertyId: string): AsyncGenerator<string
         select id::text as "id" from longtail.slice
         where property_id = ${propertyId}::text::bigint and has_facts
           and status in ('superseded', 'failed', 'abandoned') and id > ${from}::text::bigint
-        order by slice.id limit ${SLICES_A_ROUND}`,
+        order by slice.id limit ${SLICES_PER_ROUND}`,
     );
     for (const { id } of ended) yield id;
     const last = ended.at(-1);
-    if (last === undefined || ended.length < SLICES_A_ROUND) return;
+    if (last === undefined || ended.length < SLICES_PER_ROUND) return;
     after = last.id;
   }
 }
 
-/** Of one slice, in one statement. The ledger's entries go with the last rows. Resolves whether those are gone. */
+/** Deletes rows of one slice in one statement, the ledger entries with the last rows. Resolves to whether none are left. */
 async function deleteRows(sql: Sql, sliceId: string): Promise<boolean> {
   const [gone] = await bounded(
     sql,
@@ -122,16 +122,16 @@ async function deleteRows(sql: Sql, sliceId: string): Promise<boolean> {
   return (gone?.rows ?? 0) < ROWS_AT_ONCE;
 }
 
-/** A tenth of PostgreSQL's own: 3,000 rows are looked at instead of 30,000, each of them in a block of its own. */
+/** A tenth of PostgreSQL's default: it samples 3,000 rows instead of 30,000, each in a block of its own. */
 const STATISTICS_TARGET = 10;
 
 /**
- * Tells PostgreSQL what a run has written, so that the first questions are answered with a good plan. Autovacuum looks
- * more closely later; so a table that somebody has locked is left to it.
+ * Updates PostgreSQL's statistics after a run, so that the first queries get a good plan. Autovacuum samples more later,
+ * so a table that is locked is left to it.
  */
 export async function analyze(sql: Sql): Promise<void> {
   for (const table of ['property', 'slice', 'fact']) {
-    await unlessRefused(() =>
+    await ignoringRefusals(() =>
       bounded(sql, async (tx) => {
         await tx.unsafe(`set local default_statistics_target = ${STATISTICS_TARGET}`);
         await tx.unsafe(`analyze longtail.${table}`);

@@ -3,7 +3,7 @@ import type { Coverage, CoverageRange } from '../../domain/coverage.ts';
 import type { RunIdentity } from '../../store/types.ts';
 import { keyStatus } from './key-status.ts';
 
-/** See {@link SliceLedger.readCoverage}. A key that failed is taken up again. */
+/** See {@link SliceLedger.readCoverage}. Failed keys are retried. */
 export async function readCoverage(
   sql: Sql | TransactionSql,
   run: RunIdentity,
@@ -41,7 +41,7 @@ export async function readCoverage(
     order by j.date desc, j.search_type, j.dataset`;
 }
 
-/** What the table has of a property, outside of any run. Empty when the property was never synchronised. */
+/** What the tables hold of a property, independent of any run. Empty when the property was never synchronised. */
 export async function readPropertyCoverage(
   sql: Sql,
   siteUrl: string,

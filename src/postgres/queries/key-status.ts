@@ -1,9 +1,9 @@
 import type { PendingQuery, Row, Sql, TransactionSql } from 'postgres';
 
 /**
- * What a key is by its versions, as a part of a query over `open`, `complete` and `failed`, the newest version of each
- * status, and `second_look`: an open second look, or an open one where nothing is complete or a failure is newer, is
- * `open`; a failure newer than the complete version is `failed`; else the complete version stands.
+ * A key's status, derived from its versions. An SQL fragment for a query with `open`, `complete` and `failed`, the newest
+ * version of each status, and `second_look`, an open refetch. The key is `open` if it has an open refetch, or an open version
+ * while none is complete or a failure is newer; `failed` if a failure is newer than the complete version; otherwise `complete`.
  */
 export function keyStatus(sql: Sql | TransactionSql): PendingQuery<Row[]> {
   return sql`case

@@ -8,21 +8,21 @@ import { transaction } from '../connection/transaction.ts';
 import { readCoverage } from './coverage.ts';
 import { END_LOCK_TIMEOUT_MS } from './run.ts';
 
-/** What the table has of a range, earlier runs' work included. */
+/** What the tables hold for a range, earlier runs' work included. */
 export interface OutcomeFigures {
-  /** Keys that are complete, the empty ones among them. */
+  /** Complete keys, empty ones included. */
   readonly complete: number;
   /** Keys that are complete and have no rows. */
   readonly empty: number;
-  /** Keys whose newest version failed. An older version of theirs may still be readable. */
+  /** Keys whose newest version failed. An older version may still be readable. */
   readonly failed: number;
-  /** Rows that the view shows of the range. */
+  /** Rows of the range that the view shows. */
   readonly rows: number;
-  /** One for each failed key, newest day first. */
+  /** One per failed key, newest day first. */
   readonly failures: readonly SliceFailure[];
 }
 
-/** Reads a run's figures from the tables. Rejects with a LongtailError when the database does not answer. */
+/** Reads a run's figures from the tables. Rejects with a LongtailError when the database does not respond. */
 export async function readOutcome(sql: Sql, run: RunIdentity, range: CoverageRange): Promise<OutcomeFigures> {
   try {
     return await transaction(sql, async (tx) => {

@@ -5,21 +5,21 @@ import { one } from '../connection/answer.ts';
 import { toldError } from '../connection/told-error.ts';
 import { transaction } from '../connection/transaction.ts';
 
-/** What a run was asked for. */
+/** What a run was asked to do. */
 export interface RunParameters extends CoverageRange {
   /** Fetch again what was fetched before this run. */
   readonly refresh: boolean;
-  /** Let less replace more (never nothing replace something). */
+  /** Let an answer with fewer rows replace one with more (but never an empty one replace rows). */
   readonly acceptShrunk: boolean;
-  /** Whatever else should be kept with the run. JSON. */
+  /** Any other options to store with the run. JSON. */
   readonly options?: Readonly<Record<string, unknown>>;
 }
 
 export interface StartedRun {
   readonly run: RunIdentity;
-  /** By the database's clock, ISO 8601; null: nothing that is complete and final is fetched again. */
+  /** By the database's clock, ISO 8601. Null: complete and final slices are not fetched again. */
   readonly refreshCutOff: string | null;
-  /** Whether the cut-off is that of an earlier refresh that did not come to its end. */
+  /** Whether the cut-off was taken over from an earlier refresh that did not finish. */
   readonly continuesRefresh: boolean;
 }
 
@@ -31,9 +31,9 @@ interface CutOff {
 }
 
 /**
- * Begins a run, under the property's lease. A refresh of the last day that did not come to its end goes on: a plain run
- * takes over its cut-off for what that one was to refresh, a refresh does where the earlier one spans all that it asks
- * for. So a crash and a new run together fetch what one run would have.
+ * Starts a run, under the property's lease. An unfinished refresh of the last day continues: a plain run takes over its
+ * cut-off for that refresh's range, and a refresh takes it over if the earlier one covers everything that it asks for. So a
+ * crashed run and the next one together fetch what one run would have fetched.
  */
 export async function startRun(
   sql: Sql,
@@ -90,12 +90,12 @@ export async function startRun(
   }
 }
 
-/** How long the end of a run waits for somebody's lock, before it counts the database as away. */
+/** How long the end of a run waits for a lock before it treats the database as unavailable. */
 export const END_LOCK_TIMEOUT_MS = 3_000;
 
 /**
- * Records how a run ended. Waits for what it is committing; nothing can be committed afterwards. False: it had ended
- * before, or another run has taken over.
+ * Records how a run ended. Waits for its current commits; afterwards it can commit nothing. Returns false if it had
+ * already ended or another run has taken over.
  */
 export async function finishRun(
   sql: Sql,

@@ -1,10 +1,10 @@
 import type { TransactionSql } from 'postgres';
 import { one } from '../connection/answer.ts';
 
-/** How a slice becomes what readers see. */
+/** How to make a slice visible to readers. */
 export interface Completion {
   readonly sliceId: string;
-  /** The version before it. */
+  /** The previous version. */
   readonly previousId: string | null;
   readonly capped: boolean;
   readonly duplicateRows: number;
@@ -12,12 +12,12 @@ export interface Completion {
 }
 
 /**
- * Makes slices what readers see, in place of the versions before them. Their sums are the ledger's: no fact is read. The
- * caller's transaction holds their locks.
+ * Makes slices visible to readers in place of their previous versions. The sums come from the ledger, so no facts are
+ * read. The caller's transaction holds the slices' locks.
  */
 export async function completeSlices(tx: TransactionSql, completions: readonly Completion[]): Promise<void> {
   const previousIds = completions.flatMap(({ previousId }) => previousId ?? []);
-  // In this order: at no moment may a key have two complete versions. Sent together: one round trip.
+  // In this order: a key must never have two complete versions. Sent together in one round trip.
   const superseded =
     previousIds.length === 0
       ? undefined
@@ -43,7 +43,7 @@ export async function completeSlices(tx: TransactionSql, completions: readonly C
   await Promise.all([superseded, completed]);
 }
 
-/** Ends an open slice without its rows ever being seen. They are deleted later. */
+/** Ends an open slice whose rows readers never see. They are deleted later. */
 export async function endSlice(
   tx: TransactionSql,
   sliceId: string,
@@ -54,8 +54,8 @@ export async function endSlice(
     where id = ${sliceId}::text::bigint and status = 'open'`;
 }
 
-/** Opens the version that is fetched because the slice, just completed, has duplicates. Returns its id. */
-export async function openSecondLook(tx: TransactionSql, sliceId: string): Promise<string> {
+/** Opens a refetch of a slice that was just completed with duplicates. Returns its id. */
+export async function openRefetch(tx: TransactionSql, sliceId: string): Promise<string> {
   const rows = await tx<{ id: string }[]>`
     with next as (
       insert into longtail.slice (property_id, search_type, dataset, date, filter_key, aggregation_type,
@@ -81,7 +81,7 @@ export async function noteReplaced(
     where slice_id = ${page.slice.id}::text::bigint and segment = '' and start_row = ${page.startRow}::int`;
 }
 
-/** Rows of the slice whose key another of its rows has, by reading them all. For a slice begun by another process. */
+/** Counts rows of the slice whose key occurs in another of its rows, by reading all rows. For a slice begun by another process. */
 export async function readDuplicates(tx: TransactionSql, sliceId: string): Promise<number> {
   const rows = await tx<{ count: number }[]>`
     select (count(*) - count(distinct (page, query, country, device, search_appearance)))::int as "count"

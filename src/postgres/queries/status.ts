@@ -3,7 +3,7 @@ import type { Dataset, Day, SearchType } from '../../domain/slice.ts';
 import { toldError } from '../connection/told-error.ts';
 import { keyStatus } from './key-status.ts';
 
-/** What the table has of one property, search type, dataset and month. Days are counted. */
+/** What the tables hold of one property, search type, dataset and month, in days. */
 export interface MonthStatus {
   readonly siteUrl: string;
   readonly searchType: SearchType;
@@ -12,22 +12,22 @@ export interface MonthStatus {
   readonly month: string;
   /** Complete, with rows or without. */
   readonly complete: number;
-  /** Complete, and Google had nothing. */
+  /** Complete and without rows. */
   readonly empty: number;
-  /** Begun and not complete. */
+  /** Begun but not complete. */
   readonly open: number;
-  /** The newest try failed. */
+  /** The latest attempt failed. */
   readonly failed: number;
-  /** Not there at all, between the dataset's first day and its last, or the last that Google published. */
+  /** Never fetched, though between the dataset's first day and its last, or the last that Google has published. */
   readonly missing: number;
-  /** Rows that can be read. */
+  /** Readable rows. */
   readonly rows: number;
-  /** The first and the last complete day; null when there is none. */
+  /** The first and last complete days. Null when there are none. */
   readonly first: Day | null;
   readonly last: Day | null;
 }
 
-/** Reads what there is, of one property or of all, newest month first. */
+/** Reads the status of one property or of all, newest month first. */
 export async function readStatus(sql: Sql, siteUrl?: string): Promise<MonthStatus[]> {
   try {
     return await sql<MonthStatus[]>`

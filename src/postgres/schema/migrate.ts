@@ -12,13 +12,13 @@ import { readFacts, readState, refuse, type SchemaFacts, type SchemaState } from
 
 /** What a migration did. */
 export interface MigrationOutcome {
-  /** How many migrations were applied: 0 when the schema was up to date. */
+  /** Number of migrations applied: 0 when the schema was up to date. */
   readonly applied: number;
 }
 
 /**
- * A table that is changed is closed to everybody for a moment, and whoever comes after one that waits for it waits, too:
- * so it is tried for a short time, and often.
+ * Changing a table locks it, and other sessions queue behind a migration that waits for the lock. So each attempt waits
+ * only briefly, and there are several.
  */
 const LOCK_TIMEOUT_MS = 2_000;
 const LOCK_ATTEMPTS = 12;
@@ -26,26 +26,26 @@ const LOCK_PAUSE_MS = 500;
 const STATEMENT_TIMEOUT_MS = 600_000;
 
 /**
- * Makes or updates the schema `longtail` and the view `public.search_analytics`, in one transaction: all or nothing.
- * Safe to call from several processes at once, through a transaction pooler, and in a database that has other
- * migrations of Drizzle's: ours are recorded in `longtail.migrations`. What it makes, its owner alone may read: what
- * default privileges give to others is taken back. `target` is a URL, or a `postgres` connection, which stays open.
+ * Creates or updates the schema `longtail` and the view `public.search_analytics`, in one transaction: all or nothing.
+ * Safe to call from several processes at the same time, through a transaction pooler, and in a database with other Drizzle
+ * migrations: Longtail's are recorded in `longtail.migrations`. Only the owner may read what it creates: privileges that
+ * the database's defaults grant to others are revoked. `target` is a URL, or a postgres.js pool, which stays open.
  * Rejects with a LongtailError.
  *
- * Drizzle's own migrator is not used: it reads files beside the module, which a bundle has not, it changes how a
- * connection reads dates, for the host, too, and it takes no lock.
+ * Drizzle's own migrator is not used: it reads files next to the module, which a bundle does not have, it changes how the
+ * host's connection reads dates, and it takes no lock.
  */
 export async function migrate(target: string | Sql): Promise<MigrationOutcome> {
   const database = await connect(target, { max: 1, applicationName: 'longtail migrate', prepare: false });
   try {
     return await migrateOn(database.sql, systemClock);
   } finally {
-    // Whatever is still under way then, its answer was lost with its connection.
+    // Anything still running has lost its response together with its connection.
     await database.close({ timeoutMs: 1_000 });
   }
 }
 
-/** An index on a large table takes its time, and says nothing meanwhile. */
+/** Creating an index on a large table takes long, and the server sends nothing meanwhile. */
 const MIGRATION_SILENCE_MS = 3_600_000;
 
 async function migrateOn(sql: Sql, clock: Clock): Promise<MigrationOutcome> {
@@ -54,7 +54,7 @@ async function migrateOn(sql: Sql, clock: Clock): Promise<MigrationOutcome> {
     const facts = await readFacts(sql);
     const state = await readState(sql, facts);
     refuse(state, where);
-    // Most runs find nothing to do, and need no right to make anything.
+    // Most calls find nothing to do and need no right to create anything.
     if (!hasWork(facts, state)) return { applied: 0 };
     checkRights(facts, state, where);
   } catch (error) {
@@ -73,7 +73,7 @@ async function migrateOn(sql: Sql, clock: Clock): Promise<MigrationOutcome> {
 async function migrateIn(tx: TransactionSql, where: string): Promise<MigrationOutcome> {
   await settle(tx);
   await tx.unsafe(`select pg_advisory_xact_lock(hashtextextended('longtail:migrate', 0))`).simple();
-  // Again: another process may have done it meanwhile.
+  // Read again: another process may have migrated meanwhile.
   const facts = await readFacts(tx);
   const state = await readState(tx, facts);
   refuse(state, where);
@@ -97,9 +97,9 @@ async function migrateIn(tx: TransactionSql, where: string): Promise<MigrationOu
   return { applied: missing.length };
 }
 
-/** What role and database may have set otherwise, for this transaction alone. Before anything is read. */
+/** Overrides settings of the role and the database for this transaction. Must run before any read. */
 async function settle(tx: TransactionSql): Promise<void> {
-  // A transaction's time runs on when it is changed; it begins anew only when it was taken off before.
+  // Changing transaction_timeout does not restart it. Switching it off and on again does.
   await tx.unsafe('set transaction isolation level read committed').simple();
   await tx
     .unsafe(`
@@ -122,7 +122,7 @@ function missingIn(state: SchemaState): readonly Migration[] {
   return state.kind === 'installed' ? state.missing : [];
 }
 
-/** Somebody dropped it, with the schema `public` as a rule, which tools for tests and previews make anew. */
+/** The view may have been dropped, usually together with the schema `public`, which test and preview tools recreate. */
 function needsView(facts: SchemaFacts, state: SchemaState): boolean {
   return state.kind === 'installed' && !facts.hasView && facts.named === null;
 }
@@ -131,7 +131,7 @@ function mayMakeView({ tables, public: home }: SchemaFacts): boolean {
   return tables?.isMine === true && home?.mayCreate === true;
 }
 
-/** The view and what is said of it, as the migrations have it. */
+/** Creates the view and its comments, as the migrations define them. */
 async function makeView(tx: TransactionSql, { serverVersion }: SchemaFacts): Promise<void> {
   const ofView =
     /^(create (or replace )?view|drop view( if exists)?|comment on (view|column)) "?public"?\."?search_analytics\b/i;
@@ -141,7 +141,7 @@ async function makeView(tx: TransactionSql, { serverVersion }: SchemaFacts): Pro
     await tx.unsafe('alter view public.search_analytics set (security_invoker = true)').simple();
 }
 
-/** Numbers of what is there: in the schema, the schema itself, and the view. */
+/** Object ids of everything in the schema, of the schema itself, and of the view. */
 async function readOids(tx: TransactionSql): Promise<ReadonlySet<string>> {
   const rows = await tx
     .unsafe<Record<string, string>[]>(`
@@ -152,7 +152,7 @@ async function readOids(tx: TransactionSql): Promise<ReadonlySet<string>> {
   return new Set(rows.flatMap((row) => Object.values(row)));
 }
 
-/** Takes back what others were given in the act of making: nobody can have asked for it yet. */
+/** Revokes privileges that default privileges granted on new objects. Nobody can rely on them yet. */
 async function keepPrivate(tx: TransactionSql, before: ReadonlySet<string>): Promise<void> {
   const rows = await tx
     .unsafe<Record<string, string>[]>(`
@@ -174,14 +174,14 @@ async function keepPrivate(tx: TransactionSql, before: ReadonlySet<string>): Pro
   }
 }
 
-/** Says what is lacking, and how to give it, before anything is tried. */
+/** Throws before anything is attempted, with the missing right and how to grant it. */
 function checkRights(facts: SchemaFacts, state: SchemaState, where: string): void {
   const user = identifier(facts.user);
   if (facts.readOnly) {
     throw new LongtailError(
       'DATABASE_REFUSED',
-      `The user ${facts.user} may only read in the ${where} (default_transaction_read_only is on): Longtail's tables cannot be made or changed.`,
-      `Where the host has set it because the disk is full, make room. Otherwise: ALTER ROLE ${user} SET default_transaction_read_only = off;`,
+      `The user ${facts.user} may only read in the ${where} (default_transaction_read_only is on): Longtail's tables cannot be created or changed.`,
+      `If the provider set this because the disk is full, free space. Otherwise: ALTER ROLE ${user} SET default_transaction_read_only = off;`,
     );
   }
   if (state.kind === 'installed') {
@@ -189,8 +189,8 @@ function checkRights(facts: SchemaFacts, state: SchemaState, where: string): voi
     const { owner } = facts.tables;
     throw new LongtailError(
       'DATABASE_REFUSED',
-      `Longtail's tables in the ${where} are of an older version, and belong to ${owner}: ${facts.user} may not change them.`,
-      `Run migrate() of 'longtail/migrate' once as ${owner}, or make ${facts.user} its member: GRANT ${identifier(owner)} TO ${user};`,
+      `Longtail's tables in the ${where} are from an older version and belong to ${owner}: ${facts.user} may not change them.`,
+      `Run migrate() of 'longtail/migrate' once as ${owner}, or make ${facts.user} a member of it: GRANT ${identifier(owner)} TO ${user};`,
     );
   }
   const grants: string[] = [];
@@ -203,14 +203,14 @@ function checkRights(facts: SchemaFacts, state: SchemaState, where: string): voi
   throw new LongtailError(
     'DATABASE_REFUSED',
     facts.public === null
-      ? `The ${where} has no schema public, where Longtail makes the view search_analytics.`
-      : `The user ${facts.user} may not make Longtail's tables and its view public.search_analytics in the ${where}.`,
-    `As its owner: ${grants.join(' ')}`,
+      ? `The ${where} has no schema public, where Longtail creates the view search_analytics.`
+      : `The user ${facts.user} may not create Longtail's tables and the view public.search_analytics in the ${where}.`,
+    `As its owner, run: ${grants.join(' ')}`,
   );
 }
 
 function isLockTimeout(error: unknown): boolean {
-  // Or a deadlock: with a program that locks our tables in an order of its own.
+  // Or a deadlock with a program that locks these tables in another order.
   return ['55P03', '40P01'].includes(errorFacts(error).code);
 }
 
@@ -221,24 +221,24 @@ function migrationError(sql: Sql, error: unknown): LongtailError {
     const { user, database } = sql.options;
     return new LongtailError(
       'DATABASE_REFUSED',
-      `The user ${user} may not make Longtail's tables in the ${place(sql)}: ${message}`,
-      `As its owner: GRANT CREATE ON DATABASE ${identifier(database)} TO ${identifier(user)}; GRANT CREATE ON SCHEMA public TO ${identifier(user)};`,
+      `The user ${user} may not create Longtail's tables in the ${place(sql)}: ${message}`,
+      `As its owner, run: GRANT CREATE ON DATABASE ${identifier(database)} TO ${identifier(user)}; GRANT CREATE ON SCHEMA public TO ${identifier(user)};`,
       { cause: error },
     );
   }
   if (isConnectionLoss(error)) return connectError(sql, error);
-  const nextStep = NEXT_STEPS.get(code) ?? 'Use a database of its own for Longtail, or report this.';
+  const nextStep = NEXT_STEPS.get(code) ?? 'Use a separate database for Longtail, or report this.';
   return new LongtailError(
     'MIGRATION_FAILED',
-    `The migrations did not run on the ${place(sql)}, which is unchanged: ${message}`,
+    `The migrations failed on the ${place(sql)}, which is unchanged: ${message}`,
     nextStep,
     { cause: error },
   );
 }
 
-const TAKEN = 'The database has something of that name already: rename it, or use a database of its own.';
+const TAKEN = 'The database already has an object of that name: rename it, or use a separate database.';
 const LOCKED =
-  'Another session holds Longtail’s tables, or migrates them: end it (pg_stat_activity, pg_blocking_pids), then run again.';
+  'Another session has locked Longtail’s tables or is migrating them: end it (pg_stat_activity, pg_blocking_pids), then run again.';
 
 /** By SQLSTATE. */
 const NEXT_STEPS: ReadonlyMap<string, string> = new Map([
@@ -247,8 +247,11 @@ const NEXT_STEPS: ReadonlyMap<string, string> = new Map([
   ['42P06', TAKEN],
   ['55P03', LOCKED],
   ['40P01', LOCKED],
-  ['57014', 'Somebody, or a setting of the server, cancelled it: run it again.'],
-  ['P0001', 'A trigger of the database refuses it in these words: have its owner allow it, then run again.'],
-  ['25006', 'Give the database back its right to write (default_transaction_read_only), then run again.'],
-  ['53100', "Make room on the server's disk, then run again."],
+  ['57014', 'A person or a server setting cancelled it: run it again.'],
+  [
+    'P0001',
+    'A trigger of the database rejected it with this message: have its owner allow it, then run again.',
+  ],
+  ['25006', 'Make the database writable again (default_transaction_read_only), then run again.'],
+  ['53100', "Free space on the server's disk, then run again."],
 ]);

@@ -5,38 +5,38 @@ import { place } from '../connection/connect.ts';
 import { isConnectionLoss } from '../driver/failure.ts';
 import { MIGRATIONS, type Migration } from './migrations.ts';
 
-/** What the catalogues say of the names that Longtail uses, and of the rights of the one who asks. */
+/** What the catalogues say about the names that Longtail uses, and about the current user's rights. */
 export interface SchemaFacts {
   readonly user: string;
   readonly database: string;
   readonly serverVersion: number;
-  /** Whether a transaction begins without the right to write. */
+  /** Whether transactions are read-only by default. */
   readonly readOnly: boolean;
-  /** The schema `longtail`; null where there is none. */
+  /** The schema `longtail`. Null: it does not exist. */
   readonly schema: { readonly owner: string; readonly mayCreate: boolean } | null;
   readonly mayCreateSchema: boolean;
-  /** Tables, views and the like in the schema `longtail`, in order. */
+  /** Tables, views and other relations in the schema `longtail`, sorted. */
   readonly relations: readonly string[];
-  /** The owner of the rows' table, and whether the one who asks may do what he may. */
+  /** The owner of the fact table, and whether the current user has the owner's rights. */
   readonly tables: { readonly owner: string; readonly isMine: boolean } | null;
-  /** `longtail.migrations`, if there is such a table. */
+  /** `longtail.migrations`. Null: there is no such table. */
   readonly journal: { readonly hasOurColumns: boolean; readonly mayRead: boolean } | null;
   readonly public: { readonly mayCreate: boolean } | null;
-  /** What is called `public.search_analytics`: `view`, or what else it is; null where there is nothing. */
+  /** What `public.search_analytics` is: `view` or another kind of object. Null: it does not exist. */
   readonly named: string | null;
-  /** Whether there is a view `search_analytics` of our rows, in whatever schema: it may have been moved. */
+  /** Whether there is a view `search_analytics` of Longtail's rows in any schema: it may have been moved. */
   readonly hasView: boolean;
 }
 
-/** What a database has of Longtail. */
+/** What a database contains of Longtail. */
 export type SchemaState =
   | { readonly kind: 'empty' }
-  /** Ours: `missing` is empty where nothing is to be done. */
+  /** Longtail's: `missing` is empty when it is up to date. */
   | { readonly kind: 'installed'; readonly missing: readonly Migration[] }
-  /** Ours, but these tables are gone. */
+  /** Longtail's, but these tables are gone. */
   | { readonly kind: 'incomplete'; readonly gone: readonly string[] }
   | { readonly kind: 'newer' }
-  /** Somebody else's schema, or view: `what` holds. */
+  /** A schema or view of that name that is not Longtail's. `what` describes it. */
   | { readonly kind: 'foreign'; readonly what: string };
 
 const FACTS = `
@@ -82,32 +82,32 @@ const FACTS = `
       where v.relname = 'search_analytics' and v.relkind = 'v')
   )::text as facts`;
 
-/** Reads what there is. It needs no right to anything but the catalogues. */
+/** Reads the facts. Needs no rights beyond the catalogues. */
 export async function readFacts(sql: Pick<Sql, 'unsafe'>): Promise<SchemaFacts> {
   const [row] = await sql.unsafe<Record<string, string>[]>(FACTS).simple();
-  // By its place: a connection handed in may rename columns.
+  // By position: the host's pool may rename columns.
   const [text = '{}'] = Object.values(row ?? {});
   const facts: SchemaFacts = JSON.parse(text);
   return facts;
 }
 
-/** What the facts mean. The record of migrations is read where it is ours, and may be read. */
+/** Interprets the facts. Reads the migrations table if it is Longtail's and readable. */
 export async function readState(sql: Pick<Sql, 'unsafe'>, facts: SchemaFacts): Promise<SchemaState> {
   const { journal, relations } = facts;
   const others = relations.filter((name) => name !== 'migrations' && name !== 'migrations_id_seq');
   if (journal === null || !journal.hasOurColumns) {
     if (relations.length > 0)
-      return { kind: 'foreign', what: `the schema longtail, which holds ${listed(relations)}` };
+      return { kind: 'foreign', what: `the schema longtail, which contains ${listed(relations)}` };
     return facts.named === null ? { kind: 'empty' } : namedBySomebody(facts);
   }
-  // Who may write rows alone need not know how the tables came about: they tell.
+  // A user who may only write rows may lack access to the migrations table. The existing tables show what was applied.
   if (!journal.mayRead)
     return { kind: 'installed', missing: MIGRATIONS.filter((one) => isNotIn(one, relations)) };
   const applied = await readApplied(sql);
   const known = MIGRATIONS.filter(({ moment }) => applied.has(moment));
   if (known.length === 0) {
     if (others.length > 0 || applied.size > 0)
-      return { kind: 'foreign', what: `the schema longtail, which holds ${listed(relations)}` };
+      return { kind: 'foreign', what: `the schema longtail, which contains ${listed(relations)}` };
     return facts.named === null ? { kind: 'empty' } : namedBySomebody(facts);
   }
   if (applied.size > known.length) return { kind: 'newer' };
@@ -116,7 +116,7 @@ export async function readState(sql: Pick<Sql, 'unsafe'>, facts: SchemaFacts): P
   return { kind: 'installed', missing: MIGRATIONS.filter(({ moment }) => !applied.has(moment)) };
 }
 
-/** The moments of the migrations that were applied, which name them. */
+/** The timestamps of the applied migrations, which identify them. */
 async function readApplied(sql: Pick<Sql, 'unsafe'>): Promise<ReadonlySet<number>> {
   const rows = await sql
     .unsafe<Record<string, string>[]>(`select created_at::text as moment from longtail.migrations`)
@@ -132,7 +132,7 @@ function isNotIn(migration: Migration, relations: readonly string[]): boolean {
   return tablesOf([migration]).some((name) => !relations.includes(name));
 }
 
-/** The tables that these migrations leave behind. */
+/** The tables that exist after these migrations. */
 function tablesOf(migrations: readonly Migration[]): readonly string[] {
   const tables = new Set<string>();
   for (const statement of migrations.flatMap(({ statements }) => statements)) {
@@ -145,8 +145,8 @@ function tablesOf(migrations: readonly Migration[]): readonly string[] {
 }
 
 /**
- * Refuses tables that this version cannot work with, where nobody is to make or change them (`migrate: false`): none,
- * somebody else's, older or newer ones. Rejects with a LongtailError.
+ * Rejects tables that this version cannot work with, for `migrate: false`: missing, foreign, older or newer ones. Throws a
+ * LongtailError.
  */
 export async function requireSchema(sql: Sql): Promise<void> {
   const where = place(sql);
@@ -161,42 +161,42 @@ export async function requireSchema(sql: Sql): Promise<void> {
   if (state.kind === 'empty') {
     throw new LongtailError(
       'MIGRATION_FAILED',
-      `The ${where} is empty: it has no tables of Longtail's yet, and \`migrate\` is false.`,
-      "Make them once with migrate() of 'longtail/migrate', or leave out `migrate: false`.",
+      `The ${where} is empty: it has no tables of Longtail yet, and \`migrate\` is false.`,
+      "Create them once with migrate() of 'longtail/migrate', or remove `migrate: false`.",
     );
   }
   if (state.kind === 'installed' && state.missing.length > 0) {
     throw new LongtailError(
       'MIGRATION_FAILED',
-      `The tables in the ${where} are those of an older version of Longtail (before ${state.missing[0]?.tag}), and \`migrate\` is false.`,
-      "Bring them up to date with migrate() of 'longtail/migrate', or leave out `migrate: false`.",
+      `The tables in the ${where} are from an older version of Longtail (before ${state.missing[0]?.tag}), and \`migrate\` is false.`,
+      "Update them with migrate() of 'longtail/migrate', or remove `migrate: false`.",
     );
   }
   refuse(state, where);
 }
 
-/** Rejects with a LongtailError where the tables are not ours to use. */
+/** Throws a LongtailError if the tables are not Longtail's or cannot be used. */
 export function refuse(state: SchemaState, where: string): void {
   if (state.kind === 'newer') {
     throw new LongtailError(
       'MIGRATION_FAILED',
-      `The schema longtail in the ${where} was made by a newer version of Longtail.`,
+      `The schema longtail in the ${where} was created by a newer version of Longtail.`,
       'Update the package longtail.',
     );
   }
   if (state.kind === 'foreign') {
     throw new LongtailError(
       'MIGRATION_FAILED',
-      `The ${where} has something of that name that is not Longtail's: ${state.what}. Nothing was changed.`,
-      'The name is needed: rename it, or give Longtail a database of its own.',
+      `The ${where} has an object of that name that is not Longtail's: ${state.what}. Nothing was changed.`,
+      'The name is needed: rename it, or use a separate database for Longtail.',
     );
   }
   if (state.kind === 'incomplete') {
     const one = state.gone.length === 1;
     throw new LongtailError(
       'MIGRATION_FAILED',
-      `The schema longtail in the ${where} is not whole: its table${one ? '' : 's'} ${listed(state.gone)} ${one ? 'is' : 'are'} missing. Nothing was changed.`,
-      'Restore the schema from a backup; or put the rest aside (ALTER SCHEMA longtail RENAME TO longtail_old), and run again.',
+      `The schema longtail in the ${where} is incomplete: its table${one ? '' : 's'} ${listed(state.gone)} ${one ? 'is' : 'are'} missing. Nothing was changed.`,
+      'Restore the schema from a backup. Or rename it (ALTER SCHEMA longtail RENAME TO longtail_old) and run again.',
     );
   }
 }
@@ -205,8 +205,8 @@ function readingError(error: unknown, where: string): LongtailError {
   const { message } = errorFacts(error);
   return new LongtailError(
     isConnectionLoss(error) ? 'DATABASE_UNAVAILABLE' : 'MIGRATION_FAILED',
-    `The tables of Longtail's in the ${where} cannot be looked at: ${message}`,
-    'Check that the server runs, and what its log says.',
+    `The tables of Longtail in the ${where} cannot be inspected: ${message}`,
+    'Check that the server is running, and look at its log.',
     { cause: error },
   );
 }

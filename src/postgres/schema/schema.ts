@@ -18,15 +18,15 @@ import {
   uniqueIndex,
 } from 'drizzle-orm/pg-core';
 
-/** All of Longtail's tables are in a schema of their own; only the view `search_analytics` is in `public`. */
+/** All of Longtail's tables are in a separate schema. Only the view `search_analytics` is in `public`. */
 export const longtail = pgSchema('longtail');
 
-/** Bytes as Google sent them: comparing by code point is faster than by a locale's rules, and equal on every server. */
+/** Text exactly as Google sent it. Comparing by code point is faster than by a locale's rules, and the same on every server. */
 const textC = customType<{ data: string }>({ dataType: () => 'text COLLATE "C"' });
 const instant = (name: string) => timestamp(name, { withTimezone: true });
 const bigId = (name: string) => bigint(name, { mode: 'bigint' });
 
-/** A Search Console site. Taking its lock raises `epoch`: a writer of an older one is fenced off. */
+/** A Search Console property. Taking its lease raises `epoch`, which fences off writers with an older one. */
 export const property = longtail.table('property', {
   id: bigId('id').primaryKey().generatedAlwaysAsIdentity(),
   siteUrl: textC('site_url').notNull().unique(),
@@ -34,7 +34,7 @@ export const property = longtail.table('property', {
   createdAt: instant('created_at').notNull().defaultNow(),
 });
 
-/** One synchronisation. It writes while it is `running` and its epoch is the property's. */
+/** One run. It may write while it is `running` and its epoch equals the property's. */
 export const run = longtail.table(
   'run',
   {
@@ -44,16 +44,16 @@ export const run = longtail.table(
       .references(() => property.id),
     epoch: bigId('epoch').notNull(),
     status: text('status').notNull(),
-    /** Days asked for, both included. */
+    /** Requested days, both inclusive. */
     fromDate: date('from_date').notNull(),
     toDate: date('to_date').notNull(),
-    /** Everything else it was asked for, search types and datasets among it. */
+    /** All other options, including search types and datasets. */
     parameters: jsonb('parameters').notNull(),
-    /** Whether less may replace more. */
+    /** Whether an answer with fewer rows may replace one with more. */
     force: boolean('force').notNull(),
-    /** Slices that were fetched before this are fetched again; null in a plain run. */
+    /** Slices fetched before this time are fetched again. Null: the run is not a refresh. */
     refreshCutOff: instant('refresh_cut_off'),
-    /** What the cut-off holds for: `{from, to, searchTypes, datasets}`. */
+    /** What the cut-off applies to: `{from, to, searchTypes, datasets}`. */
     refreshScope: jsonb('refresh_scope'),
     haltReason: text('halt_reason'),
     startedAt: instant('started_at').notNull().defaultNow(),
@@ -69,7 +69,7 @@ export const run = longtail.table(
 );
 
 /**
- * One property × search type × dataset × date (× filter, × aggregation type), in versions. Its facts are seen only
+ * A version of one property × search type × dataset × date (× filter × aggregation type). Readers see its facts only
  * while it is `complete`.
  */
 export const slice = longtail.table(
@@ -84,36 +84,36 @@ export const slice = longtail.table(
     date: date('date').notNull(),
     /** Empty: no filter. */
     filterKey: text('filter_key').notNull().default(''),
-    /** Empty: what Google chooses. */
+    /** Empty: Google's default. */
     aggregationType: text('aggregation_type').notNull().default(''),
     version: integer('version').notNull(),
     status: text('status').notNull(),
-    /** Sums over its ledger, from the moment it is sealed. */
+    /** Sums over its ledger entries, written when it is sealed. */
     rows: bigint('rows', { mode: 'number' }).notNull().default(0),
     clicks: bigint('clicks', { mode: 'number' }).notNull().default(0),
     impressions: bigint('impressions', { mode: 'number' }).notNull().default(0),
-    /** Rows whose key had come before in this slice: a sign that as many others were missed. */
+    /** Rows whose key appeared earlier in this slice: a sign that as many other rows were missed. */
     duplicateRows: integer('duplicate_rows').notNull().default(0),
-    /** Characters that PostgreSQL cannot store (U+0000, half a surrogate pair), replaced by U+FFFD. */
+    /** Characters that PostgreSQL cannot store (U+0000, lone surrogates), replaced by U+FFFD. */
     replacedCharacters: integer('replaced_characters').notNull().default(0),
-    /** Google gives no more rows for a day than it gave here. */
+    /** Whether the slice has the maximum number of rows that Google returns for a day. */
     capped: boolean('capped').notNull().default(false),
-    /** Whether Google had stopped changing the day when it was fetched. */
+    /** Whether the day's data was final when it was fetched. */
     final: boolean('final').notNull().default(false),
-    /** As the API spells it: `final`, or `all` when Google may still change the day. */
+    /** As in Google's API: `final`, or `all` when Google may still change the day. */
     dataState: text('data_state').notNull().default('all'),
-    /** A version opened because the one before it had duplicates. */
+    /** A refetch: a version opened because the previous one had duplicates. */
     secondLook: boolean('second_look').notNull().default(false),
-    /** The second look that this version led to. */
+    /** The refetch that this version led to. */
     successorId: bigId('successor_id'),
     openedAt: instant('opened_at').notNull().defaultNow(),
     fetchedAt: instant('fetched_at'),
     runId: bigId('run_id')
       .notNull()
       .references(() => run.id),
-    /** Why it ended as `failed` or `abandoned`. */
+    /** Why it is `failed` or `abandoned`. */
     error: text('error'),
-    /** Whether rows of this version may be in `fact`: false once a version that ended has been cleaned up. */
+    /** Whether `fact` may contain rows of this version. False once an ended version has been cleaned up. */
     hasFacts: boolean('has_facts').notNull().default(true),
   },
   (table) => {
@@ -144,19 +144,19 @@ export const slice = longtail.table(
   },
 );
 
-/** The ledger: a page is here if and only if its rows are in `fact`. */
+/** The ledger: it contains a page if and only if the page's rows are in `fact`. */
 export const slicePage = longtail.table(
   'slice_page',
   {
     sliceId: bigId('slice_id').notNull(),
-    /** Empty: the slice is not divided. */
+    /** Empty: the slice is not divided into segments. */
     segment: text('segment').notNull().default(''),
     startRow: integer('start_row').notNull(),
     rows: integer('rows').notNull(),
     clicks: bigint('clicks', { mode: 'number' }).notNull(),
     impressions: bigint('impressions', { mode: 'number' }).notNull(),
     replacedCharacters: integer('replaced_characters').notNull().default(0),
-    /** Shorter than asked for: nothing comes after it. */
+    /** Shorter than requested: no page follows. */
     last: boolean('last').notNull(),
     runId: bigId('run_id').notNull(),
     committedAt: instant('committed_at').notNull().defaultNow(),
@@ -168,8 +168,8 @@ export const slicePage = longtail.table(
 );
 
 /**
- * The rows. No foreign key (it costs 60 % of COPY's speed) and one index: a slice is the unit that is written, deleted
- * and read. A dimension that the dataset does not have is null.
+ * The rows. No foreign key (it costs 60 % of COPY's speed) and a single index: slices are written, deleted and read as a
+ * whole. Dimensions that are not in the dataset are null.
  */
 export const fact = longtail.table(
   'fact',
@@ -182,13 +182,13 @@ export const fact = longtail.table(
     searchAppearance: textC('search_appearance'),
     clicks: bigint('clicks', { mode: 'number' }).notNull(),
     impressions: bigint('impressions', { mode: 'number' }).notNull(),
-    /** Average position as Google gives it; null where it gives none (Discover, Google News). */
+    /** Average position from Google. Null where Google gives none (Discover, Google News). */
     position: doublePrecision('position'),
   },
   (table) => [index('fact_slice').on(table.sliceId)],
 );
 
-/** When a search type's days were asked for, and what Google said of their end. */
+/** When Google was asked for a search type's days, and which days it reported as the last. */
 export const calendar = longtail.table(
   'calendar',
   {
@@ -196,19 +196,19 @@ export const calendar = longtail.table(
       .notNull()
       .references(() => property.id),
     searchType: text('search_type').notNull(),
-    /** The range that the newest answer spans. */
+    /** The range of the newest answer. */
     fromDate: date('from_date').notNull(),
     toDate: date('to_date').notNull(),
-    /** The newest day that had data. */
+    /** The newest day with data. */
     lastPublished: date('last_published'),
-    /** The first day that Google still changes. */
+    /** The first day that Google may still change. */
     firstIncomplete: date('first_incomplete'),
     fetchedAt: instant('fetched_at').notNull(),
   },
   (table) => [primaryKey({ columns: [table.propertyId, table.searchType] })],
 );
 
-/** The calendar's days: the property's totals, whatever the dataset. */
+/** The calendar's days, with the property's totals. They do not depend on a dataset. */
 export const dayTotal = longtail.table(
   'day_total',
   {
@@ -224,18 +224,18 @@ export const dayTotal = longtail.table(
   (table) => [primaryKey({ columns: [table.propertyId, table.searchType, table.date] })],
 );
 
-/** Tokens taken from a budget, so that a run that follows a crash still counts them. */
+/** Tokens taken from a budget, so that the run after a crash still counts them. */
 export const quotaLease = longtail.table(
   'quota_lease',
   {
     leaseId: text('lease_id').notNull(),
-    /** The budget: its kind and id, as `site:…`, `user:…`, `project:…`. */
+    /** The budget's kind and id: `site:…`, `user:…`, `project:…`. */
     scope: text('scope').notNull(),
     runId: bigId('run_id').notNull(),
     tokens: integer('tokens').notNull(),
     settledTokens: integer('settled_tokens').notNull().default(0),
     grantedAt: instant('granted_at').notNull().defaultNow(),
-    /** When the last token that has settled did; in the future where a request may still be on its way. */
+    /** When the last settled token settled. In the future while a request may still be under way. */
     settledAt: instant('settled_at'),
   },
   (table) => [
@@ -245,17 +245,17 @@ export const quotaLease = longtail.table(
 );
 
 /**
- * Who may try to work on a property (`site:…`) or with an account's quota (`user:…`), and until when by the database's clock.
- * Several holders of one party share a resource; another party may take it when each of them has expired or is gone.
+ * Who may try to work on a property (`site:…`) or with an account's quota (`user:…`), and until when, by the database's
+ * clock. Holders of one party share a resource. Another party may take it once all of them have expired or are gone.
  */
 export const lease = longtail.table(
   'lease',
   {
     resource: textC('resource').notNull(),
-    /** One run. */
+    /** One run's id. */
     holder: textC('holder').notNull(),
     party: textC('party').notNull(),
-    /** The advisory lock that the holder's process keeps while it lives; null where it keeps none. */
+    /** The advisory lock that the holder's process keeps while it is alive. Null: it keeps none. */
     presence: text('presence'),
     renewedAt: instant('renewed_at').notNull(),
     expiresAt: instant('expires_at').notNull(),
@@ -266,7 +266,7 @@ export const lease = longtail.table(
   ],
 );
 
-/** The public contract: rows of complete slices, and nothing else. */
+/** The public contract: only rows of complete slices. */
 export const searchAnalytics = pgView('search_analytics', {
   siteUrl: text('site_url'),
   searchType: text('search_type'),

@@ -1,26 +1,26 @@
-/** What an answer says of the endpoint for batches. `none`: nothing, as when the line broke or the server was in trouble. */
+/** What an answer reveals about the batch endpoint. `none`: nothing, as after a broken connection or a server error. */
 export type BatchAnswer = 'none' | 'fine' | 'strange' | 'gone';
 
-/** Answers in a row that fit no batch, after which there is taken to be no such endpoint. One may be a slip. */
-const STRANGE_IN_A_ROW = 2;
+/** Consecutive answers that fit no batch, after which the endpoint counts as gone. A single one may be a glitch. */
+const MAX_CONSECUTIVE_STRANGE = 2;
 const FIRST_REST_MS = 10 * 60_000;
-const LONGEST_REST_MS = 6 * 3_600_000;
+const MAX_REST_MS = 6 * 3_600_000;
 
 /**
- * Remembers whether batches are taken. Google has closed endpoints for batches before, and proxies know nothing of them:
- * then requests go out one by one, and now and then a batch is tried again.
+ * Remembers whether batches are accepted. Google has closed batch endpoints before, and some proxies block them: then
+ * requests are sent one by one, and a batch is tried again from time to time.
  */
 export class BatchEndpoint {
   #strange = 0;
   #restMs = FIRST_REST_MS;
   #triedAgainAtMs = 0;
 
-  /** Whether requests go out one by one now. */
+  /** Whether requests are sent one by one now. */
   isResting(nowMs: number): boolean {
     return nowMs < this.#triedAgainAtMs;
   }
 
-  /** @returns how long no batch is sent from now on, when this answer decided it. */
+  /** @returns how long to send no batches, if this answer started a rest. */
   note(answer: BatchAnswer, nowMs: number): number | undefined {
     if (answer === 'none') return undefined;
     if (answer === 'fine') {
@@ -29,13 +29,13 @@ export class BatchEndpoint {
       return undefined;
     }
     this.#strange += 1;
-    if (answer === 'strange' && this.#strange < STRANGE_IN_A_ROW) return undefined;
-    // Calls that were under way together say it together: it counts once.
+    if (answer === 'strange' && this.#strange < MAX_CONSECUTIVE_STRANGE) return undefined;
+    // Concurrent calls report the same problem: it counts once.
     if (this.isResting(nowMs)) return undefined;
     const restMs = this.#restMs;
     this.#strange = 0;
     this.#triedAgainAtMs = nowMs + restMs;
-    this.#restMs = Math.min(LONGEST_REST_MS, 3 * restMs);
+    this.#restMs = Math.min(MAX_REST_MS, 3 * restMs);
     return restMs;
   }
 }

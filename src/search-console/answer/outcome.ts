@@ -5,34 +5,34 @@ import { oneLine } from './one-line.ts';
 import { projectRefusal } from './project-refusal.ts';
 import { refusedScopeKind } from './refused-scope.ts';
 
-/** The server took on no more. It costs the page no attempt. */
+/** A quota is exceeded. Costs the page no attempt. */
 export interface QuotaRefusal {
   readonly kind: 'quota';
-  /** `qps`: too many requests a minute. `load`: too much work in ten minutes. `daily`: the day's allowance is used. */
+  /** `qps`: too many requests per minute. `load`: too much load in ten minutes. `daily`: the daily quota is used up. */
   readonly quota: QuotaKind;
   /** From Retry-After, when the server sent one. */
   readonly retryAfterMs: number | null;
-  /** `site`, `user` or `project`, where the server says whose allowance is used up. */
+  /** `site`, `user` or `project`, if the server says whose quota is exceeded. */
   readonly scopeKind?: string;
 }
 
 /** Every answer that is not the rows asked for. `reason`s are one line of bounded length and hold no token. */
 export type Refusal =
-  /** 5xx, a part missing, cut off or too large, an answer that cannot be read: the same request may go through later. */
+  /** 5xx, a missing, truncated, too large or unreadable answer: the same request may succeed later. */
   | { readonly kind: 'retryable'; readonly reason: string }
   | QuotaRefusal
   /** The token was refused. */
   | { readonly kind: 'unauthorized'; readonly reason: string }
   /** `FORBIDDEN`: no permission for the property. `MISSING_SCOPE`: the token was made for something else. */
   | { readonly kind: 'forbidden'; readonly code: 'FORBIDDEN' | 'MISSING_SCOPE'; readonly reason: string }
-  /** Nothing will go through until a human acts. */
+  /** Nothing will succeed until a human acts. */
   | {
       readonly kind: 'fatal';
       readonly code: 'API_NOT_ENABLED' | 'PROJECT_REFUSED' | 'INVALID_GRANT' | 'API_UNREACHABLE';
       readonly reason: string;
       readonly nextStep?: string;
     }
-  /** The request itself is wrong in the server's eyes: its slice fails, the rest goes on. */
+  /** The server calls the request invalid: its slice fails, the rest continues. */
   | { readonly kind: 'invalid'; readonly reason: string };
 
 /** An answer that is not a 2xx. */
@@ -86,17 +86,17 @@ export function refusalOf(answer: RefusedAnswer): Refusal {
   if (status === 401) return { kind: 'unauthorized', reason };
   if (status === 403 || status === 429) return refusedAccess(answer, error, reason);
   if (status === 408 || status === 425) return { kind: 'retryable', reason };
-  // A page of somebody else's on the way, or of Google's front door: the API has said nothing of the request.
+  // An error page of a proxy or of Google's front end says nothing about the request.
   const isSaid = error.recognised || SIZE_STATUSES.has(status);
   return status >= 400 && status < 500 && isSaid
     ? { kind: 'invalid', reason }
     : { kind: 'retryable', reason };
 }
 
-/** Whoever refuses a request for its size means that very request. */
+/** A refusal for size concerns the request itself, whoever sends it. */
 const SIZE_STATUSES = new Set([413, 414, 431]);
 
-/** What it means for a request, and for all others, that there is no way to Google. Undefined: it may come back. */
+/** The refusal for a transport error that no retry can fix; undefined for all others. */
 export function refusalOnTheWay({ kind, message }: TransportError): Refusal | undefined {
   if (kind !== 'proxySignIn') return undefined;
   const reason = oneLine(`Google cannot be reached: ${message}`);
@@ -109,7 +109,7 @@ export function statusInside(body: Uint8Array): number | undefined {
   return code >= 400 && code < 600 ? code : undefined;
 }
 
-/** 403 and 429 stand for many things; the body tells them apart. */
+/** 403 and 429 have many causes; the body distinguishes them. */
 function refusedAccess(answer: RefusedAnswer, error: ApiError, reason: string): Refusal {
   const has = (names: ReadonlySet<string>) => error.reasons.some((name) => names.has(name));
   // Asked first: `accessNotConfigured` comes with the domain of the quota refusals.
@@ -122,13 +122,13 @@ function refusedAccess(answer: RefusedAnswer, error: ApiError, reason: string): 
     /quota exceeded/i.test(error.message);
   if (isQuota) {
     const retryAfterMs = parseRetryAfter(answer.retryAfter, answer.nowMs);
-    // Who says to come back in hours means the day's allowance, whatever he calls it.
+    // A Retry-After of hours means the daily quota, whatever its name.
     const isLong = retryAfterMs !== null && retryAfterMs >= LONG_RETRY_AFTER_MS;
     const scopeKind = refusedScopeKind(error.message, error.reasons);
     const quota = isLong ? 'daily' : quotaKind(error);
     return { kind: 'quota', quota, retryAfterMs, ...(scopeKind && { scopeKind }) };
   }
-  // A proxy, or a page that asks for a human: nothing is said about the property.
+  // A proxy or a captcha page: it says nothing about the property.
   if (!error.recognised) return { kind: 'retryable', reason };
   if (has(SCOPE_REASONS) || /insufficient authentication scopes/i.test(error.message)) {
     return { kind: 'forbidden', code: 'MISSING_SCOPE', reason };

@@ -2,7 +2,7 @@ import { sharedWhileUsed } from '../../domain/shared.ts';
 import { ByteArena } from '../../rows/byte-arena.ts';
 import { ScanMemory } from './scan-rows.ts';
 
-/** Calls under way at once, as a rule; what more have is given back at their end. */
+/** Usual number of concurrent calls; memory of further calls is freed at their end. */
 const MAX_KEPT = 16;
 /**
  * No full page is larger, so that an arena for large parts never grows. What is not written to takes no memory, but growing does: the
@@ -18,8 +18,8 @@ export interface ReadingMemory {
 }
 
 /**
- * Memory of calls that have ended, for those to come. A full page is megabytes, and garbage of that size makes the
- * collector run again and again: it was half of all the time spent on a page.
+ * Reuses the memory of finished calls. A full page takes megabytes; garbage of that size kept the collector busy for half
+ * of the time spent on a page.
  */
 export class ReadingMemoryPool {
   readonly #free: ReadingMemory[] = [];
@@ -28,7 +28,7 @@ export class ReadingMemoryPool {
     return this.#free.pop() ?? { arena: new ByteArena(ARENA_BYTES), scan: new ScanMemory() };
   }
 
-  /** Nothing that was read with it may be in use any more. */
+  /** Nothing that was read with it may still be in use. */
   give(memory: ReadingMemory): void {
     memory.arena.clear();
     if (this.#free.length < MAX_KEPT && memory.arena.capacity <= ARENA_BYTES) this.#free.push(memory);
@@ -36,5 +36,5 @@ export class ReadingMemoryPool {
   }
 }
 
-/** One for all runs of a process: forty of them, begun again and again, would have the collector run all the time. */
+/** Shared by all runs of a process: separate pools would keep the garbage collector busy. */
 export const sharedReadingMemory = sharedWhileUsed(() => new ReadingMemoryPool());

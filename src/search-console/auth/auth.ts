@@ -13,21 +13,21 @@ export type { Identity } from './credentials-file.ts';
 export type { TokenResult } from './token-source.ts';
 
 export interface AuthOptions {
-  /** Without: Application Default Credentials. */
+  /** @default Application Default Credentials */
   readonly credentials?: Credentials | undefined;
-  /** Takes the place of Google's token endpoint, for user credentials and service accounts. */
+  /** Replaces Google's token endpoint for user credentials and service accounts. */
   readonly tokenUrl?: string | undefined;
-  /** Where to ask whose a caller's token is, when no account is named. Without: nobody is asked. */
+  /** Endpoint that tells the account of a token, if no account is named. Without it, the account stays unknown. */
   readonly tokenInfoUrl?: string | undefined;
   readonly clock?: Clock;
-  /** How long one token may take to come. Default 60,000. */
+  /** Maximum wait for one token in milliseconds. @default 60000 */
   readonly tokenTimeoutMs?: number;
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
 export interface Auth {
   readonly identity: Identity;
-  /** The token to use now. Calls at the same time share one request. Never rejects. */
+  /** The current token. Concurrent calls share one request. Never rejects. */
   token(): Promise<TokenResult>;
   /**
    * The server answered 401 to `token`. `retry`: it is replaced, or was before. `fatal`: there is no other, or the
@@ -56,7 +56,7 @@ export async function createAuth(options: AuthOptions = {}): Promise<Auth> {
 interface OpenedSource {
   readonly source: TokenSource;
   readonly identity: Identity;
-  /** There is one token and never another. */
+  /** The token cannot be renewed. */
   readonly isFixed: boolean;
 }
 
@@ -81,7 +81,7 @@ async function openSource(options: AuthOptions, tokenUrl: string | undefined): P
   return { ...opened, identity: { ...opened.identity, userScope: scopeOfAccount(account.named) } };
 }
 
-/** Whose a caller's tokens are, and where to ask. */
+/** How to determine the account of a token. */
 interface AccountQuestion {
   readonly named: string | undefined;
   readonly tokenInfoUrl: string | undefined;
@@ -97,14 +97,14 @@ async function openFile(path: string | undefined, way: TokenWay): Promise<Opened
   try {
     return await fromFile(found.path, way);
   } catch (error) {
-    // gcloud was never signed in here: the machine may have credentials of its own.
+    // No gcloud sign-in here: the machine may have credentials, as on Compute Engine.
     if (!(error instanceof LongtailError) || error.code !== 'NO_CREDENTIALS') throw error;
     const { tokensFromMachine } = await googleTokens();
     return { ...(await tokensFromMachine(way)), isFixed: false };
   }
 }
 
-/** Loaded where it is needed: Google's library is large, and who gives a token needs none of it. */
+/** Loaded on demand: Google's library is large, and a given token does not need it. */
 const googleTokens = () => import('./google-tokens.ts').catch(cannotLoad);
 
 /** A bundle made as an ES module has no `require`, which the library asks for. */
@@ -112,7 +112,7 @@ function cannotLoad(error: unknown): never {
   throw new LongtailError(
     'NO_CREDENTIALS',
     `google-auth-library, which reads credentials, cannot be loaded: ${error instanceof Error ? error.message : String(error)}`,
-    'In a bundle: make it CommonJS, or give the ES module a `require` (README, "In a bundle"); or sign in yourself, with credentials: { getAccessToken }.',
+    'In a bundle: make it CommonJS, or give the ES module a `require` (docs/library.md, "Bundles and CommonJS"); or sign in yourself, with credentials: { getAccessToken }.',
     { cause: error },
   );
 }
@@ -138,7 +138,7 @@ async function fixedToken(token: string, account: AccountQuestion): Promise<Open
   };
 }
 
-/** Asked once at the start: what is wrong with it shows before anything is opened. */
+/** Called once at the start, so that an error shows before anything is opened. */
 async function callersToken(
   getAccessToken: () => string | Promise<string>,
   account: AccountQuestion,
@@ -151,7 +151,7 @@ async function callersToken(
         return {
           kind: 'failed',
           code: 'BAD_CREDENTIALS',
-          reason: 'getAccessToken gave something that is not an access token.',
+          reason: 'getAccessToken returned something that is not an access token.',
           nextStep: 'Return the token alone, as a string.',
         };
       } catch (error) {
@@ -164,10 +164,10 @@ async function callersToken(
     return { source, identity: await identityOf(first.token, account), isFixed: false };
   }
   if (first.kind === 'failed') throw new LongtailError(first.code, first.reason, first.nextStep);
-  throw new LongtailError('NO_CREDENTIALS', first.reason, 'See to it that getAccessToken returns a token.');
+  throw new LongtailError('NO_CREDENTIALS', first.reason, 'Make sure that getAccessToken returns a token.');
 }
 
-/** All whose account nobody knows: they share one budget, which may be less than theirs together and is never more. */
+/** All unknown accounts share one budget: possibly less than they are allowed together, never more. */
 const UNKNOWN_ACCOUNT = 'user:unknown';
 
 /**
@@ -184,17 +184,17 @@ async function identityOf(token: string, { named, tokenInfoUrl, way }: AccountQu
     : { ...nobody, accountProblem: owner.reason };
 }
 
-/** What may stand in a header: a line break in it would add headers of its own. */
+/** Whether it is safe in a header: a line break would inject headers. */
 const isToken = (token: unknown): token is string =>
   typeof token === 'string' && /^[\x21-\x7e]+$/.test(token);
 
-/** A source that never hangs: a caller's function may. */
+/** Adds a timeout: a caller's function may hang. */
 function withDeadline(source: TokenSource, clock: Clock, timeoutMs: number): TokenSource {
   return {
     get: (renew) => {
       const { promise, resolve } = Promise.withResolvers<TokenResult>();
       const timer = clock.setTimeout(
-        () => resolve({ kind: 'unavailable', reason: `No access token came within ${timeoutMs} ms.` }),
+        () => resolve({ kind: 'unavailable', reason: `No access token arrived within ${timeoutMs} ms.` }),
         timeoutMs,
       );
       void source.get(renew).then((result) => {
@@ -219,7 +219,7 @@ class RenewingAuth implements Auth {
   readonly #isFixed: boolean;
   /** The token handed out last, until it is refused. */
   #current: string | undefined;
-  /** Got by a refresh after a refusal, and not accepted since. */
+  /** The token from a refresh after a refusal, until the server accepts it. */
   #unproven: string | undefined;
   #mustRenew = false;
   #underWay: Promise<TokenResult> | undefined;

@@ -4,11 +4,11 @@ import { type HttpAnswer, type HttpRequest, type Transport, TransportError } fro
 export interface ExchangeOptions {
   readonly transport: Transport;
   readonly clock: Clock;
-  /** How long the body may stay silent while we wait for it. */
+  /** Maximum silence while waiting for the body. */
   readonly idleTimeoutMs: number;
-  /** How long we wait for the body in all: one that trickles is never silent for long. */
+  /** Maximum total wait for the body: a trickling one never triggers the idle timeout. */
   readonly maxWaitMs: number;
-  /** Bytes of the body, decompressed, after which the answer is cut off: nothing a server sends is read without end. */
+  /** Maximum decompressed size of the body; a larger answer is rejected. */
   readonly maxAnswerBytes: number;
   readonly signal: AbortSignal;
 }
@@ -59,7 +59,7 @@ export class Exchange {
     const { transport } = this.#options;
     const answer = transport.send(request, { signal: this.#socket.signal, onFirstByteOut });
     this.#answer = answer;
-    // Whoever calls `head` gets the rejection; until then it is nobody's.
+    // `head` reports the rejection; here it only must not remain unhandled.
     const settled = answer.then(
       () => onFirstByteOut(),
       (error: unknown) => {
@@ -78,7 +78,7 @@ export class Exchange {
     return answer;
   }
 
-  /** The next bytes of the body, valid until the ones after them are asked for; null at its end. */
+  /** The next bytes of the body, valid until the next call; null at its end. */
   read(): Promise<Uint8Array | null> {
     const body = this.#body;
     if (body === undefined) throw new Error('read before head');
@@ -87,7 +87,7 @@ export class Exchange {
       const { clock } = this.#options;
       const timer = clock.setTimeout(this.#silent, this.#patienceMs());
       this.#reading = { resolve, reject, timer, since: clock.now() };
-      // The same functions for every piece, and no race: there are dozens of pieces a page.
+      // No closures or `Promise.race` per chunk: a page has dozens of chunks.
       body.next().then(this.#took, this.#broke);
     });
   }
@@ -124,7 +124,7 @@ export class Exchange {
     this.#cut(new TransportError('timeout', 'body', true, why));
   };
 
-  /** The `read` under way, over now; what its body says later is for nobody. */
+  /** Ends the pending `read`; later results of its body are ignored. */
   #endWait(): Reading | undefined {
     const reading = this.#reading;
     if (reading === undefined) return undefined;
@@ -158,7 +158,7 @@ export class Exchange {
     return Buffer.concat(chunks);
   }
 
-  /** Lets go. Unless the body was read to its end, the socket is destroyed. Never throws. */
+  /** Ends the exchange. Unless the body was read to its end, the socket is destroyed. Never throws. */
   close(): void {
     this.#options.signal.removeEventListener('abort', this.#abort);
     if (this.#whole) return;
@@ -177,7 +177,7 @@ export class Exchange {
   }
 
   #cut(error: TransportError): void {
-    // First why, then what follows from it: the transport will say `aborted`.
+    // Reject with the cause first: the transport would report `aborted`.
     this.#endWait()?.reject(error);
     this.#socket.abort();
   }

@@ -35,7 +35,7 @@ export interface GotTransportOptions {
 }
 
 export interface GotTransport extends Transport {
-  /** How gzip is undone. */
+  /** How gzip is decompressed. */
   readonly gunzipPath: PathChoice;
   /** Destroys the connections that are kept for reuse, and those in use. A later `send` opens new ones. */
   close(): void;

@@ -15,16 +15,16 @@ export interface HttpAnswer {
   /** Names in lower case; a header that came several times is joined by `, `. */
   readonly headers: Readonly<Record<string, string>>;
   /**
-   * Decoded bytes (gzip is undone). Pulled: nothing is read from the socket while nobody asks, beyond the buffers of
-   * the streams between. A piece is valid until the next one is asked for. Ends early by throwing a {@link TransportError} of phase `body`; its `return` drops the socket.
+   * Decompressed bytes. Pulled: the socket is read only on demand, apart from stream buffers. A chunk is valid until
+   * the next one is requested. Ends early by throwing a {@link TransportError} of phase `body`; its `return` drops the socket.
    */
   readonly body: AsyncIterable<Uint8Array>;
 }
 
 export interface SendOptions {
-  /** Aborting destroys the socket at once, in whatever phase; the call then fails with kind `aborted`. */
+  /** Aborting destroys the socket in any phase; the call then fails with kind `aborted`. */
   readonly signal: AbortSignal;
-  /** Called at most once, when a byte of the request may leave this machine from now on. */
+  /** Called at most once, just before the first byte of the request may leave this machine. */
   readonly onFirstByteOut?: () => void;
 }
 
@@ -49,7 +49,7 @@ export type TransportErrorKind =
   | 'malformed';
 export type TransportPhase = 'connect' | 'firstByte' | 'body';
 
-/** Why there is no answer, or no whole one. Its message is one line, and holds no header of the request. */
+/** Why there is no complete answer. The message is one line and contains no request header. */
 export class TransportError extends Error {
   override readonly name = 'TransportError';
   readonly kind: TransportErrorKind;

@@ -1,9 +1,9 @@
 import type { ApiRequest } from './query.ts';
 
-/** The most calls that one batch may hold. */
+/** Maximum requests per batch. */
 export const MAX_BATCH_SIZE = 1_000;
 
-/** The body of a batch call: a multipart/mixed of HTTP requests, with ids `p0`, `p1`, … in the order given. */
+/** The body of a batch call: HTTP requests as multipart/mixed, with the ids `p0`, `p1`, … in the order given. */
 export function batchBody(requests: readonly ApiRequest[], boundary: string): string {
   const parts = requests.map(
     (request, index) =>
@@ -22,7 +22,7 @@ export function batchBody(requests: readonly ApiRequest[], boundary: string): st
   return `${parts.join('')}--${boundary}--\r\n`;
 }
 
-/** The request that an answer's Content-ID speaks of, or null for an id that nobody asked for. */
+/** The index of the request that a Content-ID answers, or null for an unknown id. */
 export function indexOfContentId(contentId: string | null, count: number): number | null {
   const match = /^(?:response-)?p(0|[1-9]\d{0,3})$/.exec(contentId ?? '');
   if (match === null) return null;
@@ -30,7 +30,7 @@ export function indexOfContentId(contentId: string | null, count: number): numbe
   return index < count ? index : null;
 }
 
-/** The path of the batch endpoint: the older root has one of its own. */
+/** The URL of the batch endpoint: the older root has a different path. */
 export function batchUrl(apiRoot: string): string {
   const older = new URL(apiRoot).hostname === 'www.googleapis.com';
   return `${apiRoot}${older ? 'batch/webmasters/v3' : 'batch'}`;

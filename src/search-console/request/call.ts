@@ -9,21 +9,21 @@ export interface CallOptions {
   readonly mode: 'batch' | 'plain';
 }
 
-/** What came of one request of the call. */
+/** The result of one request of the call. */
 export type PageOutcome = { readonly kind: 'ok'; readonly answer: QueryAnswer } | Refusal;
 
-/** What a call tells, in this order: `sent` at most once, `head`s and `answer`s, and `end` exactly once, last. */
+/** The steps of a call, in this order: `sent` at most once, `head`s and `answer`s, and `end` exactly once, last. */
 export type CallStep =
-  /** Bytes of the request may leave from now on: what has not been sent is sure to be unsent only before this step. */
+  /** From now on bytes of the request may leave: only before this step is it certain that nothing was sent. */
   | { readonly kind: 'sent' }
-  /** The head of this request's own answer was read: it settles in the quota. At most once an index. */
+  /** The head of this answer was read: its token settles. At most once per index. */
   | { readonly kind: 'head'; readonly index: number; readonly status: number }
-  /** At most once an index; exactly once when the call ends `answered`. `index` is into the requests given. */
+  /** At most once per index; exactly once if the call ends `answered`. `index` refers to the given requests. */
   | { readonly kind: 'answer'; readonly index: number; readonly outcome: PageOutcome }
   | {
       readonly kind: 'end';
       readonly outcome: HttpCallEnd;
-      /** Parts that nobody asked for, or that came twice: ignored. */
+      /** Unrequested or duplicate parts, which were ignored. */
       readonly strayParts: number;
     };
 
@@ -34,10 +34,10 @@ export type CallStep =
  */
 export type HttpCallEnd =
   | { readonly kind: 'answered' }
-  /** No answer, or a refusal of the whole that names no page. `mayHaveArrived` is false only if surely nothing was sent. */
+  /** No answer, or a refusal of the whole call. `mayHaveArrived` is false only if certainly nothing was sent. */
   | { readonly kind: 'failed'; readonly reason: string; readonly mayHaveArrived: boolean }
   | { readonly kind: 'aborted'; readonly mayHaveArrived: boolean }
-  /** The outer answer itself refused: nothing of the batch was done. */
+  /** The outer answer refused the call: no request of the batch was executed. */
   | Extract<Refusal, { kind: 'unauthorized' | 'forbidden' | 'fatal' }>
   | QuotaRefusal;
 

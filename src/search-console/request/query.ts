@@ -1,18 +1,18 @@
 import { type Dataset, type Day, dimensionsOf, type SearchType, type Slice } from '../../domain/slice.ts';
 
-/** The most rows that one answer holds. */
+/** Google's limit. @see https://developers.google.com/webmaster-tools/v1/searchanalytics/query */
 export const MAX_ROW_LIMIT = 25_000;
 
-/** One request to the API, sent plainly or as a part of a batch. */
+/** One API request, sent alone or as part of a batch. */
 export interface ApiRequest {
   readonly method: 'POST';
   /** Path and query string, beginning with `/`: `/webmasters/v3/sites/…/searchAnalytics/query?prettyPrint=false`. */
   readonly path: string;
   /** JSON. */
   readonly body: string;
-  /** How many keys each row of the answer must have. */
+  /** Keys per row of the answer. */
   readonly keyCount: number;
-  /** How many rows the answer may have at most. */
+  /** Maximum rows of the answer. */
   readonly rowLimit: number;
 }
 
@@ -47,14 +47,14 @@ function request(
 ): ApiRequest {
   return {
     method: 'POST',
-    // Indented JSON is half as large again.
+    // Indented JSON is 50 % larger.
     path: `/webmasters/v3/sites/${encodeURIComponent(property.siteUrl)}/searchAnalytics/query?prettyPrint=false`,
     body: JSON.stringify({
       startDate,
       endDate,
       dimensions,
       type: property.searchType,
-      // Fresh days too; which of them still change is the calendar's to say.
+      // Includes fresh days; the calendar says which of them may still change.
       dataState: 'all',
       rowLimit,
       startRow,

@@ -1,10 +1,10 @@
 import { LongtailError } from '../../domain/errors.ts';
 import { isLoopback } from '../../domain/loopback.ts';
 
-/** Google's own. */
+/** Google's API root. */
 export const GOOGLE_API_ROOT = 'https://searchconsole.googleapis.com/';
 
-/** Whether a secret may be sent there: over TLS, or to this very machine. */
+/** Whether secrets may be sent there: over TLS, or to this machine. */
 export function isSafeForSecrets(url: URL): boolean {
   if (url.protocol === 'https:') return true;
   if (url.protocol !== 'http:') return false;
@@ -12,8 +12,8 @@ export function isSafeForSecrets(url: URL): boolean {
 }
 
 /**
- * A URL that tokens are sent to, checked. `what` names the setting: `--api-root`. Throws `LongtailError`: `BAD_OPTION`
- * for what is no URL, `INSECURE_ROOT` for one that is neither https nor loopback.
+ * Validates a URL that tokens are sent to. `what` names the setting, such as `--api-root`.
+ * @throws LongtailError `BAD_OPTION` if it is not a URL, `INSECURE_ROOT` if it is neither https nor loopback.
  */
 export function secureUrl(text: string, what: string): URL {
   const url = URL.parse(text);

@@ -108,7 +108,7 @@ export const PHASES: readonly Phase[] = [
     stage: { latencyMs: 0 },
     // What is complete stays complete.
     codes: [0, 130, null],
-    reach: (_stage, run) => until(said(run, /Ending/), 'its last state'),
+    reach: (_stage, run) => until(said(run, /Ended/), 'its last state'),
   },
 ];
 

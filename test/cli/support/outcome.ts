@@ -48,7 +48,7 @@ export const WITH_FAILURES: Outcome = {
 };
 
 export const PROGRESS: Progress = {
-  state: 'running.working.dispatching',
+  state: 'fetching',
   slicesDone: 31,
   slicesPlanned: 62,
   daysDone: 15,

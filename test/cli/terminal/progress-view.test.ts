@@ -47,14 +47,14 @@ describe('on a terminal', () => {
 
   it.each([100, 80, 60])('fits into %d columns', (columns) => {
     const { view, live } = fixture({ isTerminal: true, columns });
-    view.update({ ...PROGRESS, state: 'running.waitingForDatabase', daysDone: 480, daysPlanned: 489 });
+    view.update({ ...PROGRESS, state: 'waitingForDatabase', daysDone: 480, daysPlanned: 489 });
     for (const line of live[0] ?? []) expect(displayWidth(line)).toBeLessThan(columns);
   });
 
   it('says whom the run waits for', () => {
     for (const [state, words] of [
-      ['running.waitingForGoogle.sleeping', 'waiting for Google'],
-      ['running.waitingForDatabase.probing', 'waiting for the database'],
+      ['waitingForGoogle', 'waiting for Google'],
+      ['waitingForDatabase', 'waiting for the database'],
     ] as const) {
       const { view, live } = fixture({ isTerminal: true });
       view.update({ ...PROGRESS, state });

@@ -31,7 +31,7 @@ export function watch(sync: Sync): Watched {
   sync.on('progress', (progress) => {
     state = progress.state;
   });
-  return { reasons, slices: () => slices, isWaiting: () => state.includes('waitingForDatabase') };
+  return { reasons, slices: () => slices, isWaiting: () => state === 'waitingForDatabase' };
 }
 
 /** Every row is there once, and the ledger says the same. */

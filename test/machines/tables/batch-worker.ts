@@ -10,9 +10,11 @@ import type { Page } from '../../../src/machines/messages.ts';
 import type { StateOf, Whole } from './table.ts';
 
 export type State = StateOf<typeof batchWorkerMachine>;
+/** Situations that have no row in the table: what is done in them is written down beside it. */
+type Further = 'calling.fetching, after a failed call';
 
 const page = (sliceId: string): Page => ({ sliceId, startRow: 0, attempts: 0, callFailures: 0 });
-const ASSIGN: BatchWorkerEvent = {
+const ASSIGN: Extract<BatchWorkerEvent, { type: 'batch.assign' }> = {
   type: 'batch.assign',
   assignmentId: 'run:w0.1',
   pages: [page('a'), page('b')],
@@ -38,7 +40,7 @@ const FAILED: BatchWorkerEvent = {
 const aboutPage = { type: 'call.page', sliceId: 'a', startRow: 0 } as const;
 
 export const CASES = {
-  'batch.assign': { ...ASSIGN, assignmentId: 'run:w0.2' },
+  'batch.assign': { ...ASSIGN, assignmentId: 'run:w0.2', blame: 'page' },
   'worker.pause': { type: 'worker.pause' },
   'worker.retry': { type: 'worker.retry' },
   'worker.halt': { type: 'worker.halt' },
@@ -75,7 +77,7 @@ export type Case = keyof typeof CASES;
 /** Does not compile when an event type has no case. @public */
 export const WHOLE: Whole<BatchWorkerEvent, typeof CASES> = true;
 
-export function fixture(input: BatchWorkerInput): Record<State, BatchWorkerSnapshot> {
+export function fixture(input: BatchWorkerInput): Record<State | Further, BatchWorkerSnapshot> {
   const send = (snapshot: BatchWorkerSnapshot, ...events: readonly BatchWorkerEvent[]): BatchWorkerSnapshot =>
     events.reduce((before, event) => transition(batchWorkerMachine, before, event)[0], snapshot);
   const [idle] = initialTransition(batchWorkerMachine, input);
@@ -89,5 +91,12 @@ export function fixture(input: BatchWorkerInput): Record<State, BatchWorkerSnaps
     'calling.aborting': send(fetching, CASES['worker.halt']),
     backingOff: send(fetching, FAILED),
     halted: send(idle, CASES['worker.halt']),
+    'calling.fetching, after a failed call': send(
+      fetching,
+      FAILED,
+      CASES['after backoff'],
+      { ...ASSIGN, pages: ASSIGN.pages.map((page) => ({ ...page, callFailures: 1 })) },
+      CASES['tokens.granted'],
+    ),
   };
 }

@@ -71,14 +71,22 @@ export type Case = keyof typeof CASES;
 /** Does not compile when an event type has no case. @public */
 export const WHOLE: Whole<ConcurrencyControllerEvent, typeof CASES> = true;
 
-export function fixture(input: ConcurrencyControllerInput): Record<State, ConcurrencyControllerSnapshot> {
+/** Events that have no column in the table: what is done about them is written down beside it. */
+export const FURTHER: Readonly<Record<string, ConcurrencyControllerEvent>> = {
+  'call.failed: old news': { type: 'call.failed', callId: 'old', detail: 'ECONNRESET' },
+};
+
+/** With situations that have no row in the table: what is done in them is written down beside it. */
+export function fixture(
+  input: ConcurrencyControllerInput,
+): Record<State, ConcurrencyControllerSnapshot> & Record<string, ConcurrencyControllerSnapshot> {
   type Snapshot = ConcurrencyControllerSnapshot;
   const send = (snapshot: Snapshot, ...events: readonly ConcurrencyControllerEvent[]): Snapshot =>
     events.reduce((before, event) => transition(concurrencyControllerMachine, before, event)[0], snapshot);
   /** So many calls, one after the other, beside those under way. */
-  const calls = (snapshot: Snapshot, count: number): Snapshot =>
+  const calls = (snapshot: Snapshot, count: number, durationMs = 1_000): Snapshot =>
     Array.from({ length: count }, (_, index) => `c${index}`).reduce(
-      (before, id) => send(before, began(id), ended(id)),
+      (before, id) => send(before, began(id), ended(id, durationMs)),
       snapshot,
     );
   const withTwo = (snapshot: Snapshot) => send(snapshot, began('a'), began('b'));
@@ -91,14 +99,44 @@ export function fixture(input: ConcurrencyControllerInput): Record<State, Concur
   const recovering = withTwo(
     send(start(true), began('x'), { type: 'call.failed', callId: 'x', detail: 'reset' }),
   );
+  const raisedDue = calls(send(raised, CASES['after soak: of a trial']), 5 * 5 - 1);
+  const gaining = calls(send(raised, CASES['after soak: of a trial']), 5 * 5 - 1, 300);
+  const knowing = (snapshot: Snapshot, context: Partial<Snapshot['context']>): Snapshot => ({
+    ...snapshot,
+    context: { ...snapshot.context, ...context },
+  });
+  const sound = calls(send(recovering, CASES['after soak: of a recovery']), 4);
+  const afterRound = withTwo(calls(growing, 4));
+  const atMost = send(
+    initialTransition(concurrencyControllerMachine, { ...input, start: 8 })[0],
+    began('old'),
+  );
   return {
     growing,
     'steady.resting': resting,
     'steady.due': due,
     'raised.soaking': raised,
-    'raised.due': calls(send(raised, CASES['after soak: of a trial']), 5 * 5 - 1),
+    'raised.due': raisedDue,
     'recovering.soaking': recovering,
     'recovering.due': calls(send(recovering, CASES['after soak: of a recovery']), 1),
     released: send(resting, { type: 'release' }),
+    'growing, a round is nearly over': knowing(calls(growing, 3), { lastGood: 1 }),
+    'growing, a flat round is nearly over': knowing(
+      calls(afterRound, 2 * afterRound.context.roundLevel - 1, 9_000),
+      { lastGood: 1 },
+    ),
+    'growing, the last round is nearly over': knowing(calls(withTwo(atMost), 7), { lastGood: 1 }),
+    'steady.due, after setbacks': knowing(due, { lastGood: 1, setbacks: 2 }),
+    'steady.due, nobody more is needed': knowing(due, { peak: 0 }),
+    'steady.due, near the quota': send(due, CASES['call.began: near the quota']),
+    'steady.resting, after a fall': sound,
+    'raised.soaking, nothing is gained': calls(raised, 5 * 5, 9_000),
+    'raised.due, nothing is gained': calls(send(raised, CASES['after soak: of a trial']), 5 * 5 - 1, 9_000),
+    'raised.due, something is gained': knowing(gaining, { lastGood: 1, setbacks: 2 }),
+    'raised.due, something is gained, at the most': knowing(gaining, {
+      lastGood: 1,
+      setbacks: 2,
+      input: { ...gaining.context.input, most: gaining.context.level },
+    }),
   };
 }

@@ -4,6 +4,7 @@ import {
   type CoordinatorEvent,
   type CoordinatorInput,
   PROBE,
+  StillAway,
 } from '../../../src/machines/coordinator/context.ts';
 import {
   type CoordinatorSnapshot,
@@ -121,8 +122,33 @@ export const inputFor = (limiter: Recipient<LimiterEvent>): CoordinatorInput => 
   probeBackoff: backoff,
 });
 
+/** Events that have no column in the table: what is done about them is written down beside it. */
+export const FURTHER: Readonly<Record<string, CoordinatorEvent>> = {
+  'xstate.done.actor: a reaper': done('reap:w0', {
+    committed: [{ sliceId: 'a', startRow: 0, rows: 1, next: { kind: 'sealed' } }],
+  }),
+  'xstate.done.actor: a reaper, the slice had failed': done('reap:w0', {
+    committed: [{ sliceId: 'a', startRow: 0, rows: 1, next: { kind: 'failed', reason: 'shrunk' } }],
+  }),
+  'xstate.error.actor: a reaper': crashed('reap:w0'),
+  'xstate.error.actor: the probe, still away': {
+    type: 'xstate.error.actor.probe',
+    actorId: 'probe',
+    error: new StillAway({ reason: 'read only' }),
+  },
+  'batch.ended: unauthorized': ended({ kind: 'unauthorized' }),
+  'batch.ended: denied, the next one': nextEnded({ kind: 'denied', quota: 'daily' }),
+  'batch.ended: fatal, the next one': nextEnded(FATAL),
+  'page.committed: there is more': { ...CASES['page.committed'], next: { kind: 'page', startRow: 25_000 } },
+  'page.committed: the slice has failed': {
+    ...CASES['page.committed'],
+    next: { kind: 'failed', reason: 'shrunk' },
+  },
+  'page.failed: for good': { ...CASES['page.failed'], final: true },
+};
+
 /** Worker `w0` has page `a` (in `waitingForRetry` and `paused`: had it), `w1` page `b`; in `dispatching` `c` waits. */
-export function fixture(input: CoordinatorInput): Record<State, CoordinatorSnapshot> {
+export function fixture(input: CoordinatorInput): Record<string, CoordinatorSnapshot> {
   const send = (snapshot: CoordinatorSnapshot, ...events: readonly CoordinatorEvent[]): CoordinatorSnapshot =>
     events.reduce((before, event) => transition(coordinatorMachine, before, event)[0], snapshot);
   const supplied = (...sliceIds: readonly string[]): CoordinatorEvent => ({
@@ -164,7 +190,101 @@ export function fixture(input: CoordinatorInput): Record<State, CoordinatorSnaps
     sliceId: 'b',
   };
   const answered = { kind: 'answered' } as const;
-  return {
+  /** The same, when something else is known. */
+  const knowing = (
+    snapshot: CoordinatorSnapshot,
+    context: Partial<CoordinatorSnapshot['context']>,
+  ): CoordinatorSnapshot => ({ ...snapshot, context: { ...snapshot.context, ...context } });
+  const halting = send(draining, CASES.halt);
+  const lastToHalt = send(halting, { type: 'worker.halted', workerId: 'w1', assignmentId: 'run:w1.1' });
+  const bothRetry = send(
+    draining,
+    CASES['batch.stalled'],
+    { ...CASES['batch.stalled'], workerId: 'w1', assignmentId: 'run:w1.1' },
+    CASES['after probe'],
+  );
+  const retrying = send(draining, CASES['batch.stalled'], CASES['after probe']);
+  const probing = send(sleeping, CASES['after probe']);
+  // `w1` fails twice, while `w0` has its page.
+  const outage = send(
+    draining,
+    returned('w1', 'b'),
+    ended(lost, 'w1'),
+    ready('w1'),
+    { type: 'pages.returned', workerId: 'w1', assignmentId: 'run:w1.2', pages: [page('b')] },
+    { type: 'batch.ended', workerId: 'w1', assignmentId: 'run:w1.2', outcome: lost, chance: 0.5 },
+  );
+  const secondProbe = send(
+    choosing,
+    ready('w1'),
+    { type: 'batch.ended', workerId: 'w1', assignmentId: 'run:w1.2', outcome: lost, chance: 0.5 },
+    CASES['after googleProbe'],
+    ready('w0'),
+  );
+  const reaping = send(draining, crashed('w0'));
+  const drainingForQuota = send(
+    draining,
+    returned('w1', 'b'),
+    ended({ kind: 'denied', quota: 'daily' }, 'w1'),
+  );
+  /** These have no row in the table: what is done in them is written down beside it. */
+  const further = {
+    'running.working.draining, a worker is reaped': reaping,
+    'running.working.draining, a worker is reaped, for the last time': knowing(reaping, { restarts: 1 }),
+    'running.working.draining, one page is left': send(draining, committed, ended(answered, 'w1')),
+    'running.working.draining, nothing is left': send(
+      draining,
+      committed,
+      ended(answered, 'w1'),
+      CASES['page.committed'],
+    ),
+    'running.working.draining, a page has failed': send(draining, CASES['page.failed']),
+    'running.working.dispatching, a call has failed': send(draining, returned('w1', 'b'), ended(lost, 'w1')),
+    'running.working.draining, a token was refused': send(
+      draining,
+      returned('w1', 'b'),
+      ended({ kind: 'unauthorized' }, 'w1'),
+    ),
+    'running.working.draining, tokens were refused': knowing(draining, { tokenRefusals: 2 }),
+    'running.working.draining, the database was away': knowing(draining, { probes: 2 }),
+    'running.working.draining, Google has answered': knowing(draining, { sound: 1, callFailures: 1 }),
+    'running.working.draining, a page is to blame': knowing(draining, {
+      workers: draining.context.workers.map((slot) => ({ ...slot, blame: 'page' as const })),
+    }),
+    'running.working.draining, pages have failed': knowing(draining, {
+      callFailures: 2,
+      googleProbes: 1,
+      sound: 1,
+    }),
+    'running.working.dispatching, a page has failed, the plan is asked': send(
+      knowing(draining, { plan: 'asked' }),
+      CASES['page.failed'],
+      committed,
+      ended(answered, 'w1'),
+    ),
+    'running.waitingForGoogle.sleeping, a call is under way': outage,
+    'running.waitingForGoogle.sleeping, a probe was answered': knowing(outage, { sound: 1 }),
+    'running.waitingForDatabase.sleeping, somebody has stalled': send(draining, CASES['batch.stalled']),
+    'running.waitingForGoogle.sleeping, a page has come': send(outage, CASES['page.committed']),
+    'running.waitingForGoogle.sleeping, a worker is reaped': send(outage, crashed('w0')),
+    'running.waitingForGoogle.probing, the last time': secondProbe,
+    'running.waitingForDatabase.retrying, the last time': knowing(retrying, { probes: 2 }),
+    'running.waitingForDatabase.retrying, two of them': bothRetry,
+    'running.waitingForDatabase.retrying, two of them, the last time': knowing(bothRetry, { probes: 2 }),
+    'running.waitingForDatabase.probing, the last time': knowing(probing, { probes: 2 }),
+    'running.waitingForDatabase.probing, too often': knowing(probing, { probes: 3 }),
+    'drainingForQuota, a worker is reaped': send(drainingForQuota, crashed('w1')),
+    'halting, the last one': lastToHalt,
+    'halting, all is there': knowing(lastToHalt, { ending: { status: 'complete' } }),
+    'halting, all is there but failures': knowing(lastToHalt, { ending: { status: 'completeWithFailures' } }),
+    'halting, it has failed': send(lastToHalt, CASES.fail),
+    'halting, a worker is reaped': send(halting, crashed('w0')),
+    'halting, two of them, all is there': knowing(halting, { ending: { status: 'complete' } }),
+    'halting, two of them, all is there but failures': knowing(halting, {
+      ending: { status: 'completeWithFailures' },
+    }),
+  };
+  const tabled: Record<State, CoordinatorSnapshot> = {
     'running.working.planning': planning,
     'running.working.dispatching': send(planning, supplied('a', 'b', 'c')),
     'running.working.draining': draining,
@@ -179,11 +299,12 @@ export function fixture(input: CoordinatorInput): Record<State, CoordinatorSnaps
     'running.waitingForGoogle.choosing': choosing,
     'running.waitingForGoogle.probing': send(choosing, ready('w0')),
     'running.waitingForDatabase.sleeping': sleeping,
-    'running.waitingForDatabase.retrying': send(draining, CASES['batch.stalled'], CASES['after probe']),
-    'running.waitingForDatabase.probing': send(sleeping, CASES['after probe']),
+    'running.waitingForDatabase.retrying': retrying,
+    'running.waitingForDatabase.probing': probing,
     pausing,
     paused,
-    drainingForQuota: send(draining, returned('w1', 'b'), ended({ kind: 'denied', quota: 'daily' }, 'w1')),
-    halting: send(draining, CASES.halt),
+    drainingForQuota,
+    halting,
   };
+  return { ...tabled, ...further };
 }

@@ -49,7 +49,15 @@ export const send = (snapshot: LeaseKeeperSnapshot, ...events: readonly EventObj
     snapshot,
   );
 
-export function fixture(): Record<State, LeaseKeeperSnapshot> {
+/** Situations that have no row in the table: what is done in them is written down beside it. */
+type Further =
+  | 'kept.renewing, what it tells has changed'
+  | 'kept.renewing, the last one was not answered'
+  | 'doubtful.asking, what it tells has changed'
+  | 'doubtful.asking, for too long'
+  | 'doubtful.asking, the first one was refused';
+
+export function fixture(): Record<State | Further, LeaseKeeperSnapshot> {
   const taken = initialTransition(leaseKeeperMachine, INPUT)[0];
   const renewing = send(taken, CASES['after renewal']);
   const asking = send(renewing, CASES['lease.expired']);
@@ -58,5 +66,17 @@ export function fixture(): Record<State, LeaseKeeperSnapshot> {
     'kept.renewing': renewing,
     'doubtful.asking': asking,
     'doubtful.resting': send(asking, CASES['lease.unanswered']),
+    'kept.renewing, what it tells has changed': send(renewing, CASES['lease.changed']),
+    // The renewal under way is again renewal 1: a reason is left of what was asked before.
+    'kept.renewing, the last one was not answered': withReason(renewing),
+    'doubtful.asking, what it tells has changed': send(asking, CASES['lease.changed']),
+    'doubtful.asking, for too long': send(asking, CASES['lease.expired: that of renewal 1']),
+    'doubtful.asking, the first one was refused': withReason(asking),
   };
 }
+
+const withReason = (snapshot: LeaseKeeperSnapshot): LeaseKeeperSnapshot =>
+  leaseKeeperMachine.resolveState({
+    value: snapshot.value,
+    context: { ...snapshot.context, reason: 'away' },
+  });

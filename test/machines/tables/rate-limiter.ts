@@ -82,7 +82,13 @@ export type Case = keyof ReturnType<typeof casesFor>;
 /** Does not compile when an event type has no case. @public */
 export const WHOLE: Whole<RateLimiterEvent, ReturnType<typeof casesFor>> = true;
 
-export function fixture(client: Recipient<GrantEvent>): Record<Situation, RateLimiterSnapshot> {
+/** Situations that have no row in the table: what is done in them is written down beside it. */
+type Further =
+  | 'open, tokens age in buckets'
+  | 'open, all tokens have aged'
+  | 'open, others have taken tokens';
+
+export function fixture(client: Recipient<GrantEvent>): Record<Situation | Further, RateLimiterSnapshot> {
   const send = (snapshot: RateLimiterSnapshot, ...events: readonly RateLimiterEvent[]): RateLimiterSnapshot =>
     events.reduce((before, event) => transition(rateLimiterMachine, before, event)[0], snapshot);
   const [fresh] = initialTransition(rateLimiterMachine, input);
@@ -93,6 +99,12 @@ export function fixture(client: Recipient<GrantEvent>): Record<Situation, RateLi
     exhausted,
     'exhausted, the scope cools': send(open, refused('qps'), request('r3', client)),
     'open, the scope refuses': send(open, refused('daily')),
+    'open, tokens age in buckets': send(open, request('r0', client), settled('r0')),
+    'open, all tokens have aged': { ...open, context: { ...open.context, isTicking: true } },
+    'open, others have taken tokens': send(open, {
+      type: 'leases.recovered',
+      leases: [{ scope: 'site:a', tokens: 1, settledMsAgo: 0 }],
+    }),
     'open, the scope has rested': send(open, refused('qps'), { type: 'scope.rested', scope: 'site:a' }),
   };
 }

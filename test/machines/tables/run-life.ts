@@ -235,6 +235,13 @@ export function statesOf(machine: Machine): {
     'finishing.reading, no quota is left': asked(recordingQuota, 'record', answered),
     'finishing.reading, the last attempt': send(lastRead, timer('retry', 'finishing.readingLater')),
     'closing, halting': send(states['opening.database'], CASES.halt),
+    // These have no row in the table: what is done in them is written down beside it.
+    'ready, paused': send(begin(), CASES.pause),
+    'running, paused': send(running, CASES.pause),
+    'finishing.recording, asked again': send(
+      asked(recordingQuota, 'record', away),
+      timer('retry', 'finishing.recordingLater'),
+    ),
   };
   return { states, variants };
 }

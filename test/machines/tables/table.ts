@@ -1,14 +1,17 @@
 /** What a state × event table is made of. `Record<State, Record<Case, Expected>>` makes the compiler ask for all of it. */
+import { createHash } from 'node:crypto';
 import {
   type AnyMachineSnapshot,
   type AnyStateMachine,
   type EventFromLogic,
   type EventObject,
+  type InputFrom,
+  initialTransition,
   type SnapshotFrom,
   transition,
 } from 'xstate';
 import { plain } from '../support/refs.ts';
-import { readTurn } from '../support/turn.ts';
+import { type InspectedAction, readTurn } from '../support/turn.ts';
 
 /** A machine's states as paths: `{ calling: 'fetching' }` → `calling.fetching`. */
 export type PathOf<Value> = Value extends string
@@ -56,13 +59,33 @@ function pathOf(value: unknown): string {
 
 export const stateOf = (snapshot: AnyMachineSnapshot): string => pathOf(snapshot.value);
 
-/** What the machine does with an event, in the table's words. */
-export function outcomeOf<M extends AnyStateMachine>(
+/** What the machine does with an event, in the table's words, and what it keeps in mind of it. */
+export interface Answer {
+  readonly outcome: 'ignored' | readonly string[];
+  /** What of its context becomes another, and what: `failures 0, pages (2)`. Empty where nothing does. */
+  readonly keeps: string;
+  /** Stands for all that is too long to be written down: what messages hold, delays, the whole context. */
+  readonly seal: string;
+}
+
+export function answerOf<M extends AnyStateMachine>(
   machine: M,
   before: SnapshotFrom<M>,
   event: EventFromLogic<M>,
-): 'ignored' | readonly string[] {
+): Answer {
   const [after, actions] = transition(machine, before, event);
+  return answerFrom(before, after, actions);
+}
+
+/** What it does as it begins. */
+export function beginningOf<M extends AnyStateMachine>(machine: M, input: InputFrom<M>): Answer {
+  const [after, actions] = initialTransition(machine, input);
+  return answerFrom(undefined, after, actions);
+}
+
+/** Snapshots are of one machine; XState's types of them are many. */
+function answerFrom(given: unknown, then: unknown, actions: readonly InspectedAction[]): Answer {
+  const [before, after] = [given as AnyMachineSnapshot | undefined, then as AnyMachineSnapshot];
   const turn = readTurn(actions);
   const effects = [
     ...turn.sent.map((message) => `${message.to} ${message.event.type}`),
@@ -73,10 +96,33 @@ export function outcomeOf<M extends AnyStateMachine>(
     ),
     ...turn.emitted.map(({ type }) => `tell ${type}`),
   ];
-  const [from, to] = [stateOf(before as AnyMachineSnapshot), stateOf(after as AnyMachineSnapshot)];
-  const contextOf = (snapshot: unknown) => JSON.stringify(plain((snapshot as AnyMachineSnapshot).context));
-  if (from === to && effects.length === 0 && contextOf(before) === contextOf(after)) return 'ignored';
-  return [from === to ? 'stay' : to, ...effects];
+  const [from, to] = [before === undefined ? '' : stateOf(before), stateOf(after)];
+  const keeps = before === undefined ? '' : changesOf(before.context, after.context);
+  if (from === to && effects.length === 0 && keeps === '') return { outcome: 'ignored', keeps, seal: '' };
+  const { context, output, status } = after;
+  const all = JSON.stringify(plain({ turn, context, output, status }));
+  const seal = createHash('sha256').update(all).digest('hex').slice(0, 6);
+  return { outcome: [from === to ? 'stay' : to, ...effects], keeps, seal };
+}
+
+/** Keys of the context that are not what they were: with their value, or, where that is long, with how many it holds. */
+function changesOf(before: object, after: object): string {
+  const textAt = (context: object, key: string) => JSON.stringify(plain(Reflect.get(context, key)));
+  return Object.keys(after)
+    .filter((key) => Reflect.get(before, key) !== Reflect.get(after, key))
+    .filter((key) => textAt(before, key) !== textAt(after, key))
+    .sort()
+    .map((key) => `${key} ${shortened(Reflect.get(after, key))}`.trimEnd())
+    .join(', ');
+}
+
+const MOST_LETTERS = 80;
+
+function shortened(value: unknown): string {
+  const text = JSON.stringify(plain(value)) ?? 'undefined';
+  if (text.length <= MOST_LETTERS) return text;
+  const count: unknown = Array.isArray(value) ? value.length : Reflect.get(Object(value), 'size');
+  return typeof count === 'number' ? `(${count})` : '…';
 }
 
 /** `xstate.after.backoff.batchWorker.backingOff` → `after backoff`. */

@@ -219,9 +219,9 @@ describe.each(['fast', 'public'])('on the %s path', (path) => {
     const { slice } = await openOne(current.store);
     const reason =
       path === 'fast'
-        ? /PostgreSQL would not take the rows: .*(out of range|invalid input)/
+        ? /PostgreSQL rejected the rows: .*(out of range|invalid input)/
         : // The driver drops a reason that arrives after the last row.
-          /PostgreSQL would not take the rows: .*(out of range|invalid input|log of the database server)/;
+          /PostgreSQL rejected the rows: .*(out of range|invalid input|log of the database server)/;
     expect(await commit(current.store, slice, rows)).toMatchObject({
       kind: 'rejected',
       reason: expect.stringMatching(reason),

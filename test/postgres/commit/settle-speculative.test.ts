@@ -80,7 +80,7 @@ test('a commit that was decided before its day was known is waited for, and made
   const { committed, letGo } = await commitHeldUp('2026-03-01', 3, day);
   Object.assign(day, { final: true, mayBeEmpty: true });
   let isSettled = false;
-  const settling = current.store.settleTrusted([{ ...key('2026-03-01'), final: true }]).finally(() => {
+  const settling = current.store.settleSpeculative([{ ...key('2026-03-01'), final: true }]).finally(() => {
     isSettled = true;
   });
   await waiting(2);
@@ -106,7 +106,7 @@ test('an empty answer that was judged before its day was known is among what is 
       final: false,
       /** In the very moment of the judgement the calendar comes in. */
       get mayBeEmpty() {
-        settling ??= current.store.settleTrusted([{ ...key('2026-03-02'), final: true }]).then(unwrap);
+        settling ??= current.store.settleSpeculative([{ ...key('2026-03-02'), final: true }]).then(unwrap);
         return false;
       },
     },

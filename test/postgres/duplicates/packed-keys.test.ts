@@ -5,7 +5,7 @@ import {
   KeyPacker,
   type PageKeys,
   PlacePool,
-  ROWS_A_PAGE,
+  ROWS_PER_PAGE,
 } from '../../../src/postgres/duplicates/packed-keys.ts';
 
 type Key = readonly [low: number, high: number];
@@ -22,7 +22,7 @@ const keysOf = (keys: readonly Key[]): PageKeys => ({
   high: Uint8Array.from(keys, ([, high]) => high),
   rows: keys.length,
 });
-const arrays = () => ({ low: new Int32Array(ROWS_A_PAGE), high: new Uint8Array(ROWS_A_PAGE) });
+const arrays = () => ({ low: new Int32Array(ROWS_PER_PAGE), high: new Uint8Array(ROWS_PER_PAGE) });
 
 function sorted({ low, high, rows }: PageKeys): number[] {
   return Array.from({ length: rows }, (_, row) => (high[row] ?? 0) * 2 ** 32 + ((low[row] ?? 0) >>> 0)).sort(
@@ -52,7 +52,7 @@ test.each([
 ])('a full page fits, its keys %s, and leaves its neighbours alone', (_, keyOf) => {
   const packer = new KeyPacker();
   const pool = new PlacePool();
-  const page = keysOf(Array.from({ length: ROWS_A_PAGE }, (_unused, row) => keyOf(row)));
+  const page = keysOf(Array.from({ length: ROWS_PER_PAGE }, (_unused, row) => keyOf(row)));
   const other = keysOf([[0x12345678, 9]]);
   const places = [pool.take(), pool.take(), pool.take()] as const;
   packer.pack(other, places[0]);

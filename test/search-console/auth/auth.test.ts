@@ -485,6 +485,6 @@ describe('the caller’s own function', () => {
     const waiting = auth.token();
     await until(() => clock.pending.length === 1);
     clock.advance(500);
-    expect(await waiting).toEqual({ kind: 'unavailable', reason: 'No access token came within 500 ms.' });
+    expect(await waiting).toEqual({ kind: 'unavailable', reason: 'No access token arrived within 500 ms.' });
   });
 });

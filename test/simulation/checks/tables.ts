@@ -153,7 +153,7 @@ function failureHasCause(
   if (database.isPoison(key)) return true;
   if (error?.startsWith('shrunk') === true)
     return server.truth.isLost(key) || server.truth.publishedAt(key.date) > 0;
-  if (error?.startsWith('Google gives no rows') === true) return server.truth.isLost(key);
+  if (error?.startsWith('Google returns no rows') === true) return server.truth.isLost(key);
   const attempts = Map.groupBy(
     server.asked.filter(({ key: asked, said }) => asked === name && said !== 'rows'),
     ({ process, startRow }) => `${process.name} ${startRow}`,

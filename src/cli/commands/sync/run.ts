@@ -21,7 +21,7 @@ import { createAuth } from '../../../search-console/auth/auth.ts';
 import { proxyFor } from '../../../search-console/http/proxy-settings.ts';
 import { readConfig } from '../../../sync/config.ts';
 import { createSync } from '../../../sync/sync.ts';
-import type { Outcome, Sync, SyncOptions } from '../../../sync/types.ts';
+import type { Outcome, ProgressState, Sync, SyncOptions } from '../../../sync/types.ts';
 import { usageError } from '../../process/errors.ts';
 import { EXIT, exitCodeOfOutcome } from '../../process/exit-code.ts';
 import { startTelemetry } from '../../process/otel.ts';
@@ -192,13 +192,13 @@ export async function follow(
   options: { readonly signal: AbortSignal; readonly bar: boolean },
 ): Promise<Outcome> {
   const view = options.bar ? createProgressView(output, clock) : undefined;
-  let state: string | undefined;
+  let state: ProgressState | undefined;
   const unsubscribe = [
     sync.on('progress', (progress) => {
       view?.update(progress);
       log(progressEntry(progress));
       if (progress.state === state) return;
-      log(stateEntry(progress.state, state));
+      log(stateEntry(progress.state));
       state = progress.state;
     }),
     sync.on('slice', (event) => log(sliceEntry(event))),
