@@ -1,3 +1,4 @@
+// @module-tag long
 // Holds invariants 5 of SPEC.md.
 import postgres, { type Sql } from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';

@@ -1,3 +1,4 @@
+// @module-tag long
 /** A pool that a backend hands in stays the backend's: its queries are answered, its lines may break, it may be ended. */
 
 import { drizzle } from 'drizzle-orm/postgres-js';

@@ -1,3 +1,4 @@
+// @module-tag long
 /** Pools as backends have them, handed in: small, with options of their own, with a session's settings in their URL. */
 import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';

@@ -1,3 +1,4 @@
+// @module-tag long
 /** Servers as they are reached: with TLS and without, one of several, through a socket's folder, over a line that falls silent. */
 
 import { mkdtemp, rm, symlink } from 'node:fs/promises';

@@ -1,3 +1,4 @@
+// @module-tag long
 /** Settings of a role, of a database, of a server and of a pool that change what a session means: every run comes to the same table. */
 import postgres from 'postgres';
 import { expect, test } from 'vitest';

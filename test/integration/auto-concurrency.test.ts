@@ -1,3 +1,4 @@
+// @module-tag long
 /** `maxConcurrency: 'auto'` end to end: emulator, database, and the real controller between them. */
 import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';

@@ -1,3 +1,4 @@
+// @module-tag long
 // Holds invariants 8 of SPEC.md.
 import postgres from 'postgres';
 import { expect, test } from 'vitest';

@@ -1,3 +1,4 @@
+// @module-tag long
 // Holds invariants 6, 7, 10 of SPEC.md.
 
 import type { Sql } from 'postgres';

@@ -292,7 +292,7 @@ function copyLine(sql: postgres.Sql): Promise<unknown> {
   return copy(sql, [lines(1)]).catch(() => copy(sql, [lines(1)]));
 }
 
-test('a backend killed 100 times in COPY never takes the process with it', { timeout: 120_000 }, async () => {
+test('a backend killed 100 times in COPY never takes the process with it', { timeout: 600_000 }, async () => {
   await database.sql`truncate line`;
   const pool = postgres(database.url, { max: 3, onnotice: () => {}, backoff: () => 0 });
   const kills: PromiseLike<unknown>[] = [];
