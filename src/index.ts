@@ -16,6 +16,7 @@ export type {
   AutoConcurrencyOptions,
   ConcurrencyEvent,
   DryRun,
+  FallbackEvent,
   Outcome,
   Progress,
   ProgressState,
