@@ -1,5 +1,5 @@
 // @module-tag long
-/** A pool that a backend hands in stays the backend's: its queries are answered, its lines may break, it may be ended. */
+/** A pool that a backend passes in stays the backend's: its queries are answered, its lines may break, it may be ended. */
 
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres, { type Sql } from 'postgres';

@@ -1,5 +1,5 @@
 // @module-tag long
-/** Pools as backends have them, handed in: small, with options of their own, with a session's settings in their URL. */
+/** Pools of backends, passed in: small, with options of their own, with a session's settings in their URL. */
 import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';
 import { createSync } from '../../src/sync/sync.ts';

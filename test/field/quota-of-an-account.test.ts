@@ -106,7 +106,7 @@ describe('an account', () => {
 
   test('alone stands for no token that was to be there', () => {
     const credentials = { accessToken: undefined, account: 'me' };
-    // What a caller in JavaScript may hand in.
+    // What a caller in JavaScript may pass in.
     const make = () => createSync({ siteUrl: 'sc-domain:example.com', credentials: credentials as never });
     expect(make).toThrow(/credentials are of no known form/);
   });
@@ -115,7 +115,7 @@ describe('an account', () => {
     const make = () =>
       createSync({
         siteUrl: 'sc-domain:example.com',
-        // What a caller in JavaScript may hand in.
+        // What a caller in JavaScript may pass in.
         credentials: { accessToken: 'x', account: account as string },
       });
     expect(make).toThrow(/not the name of an account/);

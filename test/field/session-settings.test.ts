@@ -131,7 +131,7 @@ const POOLS: readonly (readonly [string, postgres.Options<Record<string, postgre
   ],
 ];
 
-test.each(POOLS)('a pool handed in that %s', async (what, more) => {
+test.each(POOLS)('a pool passed in that %s', async (what, more) => {
   await using database = await emptyDatabase();
   const { password } = new URL(database.url);
   const pool = postgres(database.url, {
