@@ -21,6 +21,7 @@ export type {
   AutoConcurrencyOptions,
   ConcurrencyEvent,
   DryRun,
+  FallbackEvent,
   Outcome,
   Progress,
   ProgressState,

@@ -12,7 +12,12 @@ export async function trySync(context: BenchContext, options: SyncTask['options'
   if (!existsSync(LIBRARY)) throw new Error('There is no build: npm run build.');
   const task: SyncTask = {
     library: LIBRARY.href,
-    options: { credentials: { accessToken: 'a-token' }, requestsPerMinute: 40_000, ...options },
+    options: {
+      credentials: { accessToken: 'a-token' },
+      requestsPerMinute: 40_000,
+      nudgeHeap: true,
+      ...options,
+    },
   };
   const nodeOptions =
     context.profiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${context.profiles}`];

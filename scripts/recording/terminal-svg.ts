@@ -8,6 +8,8 @@ const MARGIN = 16;
 const ASCENT = 13.5;
 /** How long the last picture stays before the recording repeats. */
 const REST_MS = 12_000;
+/** A picture is looked at before it is watched: it begins with its end, and plays after this time. */
+const FIRST_REST_MS = 4_000;
 
 const STYLE = `
   svg{--ground:#f6f8fa;--text:#1f2328;--dim:#59636e;--c1:#cf222e;--c2:#116329;--c3:#7d4e00;--c4:#0550ae;--c5:#8250df;--c6:#1b7c83}
@@ -29,6 +31,8 @@ export function terminalSvg(
   const width = Math.ceil(columns * CELL.width + 2 * MARGIN);
   const height = rows * CELL.height + 2 * MARGIN;
   const totalMs = endMs + REST_MS;
+  const seconds = (ms: number): string => `${(ms / 1_000).toFixed(2)}s`;
+  const timing = `${seconds(totalMs)} step-end ${seconds(FIRST_REST_MS - totalMs)} infinite`;
   const share = (ms: number): string => `${((ms / totalMs) * 100).toFixed(2)}%`;
 
   // Text that appears and disappears at the same times is one group with one animation.
@@ -40,7 +44,7 @@ export function terminalSvg(
     const end = toMs === undefined ? '' : `${share(toMs)}{visibility:hidden}`;
     const begin = fromMs === 0 ? '' : `0%{visibility:hidden}`;
     rules.push(
-      `@keyframes k${index}{${begin}${share(fromMs)}{visibility:visible}${end}}#g${index}{animation:k${index} ${(totalMs / 1_000).toFixed(2)}s step-end infinite}`,
+      `@keyframes k${index}{${begin}${share(fromMs)}{visibility:visible}${end}}#g${index}{animation:k${index} ${timing}}`,
     );
     return `<g id="g${index}"${toMs === undefined ? '' : ' class="past"'}>${rowsOfGroup}</g>`;
   });

@@ -4,7 +4,8 @@ import type { Socket } from 'node:net';
 import got, { type Request } from 'got';
 import { type Clock, systemClock } from '../../domain/clock.ts';
 import { LongtailError } from '../../domain/errors.ts';
-import { gunzip } from '../../internals/gunzip.ts';
+import type { PathChoice } from '../../domain/path-choice.ts';
+import { gunzip, gunzipPath } from '../../internals/gunzip.ts';
 import { oneLine } from '../answer/one-line.ts';
 import { type Environment, type HttpProxy, nameOf, PROXY_SIGN_IN, proxyFor } from './proxy-settings.ts';
 import type { ProxyTunnel } from './proxy-tunnel.ts';
@@ -37,6 +38,8 @@ export interface GotTransportOptions {
 }
 
 export interface GotTransport extends Transport {
+  /** How gzip is decompressed. */
+  readonly gunzipPath: PathChoice;
   /** Destroys all connections, idle or in use. A later `send` opens new ones. */
   close(): void;
 }
@@ -77,6 +80,7 @@ export function createGotTransport(options: GotTransportOptions = {}): GotTransp
   };
   if (options.root !== undefined) proxyTo(options.root);
   return {
+    gunzipPath: gunzipPath(),
     send: async (request, sendOptions) => {
       const { method, url, headers, body } = request;
       const proxy = proxyOrFailure(() => proxyTo(url));

@@ -58,6 +58,7 @@ export async function runDemo(flags: DemoFlags, session: Session): Promise<void>
       database: url,
       days: flags.days,
       maxConcurrency: flags.maxConcurrency,
+      nudgeHeap: true,
       apiRoot: emulator.url,
       credentials: { accessToken: 'demo-token' },
     });

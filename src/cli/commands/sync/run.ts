@@ -8,6 +8,7 @@ import { keysOf } from '../../../planning/plan.ts';
 import {
   brokenEntry,
   concurrencyEntry,
+  fallbackEntry,
   progressEntry,
   quotaEntry,
   retryEntry,
@@ -105,7 +106,7 @@ async function openAndRun(flags: SyncFlags, options: SyncOptions, session: Sessi
   // Halted before anything began; the server that is still starting ends with this process.
   if (database === undefined) return session.endWith(EXIT.interrupted);
   const telemetry = await startTelemetry(session);
-  const sync = createSync({ ...options, database: database.url });
+  const sync = createSync({ ...options, database: database.url, nudgeHeap: true });
   let tell: () => void;
   try {
     tell =
@@ -204,6 +205,7 @@ export async function follow(
     sync.on('quota', (event) => log(quotaEntry(event))),
     sync.on('retry', (event) => log(retryEntry(event))),
     sync.on('concurrency', (event) => log(concurrencyEntry(event))),
+    sync.on('fallback', (event) => log(fallbackEntry(event))),
   ];
   try {
     return await sync.run({ signal: options.signal });
