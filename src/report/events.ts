@@ -3,6 +3,7 @@ import type { HaltReason } from '../machines/messages.ts';
 import { scopeKindOf } from '../machines/rate-limiter/quota-window.ts';
 import type {
   ConcurrencyEvent,
+  FallbackEvent,
   NoticeEvent,
   Progress,
   ProgressState,
@@ -128,6 +129,11 @@ export function noticeEntry({ kind, view, message, nextStep }: NoticeEvent): Log
     fields: { view, message, nextStep },
     text: `${message} ${nextStep}`,
   };
+}
+
+/** At `info`: the run is slower, not wrong. */
+export function fallbackEntry({ what, reason }: FallbackEvent): LogEntry {
+  return { level: 'info', name: 'run.fallback', fields: { what, reason } };
 }
 
 export function stateEntry(state: ProgressState): LogEntry {
