@@ -1,6 +1,8 @@
 /** What there is to fetch: the same for the synchronisation and for what it is compared with. */
+
+import { dimensionsOf, parseDataset } from '../../src/domain/dataset.ts';
 import { addDays, FINAL_LAG_DAYS, pacificDay } from '../../src/domain/day.ts';
-import { type Day, dimensionsOf, parseDataset, type SearchType } from '../../src/domain/slice.ts';
+import type { Day, SearchType } from '../../src/domain/slice.ts';
 import type { EmulatorOptions } from '../../src/emulator/index.ts';
 
 export const SITE = 'sc-domain:example.com';

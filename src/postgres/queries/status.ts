@@ -32,7 +32,7 @@ export async function readStatus(sql: Sql, siteUrl?: string): Promise<MonthStatu
   try {
     return await sql<MonthStatus[]>`
       with known as (
-        select s.property_id, s.search_type, s.dataset, s.date,
+        select s.property_id, s.search_type, s.dataset, s.date, s.part,
           max(s.version) filter (where s.status = 'complete') as complete,
           max(s.version) filter (where s.status = 'open') as open,
           max(s.version) filter (where s.status = 'failed') as failed,
@@ -41,10 +41,33 @@ export async function readStatus(sql: Sql, siteUrl?: string): Promise<MonthStatu
         from longtail.slice s join longtail.property p on p.id = s.property_id
         where (${siteUrl ?? null}::text is null or p.site_url = ${siteUrl ?? null}::text)
           and s.filter_key = '' and s.aggregation_type = '' and s.status in ('complete', 'open', 'failed')
-        group by s.property_id, s.search_type, s.dataset, s.date
-      ), judged as (
+        group by s.property_id, s.search_type, s.dataset, s.date, s.part
+      ), parts as (
         select *, ${keyStatus(sql)} as status
         from known
+      ), two_steps as (
+        select distinct property_id, search_type, dataset from parts where part like 'searchAppearance=%'
+      ), wanted as (
+        -- The parts that a day's first step names; one without a name for a day that has none.
+        select distinct t.property_id, t.search_type, t.dataset, s.date, f.search_appearance as value
+        from two_steps t
+        join longtail.slice s on s.property_id = t.property_id and s.search_type = t.search_type
+          and s.dataset = 'searchAppearance' and s.part = '' and s.filter_key = '' and s.aggregation_type = ''
+          and s.status = 'complete'
+        left join longtail.fact f on f.slice_id = s.id
+      ), judged as (
+        select property_id, search_type, dataset, date, rows, complete, status from parts where part = ''
+        union all
+        -- A day in parts is as far as the worst of them, and missing while one is.
+        select * from (
+          select w.property_id, w.search_type, w.dataset, w.date, coalesce(sum(p.rows), 0) as rows,
+            max(coalesce(p.complete, 0)) as complete,
+            case when bool_or(p.status = 'failed') then 'failed' when bool_or(p.status = 'open') then 'open'
+              when bool_and(w.value is null or coalesce(p.status = 'complete', false)) then 'complete' end as status
+          from wanted w left join parts p on p.property_id = w.property_id and p.search_type = w.search_type
+            and p.dataset = w.dataset and p.date = w.date and p.part = 'searchAppearance=' || w.value
+          group by w.property_id, w.search_type, w.dataset, w.date
+        ) in_parts where status is not null
       ), spans as (
         select j.property_id, j.search_type, j.dataset, min(j.date) as first,
           greatest(max(j.date), max(c.last_published)) as last

@@ -134,7 +134,7 @@ function mayMakeView({ tables, public: home }: SchemaFacts): boolean {
 /** Creates the view and its comments, as the migrations define them. */
 async function makeView(tx: TransactionSql, { serverVersion }: SchemaFacts): Promise<void> {
   const ofView =
-    /^(create (or replace )?view|drop view( if exists)?|comment on (view|column)) "?public"?\."?search_analytics\b/i;
+    /^(create (or replace )?view|drop view( if exists)?|comment on (view|column)) "?public"?\."?search_analytics\b|^-- View search_analytics\b/i;
   const statements = MIGRATIONS.flatMap((migration) => migration.statements);
   for (const statement of statements.filter((text) => ofView.test(text))) await tx.unsafe(statement).simple();
   if (serverVersion >= 150_000)
@@ -146,7 +146,7 @@ async function readOids(tx: TransactionSql): Promise<ReadonlySet<string>> {
   const rows = await tx
     .unsafe<Record<string, string>[]>(`
       select c.oid::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
-      where n.nspname = 'longtail' or (n.nspname, c.relname) = ('public', 'search_analytics')
+      where n.nspname = 'longtail' or (n.nspname, c.relname) in (('public', 'search_analytics'), ('public', 'search_analytics_filtered'))
       union all select oid::text from pg_namespace where nspname = 'longtail'`)
     .simple();
   return new Set(rows.flatMap((row) => Object.values(row)));
@@ -160,7 +160,7 @@ async function keepPrivate(tx: TransactionSql, before: ReadonlySet<string>): Pro
         select c.oid, c.relowner as owner, c.relacl as acl,
           case c.relkind when 'S' then 'sequence' else 'table' end || format(' %I.%I', n.nspname, c.relname) as name
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = 'longtail' or (n.nspname, c.relname) = ('public', 'search_analytics')
+        where n.nspname = 'longtail' or (n.nspname, c.relname) in (('public', 'search_analytics'), ('public', 'search_analytics_filtered'))
         union all
         select oid, nspowner, nspacl, 'schema longtail' from pg_namespace where nspname = 'longtail'
       )

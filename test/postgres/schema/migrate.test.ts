@@ -28,12 +28,14 @@ const ALL = [
   'longtail.fact',
   'longtail.lease',
   'longtail.migrations',
+  'longtail.not_served',
   'longtail.property',
   'longtail.quota_lease',
   'longtail.run',
   'longtail.slice',
   'longtail.slice_page',
   'public.search_analytics',
+  'public.search_analytics_filtered',
 ];
 
 test('makes the tables once', async () => {
