@@ -53,7 +53,11 @@ test('hours: the days that Google has, fetched again until they are final, and k
 
   // Days that have grown too old stay as they are, final or not, and are nobody's failure.
   await database.sql`update longtail.slice set date = date - 20`;
-  await database.sql`update longtail.slice set status = 'failed', error = 'x' where dataset = 'hour' and not final`;
+  await database.sql`
+    insert into longtail.slice (property_id, search_type, dataset, date, version, status, run_id)
+    select property_id, search_type, dataset, date, max(version) + 1, 'open', max(run_id) from longtail.slice
+    where dataset = 'hour' group by property_id, search_type, dataset, date`;
+  await database.sql`update longtail.slice set status = 'failed', error = 'x' where status = 'open'`;
   const old = days.map((day) => addDays(day, -20));
   expect(await run(options(database.url, emulator, old, { datasets: [...HOURLY, 'date'] }))).toMatchObject({
     status: 'complete',

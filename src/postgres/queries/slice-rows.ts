@@ -1,5 +1,6 @@
 import type { TransactionSql } from 'postgres';
 import { COLUMN_OF, DIMENSIONS } from '../../domain/dataset.ts';
+import type { SliceStatus } from '../../domain/slice-life.ts';
 import { one } from '../connection/answer.ts';
 
 /** How to make a slice visible to readers. */
@@ -48,7 +49,7 @@ export async function completeSlices(tx: TransactionSql, completions: readonly C
 export async function endSlice(
   tx: TransactionSql,
   sliceId: string,
-  end: { readonly kind: 'failed' | 'abandoned'; readonly reason: string },
+  end: { readonly kind: Extract<SliceStatus, 'failed' | 'abandoned'>; readonly reason: string },
 ): Promise<void> {
   await tx`
     update longtail.slice set status = ${end.kind}::text, error = ${end.reason}::text
