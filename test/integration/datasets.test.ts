@@ -1,4 +1,4 @@
-// Holds invariants 7 and 10 of SPEC.md.
+// Holds invariants 7, 10 of SPEC.md.
 /** Datasets that are requested in another way than by their dimensions alone. */
 import type { Sql } from 'postgres';
 import { expect, test } from 'vitest';
