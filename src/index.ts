@@ -5,7 +5,8 @@
 
 export { ERROR_CODES, type ErrorCode, LongtailError } from './domain/errors.ts';
 export type { QuotaKind } from './domain/quota-kind.ts';
-export type { Dataset, DatasetName, Day, SearchType, SliceFailure } from './domain/slice.ts';
+export type { RowFigures, WhyNotAsked } from './domain/row-check.ts';
+export type { Dataset, DatasetName, Day, Dimension, SearchType, SliceFailure } from './domain/slice.ts';
 export type { ConcurrencyReason } from './machines/concurrency/context.ts';
 export type { HaltReason } from './machines/messages.ts';
 export type { BudgetRule } from './machines/rate-limiter/quota-window.ts';
@@ -27,3 +28,17 @@ export type {
   SyncEvents,
   SyncOptions,
 } from './sync/types.ts';
+export type {
+  Difference,
+  SkippedKey,
+  UnansweredKey,
+  Verification,
+  VerificationEvents,
+  VerificationFigures,
+  VerificationOptions,
+  VerificationOutcome,
+  VerificationProgress,
+  VerificationState,
+  VerifiedKey,
+} from './sync/verification/types.ts';
+export { createVerification } from './sync/verification/verification.ts';

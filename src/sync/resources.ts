@@ -70,6 +70,14 @@ type Opened = { -readonly [Name in keyof Resources]?: Resources[Name] };
 /** Closes one resource. The deadline applies if it has to wait. */
 type Closer = (withinMs: number) => Promise<unknown> | unknown;
 
+/** Writes the row of a run, under the property's lease. */
+export type BeginRun = (sql: Database['sql'], lock: Omit<RunIdentity, 'runId'>) => Promise<RunIdentity>;
+
+function beginSync({ from, to, searchTypes, datasets, refresh, acceptShrunk }: Config): BeginRun {
+  const parameters = { from, to, searchTypes, datasets, refresh, acceptShrunk };
+  return async (sql, lock) => (await startRun(sql, lock, parameters)).run;
+}
+
 /** The open resources of a run or dry run. */
 export class Holdings {
   readonly #config: Config;
@@ -77,13 +85,15 @@ export class Holdings {
   readonly #clock: Clock;
   readonly #opened: Opened = {};
   readonly #closers: Closer[] = [];
+  readonly #beginRun: BeginRun;
   /** The database to connect to. */
   #target: Config['database'];
 
-  constructor(config: Config, options: SyncOptions, clock: Clock) {
+  constructor(config: Config, options: SyncOptions, clock: Clock, beginRun: BeginRun = beginSync(config)) {
     this.#config = config;
     this.#options = options;
     this.#clock = clock;
+    this.#beginRun = beginRun;
     this.#target = config.database;
   }
 
@@ -243,9 +253,7 @@ export class Holdings {
 
   async #openRun(signal: AbortSignal): Promise<void> {
     const { sql } = this.need('database');
-    const { from, to, searchTypes, datasets, refresh, acceptShrunk } = this.#config;
-    const parameters = { from, to, searchTypes, datasets, refresh, acceptShrunk };
-    const { run } = await startRun(sql, this.need('leases'), parameters);
+    const run = await this.#beginRun(sql, this.need('leases'));
     if (signal.aborted) {
       // Otherwise the next run would record this one as crashed.
       await finishRun(sql, run, { status: 'halted', reason: 'halted while it began' });

@@ -4,7 +4,7 @@ import { existsSync, statSync } from 'node:fs';
 import { addDays, FINAL_LAG_DAYS, isDay, oldestDayKept } from '../../domain/day.ts';
 import { LongtailError } from '../../domain/errors.ts';
 import { quoted } from '../../domain/quoted.ts';
-import { type Day, parseDataset, SEARCH_TYPES, type SearchType } from '../../domain/slice.ts';
+import { type Dataset, type Day, parseDataset, SEARCH_TYPES, type SearchType } from '../../domain/slice.ts';
 import { surroundings } from '../../postgres/connection/surroundings.ts';
 import { parseDatabaseUrl } from '../../postgres/driver/database-url.ts';
 import { LOG_LEVELS, type LogLevel } from '../../report/log.ts';
@@ -13,6 +13,7 @@ import type { Credentials } from '../../search-console/auth/credentials.ts';
 import { unreadableFile } from '../../search-console/auth/credentials-file.ts';
 import { secureUrl } from '../../search-console/request/root.ts';
 import { checkSiteUrl, MAX_CONCURRENCY } from '../../sync/config.ts';
+import { MAX_SAMPLE, MAX_SEED } from '../../sync/verification/config.ts';
 import { usageError } from '../process/errors.ts';
 
 export const LIMITS = {
@@ -20,6 +21,8 @@ export const LIMITS = {
   batchSize: [1, 1_000],
   qpm: [1, 40_000],
   days: [1, 500],
+  sample: [1, MAX_SAMPLE],
+  seed: [0, MAX_SEED],
 } as const;
 
 /** A reader of whole numbers for one option: `--qpm 1200`. */
@@ -73,6 +76,19 @@ export function readDatasets(text: string): readonly string[] {
   if (names.length === 0)
     throw usageError('--datasets names none.', 'For example: --datasets page,page+query');
   return [...new Set(names)];
+}
+
+/** One dataset's name: `query+page` → `page+query`. */
+export function readDataset(text: string): Dataset {
+  const [dataset, ...more] = readDatasets(text);
+  if (dataset !== undefined && more.length === 0) return dataset;
+  throw usageError('--dataset names more than one.', 'For example: --dataset page+query');
+}
+
+export function readType(text: string): SearchType {
+  const [type, ...more] = readTypes(text);
+  if (type !== undefined && more.length === 0) return type;
+  throw usageError('--type names more than one.', 'For example: --type web');
 }
 
 export function readTypes(text: string): readonly SearchType[] {

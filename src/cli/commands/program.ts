@@ -10,6 +10,7 @@ import { refuseRepeatedOptions } from './single-options.ts';
 import { registerSites } from './sites/command.ts';
 import { registerStatus } from './status/command.ts';
 import { registerSync } from './sync/command.ts';
+import { registerVerify } from './verify/command.ts';
 
 const MOST_TOLD = 200;
 
@@ -50,6 +51,7 @@ export function createProgram(session: Session): Command {
   registerSync(program, session);
   registerSites(program, session);
   registerStatus(program, session);
+  registerVerify(program, session);
   registerEmulator(program);
   registerDatabase(program, session);
   registerHelp(program);
