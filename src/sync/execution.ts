@@ -26,6 +26,7 @@ import {
   noteConcurrency,
   noteCoordinator,
   noteDecision,
+  noteFallback,
   noteLimiter,
   noteQuota,
   observeCalls,
@@ -76,7 +77,7 @@ export type ExecutionResources = Pick<
   Resources,
   'store' | 'client' | 'auth' | 'limiter' | 'leases' | 'run' | 'runName' | 'scopes' | 'telemetry' | 'graceMs'
 > &
-  Partial<Pick<Resources, 'listedName' | 'nextTurn'>>;
+  Partial<Pick<Resources, 'listedName' | 'nextTurn' | 'fallbacks'>>;
 
 /** The statecharts of a run. */
 export interface Machines {
@@ -249,6 +250,7 @@ export function startExecution(
   }
   coordinator.start();
   const { accountProblem } = auth.identity;
+  resources.fallbacks?.listen((fallback) => noteFallback(fallback, watchers));
   if (accountProblem !== undefined) noteQuota({ kind: 'accountUnknown', reason: accountProblem }, watchers);
 
   return {

@@ -92,9 +92,7 @@ describe('for people', () => {
     for (const line of text.split('\n')) expect(displayWidth(line)).toBeLessThanOrEqual(80);
     expect(text).toContain('  2026-03-01 page+query\n    https://www.example.com/a_b · shoes | <b>red</b>\n');
     expect(text).toContain('clicks 12 → 13 (+1), position 3.1 → 3.25 (+0.15)');
-    expect(text).toContain(
-      'version 2 fetched 2026-03-06 04:05 UTC, Google asked 2026-04-01 10:00 UTC',
-    );
+    expect(text).toContain('version 2 fetched 2026-03-06 04:05 UTC, Google asked 2026-04-01 10:00 UTC');
     expect(text).toContain('2026-03-01 page+query (image)');
     expect(text).toContain('only in the table: 12 clicks, 3,400 impressions, position 3.1');
     expect(text).toContain('only at Google: 1 click, 1 impression');
