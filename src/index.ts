@@ -8,10 +8,12 @@
  * const { status, rows } = await sync.run();
  */
 
+export type { DatasetName, Dimension, NotServed } from './domain/dataset.ts';
 export { ERROR_CODES, type ErrorCode, LongtailError } from './domain/errors.ts';
+export type { Aggregation, Filter, FilterDimension, FilterOperator } from './domain/filter.ts';
 export type { QuotaKind } from './domain/quota-kind.ts';
 export type { RowFigures, WhyNotAsked } from './domain/row-check.ts';
-export type { Dataset, DatasetName, Day, Dimension, SearchType, SliceFailure } from './domain/slice.ts';
+export type { Dataset, Day, SearchType, SliceFailure } from './domain/slice.ts';
 export type { ConcurrencyReason } from './machines/concurrency/context.ts';
 export type { HaltReason } from './machines/messages.ts';
 export type { BudgetRule } from './machines/rate-limiter/quota-window.ts';
@@ -23,6 +25,7 @@ export type {
   ConcurrencyEvent,
   DryRun,
   FallbackEvent,
+  NoticeEvent,
   Outcome,
   Progress,
   ProgressState,

@@ -67,19 +67,21 @@ export function drawRows(slices: readonly SampleSlice[], count: number, chance: 
  * a slice that is capped, nothing is asked: a key that it lacks may exist all the same.
  */
 export function drawAbsent(slices: readonly SampleSlice[], count: number, chance: Chance): AbsentDraw[] {
-  const byKind = Map.groupBy(slices, ({ searchType, dataset }) => `${searchType} ${dataset}`);
+  const byKind = Map.groupBy(slices, kindOf);
   const targets = slices.filter(({ dataset, capped }) => dataset !== 'date' && !capped);
   if (targets.length === 0) return [];
   const draws: AbsentDraw[] = [];
   for (let drawn = 0; drawn < count; drawn += 1) {
     const slice = pick(targets, chance);
-    const kind = byKind.get(`${slice.searchType} ${slice.dataset}`) ?? [];
+    const kind = byKind.get(kindOf(slice)) ?? [];
     const donors = kind.filter(({ date, rows }) => date !== slice.date && rows > 0);
     const donor = donors.length === 0 ? undefined : pick(donors, chance);
     if (donor !== undefined) draws.push({ slice, donor });
   }
   return draws;
 }
+
+const kindOf = ({ searchType, dataset, part }: SampleSlice): string => `${searchType} ${dataset} ${part}`;
 
 function pick<T>(items: readonly T[], chance: Chance): T {
   const item = items[Math.floor(chance() * items.length)];

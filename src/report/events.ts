@@ -4,6 +4,7 @@ import { scopeKindOf } from '../machines/rate-limiter/quota-window.ts';
 import type {
   ConcurrencyEvent,
   FallbackEvent,
+  NoticeEvent,
   Progress,
   ProgressState,
   QuotaEvent,
@@ -16,14 +17,14 @@ import { counted, roughDuration } from './render.ts';
 
 /** The run's events as log entries. A `text` is shown even without a log. */
 
-export function sliceEntry({ searchType, dataset, date, status, rows, reason }: SliceEvent): LogEntry {
-  const fields = { type: searchType, dataset, date, rows, reason };
+export function sliceEntry({ searchType, dataset, date, part, status, rows, reason }: SliceEvent): LogEntry {
+  const fields = { type: searchType, dataset, date, part, rows, reason };
   if (status !== 'failed') return { level: 'info', name: `slice.${status}`, fields };
   return {
     level: 'warn',
     name: 'slice.failed',
     fields,
-    text: `${date} ${dataset} (${searchType}) failed: ${reason ?? 'no reason was given'}`,
+    text: `${date} ${dataset}${part === undefined ? '' : ` ${part}`} (${searchType}) failed: ${reason ?? 'no reason was given'}`,
   };
 }
 
@@ -119,6 +120,15 @@ function concurrencyWords(reason: ConcurrencyEvent['reason']): string {
     case 'asked':
       return 'as asked';
   }
+}
+
+export function noticeEntry({ kind, view, message, nextStep }: NoticeEvent): LogEntry {
+  return {
+    level: 'warn',
+    name: `notice.${kind}`,
+    fields: { view, message, nextStep },
+    text: `${message} ${nextStep}`,
+  };
 }
 
 /** At `info`: the run is slower, not wrong. */

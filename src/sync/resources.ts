@@ -24,13 +24,13 @@ import { createListedName } from '../search-console/listed-name.ts';
 import type { Client } from '../search-console/request/call.ts';
 import type { Store } from '../store/store.ts';
 import type { RunIdentity } from '../store/types.ts';
-import { type Config, MAX_CONCURRENCY, maxCalls, SPARE_CONNECTIONS } from './config.ts';
+import { type Config, MAX_CONCURRENCY, maxCalls, SPARE_CONNECTIONS, selectionIn } from './config.ts';
 import { Fallbacks } from './fallbacks.ts';
 import { type KeptLeases, takeLeases } from './leases.ts';
 import { createRateLimiter } from './limiter.ts';
 import { internalsOf, type LimiterInternals } from './limiter-internals.ts';
 import { createTelemetry, type Telemetry } from './telemetry.ts';
-import type { SyncOptions } from './types.ts';
+import type { NoticeEvent, SyncOptions } from './types.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Google may take this long before the first byte of a large batch. */
@@ -75,8 +75,12 @@ type Closer = (withinMs: number) => Promise<unknown> | unknown;
 /** Writes the row of a run, under the property's lease. */
 export type BeginRun = (sql: Database['sql'], lock: Omit<RunIdentity, 'runId'>) => Promise<RunIdentity>;
 
-function beginSync({ from, to, searchTypes, datasets, refresh, acceptShrunk }: Config): BeginRun {
-  const parameters = { from, to, searchTypes, datasets, refresh, acceptShrunk };
+function beginSync(config: Config): BeginRun {
+  const { from, to, searchTypes, datasets, refresh, acceptShrunk } = config;
+  const parameters = {
+    ...{ from, to, searchTypes, datasets, refresh, acceptShrunk },
+    ...selectionIn(config),
+  };
   return async (sql, lock) => (await startRun(sql, lock, parameters)).run;
 }
 
@@ -85,6 +89,7 @@ export class Holdings {
   readonly #config: Config;
   readonly #options: SyncOptions;
   readonly #clock: Clock;
+  readonly #tell: (notice: NoticeEvent) => void;
   readonly #opened: Opened = {};
   readonly #fallbacks = new Fallbacks();
   readonly #closers: Closer[] = [];
@@ -92,10 +97,17 @@ export class Holdings {
   /** The database to connect to. */
   #target: Config['database'];
 
-  constructor(config: Config, options: SyncOptions, clock: Clock, beginRun: BeginRun = beginSync(config)) {
+  constructor(
+    config: Config,
+    options: SyncOptions,
+    clock: Clock,
+    tell: (notice: NoticeEvent) => void,
+    beginRun: BeginRun = beginSync(config),
+  ) {
     this.#config = config;
     this.#options = options;
     this.#clock = clock;
+    this.#tell = tell;
     this.#beginRun = beginRun;
     this.#target = config.database;
   }
@@ -222,8 +234,9 @@ export class Holdings {
 
   async #openSchema(): Promise<void> {
     const { sql } = this.need('database');
-    if (this.#config.migrate) await migrate(sql);
-    else await requireSchema(sql);
+    if (!this.#config.migrate) return await requireSchema(sql);
+    const { notices = [] } = await migrate(sql);
+    for (const notice of notices) this.#tell({ kind: 'view', ...notice });
   }
 
   async #openProperty(signal: AbortSignal): Promise<void> {

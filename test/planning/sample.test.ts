@@ -11,6 +11,7 @@ const slice = (id: number, rows: number, more: Partial<SampleSlice> = {}): Sampl
   id: String(id),
   searchType: 'web',
   dataset: 'page',
+  part: '',
   date: `2026-01-${String(id + 1).padStart(2, '0')}`,
   version: 1,
   fetchedAt: '2026-02-01T00:00:00Z',

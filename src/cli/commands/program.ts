@@ -5,6 +5,7 @@ import { plain } from '../../report/render.ts';
 import { registerDatabase } from './database/command.ts';
 import { registerDemo } from './demo/command.ts';
 import { registerEmulator } from './emulator/command.ts';
+import { registerIndex } from './index/command.ts';
 import type { Session } from './session.ts';
 import { refuseRepeatedOptions } from './single-options.ts';
 import { registerSites } from './sites/command.ts';
@@ -13,6 +14,8 @@ import { registerSync } from './sync/command.ts';
 import { registerVerify } from './verify/command.ts';
 
 const MAX_MESSAGE_LENGTH = 200;
+/** The options of a command that may be repeated. */
+const SEVERAL: Readonly<Record<string, readonly string[]>> = { emulator: ['site'], sync: ['filter'] };
 
 const examples = (self: string): string => `
 Examples:
@@ -52,13 +55,13 @@ export function createProgram(session: Session): Command {
   registerSites(program, session);
   registerStatus(program, session);
   registerVerify(program, session);
+  registerIndex(program, session);
   registerEmulator(program);
   registerDatabase(program, session);
   registerHelp(program);
   for (const command of program.commands) {
     tellErrors(command, `${session.self} ${command.name()} --help`);
-    // The emulator serves as many properties as it is told.
-    refuseRepeatedOptions(command, session.self, command.name() === 'emulator' ? ['site'] : []);
+    refuseRepeatedOptions(command, session.self, SEVERAL[command.name()]);
   }
   return program;
 }

@@ -1,6 +1,8 @@
 import type { Sql } from 'postgres';
+import { COLUMN_OF, dimensionsOf, isTwoStep } from '../../domain/dataset.ts';
+import { FILTER_DIMENSIONS, type FilterDimension } from '../../domain/filter.ts';
 import type { DrawnKey } from '../../domain/row-check.ts';
-import { type Dataset, type Day, type Dimension, dimensionsOf, type SearchType } from '../../domain/slice.ts';
+import type { Dataset, Day, SearchType } from '../../domain/slice.ts';
 import type { AbsentDraw, RowDraw, SampleSlice } from '../../planning/sample.ts';
 
 /** What a verification may draw from. */
@@ -13,47 +15,42 @@ export interface SampleScope {
   readonly searchType: SearchType | null;
 }
 
-const COLUMNS: Readonly<Record<Dimension, string>> = {
-  page: 'page',
-  query: 'query',
-  country: 'country',
-  device: 'device',
-  searchAppearance: 'search_appearance',
-};
-
 /** An order of a slice's rows that depends on the seed and their keys alone, not on where they are stored. */
 const orderOf = (alias: string): string =>
-  `hashtextextended(concat_ws(chr(31), ${Object.values(COLUMNS)
-    .map((column) => `${alias}.${column}`)
-    .join(', ')}), $2::text::bigint)`;
+  `hashtextextended(concat_ws(chr(31), ${FILTER_DIMENSIONS.map(
+    (dimension) => `${alias}.${COLUMN_OF[dimension]}`,
+  ).join(', ')}), $2::text::bigint)`;
 
 const FIGURES = (alias: string): string =>
   `${alias}.clicks::float8 as "clicks", ${alias}.impressions::float8 as "impressions", ${alias}.position as "position"`;
 
-interface FactRow extends Readonly<Partial<Record<Dimension, string | null>>> {
+interface FactRow extends Readonly<Partial<Record<FilterDimension, string | null>>> {
   readonly clicks: number;
   readonly impressions: number;
   readonly position: number | null;
 }
 
 const keyColumns = (alias: string): string =>
-  Object.entries(COLUMNS)
-    .map(([dimension, column]) => `${alias}.${column} as "${dimension}"`)
-    .join(', ');
+  FILTER_DIMENSIONS.map((dimension) => `${alias}.${COLUMN_OF[dimension]} as "${dimension}"`).join(', ');
 
-/** The complete and final days of a scope, oldest first. Days with filters of the user's own are not among them. */
+/**
+ * The complete and final days of a scope, oldest first, each part of a day by itself. Not among them: days with filters of the
+ * user's own, and days by hour, because no filter looks for an hour.
+ */
 export async function readSampleSlices(sql: Sql, scope: SampleScope): Promise<SampleSlice[]> {
-  return await sql<SampleSlice[]>`
-    select s.id::text as "id", s.search_type as "searchType", s.dataset as "dataset", s.date::text as "date",
+  const slices = await sql<SampleSlice[]>`
+    select s.id::text as "id", s.search_type as "searchType", s.dataset as "dataset", s.date::text as "date", s.part as "part",
       s.version as "version", to_char(s.fetched_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as "fetchedAt",
       s.rows::float8 as "rows", s.capped as "capped", s.replaced_characters as "replacedCharacters"
     from longtail.slice s join longtail.property p on p.id = s.property_id
     where p.site_url = ${scope.siteUrl}::text and s.status = 'complete' and s.final
-      and s.filter_key = '' and s.aggregation_type = ''
+      and s.filter_key = '' and s.aggregation_type = '' and not ('hour' = any(string_to_array(s.dataset, '+')))
       and s.date between ${scope.from}::text::date and ${scope.to}::text::date
       and (${scope.dataset}::text is null or s.dataset = ${scope.dataset}::text)
       and (${scope.searchType}::text is null or s.search_type = ${scope.searchType}::text)
-    order by s.date, s.search_type, s.dataset, s.id`;
+    order by s.date, s.search_type, s.dataset, s.part, s.id`;
+  // A day that consists of parts has no rows itself.
+  return slices.filter(({ dataset, part }) => part !== '' || !isTwoStep(dataset));
 }
 
 /** How many complete days of the scope are older than `oldest`, so that Google no longer has them. */
@@ -66,7 +63,8 @@ export async function countOlderDays(
     select count(distinct s.date)::int as "days"
     from longtail.slice s join longtail.property p on p.id = s.property_id
     where p.site_url = ${scope.siteUrl}::text and s.status = 'complete' and s.final
-      and s.filter_key = '' and s.aggregation_type = '' and s.date < ${oldest}::text::date
+      and s.filter_key = '' and s.aggregation_type = '' and not ('hour' = any(string_to_array(s.dataset, '+')))
+      and s.date < ${oldest}::text::date
       and (${scope.dataset}::text is null or s.dataset = ${scope.dataset}::text)
       and (${scope.searchType}::text is null or s.search_type = ${scope.searchType}::text)`;
   return counted?.days ?? 0;
@@ -96,7 +94,7 @@ export async function readAbsentKey(
   turn: number,
 ): Promise<DrawnKey | undefined> {
   const isSameKey = dimensionsOf(slice.dataset)
-    .map((dimension) => `t.${COLUMNS[dimension]} = d.${COLUMNS[dimension]}`)
+    .map((dimension) => `t.${COLUMN_OF[dimension]} = d.${COLUMN_OF[dimension]}`)
     .join(' and ');
   const rows = await sql.unsafe<FactRow[]>(
     `select ${keyColumns('d')}, ${FIGURES('d')}
@@ -111,4 +109,4 @@ export async function readAbsentKey(
 }
 
 const keysIn = (row: FactRow, dataset: Dataset): string[] =>
-  dimensionsOf(dataset).map((dimension) => row[dimension] ?? '');
+  dimensionsOf(dataset).map((dimension) => (dimension === 'hour' ? '' : (row[dimension] ?? '')));

@@ -1,5 +1,7 @@
 /** Parses and validates the options of a verification. */
 import { z } from 'zod';
+import { dimensionsOf } from '../../domain/dataset.ts';
+import { quoted } from '../../domain/quoted.ts';
 import type { Dataset, Day, SearchType } from '../../domain/slice.ts';
 import { type Config, readConfig } from '../config.ts';
 import { readOptions, whole, wrong } from '../option-limits.ts';
@@ -37,7 +39,8 @@ export function readVerificationConfig(
 ): VerificationConfig {
   if (typeof given !== 'object' || given === null)
     throw wrong('No options are given.', 'Give at least { siteUrl: "sc-domain:example.com" }.');
-  const { dataset, searchType, sample: _sample, seed: _seed, ...shared } = given;
+  const { dataset: asked, searchType, sample: _sample, seed: _seed, ...shared } = given;
+  const dataset = asked?.trim() === 'all' ? undefined : asked;
   const options: SyncOptions = {
     ...shared,
     maxConcurrency: 1,
@@ -47,6 +50,12 @@ export function readVerificationConfig(
   const base = readConfig(options, today);
   const { sample, seed = Math.floor(chance * (MAX_SEED + 1)) } = readOptions(numbers, given);
   const [named] = dataset === undefined ? [] : base.datasets;
+  if (named !== undefined && dimensionsOf(named).includes('hour')) {
+    throw wrong(
+      `${quoted(named)} cannot be verified: Google has no filter for an hour.`,
+      'Name a dataset by day, such as "page+query".',
+    );
+  }
   return {
     base,
     options,

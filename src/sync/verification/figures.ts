@@ -1,6 +1,6 @@
 /** What a verification found, from its checks. Pure. */
+import { type Dimension, dimensionsOf } from '../../domain/dataset.ts';
 import type { DrawnKey } from '../../domain/row-check.ts';
-import { type Dimension, dimensionsOf } from '../../domain/slice.ts';
 import type { CheckEntry } from '../../planning/checks.ts';
 import type { Drawn } from './draw.ts';
 import type { Difference, SkippedKey, UnansweredKey, VerificationFigures, VerifiedKey } from './types.ts';

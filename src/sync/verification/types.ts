@@ -1,8 +1,9 @@
+import type { DatasetName, Dimension } from '../../domain/dataset.ts';
 import type { ErrorCode } from '../../domain/errors.ts';
 import type { Comparison, RowFigures, WhyNotAsked } from '../../domain/row-check.ts';
-import type { Dataset, DatasetName, Day, Dimension, SearchType } from '../../domain/slice.ts';
+import type { Dataset, Day, SearchType } from '../../domain/slice.ts';
 import type { HaltReason } from '../../machines/messages.ts';
-import type { QuotaEvent, RetryEvent, SyncOptions } from '../types.ts';
+import type { NoticeEvent, QuotaEvent, RetryEvent, SyncOptions } from '../types.ts';
 
 /**
  * Options of {@link createVerification}. Only `siteUrl` is required. `undefined` means the default. Those that are not
@@ -33,7 +34,7 @@ export interface VerificationOptions
     | 'inspect'
   > {
   /**
-   * Draw from this dataset alone.
+   * Draw from this dataset alone. Datasets by hour cannot be verified: Google has no filter for an hour.
    * @default every dataset that the table has
    */
   readonly dataset?: DatasetName | undefined;
@@ -161,6 +162,7 @@ export interface VerificationEvents {
   readonly difference: Difference;
   readonly quota: QuotaEvent;
   readonly retry: RetryEvent;
+  readonly notice: NoticeEvent;
 }
 
 /**

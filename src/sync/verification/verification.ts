@@ -55,8 +55,13 @@ class PropertyVerification implements Verification {
     const { from, to } = base;
     this.#inspect = guardInspect(options.inspect);
     const inspect = this.#inspect === undefined ? {} : { inspect: this.#inspect };
-    this.#holdings = new Holdings(base, { ...options, ...inspect }, clock, (sql, lock) =>
-      startVerificationRun(sql, lock, { from, to, verification: { dataset, searchType, sample, seed } }),
+    this.#holdings = new Holdings(
+      base,
+      { ...options, ...inspect },
+      clock,
+      (notice) => this.#listeners.emit('notice', notice),
+      (sql, lock) =>
+        startVerificationRun(sql, lock, { from, to, verification: { dataset, searchType, sample, seed } }),
     );
     this.#life = startLife({
       purpose: 'run',
