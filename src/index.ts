@@ -8,7 +8,7 @@
  * const { status, rows } = await sync.run();
  */
 
-export type { DatasetName, NotServed } from './domain/dataset.ts';
+export type { DatasetName, Dimension, NotServed } from './domain/dataset.ts';
 export { ERROR_CODES, type ErrorCode, LongtailError } from './domain/errors.ts';
 export type { Aggregation, Filter, FilterDimension, FilterOperator } from './domain/filter.ts';
 export type { QuotaKind } from './domain/quota-kind.ts';

@@ -5,7 +5,7 @@
 import { fromCallback } from 'xstate';
 import type { CallPermit } from '../domain/call-permit.ts';
 import type { Clock } from '../domain/clock.ts';
-import { compareRows, findRow, type RowFigures } from '../domain/row-check.ts';
+import { askedKey, compareRows, findRow, type RowFigures } from '../domain/row-check.ts';
 import { isTroubleOfTheCall } from '../machines/coordinator/trouble.ts';
 import type { CallOutcome } from '../machines/messages.ts';
 import type { AskEvent, AskGoogleInput, AskOrder, CheckResult } from '../machines/verification/context.ts';
@@ -208,7 +208,10 @@ class CheckCall {
 
   #compare(pending: Pending, { rows }: QueryAnswer): void {
     const { entry } = pending;
-    const found = findRow(plainRows(rows), entry.keys);
+    const found = findRow(
+      plainRows(rows),
+      askedKey(entry).map(({ value }) => value),
+    );
     const google: RowFigures | null =
       found === undefined
         ? null

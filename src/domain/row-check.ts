@@ -1,6 +1,7 @@
 /** What a verification knows of one key: the table's row, Google's row, and how they compare. */
+import type { Dimension } from './dataset.ts';
 import { dimensionsOf } from './dataset.ts';
-import { FILTER_DIMENSIONS, type FilterDimension } from './filter.ts';
+import { groupedBy } from './part.ts';
 import type { Dataset, Day, SearchType } from './slice.ts';
 
 /** The figures of one row. */
@@ -18,14 +19,12 @@ export interface DrawnSlice {
   readonly searchType: SearchType;
   readonly dataset: Dataset;
   readonly date: Day;
+  /** Empty: the day as a whole. */
+  readonly part: string;
   readonly version: number;
   /** When this version was fetched, ISO 8601. */
   readonly fetchedAt: string;
 }
-
-/** The dimensions that make a key of a dataset, each of which a filter can name. */
-export const filtersOf = (dataset: Dataset): readonly FilterDimension[] =>
-  FILTER_DIMENSIONS.filter((dimension) => dimensionsOf(dataset).includes(dimension));
 
 /** A key to ask Google for. */
 export interface DrawnKey {
@@ -80,6 +79,17 @@ function withoutSpelling(text: string): string {
   } catch {
     return text.normalize('NFC');
   }
+}
+
+/** The part of a key that its slice is grouped by: the rest is fixed by the slice's part. */
+export function askedKey({
+  slice,
+  keys,
+}: Pick<DrawnKey, 'slice' | 'keys'>): readonly { readonly dimension: Dimension; readonly value: string }[] {
+  const grouped = groupedBy(slice);
+  return dimensionsOf(slice.dataset).flatMap((dimension, index) =>
+    grouped.includes(dimension) ? [{ dimension, value: keys[index] ?? '' }] : [],
+  );
 }
 
 /** The longest expression of a filter, in characters. @see https://developers.google.com/webmaster-tools/v1/searchanalytics/query */

@@ -8,8 +8,6 @@ import type { DrawnSlice } from '../domain/row-check.ts';
 /** A slice whose rows may be drawn. */
 export interface SampleSlice extends DrawnSlice {
   readonly rows: number;
-  /** See `SliceKey.part`: only another day of the same part has keys that may be missing from this one. */
-  readonly part: string;
   /** It has as many rows as Google gives: more keys may exist. */
   readonly capped: boolean;
   readonly replacedCharacters: number;

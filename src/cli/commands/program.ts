@@ -54,8 +54,8 @@ export function createProgram(session: Session): Command {
   registerSync(program, session);
   registerSites(program, session);
   registerStatus(program, session);
-  registerIndex(program, session);
   registerVerify(program, session);
+  registerIndex(program, session);
   registerEmulator(program);
   registerDatabase(program, session);
   registerHelp(program);

@@ -1,7 +1,7 @@
 import type { Sql } from 'postgres';
-import { COLUMN_OF } from '../../domain/dataset.ts';
+import { COLUMN_OF, dimensionsOf, isTwoStep } from '../../domain/dataset.ts';
 import { FILTER_DIMENSIONS, type FilterDimension } from '../../domain/filter.ts';
-import { type DrawnKey, filtersOf } from '../../domain/row-check.ts';
+import type { DrawnKey } from '../../domain/row-check.ts';
 import type { Dataset, Day, SearchType } from '../../domain/slice.ts';
 import type { AbsentDraw, RowDraw, SampleSlice } from '../../planning/sample.ts';
 
@@ -24,27 +24,23 @@ const orderOf = (alias: string): string =>
 const FIGURES = (alias: string): string =>
   `${alias}.clicks::float8 as "clicks", ${alias}.impressions::float8 as "impressions", ${alias}.position as "position"`;
 
-type KeyRow = Readonly<Partial<Record<FilterDimension, string | null>>>;
-
-interface FigureRow {
+interface FactRow extends Readonly<Partial<Record<FilterDimension, string | null>>> {
   readonly clicks: number;
   readonly impressions: number;
   readonly position: number | null;
 }
 
-type FactRow = KeyRow & FigureRow;
-
 const keyColumns = (alias: string): string =>
   FILTER_DIMENSIONS.map((dimension) => `${alias}.${COLUMN_OF[dimension]} as "${dimension}"`).join(', ');
 
 /**
- * The complete and final days of a scope, oldest first. Days with filters of the user's own are not among them, nor are
- * days by hour: Google has no filter for an hour.
+ * The complete and final days of a scope, oldest first, each part of a day by itself. Not among them: days with filters of the
+ * user's own, and days by hour, because no filter looks for an hour.
  */
 export async function readSampleSlices(sql: Sql, scope: SampleScope): Promise<SampleSlice[]> {
-  return await sql<SampleSlice[]>`
-    select s.id::text as "id", s.search_type as "searchType", s.dataset as "dataset", s.date::text as "date",
-      s.part as "part", s.version as "version", to_char(s.fetched_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as "fetchedAt",
+  const slices = await sql<SampleSlice[]>`
+    select s.id::text as "id", s.search_type as "searchType", s.dataset as "dataset", s.date::text as "date", s.part as "part",
+      s.version as "version", to_char(s.fetched_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as "fetchedAt",
       s.rows::float8 as "rows", s.capped as "capped", s.replaced_characters as "replacedCharacters"
     from longtail.slice s join longtail.property p on p.id = s.property_id
     where p.site_url = ${scope.siteUrl}::text and s.status = 'complete' and s.final
@@ -52,7 +48,9 @@ export async function readSampleSlices(sql: Sql, scope: SampleScope): Promise<Sa
       and s.date between ${scope.from}::text::date and ${scope.to}::text::date
       and (${scope.dataset}::text is null or s.dataset = ${scope.dataset}::text)
       and (${scope.searchType}::text is null or s.search_type = ${scope.searchType}::text)
-    order by s.date, s.search_type, s.dataset, s.id`;
+    order by s.date, s.search_type, s.dataset, s.part, s.id`;
+  // A day that consists of parts has no rows itself.
+  return slices.filter(({ dataset, part }) => part !== '' || !isTwoStep(dataset));
 }
 
 /** How many complete days of the scope are older than `oldest`, so that Google no longer has them. */
@@ -95,7 +93,7 @@ export async function readAbsentKey(
   seed: number,
   turn: number,
 ): Promise<DrawnKey | undefined> {
-  const isSameKey = filtersOf(slice.dataset)
+  const isSameKey = dimensionsOf(slice.dataset)
     .map((dimension) => `t.${COLUMN_OF[dimension]} = d.${COLUMN_OF[dimension]}`)
     .join(' and ');
   const rows = await sql.unsafe<FactRow[]>(
@@ -110,5 +108,5 @@ export async function readAbsentKey(
   return row === undefined ? undefined : { slice, keys: keysIn(row, slice.dataset), table: null };
 }
 
-const keysIn = (row: KeyRow, dataset: Dataset): string[] =>
-  filtersOf(dataset).map((dimension) => row[dimension] ?? '');
+const keysIn = (row: FactRow, dataset: Dataset): string[] =>
+  dimensionsOf(dataset).map((dimension) => (dimension === 'hour' ? '' : (row[dimension] ?? '')));

@@ -39,7 +39,8 @@ export function readVerificationConfig(
 ): VerificationConfig {
   if (typeof given !== 'object' || given === null)
     throw wrong('No options are given.', 'Give at least { siteUrl: "sc-domain:example.com" }.');
-  const { dataset, searchType, sample: _sample, seed: _seed, ...shared } = given;
+  const { dataset: asked, searchType, sample: _sample, seed: _seed, ...shared } = given;
+  const dataset = asked?.trim() === 'all' ? undefined : asked;
   const options: SyncOptions = {
     ...shared,
     maxConcurrency: 1,
@@ -49,13 +50,10 @@ export function readVerificationConfig(
   const base = readConfig(options, today);
   const { sample, seed = Math.floor(chance * (MAX_SEED + 1)) } = readOptions(numbers, given);
   const [named] = dataset === undefined ? [] : base.datasets;
-  if (dataset?.trim() === 'all') {
-    throw wrong('dataset names more than one.', 'Name one, or leave it out to draw from all of them.');
-  }
   if (named !== undefined && dimensionsOf(named).includes('hour')) {
     throw wrong(
       `${quoted(named)} cannot be verified: Google has no filter for an hour.`,
-      'Verify the dataset without "hour".',
+      'Name a dataset by day, such as "page+query".',
     );
   }
   return {

@@ -1,13 +1,13 @@
 /** What a verification found, from its checks. Pure. */
-import type { FilterDimension } from '../../domain/filter.ts';
-import { type DrawnKey, filtersOf } from '../../domain/row-check.ts';
+import { type Dimension, dimensionsOf } from '../../domain/dataset.ts';
+import type { DrawnKey } from '../../domain/row-check.ts';
 import type { CheckEntry } from '../../planning/checks.ts';
 import type { Drawn } from './draw.ts';
 import type { Difference, SkippedKey, UnansweredKey, VerificationFigures, VerifiedKey } from './types.ts';
 
 function keyOf({ slice: { searchType, dataset, date }, keys }: DrawnKey): VerifiedKey {
-  const key: Partial<Record<FilterDimension, string>> = {};
-  for (const [index, dimension] of filtersOf(dataset).entries()) key[dimension] = keys[index] ?? '';
+  const key: Partial<Record<Dimension, string>> = {};
+  for (const [index, dimension] of dimensionsOf(dataset).entries()) key[dimension] = keys[index] ?? '';
   return { searchType, dataset, date, key };
 }
 

@@ -1,6 +1,5 @@
-import type { DatasetName } from '../../domain/dataset.ts';
+import type { DatasetName, Dimension } from '../../domain/dataset.ts';
 import type { ErrorCode } from '../../domain/errors.ts';
-import type { FilterDimension } from '../../domain/filter.ts';
 import type { Comparison, RowFigures, WhyNotAsked } from '../../domain/row-check.ts';
 import type { Dataset, Day, SearchType } from '../../domain/slice.ts';
 import type { HaltReason } from '../../machines/messages.ts';
@@ -35,7 +34,7 @@ export interface VerificationOptions
     | 'inspect'
   > {
   /**
-   * Draw from this dataset alone.
+   * Draw from this dataset alone. Datasets by hour cannot be verified: Google has no filter for an hour.
    * @default every dataset that the table has
    */
   readonly dataset?: DatasetName | undefined;
@@ -63,7 +62,7 @@ export interface VerifiedKey {
   readonly dataset: Dataset;
   readonly date: Day;
   /** The value of each dimension: `{ page: 'https://…', query: '…' }`. Empty for totals. */
-  readonly key: Readonly<Partial<Record<FilterDimension, string>>>;
+  readonly key: Readonly<Partial<Record<Dimension, string>>>;
 }
 
 /** A key for which Google and the table do not say the same. */

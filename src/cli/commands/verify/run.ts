@@ -6,7 +6,7 @@ import { pacificDay } from '../../../domain/day.ts';
 import { quoted } from '../../../domain/quoted.ts';
 import type { Dataset, SearchType } from '../../../domain/slice.ts';
 import { wordsOf } from '../../../domain/words.ts';
-import { brokenEntry, quotaEntry, retryEntry } from '../../../report/events.ts';
+import { brokenEntry, noticeEntry, quotaEntry, retryEntry } from '../../../report/events.ts';
 import { createLog, type Log, type LogLevel } from '../../../report/log.ts';
 import type { Paint } from '../../../report/summary.ts';
 import {
@@ -160,6 +160,7 @@ async function follow(
     ),
     verification.on('quota', (event) => log(quotaEntry(event))),
     verification.on('retry', (event) => log(retryEntry(event))),
+    verification.on('notice', (event) => log(noticeEntry(event))),
   ];
   try {
     return await verification.run({ signal });
