@@ -3,7 +3,7 @@
  * the coordinator's look-ahead runs low. It holds the whole plan as a list of keys. Slices are opened when they are supplied.
  *
  *   start ──────────────► calendars ──► planned ──► slices … ──► none
- *     └──► speculative (large plans) ▲
+ *     └──► speculative (large plans) ▲                └──► slices that are in doubt … ──► none
  *
  * In a small plan the calendars go out alone, and the coordinator asks for more when they are done. In a large plan it asks
  * immediately and gets speculative slices, so that no worker idles while a calendar is under way. When it asks again, the
@@ -16,9 +16,11 @@ import type { CoverageRange } from '../domain/coverage.ts';
 import type { Day, SearchType, SliceKey } from '../domain/slice.ts';
 import type { MorePlan, Page, PlanOrder, PlanReport } from '../machines/messages.ts';
 import { type CalendarEntry, type Catalogue, calendarId } from '../planning/catalogue.ts';
+import type { SliceEnds } from '../planning/end-of-slice.ts';
 import {
   isFinal,
   keyOf,
+  keysOf,
   mayBeEmpty,
   missingKeys,
   type Plan,
@@ -40,12 +42,16 @@ import { outcomeOf } from './away.ts';
 const CONTINUE_YOUNGER_THAN_MINUTES = 15;
 
 export interface LoadPlanPorts {
-  readonly store: Pick<Store, 'readCoverage' | 'sealEmptySlices' | 'openSlices' | 'settleSpeculative'>;
+  readonly store: Pick<
+    Store,
+    'readCoverage' | 'sealEmptySlices' | 'openSlices' | 'settleSpeculative' | 'doubtShortEnds'
+  >;
   readonly clock: Clock;
   readonly catalogue: Catalogue;
   readonly siteUrl: string;
   readonly range: CoverageRange;
   readonly today: Day;
+  readonly ends: Pick<SliceEnds, 'mode' | 'shortPages'>;
   /** The workers that the run starts with. */
   readonly pool: Omit<SpeculationRules, 'today'>;
   /** Called once, when the plan is known. Must not throw. */
@@ -147,6 +153,10 @@ class PlanLoader {
   #entries: readonly CalendarEntry[] = [];
   /** Keys with a complete version, however old. */
   #held: ReadonlySet<string> = new Set();
+  /** Keys of doubted slices that this run has begun to fetch again. */
+  readonly #fetchedAgain = new Set<string>();
+  /** What was said of the rest with the last slices. */
+  #more: MorePlan = 'whenLow';
   /** Wakes the code that waits for the calendars. */
   #wake: () => void = () => undefined;
 
@@ -171,7 +181,12 @@ class PlanLoader {
 
   /** Sends one request per search type with missing keys. */
   async #askForCalendars(): Promise<Step> {
-    const { store, range, catalogue, siteUrl, today, pool, onPlanned } = this.#ports;
+    const { store, range, catalogue, siteUrl, today, pool, onPlanned, ends } = this.#ports;
+    if (ends.mode !== 'short') {
+      // An earlier run may have ended before it could fetch them again.
+      const doubted = await store.doubtShortEnds();
+      if (doubted.kind !== 'ok') return { kind: 'failed', failure: doubted };
+    }
     const held = await store.readCoverage(range);
     if (held.kind !== 'ok') return { kind: 'failed', failure: held };
     this.#held = new Set(held.value.filter(({ status }) => status === 'complete').map(keyOf));
@@ -316,10 +331,27 @@ class PlanLoader {
     this.#stage = { kind: 'slices', left, calendars };
     if (first !== undefined) return this.#supplySlices(left, calendars, first);
     const keys = left.slice(0, count);
-    if (keys.length === 0) return supply([], 'none');
+    if (keys.length === 0) return this.#end(calendars, count);
     const answer = await this.#open(keys);
     if (answer.kind !== 'ok') return { kind: 'failed', failure: answer };
     return this.#supplySlices(left, calendars, { keys: keys.length, slices: answer.value });
+  }
+
+  /**
+   * Nothing is left of the plan. When all its pages are done and short pages have turned out not to be ends, the slices
+   * that ended with one are fetched again, each once in a run.
+   */
+  async #end(calendars: Calendars, count: number): Promise<Step> {
+    const { store, ends, range } = this.#ports;
+    if (ends.mode !== 'short' && this.#more !== 'whenQuiet') return this.#supply([], 'whenQuiet');
+    if (ends.shortPages() === 0) return supply([], 'none');
+    const doubted = await store.doubtShortEnds();
+    if (doubted.kind !== 'ok') return { kind: 'failed', failure: doubted };
+    const wanted = new Set(keysOf(range).map(keyOf));
+    const left = doubted.value.filter((key) => wanted.has(keyOf(key)) && !this.#fetchedAgain.has(keyOf(key)));
+    if (left.length === 0) return supply([], 'none');
+    for (const key of left) this.#fetchedAgain.add(keyOf(key));
+    return this.#openSlices(left, calendars, count);
   }
 
   #open(keys: readonly SliceKey[]): Promise<Answer<readonly OpenedSlice[]>> {
@@ -339,15 +371,22 @@ class PlanLoader {
           final: isFinal(slice.date, calendar, today),
           mayBeEmpty: mayBeEmpty(slice.date, calendar),
           clicks: calendar?.days.get(slice.date) ?? 0,
+          leftOut: calendar?.leftOut?.has(slice.date) === true,
         },
         rows: 0,
       });
     }
     const rest = left.slice(keys);
     this.#stage = { kind: 'slices', left: rest, calendars };
-    return supply(
+    const more = this.#ports.ends.mode === 'short' ? 'none' : 'whenQuiet';
+    return this.#supply(
       slices.map(({ slice, startRow }) => firstPage(slice.id, startRow)),
-      rest.length === 0 ? 'none' : 'whenLow',
+      rest.length > 0 ? 'whenLow' : more,
     );
+  }
+
+  #supply(pages: readonly Page[], more: MorePlan): Step {
+    this.#more = more;
+    return supply(pages, more);
   }
 }

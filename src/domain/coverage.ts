@@ -11,6 +11,7 @@ export interface CoverageRange {
 /** What the table has for one key. Keys without a row are missing. */
 export interface Coverage extends SliceKey {
   readonly status: 'complete' | 'open' | 'failed';
+  /** Google no longer changes the day, the slice is not in doubt, and the run does not accept less than it has. */
   readonly final: boolean;
   /** Completed before the refresh cut-off, so a refresh fetches it again. */
   readonly beforeCutOff: boolean;

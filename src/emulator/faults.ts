@@ -28,6 +28,7 @@ const partAction = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('emptyPart') }),
   z.strictObject({ kind: z.literal('cutPart'), afterBytes: atLeastZero }),
   z.strictObject({ kind: z.literal('noRows') }),
+  z.strictObject({ kind: z.literal('shortPage'), rows: count }),
   z.strictObject({ kind: z.literal('dropPart') }),
   z.strictObject({ kind: z.literal('doublePart') }),
   z.strictObject({ kind: z.literal('unknownId') }),
@@ -112,6 +113,7 @@ const faultsSchema = z.strictObject({ seed: z.int().optional(), rules: z.array(r
  * | `garblePart` | 200 with a body that is not JSON |
  * | `emptyPart` | 200 with an empty body |
  * | `noRows` | 200 with no rows, as on a day without data |
+ * | `shortPage` | at most `rows` rows, though more were requested and exist; the next page goes on behind them |
  * | `cutPart` | 200 with JSON that ends after `afterBytes` |
  * | `dropPart`, `doublePart` | in a batch: no answer for this call, or the same twice |
  * | `unknownId` | in a batch: the answer has an id that no call had |
@@ -274,6 +276,7 @@ function asPartAction(action: FaultRule['action']): PartAction | undefined {
     case 'emptyPart':
     case 'cutPart':
     case 'noRows':
+    case 'shortPage':
     case 'dropPart':
     case 'doublePart':
     case 'unknownId':

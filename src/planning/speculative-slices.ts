@@ -47,6 +47,7 @@ export async function settleSpeculativeSlices(
     const calendar = calendars.get(key.searchType);
     day.final = isFinal(key.date, calendar, today);
     day.clicks = calendar?.days.get(key.date) ?? 0;
+    day.leftOut = calendar?.leftOut?.has(key.date) === true;
     day.mayBeEmpty = mayBeEmpty(key.date, calendar);
   }
   const settled = await store.settleSpeculative(

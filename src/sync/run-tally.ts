@@ -13,6 +13,7 @@ export function countOwnSlices(listeners: Listeners<SyncEvents>): OwnSlices {
   const failures: SliceFailure[] = [];
   let complete = 0;
   let empty = 0;
+  let capped = 0;
   let rows = 0;
   const stop = listeners.on('slice', (event) => {
     const { searchType, dataset, date, reason = 'no reason was given' } = event;
@@ -20,10 +21,15 @@ export function countOwnSlices(listeners: Listeners<SyncEvents>): OwnSlices {
       complete += 1;
       rows += event.rows;
       if (event.rows === 0) empty += 1;
+      if (event.capped === true) capped += 1;
     } else if (event.status === 'failed') failures.push({ searchType, dataset, date, reason });
   });
   return {
-    figures: (planned) => ({ slices: { planned, complete, failed: failures.length, empty }, rows, failures }),
+    figures: (planned) => ({
+      slices: { planned, complete, failed: failures.length, empty, capped },
+      rows,
+      failures,
+    }),
     stop,
   };
 }

@@ -1,6 +1,8 @@
 import type { Sql, TransactionSql } from 'postgres';
 import type { CoverageRange } from '../../domain/coverage.ts';
 import type { SliceFailure } from '../../domain/slice.ts';
+import { keyOf } from '../../planning/plan.ts';
+import { SHRUNK } from '../../planning/seal.ts';
 import type { RunIdentity } from '../../store/types.ts';
 import { one } from '../connection/answer.ts';
 import { toldError } from '../connection/told-error.ts';
@@ -14,7 +16,12 @@ export interface OutcomeFigures {
   readonly complete: number;
   /** Keys that are complete and have no rows. */
   readonly empty: number;
-  /** Keys whose newest version failed. An older version may still be readable. */
+  /** Complete keys with as many rows as Google gives at most. */
+  readonly capped: number;
+  /**
+   * Keys whose newest version failed, and those of which this run was given too little to replace an older version. That
+   * one stays readable. The former are fetched again by the next run, the latter are not.
+   */
   readonly failed: number;
   /** Rows of the range that the view shows. */
   readonly rows: number;
@@ -47,21 +54,25 @@ async function readFigures(
       and s.dataset in (select jsonb_array_elements_text(${JSON.stringify(range.datasets)}::text::jsonb))
       and s.filter_key = '' and s.aggregation_type = ''`;
   const counted = one(
-    await sql<{ rows: number; empty: number }[]>`
-        select coalesce(sum(s.rows), 0)::float8 as "rows", (count(*) filter (where s.rows = 0))::int as "empty"
+    await sql<{ rows: number; empty: number; capped: number }[]>`
+        select coalesce(sum(s.rows), 0)::float8 as "rows", (count(*) filter (where s.rows = 0))::int as "empty",
+          (count(*) filter (where s.capped))::int as "capped"
         from longtail.slice s where ${inRange} and s.status = 'complete'`,
   );
   const failures = await sql<SliceFailure[]>`
       select distinct on (s.date, s.search_type, s.dataset) s.search_type as "searchType", s.dataset as "dataset",
         s.date::text as "date", coalesce(s.error, 'unknown') as "reason"
-      from longtail.slice s where ${inRange} and s.status = 'failed'
+      from longtail.slice s where ${inRange}
+        and (s.status = 'failed' or (s.status = 'abandoned' and s.run_id = ${run.runId}::text::bigint
+          and starts_with(s.error, ${SHRUNK}::text)))
         and not exists (select from longtail.slice n where n.property_id = s.property_id
           and n.search_type = s.search_type and n.dataset = s.dataset and n.date = s.date
           and n.filter_key = '' and n.aggregation_type = '' and n.version > s.version and n.status in ('complete', 'open'))
       order by s.date desc, s.search_type, s.dataset, s.version desc`;
+  const failed = new Set(failures.map(keyOf));
   return {
     ...counted,
-    complete: coverage.filter(({ status }) => status === 'complete').length,
+    complete: coverage.filter((key) => key.status === 'complete' && !failed.has(keyOf(key))).length,
     failed: failures.length,
     failures: [...failures],
   };
