@@ -5,9 +5,10 @@ import { data } from './data.ts';
 import { growth } from './growth.ts';
 import { latency } from './latency.ts';
 import { peers } from './peers.ts';
+import { questions } from './questions.ts';
 import { quota } from './quota.ts';
 
-/** Every part of the bench by its name, in the report's order. */
+/** The parts of the bench by name, in the order of the report. */
 export const PARTS: Readonly<Record<string, (context: BenchContext) => Promise<PartResult>>> = {
   latency,
   data,
@@ -15,4 +16,5 @@ export const PARTS: Readonly<Record<string, (context: BenchContext) => Promise<P
   peers,
   control,
   growth,
+  questions,
 };

@@ -3,6 +3,8 @@ import type { HaltReason } from '../machines/messages.ts';
 import { scopeKindOf } from '../machines/rate-limiter/quota-window.ts';
 import type {
   ConcurrencyEvent,
+  FallbackEvent,
+  NoticeEvent,
   Progress,
   ProgressState,
   QuotaEvent,
@@ -133,6 +135,20 @@ function concurrencyWords(reason: ConcurrencyEvent['reason']): string {
     case 'asked':
       return 'as asked';
   }
+}
+
+export function noticeEntry({ kind, view, message, nextStep }: NoticeEvent): LogEntry {
+  return {
+    level: 'warn',
+    name: `notice.${kind}`,
+    fields: { view, message, nextStep },
+    text: `${message} ${nextStep}`,
+  };
+}
+
+/** At `info`: the run is slower, not wrong. */
+export function fallbackEntry({ what, reason }: FallbackEvent): LogEntry {
+  return { level: 'info', name: 'run.fallback', fields: { what, reason } };
 }
 
 export function stateEntry(state: ProgressState): LogEntry {

@@ -65,6 +65,7 @@ export interface Config extends Limits {
   readonly tokenUrl: string | undefined;
   readonly migrate: boolean;
   readonly prepare: boolean | undefined;
+  readonly nudgeHeap: boolean;
   readonly haltDeadlineMs: number;
 }
 
@@ -102,6 +103,7 @@ const numbers = limits.extend({
     .default('auto'),
   migrate: yesOrNo('migrate').default(true),
   prepare: yesOrNo('prepare').optional(),
+  nudgeHeap: yesOrNo('nudgeHeap').default(false),
 });
 
 const PROPERTY_FORMS =

@@ -27,6 +27,7 @@ import {
   noteConcurrency,
   noteCoordinator,
   noteDecision,
+  noteFallback,
   noteLimiter,
   noteQuota,
   noteShortPage,
@@ -78,7 +79,7 @@ export type ExecutionResources = Pick<
   Resources,
   'store' | 'client' | 'auth' | 'limiter' | 'leases' | 'run' | 'runName' | 'scopes' | 'telemetry' | 'graceMs'
 > &
-  Partial<Pick<Resources, 'listedName' | 'nextTurn'>>;
+  Partial<Pick<Resources, 'listedName' | 'nextTurn' | 'fallbacks'>>;
 
 /** The statecharts of a run. */
 export interface Machines {
@@ -254,6 +255,7 @@ export function startExecution(
   }
   coordinator.start();
   const { accountProblem } = auth.identity;
+  resources.fallbacks?.listen((fallback) => noteFallback(fallback, watchers));
   if (accountProblem !== undefined) noteQuota({ kind: 'accountUnknown', reason: accountProblem }, watchers);
 
   return {

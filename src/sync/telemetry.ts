@@ -10,7 +10,7 @@ import type { FetchBatchInput } from '../machines/batch-worker/batch-worker.ts';
 import type { CallOutcome, PageResult } from '../machines/messages.ts';
 import { scopeKindOf } from '../machines/rate-limiter/quota-window.ts';
 import { createInstruments, type GaugeReading, observeGauges } from './metrics.ts';
-import type { ConcurrencyEvent, QuotaEvent, RetryEvent } from './types.ts';
+import type { ConcurrencyEvent, FallbackEvent, QuotaEvent, RetryEvent } from './types.ts';
 
 /** The instrumentation scope of spans and metrics. */
 const SCOPE = 'longtail';
@@ -56,6 +56,8 @@ export interface Telemetry {
   quota(event: QuotaEvent): void;
   /** A change of the concurrency level, or a decision to keep it. */
   concurrency(event: ConcurrencyEvent): void;
+  /** An optimisation cannot be used. */
+  fallback(event: FallbackEvent): void;
   /** A halt was requested. Only the first call counts; the duration ends with the run. */
   haltStarted(reason: string): void;
   runEnded(end: RunEnd): void;
@@ -125,6 +127,9 @@ export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Te
         'longtail.concurrency',
         named('longtail.concurrency', { from, to, reason, detail: detail ?? null }),
       );
+    },
+    fallback({ what, reason }) {
+      note('longtail.fallback', named('longtail.fallback', { what, reason }));
     },
     haltStarted(reason) {
       if (haltStartedMs !== undefined) return;

@@ -134,6 +134,7 @@ describe('createSync refuses', () => {
     ['endOfSlice', [...NOT_TEXT, 'Auto', 'never', true]],
     ['migrate', NOT_FLAGS],
     ['prepare', NOT_FLAGS],
+    ['nudgeHeap', NOT_FLAGS],
     [
       'credentials',
       [

@@ -1,3 +1,4 @@
+// @module-tag long
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { wantedSignals } from '../../src/cli/process/otel.ts';
 import { freePort } from '../../src/embedded-postgres/cluster.ts';

@@ -1,6 +1,7 @@
 import type { Sql, TransactionSql } from 'postgres';
 import type { AfterPage } from '../../domain/page-result.ts';
 import type { Slice } from '../../domain/slice.ts';
+import type { SliceStatus } from '../../domain/slice-life.ts';
 import { NOT_PUBLISHED, SHRUNK } from '../../planning/seal.ts';
 import type { CommittedPage, PageCommit, RunIdentity } from '../../store/types.ts';
 
@@ -165,7 +166,7 @@ export async function readCommitted(
     {
       rows: number;
       last: boolean;
-      status: string;
+      status: SliceStatus;
       error: string | null;
       successorId: string | null;
       end: number;

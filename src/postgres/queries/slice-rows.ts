@@ -1,4 +1,5 @@
 import type { TransactionSql } from 'postgres';
+import type { SliceStatus } from '../../domain/slice-life.ts';
 import type { RunIdentity } from '../../store/types.ts';
 import { one } from '../connection/answer.ts';
 
@@ -49,7 +50,7 @@ export async function endSlice(
   tx: TransactionSql,
   sliceId: string,
   final: boolean,
-  end: { readonly kind: 'failed' | 'abandoned' | 'kept'; readonly reason: string },
+  end: { readonly kind: Extract<SliceStatus, 'failed' | 'abandoned'> | 'kept'; readonly reason: string },
 ): Promise<void> {
   // A slice whose previous version stays for good has not failed: a failed one would be fetched again.
   const status = end.kind === 'kept' ? 'abandoned' : end.kind;

@@ -17,8 +17,9 @@ import {
   timestamp,
   uniqueIndex,
 } from 'drizzle-orm/pg-core';
+import { SLICE_STATUSES } from '../../domain/slice-life.ts';
 
-/** All of Longtail's tables are in a separate schema. Only the view `search_analytics` is in `public`. */
+/** All of Longtail's tables are in a separate schema. Only views are in `public`: the contract, and those of `views.ts`. */
 export const longtail = pgSchema('longtail');
 
 /** Text exactly as Google sent it. Comparing by code point is faster than by a locale's rules, and the same on every server. */
@@ -84,6 +85,8 @@ export const slice = longtail.table(
     searchType: text('search_type').notNull(),
     dataset: text('dataset').notNull(),
     date: date('date').notNull(),
+    /** The filter that makes one piece of the day: `country=deu`. Empty: the day is asked for whole. */
+    part: text('part').notNull().default(''),
     /** Empty: no filter. */
     filterKey: text('filter_key').notNull().default(''),
     /** Empty: Google's default. */
@@ -137,7 +140,7 @@ export const slice = longtail.table(
     return [
       check(
         'slice_status',
-        sql`${table.status} in ('open', 'complete', 'superseded', 'failed', 'abandoned')`,
+        sql`${table.status} in (${sql.raw(SLICE_STATUSES.map((status) => `'${status}'`).join(', '))})`,
       ),
       uniqueIndex('slice_version').on(...key, table.version),
       uniqueIndex('slice_one_complete')
@@ -276,6 +279,17 @@ export const lease = longtail.table(
     index('lease_holder').on(table.holder),
   ],
 );
+
+/** The views that Longtail has made, so that one that was changed is noticed: see `made-views.ts`. */
+export const madeView = longtail.table('made_view', {
+  name: text('name').primaryKey(),
+  /** Digest of the SQL that made it. Empty: a migration made it. */
+  source: text('source').notNull(),
+  /** Digest of its definition as the server writes it. */
+  definition: text('definition').notNull(),
+  /** Major version of that server. */
+  server: integer('server').notNull(),
+});
 
 /** The public contract: only rows of complete slices. */
 export const searchAnalytics = pgView('search_analytics', {

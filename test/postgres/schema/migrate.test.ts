@@ -27,6 +27,7 @@ const ALL = [
   'longtail.day_total',
   'longtail.fact',
   'longtail.lease',
+  'longtail.made_view',
   'longtail.migrations',
   'longtail.property',
   'longtail.quota_lease',
@@ -34,6 +35,12 @@ const ALL = [
   'longtail.slice',
   'longtail.slice_page',
   'public.search_analytics',
+  'public.search_coverage',
+  'public.search_page_lifetime',
+  'public.search_revisions',
+  'public.search_totals',
+  'public.searchdata_site_impression',
+  'public.searchdata_url_impression',
 ];
 
 test('makes the tables once', async () => {
@@ -111,7 +118,7 @@ test("a host's own Drizzle migrations, older and newer, go their own way, before
   }
 });
 
-test('a connection handed in stays open, and reads dates as it did', async () => {
+test('a connection passed in stays open, and reads dates as it did', async () => {
   const before = await database.sql`select date '2026-03-01' as day, now() as instant`;
   await migrate(database.sql);
   const after = await database.sql`select date '2026-03-01' as day, now() as instant`;

@@ -9,6 +9,8 @@ import { keysOf } from '../../../planning/plan.ts';
 import {
   brokenEntry,
   concurrencyEntry,
+  fallbackEntry,
+  noticeEntry,
   progressEntry,
   quotaEntry,
   retryEntry,
@@ -31,7 +33,7 @@ import { type CommandDatabase, namedDatabase, openDatabase } from '../database-p
 import { type AccessFlags, checkRange, type RangeFlags, readAccess } from '../options.ts';
 import type { Session } from '../session.ts';
 
-/** The options, read and each right by itself. */
+/** The parsed options. Each is valid on its own. */
 export interface SyncFlags extends RangeFlags, AccessFlags {
   readonly site?: string;
   readonly datasets: readonly string[];
@@ -49,7 +51,7 @@ export interface SyncFlags extends RangeFlags, AccessFlags {
   readonly logLevel?: LogLevel;
 }
 
-/** After a signal, the way out is short. */
+/** Closing is short after a signal. */
 const INTERRUPTED_CLOSE_MS = 250;
 const CLOSE_MS = 10_000;
 const TELEMETRY_MS = 5_000;
@@ -68,7 +70,7 @@ export async function runSync(flags: SyncFlags, session: Session): Promise<void>
   const today = pacificDay(startedAtMs);
   const note = checkRange(flags, today);
   const options = syncOptions(site, flags, env);
-  // Before anything is started: wrong use should not cost a database server's start.
+  // First of all: wrong usage should not start a database server.
   const config = readConfig(options, today);
   namedDatabase(flags.databaseUrl, env);
   if (flags.dryRun !== true) proxyFor(new URL(config.apiRoot), env);
@@ -93,7 +95,7 @@ export async function runSync(flags: SyncFlags, session: Session): Promise<void>
 
 async function openAndRun(flags: SyncFlags, options: SyncOptions, session: Session, log: Log): Promise<void> {
   const { signal, asked } = session.catchSignals();
-  // What is most often wrong comes first, and before it is right nothing is set up. A dry run asks nobody, and needs none.
+  // Credentials are the most frequent problem, so they are checked before anything is set up. A dry run needs none.
   const { credentials, tokenUrl } = options;
   const isNamed = credentials !== undefined && ('file' in credentials || 'accessToken' in credentials);
   if (flags.dryRun !== true || isNamed) {
@@ -107,7 +109,7 @@ async function openAndRun(flags: SyncFlags, options: SyncOptions, session: Sessi
   // Halted before anything began; the server that is still starting ends with this process.
   if (database === undefined) return session.endWith(EXIT.interrupted);
   const telemetry = await startTelemetry(session);
-  const sync = createSync({ ...options, database: database.url });
+  const sync = createSync({ ...options, database: database.url, nudgeHeap: true });
   let tell: () => void;
   try {
     tell =
@@ -115,12 +117,12 @@ async function openAndRun(flags: SyncFlags, options: SyncOptions, session: Sessi
         ? await planOf(sync, flags, session, signal)
         : await outcomeOf(sync, flags, database, session, log, signal);
   } finally {
-    // The gauges are read for the last time before they are gone.
+    // Exports the gauges for the last time, before they are gone.
     await telemetry.end(signal.aborted ? INTERRUPTED_CLOSE_MS : TELEMETRY_MS);
     await sync.close();
     await database.close({ waitMs: signal.aborted ? INTERRUPTED_CLOSE_MS : CLOSE_MS });
   }
-  // The result comes last on standard output, after all that closing may have had to say.
+  // The result comes last on standard output, after all messages from closing.
   tell();
 }
 
@@ -207,6 +209,8 @@ export async function follow(
     sync.on('quota', (event) => log(quotaEntry(event))),
     sync.on('retry', (event) => log(retryEntry(event))),
     sync.on('concurrency', (event) => log(concurrencyEntry(event))),
+    sync.on('fallback', (event) => log(fallbackEntry(event))),
+    sync.on('notice', (event) => log(noticeEntry(event))),
   ];
   try {
     return await sync.run({ signal: options.signal });
@@ -216,7 +220,7 @@ export async function follow(
   }
 }
 
-/** The words are the result, unless a script asked for JSON: then they are for whoever watches it. */
+/** Prints the result. With `--json`, the text goes to standard error, for people, and the JSON is the result. */
 function tellResult(words: string, json: string | undefined, output: Output): void {
   if (json === undefined) {
     output.print(words);
