@@ -11,14 +11,15 @@
 import { fromCallback } from 'xstate';
 import type { CallPermit } from '../domain/call-permit.ts';
 import type { Clock } from '../domain/clock.ts';
-import { mustHaveRows } from '../domain/dataset.ts';
 import { EVERYTHING, isSelected, type Selection } from '../domain/filter.ts';
-import type { Day } from '../domain/slice.ts';
+import type { Day, Slice } from '../domain/slice.ts';
 import type { FetchBatchInput } from '../machines/batch-worker/batch-worker.ts';
 import { isTroubleOfTheCall } from '../machines/coordinator/trouble.ts';
 import type { CallEvent, CallOrder, CallOutcome, Fatal, Page, PageResult } from '../machines/messages.ts';
 import type { Catalogue, CatalogueEntry, SliceEntry } from '../planning/catalogue.ts';
-import { noRows } from '../planning/seal.ts';
+import type { SliceEnds } from '../planning/end-of-slice.ts';
+import { whyNotEmpty } from '../planning/seal.ts';
+import { rowBlock } from '../rows/row-block.ts';
 import type { QueryAnswer } from '../search-console/answer/decode-rows.ts';
 import type { QuotaRefusal, Refusal } from '../search-console/answer/outcome.ts';
 import { refusesCombination, refusesSelection } from '../search-console/answer/refused-request.ts';
@@ -37,7 +38,13 @@ export interface FetchBatchPorts {
   readonly auth: Auth;
   readonly store: Pick<
     Store,
-    'openQueue' | 'commitCalendar' | 'failSlice' | 'refuseSlice' | 'recordLease' | 'settleLease'
+    | 'openQueue'
+    | 'commitCalendar'
+    | 'failSlice'
+    | 'refuseSlice'
+    | 'noteShortPage'
+    | 'recordLease'
+    | 'settleLease'
   >;
   readonly clock: Clock;
   readonly catalogue: Catalogue;
@@ -49,6 +56,7 @@ export interface FetchBatchPorts {
   readonly rowsPerPage: number;
   /** What the run asks for. @default everything */
   readonly selection?: Selection | undefined;
+  readonly ends: SliceEnds;
   /** Maximum time that an unanswered request can still be on its way. */
   readonly graceMs: number;
   /** Aborted when the whole run is over, whatever its state. */
@@ -81,7 +89,7 @@ export interface CallObservation {
   ended(outcome: CallOutcome): void;
 }
 
-/** How many times in total a calendar is requested if it leaves out days known to have clicks. */
+/** How many times in total a calendar is requested if it leaves out days known to have data. */
 const MAX_CONTRADICTIONS = 3;
 
 /** Whether hours of the day are not yet wholly counted. `firstIncomplete`: `2026-04-07T05:00:00-07:00`, in Pacific time. */
@@ -158,6 +166,14 @@ class Patience {
   }
 }
 
+/** A page without a good answer. */
+interface Troubled {
+  readonly pending: PendingPage;
+  readonly reason: string;
+  /** Commits an answer without rows that cannot be right: the database knows whether an earlier version stays. */
+  readonly empty?: () => Promise<void>;
+}
+
 /** A page, what it stands for, and its progress. */
 interface PendingPage {
   readonly page: Page;
@@ -200,7 +216,7 @@ class BatchCall {
   #stop: CallOutcome | undefined;
   #sent = false;
   /** Pages without a good answer. Whether a page itself is to blame is decided at the end of the call. */
-  readonly #troubled: { readonly pending: PendingPage; readonly reason: string }[] = [];
+  readonly #troubled: Troubled[] = [];
   /** Pages refused for missing permission. The refusal may be temporary or final. */
   readonly #forbidden: { readonly pending: PendingPage; readonly refusal: Refused }[] = [];
   #good = 0;
@@ -290,8 +306,11 @@ class BatchCall {
     if (alone === undefined && (isProbe || isTroubleOfTheCall(answers))) {
       return { kind: 'failed', reason: first.reason };
     }
-    for (const { pending, reason } of this.#troubled) {
-      if (this.#stop === undefined) await this.#failPage(pending, reason, this.#isLastAttempt(pending.page));
+    for (const { pending, reason, empty } of this.#troubled) {
+      if (this.#stop !== undefined) break;
+      const isLast = this.#isLastAttempt(pending.page);
+      if (isLast && empty !== undefined) await empty();
+      else await this.#failPage(pending, reason, isLast);
     }
     return undefined;
   }
@@ -452,7 +471,7 @@ class BatchCall {
 
   async #commitPage(pending: PendingPage, answer: QueryAnswer): Promise<void> {
     const { page, entry } = pending;
-    const { store, clock, rowsPerPage } = this.#ports;
+    const { store, clock } = this.#ports;
     const startedAt = clock.now();
     if (entry.kind === 'probe') {
       this.#tell(pending, { kind: 'committed', rows: 0, next: { kind: 'sealed' } });
@@ -470,7 +489,7 @@ class BatchCall {
       const leftOut = written.value;
       entry.contradictions = (entry.contradictions ?? 0) + (leftOut.length > 0 ? 1 : 0);
       if (leftOut.length > 0 && entry.contradictions < MAX_CONTRADICTIONS) {
-        const reason = `Google leaves out ${leftOut.length} days of "${entry.searchType}" that had clicks, including ${leftOut[0]?.date}`;
+        const reason = `Google leaves out ${leftOut.length} days of "${entry.searchType}" that had data, including ${leftOut[0]?.date}`;
         // A contradictory answer does not count as good.
         this.#good -= 1;
         this.#troubled.push({ pending, reason });
@@ -491,22 +510,32 @@ class BatchCall {
     const { slice, day } = entry;
     // Google says so with every page of the slice.
     if (isStillCounted(answer.firstIncompleteHour, slice.date)) day.final = false;
-    if (answer.rows.count === 0 && page.startRow === 0 && mustHaveRows(slice.dataset, day.clicks)) {
+    const contradiction = page.startRow === 0 ? whyNotEmpty(slice.dataset, day) : undefined;
+    if (answer.rows.count === 0 && contradiction !== undefined) {
       // A contradictory answer does not count as good.
       this.#good -= 1;
-      this.#troubled.push({ pending, reason: noRows(day.clicks) });
+      // The answer's memory is used again by then.
+      const nothing = { ...answer, rows: rowBlock([], answer.rows.keyCount) };
+      const empty = () => this.#commitSlice(pending, entry, nothing);
+      this.#troubled.push({ pending, reason: contradiction, empty });
       return;
     }
-    const result = await this.#queue.commitPage({
-      slice,
-      startRow: page.startRow,
-      rowLimit: rowsPerPage,
-      rows: answer.rows,
-      day,
-    });
+    await this.#commitSlice(pending, entry, answer);
+  }
+
+  async #commitSlice(pending: PendingPage, entry: SliceEntry, answer: QueryAnswer): Promise<void> {
+    const { page } = pending;
+    const { slice, day } = entry;
+    const { clock, rowsPerPage, ends } = this.#ports;
+    const startedAt = clock.now();
+    const asked = { startRow: page.startRow, rowLimit: rowsPerPage };
+    const { count } = answer.rows;
+    const end = ends.endOf({ ...asked, dataset: slice.dataset, rows: count }, clock.random());
+    const result = await this.#queue.commitPage({ ...asked, slice, rows: answer.rows, day, end });
     switch (result.kind) {
       case 'committed':
       case 'alreadyCommitted':
+        if (result.afterShort === true && !(await this.#noteShortPage(slice))) return;
         this.#tellCommitted(pending, entry, result, clock.now() - startedAt);
         return;
       case 'rejected':
@@ -517,6 +546,15 @@ class BatchCall {
       default:
         this.#stop ??= outcomeOf(result);
     }
+  }
+
+  /** The page before these rows was taken for the slice's last one. Returns false if the database cannot note it. */
+  async #noteShortPage(slice: Slice): Promise<boolean> {
+    const { store, ends } = this.#ports;
+    if (!ends.shortPageSeen(slice)) return true;
+    const noted = await this.#insist(() => store.noteShortPage());
+    if (noted.kind !== 'ok') this.#stop ??= outcomeOf(noted);
+    return noted.kind === 'ok';
   }
 
   #tellCommitted(pending: PendingPage, entry: SliceEntry, { rows, next }: CommittedPage, commitMs = 0): void {

@@ -3,7 +3,7 @@
  * the coordinator's look-ahead runs low. It holds the whole plan as a list of keys. Slices are opened when they are supplied.
  *
  *   start ──────────────► calendars ──► planned ──► slices … ──► none
- *     └──► speculative (large plans) ▲
+ *     └──► speculative (large plans) ▲                └──► slices that are in doubt … ──► none
  *
  * In a small plan the calendars go out alone, and the coordinator asks for more when they are done. In a large plan it asks
  * immediately and gets speculative slices, so that no worker idles while a calendar is under way. When it asks again, the
@@ -20,6 +20,7 @@ import { isTwoStep } from '../domain/dataset.ts';
 import type { Day, SearchType, SliceKey } from '../domain/slice.ts';
 import type { MorePlan, Page, PlanOrder, PlanReport } from '../machines/messages.ts';
 import { type CalendarEntry, type Catalogue, calendarId } from '../planning/catalogue.ts';
+import type { SliceEnds } from '../planning/end-of-slice.ts';
 import {
   isFinal,
   keyOf,
@@ -54,6 +55,7 @@ export interface LoadPlanPorts {
     | 'sealEmptySlices'
     | 'openSlices'
     | 'settleSpeculative'
+    | 'doubtShortEnds'
   >;
   readonly clock: Clock;
   readonly catalogue: Catalogue;
@@ -62,6 +64,7 @@ export interface LoadPlanPorts {
   readonly today: Day;
   /** The run has filters: a day with clicks may have no rows. */
   readonly isSelective?: boolean;
+  readonly ends: Pick<SliceEnds, 'mode' | 'shortPages'>;
   /** The workers that the run starts with. */
   readonly pool: Omit<SpeculationRules, 'today'>;
   /** Called once, when the plan is known. Must not throw. */
@@ -174,6 +177,10 @@ class PlanLoader {
   /** Missing keys of two steps. Their parts follow when everything else is done. */
   #twoSteps: readonly SliceKey[] = [];
   #planned = 0;
+  /** Keys of doubted slices that this run has begun to fetch again. */
+  readonly #fetchedAgain = new Set<string>();
+  /** What was said of the rest with the last slices. */
+  #more: MorePlan = 'whenLow';
   /** Wakes the code that waits for the calendars. */
   #wake: () => void = () => undefined;
 
@@ -200,7 +207,12 @@ class PlanLoader {
 
   /** Sends one request per search type with missing keys. */
   async #askForCalendars(): Promise<Step> {
-    const { store, range, catalogue, siteUrl, today, pool, onPlanned } = this.#ports;
+    const { store, range, catalogue, siteUrl, today, pool, onPlanned, ends } = this.#ports;
+    if (ends.mode !== 'short') {
+      // An earlier run may have ended before it could fetch them again.
+      const doubted = await store.doubtShortEnds();
+      if (doubted.kind !== 'ok') return { kind: 'failed', failure: doubted };
+    }
     const held = await store.readCoverage(range);
     if (held.kind !== 'ok') return { kind: 'failed', failure: held };
     const appearances = await this.#readAppearances();
@@ -407,10 +419,33 @@ class PlanLoader {
       return this.#openSlices(served, calendars, count);
     }
     const keys = left.slice(0, count);
-    if (keys.length === 0) return supply([], this.#whatFollows([], calendars));
+    if (keys.length === 0) {
+      return this.#twoSteps.length > 0
+        ? this.#supply([], this.#whatFollows([], calendars))
+        : this.#end(calendars, count);
+    }
     const answer = await this.#open(keys);
     if (answer.kind !== 'ok') return { kind: 'failed', failure: answer };
     return this.#supplySlices(left, calendars, { keys: keys.length, slices: answer.value });
+  }
+
+  /**
+   * Nothing is left of the plan. When all its pages are done and short pages have turned out not to be ends, the slices
+   * that ended with one are fetched again, each once in a run.
+   */
+  async #end(calendars: Calendars, count: number): Promise<Step> {
+    const { store, ends, range } = this.#ports;
+    if (ends.mode !== 'short' && this.#more !== 'whenQuiet') return this.#supply([], 'whenQuiet');
+    if (ends.shortPages() === 0) return supply([], 'none');
+    const doubted = await store.doubtShortEnds();
+    if (doubted.kind !== 'ok') return { kind: 'failed', failure: doubted };
+    const wanted = new Set(keysOf(range).map(keyOf));
+    const left = doubted.value.filter(
+      (key) => wanted.has(wholeKeyOf(key)) && !this.#fetchedAgain.has(keyOf(key)),
+    );
+    if (left.length === 0) return supply([], 'none');
+    for (const key of left) this.#fetchedAgain.add(keyOf(key));
+    return this.#openSlices(left, calendars, count);
   }
 
   #open(keys: readonly SliceKey[]): Promise<Answer<readonly OpenedSlice[]>> {
@@ -432,26 +467,36 @@ class PlanLoader {
           final: isFinal(slice.date, calendar, today),
           mayBeEmpty: mayBeEmpty(slice.date, calendar),
           clicks: knowsClicks ? (calendar?.days.get(slice.date) ?? 0) : 0,
+          leftOut: knowsClicks && calendar?.leftOut?.has(slice.date) === true,
         },
         rows: 0,
       });
     }
-    return supply(
+    return this.#supply(
       slices.map(({ slice, startRow }) => firstPage(slice.id, startRow)),
       this.#whatFollows(left.slice(keys), calendars),
     );
   }
 
-  /** Moves on to the rest of the slices, then to the second steps. */
+  /** Moves on to the rest of the slices, then to the second steps, then to {@link #end}. */
   #whatFollows(left: readonly SliceKey[], calendars: Calendars): MorePlan {
     if (left.length === 0 && this.#twoSteps.length > 0) {
       this.#stage = { kind: 'secondSteps', keys: this.#twoSteps, calendars };
       return 'whenQuiet';
     }
     this.#stage = { kind: 'slices', left, calendars };
-    return left.length === 0 ? 'none' : 'whenLow';
+    if (left.length > 0) return 'whenLow';
+    return this.#ports.ends.mode === 'short' ? 'none' : 'whenQuiet';
+  }
+
+  #supply(pages: readonly Page[], more: MorePlan): Step {
+    this.#more = more;
+    return supply(pages, more);
   }
 }
+
+/** The key of the day that a part belongs to. */
+const wholeKeyOf = ({ searchType, dataset, date }: SliceKey): string => keyOf({ searchType, dataset, date });
 
 /** The parts without a complete, final slice of the range's refresh. */
 function missingParts(parts: readonly SliceKey[], held: readonly Coverage[]): readonly SliceKey[] {

@@ -17,6 +17,7 @@ export interface CoverageRange {
 /** What the table has for one key, or for one part of it. Keys without a row are missing. */
 export interface Coverage extends SliceKey {
   readonly status: Extract<SliceStatus, 'complete' | 'open' | 'failed'>;
+  /** Google no longer changes the day, the slice is not in doubt, and the run does not accept less than it has. */
   readonly final: boolean;
   /** Completed before the refresh cut-off, so a refresh fetches it again. */
   readonly beforeCutOff: boolean;

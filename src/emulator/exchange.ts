@@ -149,10 +149,17 @@ async function writeBody(
     context.countRows(rows);
     return writer.writeEncoded(bytes);
   }
-  for await (const text of bodyText(context, call.answer, call.pretty)) {
+  for await (const text of bodyText(context, shortened(call), call.pretty)) {
     if (!(await writer.write(text))) return false;
   }
   return true;
+}
+
+/** The answer, with as many rows as a `shortPage` fault leaves it. */
+function shortened({ answer, fault }: DecidedCall): Answer {
+  if (fault?.kind !== 'shortPage' || answer.kind !== 'rows') return answer;
+  const rowLimit = Math.min(answer.request.rowLimit, fault.rows);
+  return { ...answer, request: { ...answer.request, rowLimit } };
 }
 
 async function writeCut(

@@ -40,6 +40,7 @@ const partAction = z.discriminatedUnion('kind', [
       })
       .nullable(),
   }),
+  z.strictObject({ kind: z.literal('shortPage'), rows: count }),
   z.strictObject({ kind: z.literal('dropPart') }),
   z.strictObject({ kind: z.literal('doublePart') }),
   z.strictObject({ kind: z.literal('unknownId') }),
@@ -125,6 +126,7 @@ const faultsSchema = z.strictObject({ seed: z.int().optional(), rules: z.array(r
  * | `emptyPart` | 200 with an empty body |
  * | `noRows` | 200 with no rows, as on a day without data |
  * | `changeRow` | the row with this `key`, such as `{page, query}`, has the figures in `to` (`clicks`, `impressions`, `position`); with `to: null` it is missing |
+ * | `shortPage` | at most `rows` rows, though more were requested and exist; the next page goes on behind them |
  * | `cutPart` | 200 with JSON that ends after `afterBytes` |
  * | `dropPart`, `doublePart` | in a batch: no answer for this call, or the same twice |
  * | `unknownId` | in a batch: the answer has an id that no call had |
@@ -288,6 +290,7 @@ function asPartAction(action: FaultRule['action']): PartAction | undefined {
     case 'cutPart':
     case 'noRows':
     case 'changeRow':
+    case 'shortPage':
     case 'dropPart':
     case 'doublePart':
     case 'unknownId':

@@ -4,8 +4,11 @@
  */
 import type { AfterPage, Page } from '../machines/index.ts';
 
-/** `superseded`: it is fetched again under another ID. */
-export type SliceStatus = 'missing' | 'open' | 'complete' | 'failed' | 'superseded';
+/**
+ * `superseded`: it is fetched again under another ID. `doubted`: it is complete by a short page, and short pages have
+ * turned out not to be ends. It will be fetched again.
+ */
+export type SliceStatus = 'missing' | 'open' | 'complete' | 'failed' | 'superseded' | 'doubted';
 
 export interface AbstractSlice {
   readonly status: SliceStatus;
@@ -35,15 +38,16 @@ export function isCommitted(database: AbstractDatabase, { sliceId, startRow }: P
   return startRow < (database[sliceId]?.committed ?? 0);
 }
 
-/** How a slice ends with its last page. */
-export type SliceEnd = 'sealed' | 'again' | 'shrunk';
+/** How a slice ends with its last page. `further`: that page was short, and another one follows. */
+export type SliceEnd = 'sealed' | 'again' | 'shrunk' | 'further';
 
 /** The possible ends. A page already in the ledger has its end, too. */
 export function possibleEnds(database: AbstractDatabase, page: PageId): readonly SliceEnd[] {
   const slice = database[page.sliceId];
   if (slice === undefined || slice.status === 'failed' || isCommitted(database, page)) return ['sealed'];
   if (page.startRow + 1 < slice.size || page.sliceId === 'calendar') return ['sealed'];
-  return page.sliceId.endsWith("'") ? ['sealed', 'shrunk'] : ['sealed', 'shrunk', 'again'];
+  const ends: readonly SliceEnd[] = ['sealed', 'shrunk', 'further'];
+  return page.sliceId.endsWith("'") ? ends : [...ends, 'again'];
 }
 
 /** @returns the database after the commit, and what follows. Pages must come in order, or the protocol is broken. */
@@ -63,6 +67,13 @@ export function commit(
     const changed = { ...database, [sliceId]: { ...slice, status: 'open' as const, committed } };
     return { database: changed, next: { kind: 'page', startRow: committed } };
   }
+  if (end === 'further') {
+    const longer = { ...slice, status: 'open' as const, size: slice.size + 1, committed };
+    return {
+      database: { ...doubtAll(database), [sliceId]: longer },
+      next: { kind: 'page', startRow: committed },
+    };
+  }
   const status = ({ sealed: 'complete', again: 'superseded', shrunk: 'failed' } as const)[end];
   const ended: AbstractDatabase = { ...database, [sliceId]: { ...slice, status, committed } };
   const changed: AbstractDatabase =
@@ -70,6 +81,21 @@ export function commit(
       ? { ...ended, [`${sliceId}'`]: { status: 'open', size: slice.size, committed: 0 } }
       : ended;
   return { database: changed, next: afterPage(changed, page) };
+}
+
+/** What is complete may have been cut. */
+function doubtAll(database: AbstractDatabase): AbstractDatabase {
+  const doubted = Object.entries(database).map(([sliceId, slice]) => {
+    const isDoubted = slice.status === 'complete' && sliceId !== 'calendar';
+    return [sliceId, isDoubted ? { ...slice, status: 'doubted' as const } : slice];
+  });
+  return Object.fromEntries(doubted);
+}
+
+export function doubtedSlices(database: AbstractDatabase): readonly string[] {
+  return Object.keys(database)
+    .sort()
+    .filter((sliceId) => database[sliceId]?.status === 'doubted');
 }
 
 /** What follows a page in the ledger. The answer is the same for every repeat. */
@@ -86,12 +112,29 @@ export function fail(database: AbstractDatabase, sliceId: string): AbstractDatab
   return slice === undefined ? database : { ...database, [sliceId]: { ...slice, status: 'failed' } };
 }
 
-/** A new run opens a slice: a failed one from its beginning, an open one where its ledger ends. */
-export function open(database: AbstractDatabase, sliceId: string): AbstractDatabase {
+/**
+ * Opens a slice: a failed one from its beginning, an open one where its ledger ends, a doubted one under another ID.
+ * Returns the ID that it has now.
+ */
+export function open(
+  database: AbstractDatabase,
+  sliceId: string,
+): { readonly database: AbstractDatabase; readonly sliceId: string } {
   const slice = database[sliceId];
-  if (slice === undefined) return database;
+  if (slice === undefined) return { database, sliceId };
+  if (slice.status === 'doubted') {
+    const again = `${sliceId}'`;
+    return {
+      database: {
+        ...database,
+        [sliceId]: { ...slice, status: 'superseded' },
+        [again]: { status: 'open', size: slice.size, committed: 0 },
+      },
+      sliceId: again,
+    };
+  }
   const committed = slice.status === 'failed' ? 0 : slice.committed;
-  return { ...database, [sliceId]: { ...slice, status: 'open', committed } };
+  return { database: { ...database, [sliceId]: { ...slice, status: 'open', committed } }, sliceId };
 }
 
 /** A new run requests the calendar, whatever an earlier one got. */

@@ -4,8 +4,11 @@ import { type AbstractDatabase, isCalendarSettled, missingSlices } from './abstr
 export interface AbstractPlan {
   /** Requests without an answer. */
   readonly owed: number;
-  /** `speculative`: slices are supplied while the calendar is under way. `waiting`: the next answer waits for it. */
-  readonly stage: 'calendar' | 'speculative' | 'waiting' | 'slices';
+  /**
+   * `speculative`: slices are supplied while the calendar is under way. `waiting`: the next answer waits for it. `quiet`:
+   * all were supplied, and when it is asked again their pages are done.
+   */
+  readonly stage: 'calendar' | 'speculative' | 'waiting' | 'slices' | 'quiet';
   /** Slices not yet supplied, in the plan's order. */
   readonly left: readonly string[];
 }

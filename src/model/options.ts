@@ -26,6 +26,8 @@ export const RARE_KINDS = [
   'again',
   /** A finished slice has far fewer rows than before. */
   'shrunk',
+  /** A page that was taken for the last one was not. Where this may happen, the plan looks for doubted slices at its end. */
+  'further',
 ] as const;
 export type RareKind = (typeof RARE_KINDS)[number];
 

@@ -23,6 +23,7 @@ import {
   askForCalendar,
   commit,
   createDatabase,
+  doubtedSlices,
   fail,
   isCommitted,
   open,
@@ -408,7 +409,7 @@ function answerPlan(turn: Turn, how: 'supplied' | 'databaseAway' | 'fatal'): voi
 
 function supply(turn: Turn): { readonly pages: readonly Page[]; readonly more: MorePlan } {
   const { plan } = turn.world;
-  const { speculative, planChunk, secondSteps } = turn.options;
+  const { speculative, planChunk, secondSteps, rare } = turn.options;
   if (plan.stage === 'calendar') {
     turn.world.plan = { ...plan, stage: speculative > 0 ? 'speculative' : 'slices' };
     turn.world.database = askForCalendar(turn.world.database);
@@ -418,18 +419,22 @@ function supply(turn: Turn): { readonly pages: readonly Page[]; readonly more: M
     };
   }
   const isSpeculative = plan.stage === 'speculative';
-  const first = Math.max(0, plan.left.length - secondSteps);
-  const chosen = plan.left.slice(0, isSpeculative ? speculative : Math.min(planChunk, first || planChunk));
-  const left = plan.left.slice(chosen.length);
-  turn.world.plan = { ...plan, stage: isSpeculative ? 'waiting' : 'slices', left };
-  const pages = chosen.map((sliceId): Page => {
-    turn.world.database = open(turn.world.database, sliceId);
-    const startRow = turn.world.database[sliceId]?.committed ?? 0;
-    return { sliceId, startRow, attempts: 0, callFailures: 0 };
+  const due = plan.stage === 'quiet' ? doubtedSlices(turn.world.database) : plan.left;
+  const first = plan.stage === 'quiet' ? 0 : Math.max(0, due.length - secondSteps);
+  const chosen = due.slice(0, isSpeculative ? speculative : Math.min(planChunk, first || planChunk));
+  const left = due.slice(chosen.length);
+  const isLast = left.length === 0 && !isSpeculative;
+  const looksAgain = (rare.further ?? 0) > 0 && (chosen.length > 0 || plan.stage !== 'quiet');
+  const stage = isSpeculative ? 'waiting' : isLast && looksAgain ? 'quiet' : 'slices';
+  turn.world.plan = { ...plan, stage, left };
+  const pages = chosen.map((key): Page => {
+    const { database, sliceId } = open(turn.world.database, key);
+    turn.world.database = database;
+    return { sliceId, startRow: database[sliceId]?.committed ?? 0, attempts: 0, callFailures: 0 };
   });
-  if (isSpeculative) return { pages, more: 'whenLow' };
-  const isFirstDone = first > 0 && left.length === secondSteps;
-  return { pages, more: left.length === 0 ? 'none' : isFirstDone ? 'whenQuiet' : 'whenLow' };
+  if (isLast) return { pages, more: looksAgain ? 'whenQuiet' : 'none' };
+  const isFirstDone = !isSpeculative && first > 0 && left.length === secondSteps;
+  return { pages, more: isFirstDone ? 'whenQuiet' : 'whenLow' };
 }
 
 function endReaper(turn: Turn, workerId: string, how: 'done' | 'failed'): void {

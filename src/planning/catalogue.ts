@@ -12,6 +12,8 @@ export interface DayKnowledge {
   mayBeEmpty: boolean;
   /** 0 while unknown. */
   clicks: number;
+  /** Whether the calendar leaves the day out although it had data before. */
+  leftOut?: boolean;
 }
 
 export interface SliceEntry {
@@ -39,7 +41,7 @@ export interface CalendarEntry {
   readonly to: Day;
   /** The result, once it has arrived. */
   calendar?: Calendar;
-  /** How many answers left out days that had clicks before. */
+  /** How many answers left out days that had data before. */
   contradictions?: number;
   /** Those days, after too many such answers. `calendar` still lists them. */
   leftOut?: readonly Day[];

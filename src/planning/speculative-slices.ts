@@ -49,6 +49,7 @@ export async function settleSpeculativeSlices(
     const calendar = calendars.get(key.searchType);
     day.final = isFinal(key.date, calendar, today);
     day.clicks = knowsClicks ? (calendar?.days.get(key.date) ?? 0) : 0;
+    day.leftOut = knowsClicks && calendar?.leftOut?.has(key.date) === true;
     day.mayBeEmpty = mayBeEmpty(key.date, calendar);
   }
   const settled = await store.settleSpeculative(

@@ -5,6 +5,7 @@ import type { Answer, PageCommit, RunIdentity } from '../store/types.ts';
 import { CommitQueue } from './commit/commit-queue.ts';
 import { type HeapNudge, sharedHeapNudge } from './commit/heap-nudge.ts';
 import { settleSpeculative } from './commit/settle-speculative.ts';
+import { doubtShortEnds, noteShortPage } from './commit/short-pages.ts';
 import { failSlice, openSlices, refuseSlice, sealEmptySlices } from './commit/slices.ts';
 import { answer } from './connection/answer.ts';
 import type { Database } from './connection/connect.ts';
@@ -60,6 +61,8 @@ export function createStore(
     openSlices: (keys, options) => ask(() => openSlices(sql, run, keys, options)),
     sealEmptySlices: (keys, options) => ask(() => sealEmptySlices(sql, run, keys, options)),
     settleSpeculative: (keys) => ask(() => settleSpeculative(sql, run, keys)),
+    noteShortPage: () => ask(() => noteShortPage(sql, run)),
+    doubtShortEnds: () => ask(() => doubtShortEnds(sql, run)),
     readCoverage: (range) => ask(() => readCoverage(sql, run, range)),
     readAppearances: (range) => ask(() => readAppearances(sql, run, range)),
     readRefused: () => ask(() => readRefused(sql, run)),

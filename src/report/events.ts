@@ -17,8 +17,17 @@ import { counted, roughDuration } from './render.ts';
 
 /** The run's events as log entries. A `text` is shown even without a log. */
 
-export function sliceEntry({ searchType, dataset, date, part, status, rows, reason }: SliceEvent): LogEntry {
-  const fields = { type: searchType, dataset, date, part, rows, reason };
+export function sliceEntry({
+  searchType,
+  dataset,
+  date,
+  part,
+  status,
+  rows,
+  reason,
+  capped,
+}: SliceEvent): LogEntry {
+  const fields = { type: searchType, dataset, date, part, rows, capped, reason };
   if (status !== 'failed') return { level: 'info', name: `slice.${status}`, fields };
   return {
     level: 'warn',
@@ -83,6 +92,13 @@ export function retryEntry(event: RetryEvent): LogEntry {
       };
     case 'database':
       return { level: 'warn', name, fields, text: `The database is away (${event.reason}): waiting for it.` };
+    case 'shortPage':
+      return {
+        level: 'warn',
+        name,
+        fields,
+        text: `${event.date} ${event.dataset} (${event.searchType}): rows came after a page with fewer rows than requested. Slices are asked until a page without rows from now on, and those that ended with a short one again.`,
+      };
     case 'worker':
       return { level: 'warn', name, fields, text: `Worker ${event.workerId} crashed and was replaced.` };
   }

@@ -20,6 +20,17 @@ export function summarise(outcome: Outcome, paint: Paint): string {
   const parts = [headline(outcome, paint), pairs(figures(outcome))];
   if (outcome.failures.length > 0) parts.push(failuresOf(outcome.failures, paint));
   if (outcome.notServed.length > 0) parts.push(notServedWords(outcome.notServed));
+  const { slices, shortPages } = outcome;
+  if (slices.capped > 0) {
+    parts.push(
+      `${counted(slices.capped, 'slice has', 'slices have')} as many rows as Google gives at most, and Google has more.\nProperties of subfolders (https://www.example.com/blog/) each have a cap of their own.`,
+    );
+  }
+  if (shortPages > 0) {
+    parts.push(
+      `${counted(shortPages, 'slice', 'slices')} went on after a page with fewer rows than requested: from there on\neach slice was asked until a page without rows, and those that had ended with a short one again.`,
+    );
+  }
   const next = nextStep(outcome);
   if (next !== '') parts.push(next);
   return parts.join('\n\n');
@@ -45,6 +56,7 @@ function figures(outcome: RunFigures): (readonly [string, string])[] {
   const sliceWords = [
     `${count(slices.complete)} of ${count(slices.planned)} complete`,
     slices.empty > 0 ? `${count(slices.empty)} of them empty` : '',
+    slices.capped > 0 ? `${count(slices.capped)} capped` : '',
     slices.failed > 0 ? `${count(slices.failed)} failed` : '',
     missing > 0 ? `${count(missing)} not there yet` : '',
   ];
@@ -102,7 +114,9 @@ function nextStep(outcome: Outcome): string {
     case 'complete':
       return '';
     case 'completeWithFailures':
-      return 'Run the same command again: it tries those slices alone.';
+      return outcome.failures.every(({ reason }) => reason.startsWith('shrunk: '))
+        ? 'The earlier rows stay, and are not asked for again unless with --refresh or --accept-shrunk.'
+        : 'Run the same command again: it tries those slices alone.';
     case 'failed':
       return plain(outcome.failure.nextStep);
     case 'halted':
@@ -129,8 +143,9 @@ export function brokenOff(
   known: Pick<RunFigures, 'siteUrl' | 'from' | 'to' | 'durationMs' | 'peakRssBytes' | 'notServed'>,
   planned: number,
 ): JsonFigures {
-  const slices = { planned, complete: 0, failed: 0, empty: 0 };
-  const nothing = { rows: 0, apiCalls: 0, httpCalls: 0, retries: 0, quotaRefusals: 0, failures: [] };
+  const slices = { planned, complete: 0, failed: 0, empty: 0, capped: 0 };
+  const calls = { apiCalls: 0, httpCalls: 0, retries: 0, quotaRefusals: 0, shortPages: 0 };
+  const nothing = { rows: 0, ...calls, failures: [] };
   return { status: 'failed', haltReason: null, slices, ...known, ...nothing };
 }
 
@@ -139,19 +154,20 @@ type JsonFigures = RunFigures & Pick<Outcome, 'status' | 'haltReason'>;
 /** The public JSON contract: exactly these fields. */
 export function jsonOf(outcome: JsonFigures): string {
   const { status, siteUrl, from, to, slices, rows, apiCalls, httpCalls, retries, quotaRefusals } = outcome;
-  const { durationMs, peakRssBytes, haltReason } = outcome;
-  const { planned, complete, failed, empty } = slices;
+  const { shortPages, durationMs, peakRssBytes, haltReason } = outcome;
+  const { planned, complete, failed, empty, capped } = slices;
   return JSON.stringify({
     status,
     siteUrl,
     from,
     to,
-    slices: { planned, complete, failed, empty },
+    slices: { planned, complete, failed, empty, capped },
     rows,
     apiCalls,
     httpCalls,
     retries,
     quotaRefusals,
+    shortPages,
     durationMs,
     peakRssBytes,
     haltReason,

@@ -60,8 +60,22 @@ export interface SliceLedger {
   settleSpeculative(keys: readonly SettledKey[]): Promise<Answer<readonly SliceKey[]>>;
 
   /**
-   * Stores Google's calendar for one search type. Days that it no longer lists keep their totals. Returns those of them
-   * within the range that had clicks, newest first.
+   * Records that rows came after a short page: from now on, {@link PageCommit.end} `unlessDistrusted` means `empty` for
+   * this property, also for pages under way.
+   */
+  noteShortPage(): Promise<Answer<null>>;
+
+  /**
+   * Doubts the complete slices that ended with a short page in the run in which short pages turned out not to be ends,
+   * this one or an earlier one. Returns the keys of all doubted slices, newest first. They count as not final until
+   * they are fetched again.
+   */
+  doubtShortEnds(): Promise<Answer<readonly SliceKey[]>>;
+
+  /**
+   * Stores Google's calendar for one search type. Days that it no longer lists keep their totals. Returns those days of
+   * the range that it leaves out although they had data, newest first: clicks at any time, or impressions or rows when
+   * they were at least four days old, and so no longer provisional.
    */
   commitCalendar(searchType: SearchType, calendar: Calendar): Promise<Answer<readonly DayTotal[]>>;
 }

@@ -46,15 +46,24 @@ export interface RunIdentity {
 export interface PageCommit {
   readonly slice: Slice;
   readonly startRow: number;
-  /** Number of rows requested. Fewer in the answer end the slice. */
+  /** Number of rows requested. */
   readonly rowLimit: number;
+  /** @default 'short' */
+  readonly end?: PageEnd;
   /** Read before the call returns its promise. The block may be overwritten afterwards. */
   readonly rows: RowBlock;
   /** Read only when the slice is sealed: more may become known while the page is on its way. */
   readonly day: DayKnowledge;
 }
 
-/** What is known of a slice's day. Both flags are false while nothing is known. */
+/**
+ * Whether fewer rows than requested end the slice. `short`: they do. `empty`: only an answer without rows does.
+ * `unlessDistrusted`: they do, unless rows came after a short page of this property in the last 30 days. An answer
+ * without rows always ends the slice.
+ */
+export type PageEnd = 'short' | 'empty' | 'unlessDistrusted';
+
+/** What is known of a slice's day. All flags are false while nothing is known. */
 export interface DayKnowledge {
   /** Whether Google no longer changes the day. */
   readonly final: boolean;
@@ -62,6 +71,8 @@ export interface DayKnowledge {
   readonly mayBeEmpty: boolean;
   /** The day's clicks in the calendar. Absent or 0 while unknown. */
   readonly clicks?: number;
+  /** Whether the calendar leaves the day out although it had data before: it cannot be empty. */
+  readonly leftOut?: boolean;
 }
 
 /** What became known of a key after its slice was begun. */
@@ -75,6 +86,8 @@ export interface CommittedPage {
   readonly kind: 'committed' | 'alreadyCommitted';
   readonly rows: number;
   readonly next: AfterPage;
+  /** The slice has rows after a page with fewer rows than requested: that page was not its last. */
+  readonly afterShort?: true;
 }
 
 export type CommitResult =

@@ -33,6 +33,7 @@ import { normalName } from '../domain/property-name.ts';
 import { quoted } from '../domain/quoted.ts';
 import { mayBeSecret } from '../domain/secrets.ts';
 import { type Dataset, type Day, SEARCH_TYPES, type SearchType } from '../domain/slice.ts';
+import { ENDS_OF_SLICE, type EndOfSlice } from '../planning/end-of-slice.ts';
 import { keysOf } from '../planning/plan.ts';
 import { isPool, whyNoDatabase } from '../postgres/connection/database-option.ts';
 import { surroundingsOf } from '../postgres/connection/surroundings.ts';
@@ -80,6 +81,7 @@ export interface Config extends Limits {
   readonly refresh: boolean;
   readonly acceptShrunk: boolean;
   readonly wait: boolean;
+  readonly endOfSlice: EndOfSlice;
   readonly credentials: Credentials | undefined;
   readonly apiRoot: string;
   readonly tokenUrl: string | undefined;
@@ -118,6 +120,9 @@ const numbers = limits.extend({
   refresh: yesOrNo('refresh').default(false),
   acceptShrunk: yesOrNo('acceptShrunk').default(false),
   wait: yesOrNo('wait').default(false),
+  endOfSlice: z
+    .enum(ENDS_OF_SLICE, `endOfSlice is one of ${ENDS_OF_SLICE.map((name) => `'${name}'`).join(', ')}.`)
+    .default('auto'),
   migrate: yesOrNo('migrate').default(true),
   prepare: yesOrNo('prepare').optional(),
   nudgeHeap: yesOrNo('nudgeHeap').default(false),

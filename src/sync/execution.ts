@@ -18,6 +18,7 @@ import { countWaiting } from '../machines/coordinator/dispatch.ts';
 import type { ControlEvent, Fatal, HaltReason } from '../machines/messages.ts';
 import { type Budgets, budgetsOf } from '../machines/rate-limiter/quota-window.ts';
 import { createCatalogue } from '../planning/catalogue.ts';
+import { createSliceEnds } from '../planning/end-of-slice.ts';
 import { bothObservers, type ConcurrencyControl, startConcurrencyControl } from './concurrency.ts';
 import { type Config, daysIn, maxCalls } from './config.ts';
 import { actorClock } from './limiter.ts';
@@ -29,6 +30,7 @@ import {
   noteFallback,
   noteLimiter,
   noteQuota,
+  noteShortPage,
   observeCalls,
 } from './observe.ts';
 import { createProgress, type ProgressTracker } from './progress.ts';
@@ -111,6 +113,7 @@ export function startExecution(
   };
 
   const watchers = { figures, listeners, telemetry };
+  const ends = createSliceEnds(config.endOfSlice, (slice) => noteShortPage(slice, watchers));
   let control: ConcurrencyControl | undefined;
   const observer = bothObservers(observeCalls(figures, telemetry), () => control?.observer);
   const machine = machines.coordinator.provide({
@@ -128,6 +131,7 @@ export function startExecution(
             leases: resources.leases,
             rowsPerPage: config.rowsPerPage,
             selection: config.selection,
+            ends,
             graceMs: resources.graceMs,
             scope: scope.signal,
             observer,
@@ -143,6 +147,7 @@ export function startExecution(
         siteUrl: config.siteUrl,
         range: config,
         today: config.today,
+        ends,
         pool: { maxConcurrency: config.maxConcurrency, batchSize: config.batchSize },
         isSelective: isSelective(config.selection),
         onPlanned: (plan) => figures.planned(planFigures(config, plan)),
@@ -319,7 +324,7 @@ function machineFigures(snapshot: SnapshotFrom<typeof coordinatorMachine>) {
 
 /** Whether pages are queued or the plan has more. */
 function hasMore({ context }: SnapshotFrom<typeof coordinatorMachine>): boolean {
-  return context.plan !== 'none' || countWaiting(context.queues) > 0;
+  return context.plan === 'whenLow' || context.plan === 'asked' || countWaiting(context.queues) > 0;
 }
 
 /** The budget of this run's scopes with the highest used share. */

@@ -2,6 +2,7 @@
 
 import type { CallObserver } from '../actors/fetch-batch.ts';
 import type { AfterPage } from '../domain/page-result.ts';
+import type { SliceKey } from '../domain/slice.ts';
 import type { ConcurrencyDecision } from '../machines/concurrency/context.ts';
 import type { CoordinatorEmitted } from '../machines/coordinator/context.ts';
 import type { RateLimiterEmitted } from '../machines/rate-limiter/rate-limiter.ts';
@@ -9,7 +10,14 @@ import type { Catalogue, SliceEntry } from '../planning/catalogue.ts';
 import type { Listeners } from './listeners.ts';
 import type { ProgressTracker } from './progress.ts';
 import type { Telemetry } from './telemetry.ts';
-import type { ConcurrencyEvent, FallbackEvent, QuotaEvent, RetryEvent, SyncEvents } from './types.ts';
+import type {
+  ConcurrencyEvent,
+  FallbackEvent,
+  QuotaEvent,
+  RetryEvent,
+  SliceEvent,
+  SyncEvents,
+} from './types.ts';
 
 /** Counts and traces calls and their pages. */
 export function observeCalls(figures: ProgressTracker, telemetry: Telemetry): CallObserver {
@@ -101,22 +109,32 @@ function noteSliceEnd(sliceId: string, next: AfterPage, catalogue: Catalogue, wa
 }
 
 function tellSliceEnd(
-  { slice: { searchType, dataset, date, part = '' }, rows, notServed }: SliceEntry,
+  { slice: { searchType, dataset, date, part = '' }, rows: given, notServed }: SliceEntry,
   next: AfterPage,
   watchers: Watchers,
 ): void {
   watchers.figures.sliceDone(date);
-  const slice = { searchType, dataset, date, rows, ...(part === '' ? {} : { part }) };
-  if (notServed !== undefined) {
-    watchers.listeners.emit('slice', { ...slice, status: 'notServed', reason: notServed });
-    return;
+  const slice = { searchType, dataset, date, rows: given, ...(part === '' ? {} : { part }) };
+  const tell = (event: SliceEvent): void => watchers.listeners.emit('slice', event);
+  if (notServed !== undefined) tell({ ...slice, status: 'notServed', reason: notServed });
+  else if (next.kind === 'failed') tell({ ...slice, status: 'failed', reason: next.reason });
+  else if (next.kind !== 'sealed') tell({ ...slice, status: 'notPublished' });
+  else {
+    const { capped, duplicatesDropped = 0 } = next;
+    const rows = given - duplicatesDropped;
+    tell({ ...slice, status: 'complete', rows, ...(capped === undefined ? {} : { capped }) });
   }
-  watchers.listeners.emit(
-    'slice',
-    next.kind === 'failed'
-      ? { ...slice, status: 'failed', reason: next.reason }
-      : { ...slice, status: next.kind === 'sealed' ? 'complete' : 'notPublished' },
-  );
+}
+
+/** Rows came after a page that was taken for its slice's last one. */
+export function noteShortPage(
+  { searchType, dataset, date }: SliceKey,
+  { figures, listeners, telemetry }: Watchers,
+): void {
+  figures.counters.shortPages += 1;
+  const told: RetryEvent = { kind: 'shortPage', searchType, dataset, date };
+  telemetry.retried(told);
+  listeners.emit('retry', told);
 }
 
 /** Reports a decision of the concurrency controller. */

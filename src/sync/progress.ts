@@ -13,6 +13,8 @@ export interface Counters {
   quotaRefusals: number;
   rows: number;
   pagesInFlight: number;
+  /** Slices in which rows came after a short page. */
+  shortPages: number;
 }
 
 export interface ProgressPlan {
@@ -49,6 +51,7 @@ export function createProgress(clock: Clock): ProgressTracker {
     quotaRefusals: 0,
     rows: 0,
     pagesInFlight: 0,
+    shortPages: 0,
   };
   let plan: ProgressPlan | undefined;
   let openByDay = new Map<Day, number>();

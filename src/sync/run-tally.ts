@@ -13,6 +13,7 @@ export function countOwnSlices(listeners: Listeners<SyncEvents>): OwnSlices {
   const failures: SliceFailure[] = [];
   let complete = 0;
   let empty = 0;
+  let capped = 0;
   let rows = 0;
   const stop = listeners.on('slice', (event) => {
     const { searchType, dataset, date, part, reason = 'no reason was given' } = event;
@@ -22,12 +23,17 @@ export function countOwnSlices(listeners: Listeners<SyncEvents>): OwnSlices {
       if (part !== undefined) return;
       complete += 1;
       if (event.rows === 0) empty += 1;
+      if (event.capped === true) capped += 1;
     } else if (event.status === 'failed') {
       failures.push({ searchType, dataset, date, ...(part === undefined ? {} : { part }), reason });
     }
   });
   return {
-    figures: (planned) => ({ slices: { planned, complete, failed: failures.length, empty }, rows, failures }),
+    figures: (planned) => ({
+      slices: { planned, complete, failed: failures.length, empty, capped },
+      rows,
+      failures,
+    }),
     stop,
   };
 }

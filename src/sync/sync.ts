@@ -145,7 +145,14 @@ class PropertySync implements Sync {
     if (fault !== undefined) telemetry?.runThrew(errorOf(fault));
     if (fault !== undefined || ending === undefined) return;
     const counters = life.execution()?.figures.counters;
-    const { apiCalls = 0, httpCalls = 0, retries = 0, quotaRefusals = 0, rows = 0 } = counters ?? {};
+    const {
+      apiCalls = 0,
+      httpCalls = 0,
+      retries = 0,
+      quotaRefusals = 0,
+      shortPages = 0,
+      rows = 0,
+    } = counters ?? {};
     const { siteUrl, from, to } = this.#config;
     const all: RunFigures = {
       siteUrl,
@@ -156,6 +163,7 @@ class PropertySync implements Sync {
       httpCalls,
       retries,
       quotaRefusals,
+      shortPages,
       durationMs: this.#clock.now() - this.#startedAt,
       peakRssBytes: peakRssBytes(),
     };

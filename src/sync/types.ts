@@ -4,10 +4,11 @@ import type { DatasetName, NotServed } from '../domain/dataset.ts';
 import type { ErrorCode } from '../domain/errors.ts';
 import type { Aggregation, Filter } from '../domain/filter.ts';
 import type { QuotaKind } from '../domain/quota-kind.ts';
-import type { Dataset, Day, SearchType, SliceFailure } from '../domain/slice.ts';
+import type { Dataset, Day, SearchType, SliceFailure, SliceKey } from '../domain/slice.ts';
 import type { ConcurrencyReason } from '../machines/concurrency/context.ts';
 import type { HaltReason } from '../machines/messages.ts';
 import type { BudgetRule } from '../machines/rate-limiter/quota-window.ts';
+import type { EndOfSlice } from '../planning/end-of-slice.ts';
 import type { Credentials } from '../search-console/auth/credentials.ts';
 import type { RateLimiter } from './limiter.ts';
 
@@ -113,6 +114,14 @@ export interface SyncOptions {
    */
   readonly acceptShrunk?: boolean | undefined;
   /**
+   * What ends a slice. `short`: a page with fewer rows than requested. `empty`: only a page without rows, which takes one
+   * more request for each slice. `auto`: a short page, but one of fifty, at least one a dataset, and each whose count is a
+   * round thousand is followed by the request that must come back empty. If one ever does not, the run goes on as with
+   * `empty`, fetches again the slices that ended with a short page, and says so with a `retry` event.
+   * @default 'auto'
+   */
+  readonly endOfSlice?: EndOfSlice | undefined;
+  /**
    * Wait while another run uses the property or the account, instead of failing with `PROPERTY_BUSY` or `USER_SCOPE_BUSY`.
    * @default false
    */
@@ -194,12 +203,16 @@ export interface RunFigures {
   readonly siteUrl: string;
   readonly from: Day;
   readonly to: Day;
-  /** `complete`, `failed` and `empty` include earlier runs. `empty` slices are complete ones without rows. */
+  /**
+   * All but `planned` include earlier runs. `empty` slices are complete ones without rows, `capped` are complete ones with
+   * as many rows as Google gives at most: it has more.
+   */
   readonly slices: {
     readonly planned: number;
     readonly complete: number;
     readonly failed: number;
     readonly empty: number;
+    readonly capped: number;
   };
   /** Rows of the range's complete slices. */
   readonly rows: number;
@@ -209,6 +222,8 @@ export interface RunFigures {
   readonly httpCalls: number;
   readonly retries: number;
   readonly quotaRefusals: number;
+  /** Slices of this run in which rows came after a page with fewer rows than requested; see `endOfSlice`. */
+  readonly shortPages: number;
   readonly durationMs: number;
   /** Peak resident set size of the process since it started. */
   readonly peakRssBytes: number;
@@ -291,6 +306,8 @@ export interface SliceEvent {
   readonly status: 'complete' | 'failed' | 'notPublished' | 'notServed';
   readonly rows: number;
   readonly reason?: string;
+  /** The slice has as many rows as Google gives at most: Google has more. */
+  readonly capped?: true;
 }
 
 export type QuotaEvent =
@@ -309,7 +326,12 @@ export type RetryEvent =
   | { readonly kind: 'database'; readonly reason: string }
   /** Several calls in a row have failed: the run waits and sends a probe from time to time. */
   | { readonly kind: 'google'; readonly reason: string }
-  | { readonly kind: 'worker'; readonly workerId: string };
+  | { readonly kind: 'worker'; readonly workerId: string }
+  /**
+   * Rows came after a page with fewer rows than requested. From now on slices end only with a page without rows, and those
+   * that ended with a short one are fetched again.
+   */
+  | ({ readonly kind: 'shortPage' } & SliceKey);
 
 /** `asked`: by `setConcurrency`. `from` equals `to` when `'auto'` decides to keep the level. */
 export interface ConcurrencyEvent {

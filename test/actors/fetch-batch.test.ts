@@ -7,6 +7,7 @@ import { systemClock } from '../../src/domain/clock.ts';
 import type { FetchBatchInput } from '../../src/machines/batch-worker/batch-worker.ts';
 import type { CallEvent } from '../../src/machines/messages.ts';
 import { createCatalogue } from '../../src/planning/catalogue.ts';
+import { createSliceEnds } from '../../src/planning/end-of-slice.ts';
 import { rowBlock } from '../../src/rows/row-block.ts';
 import type { CallStep } from '../../src/search-console/request/call.ts';
 
@@ -58,6 +59,7 @@ async function call(steps: readonly CallStep[], ports: Partial<FetchBatchPorts> 
       commitCalendar: async () => ({ kind: 'ok', value: [] }),
       failSlice: async () => ok,
       refuseSlice: async () => ok,
+      noteShortPage: async () => ok,
       recordLease: async () => ok,
       settleLease: async () => ok,
     },
@@ -66,6 +68,7 @@ async function call(steps: readonly CallStep[], ports: Partial<FetchBatchPorts> 
     calls: createCallRegistry(),
     leases: { mayCall: () => true, whenKept: async (signal) => !signal.aborted },
     rowsPerPage: 25_000,
+    ends: createSliceEnds('short', () => undefined),
     graceMs: 1_000,
     scope: new AbortController().signal,
     observer: {
@@ -154,6 +157,7 @@ describe('a call', () => {
         commitCalendar: async () => ({ kind: 'ok', value: [] }),
         failSlice: async () => ok,
         refuseSlice: async () => ok,
+        noteShortPage: async () => ok,
         recordLease: async () => ok,
         settleLease: async () => ok,
       },
@@ -175,6 +179,7 @@ describe('a call', () => {
         commitCalendar: async () => ({ kind: 'ok', value: [] }),
         failSlice: async () => ok,
         refuseSlice: async () => ok,
+        noteShortPage: async () => ok,
         recordLease: async () => ok,
         settleLease: async () => ok,
         ...broken,

@@ -7,6 +7,7 @@ import { parseDataset } from '../../src/domain/dataset.ts';
 import type { SliceKey } from '../../src/domain/slice.ts';
 import type { PlanOrder, PlanReport } from '../../src/machines/messages.ts';
 import { calendarId, createCatalogue } from '../../src/planning/catalogue.ts';
+import { createSliceEnds } from '../../src/planning/end-of-slice.ts';
 import { keyOf, keysOf } from '../../src/planning/plan.ts';
 import type { Answer } from '../../src/store/types.ts';
 
@@ -61,6 +62,7 @@ function loader(
       openSlices: (keys) => reply('openSlices', () => keys.map(asSlice)),
       // The newest of the speculative came back empty before that meant anything.
       settleSpeculative: (keys) => reply('settleSpeculative', () => keys.slice(0, 1)),
+      doubtShortEnds: async () => ({ kind: 'ok', value: [] }),
       sealEmptySlices: (keys) => reply('sealEmptySlices', () => keys.length),
     },
     clock: systemClock,
@@ -69,6 +71,7 @@ function loader(
     range,
     today: '2026-06-01',
     pool,
+    ends: createSliceEnds('short', () => undefined),
     onPlanned: (plan) => planned.push(plan),
     onReplanned: (changes) => replanned.push(changes),
     scope: new AbortController().signal,

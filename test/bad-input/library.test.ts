@@ -131,6 +131,7 @@ describe('createSync refuses', () => {
     ],
     ['refresh', NOT_FLAGS],
     ['acceptShrunk', NOT_FLAGS],
+    ['endOfSlice', [...NOT_TEXT, 'Auto', 'never', true]],
     ['migrate', NOT_FLAGS],
     ['prepare', NOT_FLAGS],
     ['nudgeHeap', NOT_FLAGS],

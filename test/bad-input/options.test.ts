@@ -65,6 +65,7 @@ describe('lists and words', () => {
   refuses(['sync', ...SITE], ['--datasets'], NOT_DATASETS);
   refuses(['sync', ...SITE], ['--types'], NOT_TYPES);
   refuses(['sync', ...SITE], ['--log-level'], NOT_LEVELS);
+  refuses(['sync', ...SITE], ['--end-of-slice'], ['', ' ', 'never', '0', 'short,empty', 'x'.repeat(5_000)]);
 });
 
 describe('URLs', () => {

@@ -144,6 +144,20 @@ describe('faults of one call', () => {
     expect(answer.parts[2]?.body).toMatch(/^<html>/);
     expect(JSON.parse(answer.parts[3]?.body ?? '').rows).toHaveLength(5);
   });
+
+  it('a page that is short before the end: what follows goes on behind it', async () => {
+    const server = await start([
+      { match: { startRow: 0 }, times: 1, action: { kind: 'shortPage', rows: 2 } },
+    ]);
+    const rowsOf = async (startRow: number) => {
+      const { body } = await query(server, { ...DAY, startRow, rowLimit: 5 });
+      return body.rows ?? [];
+    };
+    const cut = await rowsOf(0);
+    const whole = await rowsOf(0);
+    expect(cut).toEqual(whole.slice(0, 2));
+    expect((await rowsOf(2)).slice(0, 3)).toEqual(whole.slice(2));
+  });
 });
 
 describe('when faults fall', () => {

@@ -33,7 +33,7 @@ const sync = createSync({
   searchTypes: settings.types, filters: undefined, aggregation: undefined,
   maxConcurrency: 'auto', autoConcurrency: { start: undefined, most: undefined, soakMs: undefined, slowStart: undefined },
   batchSize: undefined, rowsPerPage: undefined, requestsPerMinute: settings.qpm, extraBudgets: undefined,
-  maxAttempts: undefined, refresh: undefined, acceptShrunk: undefined, wait: undefined, credentials: undefined, apiRoot: undefined,
+  maxAttempts: undefined, refresh: undefined, acceptShrunk: undefined, endOfSlice: undefined, wait: undefined, credentials: undefined, apiRoot: undefined,
   tokenUrl: undefined, rateLimiter: limiter, migrate: undefined, prepare: undefined, nudgeHeap: undefined, haltDeadlineMs: undefined, inspect: undefined,
 });
 export const outcome = sync.run({ signal });
@@ -115,6 +115,7 @@ describe('undefined is the same as leaving an option out', () => {
       'maxAttempts',
       'refresh',
       'acceptShrunk',
+      'endOfSlice',
       'wait',
       'credentials',
     ],

@@ -157,12 +157,37 @@ test('an answer that is empty or less than half never replaces rows, unless that
   ]);
   expect(await tableDigests(database.sql, SITE)).toEqual(held);
 
-  // The next run takes up just those, to the same end.
-  const before = poor.requests.length;
+  // The rows from before are final and stay: the next run has nothing to do and nothing to complain of.
   await using plain = again({});
   expect(await plain.run()).toMatchObject({
+    status: 'complete',
+    rows: 800,
+    apiCalls: 0,
+    slices: { complete: 4, failed: 0 },
+  });
+  const kept = await database.sql`
+    select date::text, status, rows::int, checked_at > fetched_at as checked, kept_reason from longtail.slice
+    where status = 'complete' and kept_reason is not null order by date desc`;
+  expect([...kept]).toMatchObject([
+    { date: shrunk, rows: 200, checked: true, kept_reason: expect.stringMatching(/^shrunk: .* 90 rows/) },
+    { date: hollow, rows: 200, checked: true, kept_reason: expect.stringMatching(/^shrunk: .* no rows/) },
+  ]);
+  // What was not taken has its sums on record, and no rows.
+  const [refused] = await database.sql`
+    select s.rows::int, s.clicks > 0 as clicked, fetched_at is not null as fetched, has_facts,
+      (select count(*)::int from longtail.fact where slice_id = s.id) as facts
+    from longtail.slice s where date = ${shrunk ?? ''} and status = 'abandoned'`;
+  expect(refused).toEqual({ rows: 90, clicked: true, fetched: true, has_facts: false, facts: 0 });
+  expect(await tableDigests(database.sql, SITE)).toEqual(held);
+
+  // Whoever accepts less has just those asked for again.
+  const before = poor.requests.length;
+
+  await using accept = again({ acceptShrunk: true });
+  expect(await accept.run()).toMatchObject({
     status: 'completeWithFailures',
-    slices: { complete: 2, failed: 2 },
+    rows: 690,
+    slices: { complete: 3, failed: 1 },
   });
   // The calendar is asked for again: it leaves out a day that had clicks.
   const asked = new Set(
@@ -173,15 +198,11 @@ test('an answer that is empty or less than half never replaces rows, unless that
   expect([...asked].sort()).toEqual(
     [`${days.at(-1)} date`, `${hollow} page+query`, `${shrunk} page+query`].sort(),
   );
-  expect(await tableDigests(database.sql, SITE)).toEqual(held);
-
-  await using accept = again({ acceptShrunk: true });
-  expect(await accept.run()).toMatchObject({
-    status: 'completeWithFailures',
-    rows: 690,
-    slices: { complete: 3, failed: 1 },
-  });
   expect(await ledgerProblems(database.sql)).toEqual([]);
+  const [replaced] = await database.sql`
+    select rows::int, clicks > 0 as clicked, fetched_at is not null as fetched from longtail.slice
+    where date = ${shrunk ?? ''} and status = 'superseded'`;
+  expect(replaced).toEqual({ rows: 200, clicked: true, fetched: true });
 });
 
 test('a refresh replaces each day at once: no reader sees a part of one, or none', async () => {

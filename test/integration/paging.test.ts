@@ -54,8 +54,8 @@ describe.each(['fast', 'public'])('on the %s path', (path) => {
     expect(await sync.run()).toMatchObject({ status: 'complete', rows: 50_000 });
     const range = { siteUrl: SITE, searchTypes: ['web'], datasets: ['page+query'], days } as const;
     expect(await differences(database.sql, emulator, range)).toEqual([]);
-    expect(await database.sql`select capped, duplicate_rows::int from longtail.slice`).toEqual([
-      { capped: true, duplicate_rows: 0 },
+    expect(await database.sql`select capped, duplicates_dropped::int from longtail.slice`).toEqual([
+      { capped: true, duplicates_dropped: 0 },
     ]);
     const asked = queries(emulator).filter(({ dimensions }) => dimensions === 'page+query');
     expect(asked.map(({ startRow }) => startRow)).toEqual([0, 25_000, 50_000]);
@@ -106,13 +106,20 @@ describe.each(['fast', 'public'])('on the %s path', (path) => {
         const stored = await database.sql<{ line: string }[]>`
         select concat_ws(E'\x1f', page, query, clicks, impressions, position) as line from search_analytics
         where dataset = ${dataset} and date = ${date}`;
-        const [slice] = await database.sql<{ duplicates: number; second: boolean }[]>`
-        select duplicate_rows as duplicates, exists (select from longtail.slice other where other.second_look
+        const [slice] = await database.sql<
+          { duplicates: number; rows: number; clicks: number; second: boolean }[]
+        >`
+        select duplicates_dropped as duplicates, rows::int, clicks::int, exists (select from longtail.slice other where other.second_look
           and other.dataset = s.dataset and other.date = s.date) as second
         from longtail.slice s where status = 'complete' and dataset = ${dataset} and date = ${date}`;
         const different = new Set(stored.map(({ line }) => line));
-        // As many rows as there are; none that was not served; every one that is missing is owned up to.
-        expect(stored.length).toBe(truth.size);
+        // Each key once; no row that was not served; every one that is missing is owned up to; sums of what is seen.
+        expect(stored.length).toBe(different.size);
+        const [keys] = await database.sql<{ keys: number; clicks: number }[]>`
+          select count(distinct (page, query))::int as keys, sum(clicks)::int as clicks from search_analytics
+          where dataset = ${dataset} and date = ${date}`;
+        expect(keys).toEqual({ keys: stored.length, clicks: slice?.clicks });
+        expect(slice?.rows).toBe(stored.length);
         expect([...different].filter((line) => !truth.has(line))).toEqual([]);
         expect(truth.size - different.size).toBe(slice?.duplicates);
         if (slice?.second === true) looked += 1;

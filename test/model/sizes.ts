@@ -67,6 +67,18 @@ export const SMALL_SIZES: readonly Size[] = [
     name: 'sync 2×2, one of everything rare',
     options: { workers: 2, slices: [1, 1], rare: EVERYTHING, maxRare: 1, concurrencies: [1, 3] },
   },
+  // What is complete when a short page turns out not to be the last is fetched again, in this run or the next.
+  {
+    name: 'sync 2×2, a short page before the end',
+    options: {
+      workers: 2,
+      slices: [1, 1],
+      planChunk: 1,
+      maxAttempts: 1,
+      rare: { further: 1, ...once('again', 'halt', 'workerCrash', 'processCrash', 'databaseAway') },
+      maxRare: 2,
+    },
+  },
   // One slice goes out while the calendar is on its way, the other when it is there.
   {
     name: 'sync 2×2, speculative',

@@ -12,7 +12,7 @@ import { scanRows } from '../../src/search-console/answer/scan-rows.ts';
 describe('how a slice ends', () => {
   const facts: SealFacts = {
     rows: 10,
-    duplicateRows: 0,
+    duplicatesDropped: 0,
     isRefetch: false,
     mayBeEmpty: true,
     acceptShrunk: false,
@@ -22,32 +22,42 @@ describe('how a slice ends', () => {
     const verdict = judge({ ...facts, ...change });
     return verdict.kind === 'complete' ? `complete${verdict.lookAgain ? ' again' : ''}` : verdict.kind;
   };
-  const previous = (rows: number, duplicateRows = 0, final = true): SealFacts['previous'] => ({
-    rows,
-    duplicateRows,
-    final,
-  });
+  const previous = (rows: number, final = true): SealFacts['previous'] => ({ rows, final });
 
   test.each<[string, Partial<SealFacts>, string]>([
     ['rows', {}, 'complete'],
     ['no rows on a day that has passed', { rows: 0 }, 'complete'],
     ['no rows on a day that may yet come', { rows: 0, mayBeEmpty: false }, 'abandoned'],
     ['rows on a day that may yet come', { mayBeEmpty: false }, 'complete'],
-    ['no rows where there were some', { rows: 0, previous: previous(1) }, 'failed'],
-    ['the same, forced', { rows: 0, previous: previous(1), acceptShrunk: true }, 'failed'],
+    ['no rows where the calendar has some', { rows: 0, notEmpty: 'clicks' }, 'failed'],
+    ['the same, and it may yet come', { rows: 0, notEmpty: 'clicks', mayBeEmpty: false }, 'failed'],
+    ['no rows where there were some', { rows: 0, previous: previous(1) }, 'kept'],
+    ['the same, where the calendar has some', { rows: 0, notEmpty: 'clicks', previous: previous(1) }, 'kept'],
+    ['the same, forced', { rows: 0, previous: previous(1), acceptShrunk: true }, 'kept'],
+    [
+      'no rows where there were some, and it may yet come',
+      { rows: 0, mayBeEmpty: false, previous: previous(1) },
+      'abandoned',
+    ],
     ['no rows where there were none', { rows: 0, previous: previous(0) }, 'complete'],
     ['half', { rows: 50, previous: previous(100) }, 'complete'],
-    ['less than half', { rows: 49, previous: previous(100) }, 'failed'],
+    ['less than half', { rows: 49, previous: previous(100) }, 'kept'],
     ['less than half, forced', { rows: 49, previous: previous(100), acceptShrunk: true }, 'complete'],
     ['less than half of few', { rows: 1, previous: previous(99) }, 'complete'],
-    ['less than half of what was not final', { rows: 1, previous: previous(100, 0, false) }, 'complete'],
-    ['none where some were not final', { rows: 0, previous: previous(3, 0, false) }, 'failed'],
-    ['duplicates', { duplicateRows: 1 }, 'complete again'],
-    ['a second look, better', { isRefetch: true, previous: previous(10, 1) }, 'complete'],
-    ['a second look, equal', { isRefetch: true, duplicateRows: 1, previous: previous(10, 1) }, 'complete'],
-    ['a second look, worse', { isRefetch: true, duplicateRows: 2, previous: previous(10, 1) }, 'abandoned'],
+    ['less than half of what was not final', { rows: 1, previous: previous(100, false) }, 'complete'],
+    ['none where a few were not final', { rows: 0, previous: previous(3, false) }, 'complete'],
+    ['none where many were not final', { rows: 0, previous: previous(100, false) }, 'failed'],
+    [
+      'none where a few were not final, and the calendar has some',
+      { rows: 0, notEmpty: 'clicks', previous: previous(3, false) },
+      'failed',
+    ],
+    ['duplicates', { duplicatesDropped: 1 }, 'complete again'],
+    ['a second look, better', { isRefetch: true, previous: previous(9) }, 'complete'],
+    ['a second look, equal', { isRefetch: true, duplicatesDropped: 1, previous: previous(10) }, 'complete'],
+    ['a second look, worse', { isRefetch: true, duplicatesDropped: 2, previous: previous(11) }, 'abandoned'],
     ['a second look, empty', { isRefetch: true, rows: 0, previous: previous(0) }, 'abandoned'],
-    ['a second look whose first was dropped', { isRefetch: true, duplicateRows: 2 }, 'complete'],
+    ['a second look whose first was dropped', { isRefetch: true, duplicatesDropped: 2 }, 'complete'],
   ])('%s', (_, change, expected) => {
     expect(judged(change)).toBe(expected);
   });
@@ -55,6 +65,8 @@ describe('how a slice ends', () => {
   test('the cap is noted at 50,000 rows', () => {
     expect(judge({ ...facts, rows: 49_999 })).toMatchObject({ capped: false });
     expect(judge({ ...facts, rows: 50_000 })).toMatchObject({ capped: true });
+    // Google gave 50,000: that two of them were one makes no room for others.
+    expect(judge({ ...facts, rows: 49_998, duplicatesDropped: 2 })).toMatchObject({ capped: true });
   });
 });
 

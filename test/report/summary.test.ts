@@ -24,14 +24,20 @@ describe('the exit code', () => {
 
 describe('the JSON object', () => {
   const FIELDS =
-    'status siteUrl from to slices rows apiCalls httpCalls retries quotaRefusals durationMs peakRssBytes haltReason failures notServed';
+    'status siteUrl from to slices rows apiCalls httpCalls retries quotaRefusals shortPages durationMs peakRssBytes haltReason failures notServed';
 
   it.each([[COMPLETE], [WITH_FAILURES], [failed('FORBIDDEN')], [halted({ kind: 'quota', quota: 'daily' })]])(
     'has the fields of the contract and no others',
     (outcome) => {
       const parsed = JSON.parse(jsonOf(outcome)) as Record<string, unknown>;
       expect(Object.keys(parsed)).toEqual(FIELDS.split(' '));
-      expect(Object.keys(parsed.slices as object)).toEqual(['planned', 'complete', 'failed', 'empty']);
+      expect(Object.keys(parsed.slices as object)).toEqual([
+        'planned',
+        'complete',
+        'failed',
+        'empty',
+        'capped',
+      ]);
       expect(parsed.status).toBe(outcome.status);
       expect(jsonOf(outcome)).not.toContain('\n');
     },
@@ -77,6 +83,20 @@ describe('the summary', () => {
         'Run the same command again: it tries those slices alone.',
       ].join('\n'),
     );
+  });
+
+  it('says what is capped, and that pages were short before the end', () => {
+    const told = words({ ...COMPLETE, slices: { ...COMPLETE.slices, capped: 2 }, shortPages: 1 });
+    expect(told).toContain('62 of 62 complete, 4 of them empty, 2 capped');
+    expect(told).toContain('2 slices have as many rows as Google gives at most, and Google has more.');
+    expect(told).toContain('1 slice went on after a page with fewer rows than requested');
+  });
+
+  it('does not promise to try again what stays as it was', () => {
+    const failure = { ...WITH_FAILURES.failures[0], reason: 'shrunk: Google now returns 9 rows' };
+    const told = words({ ...WITH_FAILURES, failures: [failure] } as typeof WITH_FAILURES);
+    expect(told).toContain('The earlier rows stay');
+    expect(told).not.toContain('Run the same command again');
   });
 
   it.each([

@@ -9,7 +9,7 @@ export class CommitMemory {
 
   /** Reads the rows at once: the memory they lie in is overwritten by what comes next. */
   read({ rows, ...page }: PageCommit): PlainPage {
-    const isAlone = page.startRow === 0 && rows.count < page.rowLimit;
+    const isAlone = page.startRow === 0 && rows.count < page.rowLimit && page.end !== 'empty';
     return { ...page, rows: plainRows(rows), keys: isAlone ? undefined : this.#hashes.read(rows) };
   }
 

@@ -33,7 +33,7 @@ export interface Seen {
   readonly rows: number;
   readonly clicks: number;
   readonly impressions: number;
-  readonly duplicateRows: number;
+  readonly duplicatesDropped: number;
   readonly final: boolean;
   /** Keys and figures of each row, in order. */
   readonly lines: readonly string[];
@@ -72,7 +72,7 @@ export async function postgresGround(): Promise<ContractGround> {
     pass: (ms) => age(sql, ms),
     async seen(key) {
       const [slice] = await sql<(Omit<Seen, 'lines'> & { id: string })[]>`
-        select id::text, rows::int, clicks::int, impressions::int, duplicate_rows as "duplicateRows", final
+        select id::text, rows::int, clicks::int, impressions::int, duplicates_dropped as "duplicatesDropped", final
         from longtail.slice where status = 'complete' and search_type = ${key.searchType}
           and dataset = ${key.dataset} and date = ${key.date}::text::date`;
       if (slice === undefined) return undefined;
@@ -94,8 +94,9 @@ export async function postgresGround(): Promise<ContractGround> {
 /** Everything becomes older: the server's clock cannot be moved. */
 async function age(sql: Sql, ms: number): Promise<void> {
   const columns = {
-    run: ['refresh_cut_off', 'started_at'],
-    slice: ['opened_at', 'fetched_at'],
+    property: ['short_page_at'],
+    run: ['refresh_cut_off', 'started_at', 'ended_at'],
+    slice: ['opened_at', 'fetched_at', 'checked_at'],
     slice_page: ['committed_at'],
     quota_lease: ['granted_at', 'settled_at'],
   };
@@ -139,10 +140,10 @@ export async function simulatedGround(): Promise<ContractGround> {
     async seen(key) {
       const slice = tables.visible(key);
       if (slice === undefined) return undefined;
-      const { rows, clicks, impressions, duplicateRows, final } = slice;
+      const { rows, clicks, impressions, duplicatesDropped, final } = slice;
       const facts = tables.facts.get(slice.id) ?? [];
       const lines = facts.map((row) => lineOf(row.keys, row.clicks, row.impressions));
-      return { rows, clicks, impressions, duplicateRows, final, lines: lines.sort() };
+      return { rows, clicks, impressions, duplicatesDropped, final, lines: lines.sort() };
     },
     async [Symbol.asyncDispose]() {
       isOpen = false;

@@ -3,7 +3,7 @@
 import type { Slice, SliceKey } from '../../src/domain/slice.ts';
 import type { RunParameters } from '../../src/postgres/queries/run.ts';
 import { type PlainRow, rowBlock } from '../../src/rows/row-block.ts';
-import type { Answer, CommitResult } from '../../src/store/types.ts';
+import type { Answer, CommitResult, PageEnd } from '../../src/store/types.ts';
 import type { ContractRun } from './contract-ground.ts';
 
 export const LIMIT = 4;
@@ -42,13 +42,24 @@ export function commit(
   { store }: ContractRun,
   slice: Slice,
   page: readonly PlainRow[],
-  { startRow = 0, final = true, mayBeEmpty = true } = {},
+  {
+    startRow = 0,
+    final = true,
+    mayBeEmpty = true,
+    end = 'short',
+  }: {
+    readonly startRow?: number;
+    readonly final?: boolean;
+    readonly mayBeEmpty?: boolean;
+    readonly end?: PageEnd;
+  } = {},
 ): Promise<CommitResult> {
   return store.openQueue(new AbortController().signal).commitPage({
     slice,
     rows: rowBlock(page, 2),
     startRow,
     rowLimit: LIMIT,
+    end,
     day: { final, mayBeEmpty },
   });
 }

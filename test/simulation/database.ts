@@ -65,6 +65,8 @@ export class Database {
         ask(() => tables.openSlices(run, keys, options.continueYoungerThanMinutes)),
       sealEmptySlices: (keys, options) => ask(() => tables.sealEmptySlices(run, keys, options.final)),
       settleSpeculative: (keys) => ask(() => tables.settleSpeculative(run, keys)),
+      noteShortPage: () => ask(() => tables.noteShortPage(run)),
+      doubtShortEnds: () => ask(() => tables.doubtShortEnds(run)),
       readCoverage: (range) => ask(() => tables.readCoverage(run, range)),
       readAppearances: (range) => ask(() => tables.readAppearances(range)),
       readRefused: () => ask(() => tables.readRefused()),

@@ -123,6 +123,18 @@ export const BUGS: Readonly<Record<string, Planted>> = {
     }),
   },
 
+  /** A short page is the end, whatever was asked for. */
+  'short-page-taken-for-the-last': {
+    ...SOUND,
+    store: (store) => ({
+      ...store,
+      openQueue: (signal, wait) => {
+        const queue = store.openQueue(signal, wait);
+        return { commitPage: (page) => queue.commitPage({ ...page, end: 'short' }) };
+      },
+    }),
+  },
+
   /** What came back empty before the calendar was there is never looked at again. */
   'empty-too-early-forgotten': {
     ...SOUND,

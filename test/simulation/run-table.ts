@@ -11,6 +11,8 @@ export interface RunRow {
   readonly epoch: string;
   readonly parameters: RunParameters;
   status: 'running' | 'crashed' | RunEnd;
+  readonly startedAt: number;
+  endedAt: number | null;
   readonly cutOff: number | null;
   readonly scope: CoverageRange | null;
 }
@@ -33,7 +35,7 @@ export class RunTable {
 
   takeOver(): { readonly propertyId: string; readonly epoch: string } {
     this.#epoch += 1;
-    for (const run of this.#runs.values()) if (run.status === 'running') run.status = 'crashed';
+    for (const run of this.#runs.values()) if (run.status === 'running') this.#end(run, 'crashed');
     return { propertyId: '1', epoch: String(this.#epoch) };
   }
 
@@ -66,6 +68,8 @@ export class RunTable {
       epoch: lock.epoch,
       parameters,
       status: 'running',
+      startedAt: this.#now(),
+      endedAt: null,
       cutOff: earlier?.cutOff ?? (refresh ? this.#now() : null),
       scope: earlier?.scope ?? (refresh ? { from, to, searchTypes, datasets } : null),
     });
@@ -74,7 +78,12 @@ export class RunTable {
 
   finish({ runId }: RunIdentity, status: RunEnd): void {
     const run = this.#runs.get(runId);
-    if (run?.status === 'running') run.status = status;
+    if (run?.status === 'running') this.#end(run, status);
+  }
+
+  #end(run: RunRow, status: RunRow['status']): void {
+    run.status = status;
+    run.endedAt = this.#now();
   }
 
   hold({ runId, epoch }: RunIdentity): RunRow {

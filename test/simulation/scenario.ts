@@ -1,5 +1,6 @@
 /** All that a seed decides, as plain data: it can be printed, changed by the shrinker, and run again. */
 import type { SearchType } from '../../src/domain/slice.ts';
+import type { EndOfSlice } from '../../src/planning/end-of-slice.ts';
 import { Chance } from './chance.ts';
 import { Truth } from './truth.ts';
 
@@ -34,6 +35,7 @@ export const FAULTS = [
   'missingPart',
   'doubledPart',
   'wrongAnswer',
+  'shortPage',
   // Search Console, periods: a share of the time
   'outage',
   'noBatches',
@@ -103,6 +105,7 @@ export interface Scenario {
     readonly requestsPerMinute: number;
     readonly maxAttempts: number;
     readonly haltDeadlineMs: number;
+    readonly endOfSlice: EndOfSlice;
     readonly burst: { readonly limit: number; readonly windowMs: number } | null;
   };
   readonly google: {
@@ -233,7 +236,7 @@ export function drawScenario(seed: number): Scenario {
   const chaos = chance.pick([0, 0.1, 0.25, 0.5]);
   const faults: Partial<Record<Fault, number>> = {};
   for (const fault of FAULTS) {
-    if (fault === 'outage' || fault === 'noBatches') continue;
+    if (fault === 'outage' || fault === 'noBatches' || fault === 'shortPage') continue;
     const rate = drawRate(fault, chance);
     if (chance.is(chaos)) faults[fault] = Number(rate.toPrecision(3));
   }
@@ -243,6 +246,10 @@ export function drawScenario(seed: number): Scenario {
     const rate = drawRate(fault, weather);
     if (weather.is(chaos)) faults[fault] = Number(rate.toPrecision(3));
   }
+  const cuts = new Chance(seed, 'short pages');
+  const endOfSlice = cuts.pick(['short', 'empty', 'auto', 'auto'] as const);
+  const shortPage = Number(drawRate('shortPage', cuts).toPrecision(3));
+  if (endOfSlice !== 'short' && cuts.is(chaos)) faults.shortPage = shortPage;
   const requestsPerMinute = chance.pick([1, 2, 5, 10, 20, 60, 200, 1_200]);
   const lives = Array.from({ length: chance.is(chaos) ? chance.whole(2, 5) : 1 }, (_, index) => ({
     refresh: index === 0 ? chance.is(0.1) : chance.is(0.3),
@@ -269,6 +276,7 @@ export function drawScenario(seed: number): Scenario {
       requestsPerMinute,
       maxAttempts: chance.whole(1, 5),
       haltDeadlineMs: chance.pick([100, 1_000, 5_000, 60_000]),
+      endOfSlice,
       burst: chance.is(0.15) ? { limit: chance.whole(1, 10), windowMs: chance.pick([1_000, 10_000]) } : null,
     },
     google: {

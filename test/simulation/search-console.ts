@@ -64,6 +64,9 @@ export class SearchConsole {
   /** Requests that it took, for its own limit. */
   readonly #taken: number[] = [];
 
+  /** Slices of which it sent a page that was short before the end. */
+  readonly cut = new Set<string>();
+
   constructor(scenario: Scenario, judge: Judge) {
     this.#scenario = scenario;
     this.#judge = judge;
@@ -225,7 +228,12 @@ export class SearchConsole {
         (one, other) => other.clicks - one.clicks || (order.get(one) ?? 0) - (order.get(other) ?? 0),
       );
     }
-    return writePage(rows.slice(startRow, startRow + rowLimit), null);
+    const given = rows.slice(startRow, startRow + rowLimit);
+    if (given.length > 1 && this.#is('shortPage')) {
+      this.cut.add(keyName(key));
+      given.splice(this.#chance.whole(1, given.length - 1));
+    }
+    return writePage(given, null);
   }
 
   #writeParts(

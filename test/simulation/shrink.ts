@@ -62,6 +62,8 @@ function* smallerOnes(from: Scenario): Generator<Scenario> {
   if (google.emptyShare > 0) yield { ...from, google: { ...google, emptyShare: 0 } };
   if (google.realLimit !== null) yield { ...from, google: { ...google, realLimit: null } };
   if (options.burst !== null) yield { ...from, options: { ...options, burst: null } };
+  if (options.endOfSlice !== 'short' && from.faults.shortPage === undefined)
+    yield { ...from, options: { ...options, endOfSlice: 'short' } };
   if (options.maxConcurrency > 1)
     yield { ...from, options: { ...options, maxConcurrency: options.maxConcurrency - 1 } };
   if (options.batchSize > 1)

@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from 'vitest';
 import type { SliceKey } from '../../src/domain/slice.ts';
+import { rowBlock } from '../../src/rows/row-block.ts';
 import type { CommitResult } from '../../src/store/types.ts';
 import { type ContractGround, type ContractRun, postgresGround, simulatedGround } from './contract-ground.ts';
 import {
@@ -47,7 +48,7 @@ describe.each([
         rows: 6,
         clicks: 585,
         impressions: 5_985,
-        duplicateRows: 0,
+        duplicatesDropped: 0,
         final: true,
       });
     }),
@@ -125,8 +126,8 @@ describe.each([
 
   test.each([
     [6, 0, 6],
-    [5, 0, 6],
-    [6, 1, 6],
+    [5, 0, 5],
+    [6, 1, 5],
   ])(
     'duplicates are looked at again, and the better look stays: %d rows, %d of them twice',
     (count, twice, left) =>
@@ -138,11 +139,14 @@ describe.each([
         const result = await fill(run, slice, first);
         const next = 'next' in result ? result.next : undefined;
         if (next?.kind !== 'again') throw new Error(`no second look: ${JSON.stringify(result)}`);
-        expect(await ground.seen(KEY)).toMatchObject({ rows: 6, duplicateRows: 1 });
+        expect(await ground.seen(KEY)).toMatchObject({ rows: 5, duplicatesDropped: 1 });
         const second = [...rows(count - twice, 'other'), ...rows(twice, 'other')];
-        expect(nextOf(await fill(run, { ...slice, id: next.sliceId }, second))).toEqual({ kind: 'sealed' });
+        expect(nextOf(await fill(run, { ...slice, id: next.sliceId }, second))).toEqual(
+          twice === 0 ? { kind: 'sealed' } : { kind: 'sealed', duplicatesDropped: twice },
+        );
         const seen = await ground.seen(KEY);
-        expect(seen).toMatchObject({ rows: left === 6 ? count : left, duplicateRows: twice });
+        expect(seen).toMatchObject({ rows: left, duplicatesDropped: twice });
+        expect(seen?.lines).toHaveLength(left);
         expect(seen?.lines.some((line) => line.includes('other'))).toBe(true);
       })(),
   );
@@ -160,7 +164,7 @@ describe.each([
         kind: 'alreadyCommitted',
       });
       expect(nextOf(await commit(run, slice, [first], { startRow: 4 }))).toMatchObject({ kind: 'again' });
-      expect(await ground.seen(KEY)).toMatchObject({ rows: 5, duplicateRows: 1 });
+      expect(await ground.seen(KEY)).toMatchObject({ rows: 4, duplicatesDropped: 1 });
     }),
   );
 
@@ -175,9 +179,194 @@ describe.each([
       expect(nextOf(await fill(run, { ...slice, id: next.sliceId }, rows(4, 'other')))).toEqual({
         kind: 'sealed',
       });
-      expect(await ground.seen(KEY)).toMatchObject({ rows: 6, duplicateRows: 1 });
+      expect(await ground.seen(KEY)).toMatchObject({ rows: 5, duplicatesDropped: 1 });
       const coverage = answered(await run.store.readCoverage(PARAMETERS));
       expect(coverage).toEqual([{ ...KEY, status: 'complete', final: true, beforeCutOff: false }]);
+    }),
+  );
+
+  test(
+    'what follows a short page that need not be the last ends with a page without rows alone',
+    on(async (ground) => {
+      const run = await ground.begin(PARAMETERS);
+      const { slice } = await open(run);
+      const all = rows(5);
+      expect(await commit(run, slice, all.slice(0, 2), { end: 'empty' })).toEqual({
+        kind: 'committed',
+        rows: 2,
+        next: { kind: 'page', startRow: 2 },
+      });
+      // A crash: the next process neither knows that it was short nor what was decided.
+      const next = await ground.begin(PARAMETERS);
+      expect((await open(next)).startRow).toBe(2);
+      const further = { kind: 'committed', rows: 3, next: { kind: 'page', startRow: 5 }, afterShort: true };
+      expect(await commit(next, slice, all.slice(2), { startRow: 2 })).toEqual(further);
+      expect(await commit(next, slice, all.slice(2), { startRow: 2 })).toEqual({
+        ...further,
+        kind: 'alreadyCommitted',
+      });
+      expect(await ground.seen(KEY)).toBeUndefined();
+      expect(await commit(next, slice, [], { startRow: 5 })).toMatchObject({ next: { kind: 'sealed' } });
+      expect(await ground.seen(KEY)).toMatchObject({ rows: 5 });
+      // Where nothing follows, nothing was wrong.
+      const sound = (await open(next, { ...KEY, date: '2026-03-02' })).slice;
+      await commit(next, sound, rows(2), { end: 'empty' });
+      const last = await commit(next, sound, [], { startRow: 2 });
+      expect(last).toEqual({ kind: 'committed', rows: 0, next: { kind: 'sealed' } });
+    }),
+  );
+
+  test(
+    'when rows have come after a short page, short pages are no ends any more, and those of this run are in doubt',
+    on(async (ground) => {
+      const day = (date: string): SliceKey => ({ ...KEY, date });
+      const full = day('2026-03-02');
+      const cut = day('2026-03-03');
+      const later = day('2026-03-04');
+      const twice = day('2026-03-05');
+      const end = 'unlessDistrusted';
+      const earlier = await ground.begin(PARAMETERS);
+      await commit(earlier, (await open(earlier)).slice, rows(2), { end });
+      await earlier.finish('complete');
+      await ground.pass(2 * HOUR_MS);
+      const run = await ground.begin(PARAMETERS);
+      expect(answered(await run.store.doubtShortEnds())).toEqual([]);
+      await commit(run, (await open(run, cut)).slice, rows(2), { end });
+      const whole = (await open(run, full)).slice;
+      await commit(run, whole, rows(LIMIT), { end });
+      await commit(run, whole, [], { startRow: LIMIT, end });
+      expect(answered(await run.store.doubtShortEnds())).toEqual([]);
+      await ground.pass(MINUTE_MS);
+      expect(answered(await run.store.noteShortPage())).toBeNull();
+      // Decided before, committed after.
+      expect(nextOf(await commit(run, (await open(run, later)).slice, rows(2), { end }))).toEqual({
+        kind: 'page',
+        startRow: 2,
+      });
+      // Who says "short" means it.
+      expect(nextOf(await commit(run, (await open(run, twice)).slice, rows(2)))).toEqual({ kind: 'sealed' });
+      expect(answered(await run.store.doubtShortEnds())).toEqual([twice, cut]);
+      expect(answered(await run.store.doubtShortEnds())).toEqual([twice, cut]);
+      const finals = async (of: ContractRun) =>
+        answered(await of.store.readCoverage(PARAMETERS)).map(({ date, status, final }) => [
+          date,
+          status,
+          final,
+        ]);
+      expect(await finals(run)).toEqual([
+        [twice.date, 'complete', false],
+        [later.date, 'open', false],
+        [cut.date, 'complete', false],
+        [full.date, 'complete', true],
+        [KEY.date, 'complete', true],
+      ]);
+      // A day later the next run finds the same, fetches one again, and no longer doubts that.
+      await run.finish('halted');
+      await ground.pass(24 * HOUR_MS);
+      const next = await ground.begin(PARAMETERS);
+      expect(answered(await next.store.doubtShortEnds())).toEqual([twice, cut]);
+      const again = (await open(next, cut)).slice;
+      expect(nextOf(await commit(next, again, rows(2), { end }))).toEqual({ kind: 'page', startRow: 2 });
+      await commit(next, again, rows(1, 'more'), { startRow: 2, end });
+      await commit(next, again, [], { startRow: 3, end });
+      expect(await ground.seen(cut)).toMatchObject({ rows: 3, final: true });
+      expect(answered(await next.store.doubtShortEnds())).toEqual([twice]);
+      // A month later short pages are trusted again.
+      await ground.pass(31 * 24 * HOUR_MS);
+      const trusting = await ground.begin(PARAMETERS);
+      const { slice } = await open(trusting, day('2026-03-09'));
+      expect(nextOf(await commit(trusting, slice, rows(2), { end }))).toEqual({ kind: 'sealed' });
+    }),
+  );
+
+  test(
+    'what Google has less of than before is kept and not asked for again, unless less is accepted',
+    on(async (ground) => {
+      const run = await ground.begin(PARAMETERS);
+      await fill(run, (await open(run)).slice, rows(100));
+      const finalOf = async (of: ContractRun) =>
+        answered(await of.store.readCoverage(PARAMETERS)).map(({ status, final }) => [status, final]);
+      expect(nextOf(await fill(run, (await open(run)).slice, rows(49, 'new')))).toMatchObject({
+        kind: 'failed',
+        reason: expect.stringContaining('shrunk'),
+      });
+      expect(await finalOf(run)).toEqual([['complete', true]]);
+      await run.finish('completeWithFailures');
+      const next = await ground.begin(PARAMETERS);
+      expect(await finalOf(next)).toEqual([['complete', true]]);
+      const accepting = await ground.begin({ ...PARAMETERS, acceptShrunk: true });
+      expect(await finalOf(accepting)).toEqual([['complete', false]]);
+      await fill(accepting, (await open(accepting)).slice, rows(49, 'new'));
+      expect(await ground.seen(KEY)).toMatchObject({ rows: 49 });
+      expect(await finalOf(accepting)).toEqual([['complete', true]]);
+    }),
+  );
+
+  test(
+    'what was looked at and stayed counts as looked at for a refresh',
+    on(async (ground) => {
+      const run = await ground.begin(PARAMETERS);
+      const other = { ...KEY, date: '2026-03-02' };
+      for (const key of [KEY, other]) await fill(run, (await open(run, key)).slice, rows(100));
+      await run.finish('complete');
+      await ground.pass(MINUTE_MS);
+      const refresh = await ground.begin({ ...PARAMETERS, refresh: true });
+      const due = async () =>
+        answered(await refresh.store.readCoverage(PARAMETERS)).map(({ beforeCutOff }) => beforeCutOff);
+      expect(await due()).toEqual([true, true]);
+      await fill(refresh, (await open(refresh)).slice, rows(3, 'new'));
+      expect(await due()).toEqual([true, false]);
+      await refresh.store.sealEmptySlices([other], { final: true });
+      expect(await due()).toEqual([false, false]);
+    }),
+  );
+
+  test(
+    'a calendar that leaves out days of which there is data is told of',
+    on(async (ground) => {
+      const run = await ground.begin(PARAMETERS);
+      const calendar = (days: readonly { date: string; clicks: number; impressions: number }[]) => ({
+        from: '2026-03-01',
+        to: '2026-03-31',
+        lastPublished: '2026-03-31',
+        firstIncomplete: null,
+        days,
+      });
+      const clicked = { date: '2026-03-10', clicks: 3, impressions: 30 };
+      const shown = { date: '2026-03-11', clicks: 0, impressions: 7 };
+      const last = { date: '2026-03-31', clicks: 1, impressions: 1 };
+      const told = async (days: Parameters<typeof calendar>[0]) =>
+        answered(await run.store.commitCalendar('web', calendar(days)));
+      expect(await told([clicked, shown, last])).toEqual([]);
+      expect(await told([last])).toEqual([shown, clicked]);
+      // Fetched before there was a calendar.
+      await fill(run, (await open(run, { ...KEY, date: '2026-03-20' })).slice, rows(2), false);
+      expect((await told([clicked, shown, last])).map(({ date }) => date)).toEqual(['2026-03-20']);
+      expect((await told([])).map(({ date }) => date)).toEqual([
+        '2026-03-31',
+        '2026-03-20',
+        '2026-03-11',
+        '2026-03-10',
+      ]);
+      // Of another type nothing is known.
+      expect(answered(await run.store.commitCalendar('image', calendar([])))).toEqual([]);
+    }),
+  );
+
+  test(
+    'a day that Google leaves out and had data of is never empty',
+    on(async (ground) => {
+      const run = await ground.begin(PARAMETERS);
+      const { slice } = await open(run);
+      const day = { final: true, mayBeEmpty: true, leftOut: true };
+      const result = await run.store
+        .openQueue(new AbortController().signal)
+        .commitPage({ slice, rows: rowBlock([], 2), startRow: 0, rowLimit: LIMIT, day });
+      expect(nextOf(result)).toMatchObject({
+        kind: 'failed',
+        reason: expect.stringContaining('leaves the day out'),
+      });
+      expect(await ground.seen(KEY)).toBeUndefined();
     }),
   );
 
@@ -230,7 +419,7 @@ describe.each([
       const all = rows(6);
       for (let at = startRow; at < 6; at += LIMIT)
         await commit(run, after.slice, all.slice(at, at + LIMIT), { startRow: at });
-      expect(await ground.seen(KEY)).toMatchObject({ rows: 6, duplicateRows: 0 });
+      expect(await ground.seen(KEY)).toMatchObject({ rows: 6, duplicatesDropped: 0 });
     })(),
   );
 
@@ -242,13 +431,13 @@ describe.each([
       const next = await ground.begin(PARAMETERS);
       const { slice, startRow } = await open(next);
       expect(nextOf(await commit(next, slice, rows(2), { startRow }))).toMatchObject({ kind: 'again' });
-      expect(await ground.seen(KEY)).toMatchObject({ rows: 6, duplicateRows: 2 });
+      expect(await ground.seen(KEY)).toMatchObject({ rows: 4, duplicatesDropped: 2 });
       await ground.pass(HOUR_MS);
       const last = await ground.begin(PARAMETERS);
       expect(answered(await last.store.readCoverage(PARAMETERS))).toMatchObject([{ status: 'open' }]);
       const again = await open(last);
       expect(nextOf(await fill(last, again.slice, rows(6)))).toEqual({ kind: 'sealed' });
-      expect(await ground.seen(KEY)).toMatchObject({ rows: 6, duplicateRows: 0 });
+      expect(await ground.seen(KEY)).toMatchObject({ rows: 6, duplicatesDropped: 0 });
     }),
   );
 

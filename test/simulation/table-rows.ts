@@ -12,6 +12,9 @@ export interface LedgerRow {
   readonly clicks: number;
   readonly impressions: number;
   readonly last: boolean;
+  readonly short: boolean;
+  /** Of what was dropped: negative figures. */
+  readonly isCorrection?: true;
   readonly committedAt: number;
 }
 
@@ -22,12 +25,15 @@ export interface SliceRow extends SliceKey {
   rows: number;
   clicks: number;
   impressions: number;
-  duplicateRows: number;
+  duplicatesDropped: number;
+  doubted: boolean;
   final: boolean;
   readonly secondLook: boolean;
   successorId: string | null;
   readonly openedAt: number;
   fetchedAt: number | null;
+  checkedAt: number | null;
+  keptReason: string | null;
   runId: string;
   error: string | null;
   hasFacts: boolean;
@@ -58,15 +64,38 @@ export function sum<T>(items: readonly T[], of: (item: T) => number): number {
   return items.reduce((total, item) => total + of(item), 0);
 }
 
+/** Whether rows came after a page with fewer rows than requested. */
+export function isAfterShort(pages: readonly LedgerRow[]): boolean {
+  const short = pages.find((page) => page.short);
+  return short !== undefined && pages.some(({ startRow, rows }) => rows > 0 && startRow > short.startRow);
+}
+
 /** Rows from the start on without a gap. */
 export function contiguous(pages: readonly LedgerRow[]): number {
   let reached = 0;
-  for (const { startRow, rows } of pages) if (startRow === reached) reached += rows;
+  for (const { startRow, rows, isCorrection } of pages)
+    if (isCorrection === undefined && startRow === reached) reached += rows;
   return reached;
 }
 
-export function countDuplicates(rows: readonly PlainRow[]): number {
-  return rows.length - new Set(rows.map(({ keys }) => JSON.stringify(keys))).size;
+/** The rows with each key once, and those that are dropped: of two the one with fewer impressions. */
+export function splitDuplicates(rows: readonly PlainRow[]): {
+  readonly kept: readonly PlainRow[];
+  readonly dropped: readonly PlainRow[];
+} {
+  const best = new Map<string, PlainRow>();
+  for (const row of rows) {
+    const key = JSON.stringify(row.keys);
+    const other = best.get(key);
+    if (
+      other === undefined ||
+      row.impressions > other.impressions ||
+      (row.impressions === other.impressions && row.clicks > other.clicks)
+    )
+      best.set(key, row);
+  }
+  const kept = new Set(best.values());
+  return { kept: [...kept], dropped: rows.filter((row) => !kept.has(row)) };
 }
 
 export function contains(range: CoverageRange, { searchType, dataset, date }: SliceKey): boolean {

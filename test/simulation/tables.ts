@@ -4,9 +4,9 @@
  */
 
 import type { Appearances, Coverage, CoverageRange } from '../../src/domain/coverage.ts';
-import { mustHaveRows, type NotServed } from '../../src/domain/dataset.ts';
+import type { NotServed } from '../../src/domain/dataset.ts';
 import type { SearchType, Slice, SliceKey } from '../../src/domain/slice.ts';
-import { judge, NOT_PUBLISHED } from '../../src/planning/seal.ts';
+import { judge, NOT_PUBLISHED, SHRUNK, whyNotEmpty } from '../../src/planning/seal.ts';
 import type { PlainRow } from '../../src/rows/row-block.ts';
 import type {
   Calendar,
@@ -24,12 +24,13 @@ import {
   compare,
   contains,
   contiguous,
-  countDuplicates,
+  isAfterShort,
   keyOf,
   type LedgerRow,
   type Next,
   type PlainPage,
   type SliceRow,
+  splitDuplicates,
   sum,
 } from './table-rows.ts';
 
@@ -59,7 +60,11 @@ export class Tables {
   readonly runs: RunTable;
   readonly holders: LeaseRows;
   readonly calendars = new Map<SearchType, Calendar>();
-  readonly dayTotals = new Map<SearchType, Map<string, DayTotal>>();
+  readonly dayTotals = new Map<SearchType, Map<string, DayTotal & { readonly fetchedAt: number }>>();
+  /** When rows last came after a short page. */
+  shortPageAt: number | null = null;
+  /** All the times when that was noted. */
+  readonly shortPagesAt: number[] = [];
   /** Told when readers see another version of a key. */
   onSealed: (before: SliceRow | undefined, after: SliceRow) => void = () => undefined;
   #ids = 0;
@@ -96,7 +101,7 @@ export class Tables {
       rows: page.rows.length,
       clicks: sum(page.rows, ({ clicks }) => clicks),
       impressions: sum(page.rows, ({ impressions }) => impressions),
-      last: page.rows.length < page.rowLimit,
+      ...this.#endOf(page, pages),
       committedAt: this.#now(),
     });
     pages.sort((one, other) => one.startRow - other.startRow);
@@ -106,7 +111,19 @@ export class Tables {
     const next: Next = isWhole
       ? this.#seal(run, slice, page, pages, hasNoDuplicates)
       : { kind: 'page', startRow: reached };
-    return { kind: 'committed', rows: page.rows.length, next };
+    const afterShort = isAfterShort(pages) ? { afterShort: true as const } : {};
+    return { kind: 'committed', rows: page.rows.length, next, ...afterShort };
+  }
+
+  #endOf(
+    { startRow, rowLimit, rows, end = 'short' }: PlainPage,
+    pages: readonly LedgerRow[],
+  ): Pick<LedgerRow, 'last' | 'short'> {
+    const short = rows.length > 0 && rows.length < rowLimit;
+    const distrusts = this.shortPageAt !== null && this.shortPageAt > this.#now() - 30 * 24 * HOUR_MS;
+    const isTaken = end === 'short' || (end === 'unlessDistrusted' && !distrusts);
+    const follows = pages.some((page) => page.short && page.startRow < startRow);
+    return { short, last: rows.length === 0 || (short && isTaken && !follows) };
   }
 
   #seal(
@@ -116,21 +133,26 @@ export class Tables {
     pages: readonly LedgerRow[],
     hasNoDuplicates: () => boolean,
   ): Next {
-    const duplicateRows = hasNoDuplicates() ? 0 : countDuplicates(this.facts.get(slice.id) ?? []);
+    const duplicatesDropped = hasNoDuplicates() ? 0 : this.#dropDuplicates(slice.id);
     const previous = this.visible(slice);
     const verdict = judge({
       rows: sum(pages, ({ rows }) => rows),
-      duplicateRows,
+      duplicatesDropped,
       isRefetch: slice.secondLook,
       mayBeEmpty: page.day.mayBeEmpty,
-      clicks: mustHaveRows(slice.dataset, page.day.clicks ?? 0) ? (page.day.clicks ?? 0) : 0,
+      notEmpty: whyNotEmpty(slice.dataset, page.day),
       acceptShrunk: run.parameters.acceptShrunk,
       previous: previous ?? null,
     });
     if (verdict.kind !== 'complete') {
-      slice.status = verdict.kind;
+      slice.status = verdict.kind === 'kept' ? 'abandoned' : verdict.kind;
       slice.error = verdict.reason;
-      if (verdict.kind === 'failed') return { kind: 'failed', reason: verdict.reason };
+      slice.fetchedAt = this.#now();
+      if (verdict.kind === 'kept' && previous !== undefined) {
+        previous.keptReason = verdict.reason;
+        previous.checkedAt = this.#now();
+      }
+      if (verdict.kind !== 'abandoned') return { kind: 'failed', reason: verdict.reason };
       return verdict.reason === NOT_PUBLISHED ? { kind: 'notPublished' } : { kind: 'sealed' };
     }
     if (previous !== undefined) previous.status = 'superseded';
@@ -139,15 +161,34 @@ export class Tables {
       rows: sum(pages, ({ rows }) => rows),
       clicks: sum(pages, ({ clicks }) => clicks),
       impressions: sum(pages, ({ impressions }) => impressions),
-      duplicateRows,
+      duplicatesDropped,
       final: page.day.final,
       fetchedAt: this.#now(),
     });
     this.onSealed(previous, slice);
-    if (!verdict.lookAgain) return { kind: 'sealed' };
+    if (!verdict.lookAgain)
+      return duplicatesDropped === 0 ? { kind: 'sealed' } : { kind: 'sealed', duplicatesDropped };
     const second = this.#open(slice, run.id, true);
     slice.successorId = second.id;
     return { kind: 'again', sliceId: second.id };
+  }
+
+  /** As `dropDuplicates` of production: the ledger stays the sum of the rows. */
+  #dropDuplicates(sliceId: string): number {
+    const { kept, dropped } = splitDuplicates(this.facts.get(sliceId) ?? []);
+    if (dropped.length === 0) return 0;
+    this.facts.set(sliceId, [...kept]);
+    this.#pagesOf(sliceId).push({
+      startRow: 0,
+      rows: -dropped.length,
+      clicks: -sum(dropped, ({ clicks }) => clicks),
+      impressions: -sum(dropped, ({ impressions }) => impressions),
+      last: false,
+      short: false,
+      isCorrection: true,
+      committedAt: this.#now(),
+    });
+    return dropped.length;
   }
 
   readCommitted(page: {
@@ -158,15 +199,25 @@ export class Tables {
     const pages = this.#pagesOf(page.slice.id);
     const entry = pages.find(({ startRow }) => startRow === page.startRow);
     if (slice === undefined || entry === undefined) return undefined;
-    const said = (next: Next): CommittedPage => ({ kind: 'alreadyCommitted', rows: entry.rows, next });
+    const said = (next: Next): CommittedPage => ({
+      kind: 'alreadyCommitted',
+      rows: entry.rows,
+      next,
+      ...(isAfterShort(pages) ? { afterShort: true as const } : {}),
+    });
     if (!entry.last || slice.status === 'open') {
-      const upTo = pages.filter(({ startRow }) => startRow <= entry.startRow);
+      const upTo = pages.filter(
+        ({ startRow, isCorrection }) => isCorrection === undefined && startRow <= entry.startRow,
+      );
       return said({ kind: 'page', startRow: sum(upTo, ({ rows }) => rows) });
     }
     if (slice.successorId !== null) return said({ kind: 'again', sliceId: slice.successorId });
-    if (slice.status === 'failed') return said({ kind: 'failed', reason: slice.error ?? 'it failed' });
+    const isKept = slice.status === 'abandoned' && slice.error?.startsWith(SHRUNK) === true;
+    if (slice.status === 'failed' || isKept)
+      return said({ kind: 'failed', reason: slice.error ?? 'it failed' });
     if (slice.status === 'abandoned' && slice.error === NOT_PUBLISHED) return said({ kind: 'notPublished' });
-    return said({ kind: 'sealed' });
+    const { duplicatesDropped } = slice;
+    return said(duplicatesDropped === 0 ? { kind: 'sealed' } : { kind: 'sealed', duplicatesDropped });
   }
 
   failSlice(
@@ -232,7 +283,7 @@ export class Tables {
         sealed += 1;
       } else {
         complete.final ||= final;
-        complete.fetchedAt = this.#now();
+        complete.checkedAt = this.#now();
       }
     }
     return sealed;
@@ -248,6 +299,29 @@ export class Tables {
       if (newest?.status === 'abandoned' && newest.error === NOT_PUBLISHED) unpublished.push(key);
     }
     return unpublished.sort(byNewestDay);
+  }
+
+  noteShortPage(identity: RunIdentity): null {
+    this.runs.hold(identity);
+    this.shortPageAt = this.#now();
+    this.shortPagesAt.push(this.shortPageAt);
+    return null;
+  }
+
+  doubtShortEnds(identity: RunIdentity): SliceKey[] {
+    this.runs.hold(identity);
+    const complete = [...this.slices.values()].filter(({ status }) => status === 'complete');
+    const at = this.shortPageAt;
+    for (const slice of complete) {
+      const { startedAt = 0, endedAt = null } = this.runs.get(slice.runId) ?? {};
+      const wasUnderWay = at !== null && startedAt <= at && (endedAt ?? this.#now()) >= at - HOUR_MS;
+      if (wasUnderWay && this.#pagesOf(slice.id).some(({ last, short }) => last && short))
+        slice.doubted = true;
+    }
+    return complete
+      .filter(({ doubted }) => doubted)
+      .map(({ searchType, dataset, date }) => ({ searchType, dataset, date }))
+      .sort(byNewestDay);
   }
 
   readCoverage({ runId }: RunIdentity, range: CoverageRange): Coverage[] {
@@ -269,18 +343,20 @@ export class Tables {
           : failedSince
             ? 'failed'
             : 'complete';
+      const isRetried =
+        complete?.keptReason != null && this.runs.get(runId)?.parameters.acceptShrunk === true;
       found.push({
         searchType: key.searchType,
         dataset: key.dataset,
         date: key.date,
         ...partIn(key),
         status,
-        final: status === 'complete' && complete?.final === true,
+        final: status === 'complete' && complete?.final === true && !complete.doubted && !isRetried,
         beforeCutOff:
           status === 'complete' &&
           cutOff !== null &&
           scope !== null &&
-          (complete?.fetchedAt ?? cutOff) < cutOff &&
+          Math.max(complete?.fetchedAt ?? cutOff, complete?.checkedAt ?? 0) < cutOff &&
           contains(scope, key),
       });
     }
@@ -325,14 +401,36 @@ export class Tables {
   commitCalendar(identity: RunIdentity, searchType: SearchType, calendar: Calendar): readonly DayTotal[] {
     this.runs.hold(identity);
     this.calendars.set(searchType, calendar);
-    const totals = this.dayTotals.get(searchType) ?? new Map<string, DayTotal>();
+    const totals =
+      this.dayTotals.get(searchType) ?? new Map<string, DayTotal & { readonly fetchedAt: number }>();
     this.dayTotals.set(searchType, totals);
-    for (const day of calendar.days) totals.set(day.date, day);
+    for (const day of calendar.days) totals.set(day.date, { ...day, fetchedAt: this.#now() });
+    const isSettled = (date: string, at: number | null): boolean =>
+      (at ?? 0) >= Date.parse(`${date}T00:00:00Z`) + 4 * 24 * HOUR_MS;
+    const known = [
+      ...[...totals.values()].filter(
+        ({ date, clicks, impressions, fetchedAt }) =>
+          clicks > 0 || (impressions > 0 && isSettled(date, fetchedAt)),
+      ),
+      ...[...this.slices.values()].filter(
+        (slice) =>
+          slice.searchType === searchType &&
+          slice.status === 'complete' &&
+          slice.rows > 0 &&
+          isSettled(slice.date, slice.fetchedAt),
+      ),
+    ];
     const named = new Set(calendar.days.map(({ date }) => date));
-    return [...totals.values()]
-      .filter(
-        ({ date, clicks }) => clicks > 0 && date >= calendar.from && date <= calendar.to && !named.has(date),
-      )
+    const leftOut = Map.groupBy(
+      known.filter(({ date }) => date >= calendar.from && date <= calendar.to && !named.has(date)),
+      ({ date }) => date,
+    );
+    return [...leftOut]
+      .map(([date, days]) => ({
+        date,
+        clicks: Math.max(...days.map(({ clicks }) => clicks)),
+        impressions: Math.max(...days.map(({ impressions }) => impressions)),
+      }))
       .sort((a, b) => (a.date < b.date ? 1 : -1));
   }
 
@@ -374,12 +472,15 @@ export class Tables {
       rows: 0,
       clicks: 0,
       impressions: 0,
-      duplicateRows: 0,
+      duplicatesDropped: 0,
+      doubted: false,
       final: false,
       secondLook,
       successorId: null,
       openedAt: this.#now(),
       fetchedAt: null,
+      checkedAt: null,
+      keptReason: null,
       runId,
       error: null,
       hasFacts: true,

@@ -8,7 +8,8 @@ export async function ledgerProblems(sql: Sql): Promise<string[]> {
   const rows = await sql<{ problem: string }[]>`
     with ledger as (
       select slice_id, sum(rows) as rows, sum(clicks) as clicks, sum(impressions) as impressions,
-        bool_or(last) as has_last, max(start_row + rows) as reached
+        bool_or(last) as has_last, max(start_row + rows) filter (where segment = '') as reached,
+        -coalesce(sum(rows) filter (where segment = 'duplicates'), 0) as dropped
       from longtail.slice_page group by slice_id
     ), facts as (
       select slice_id, count(*) as rows, sum(clicks) as clicks, sum(impressions) as impressions
@@ -34,7 +35,15 @@ export async function ledgerProblems(sql: Sql): Promise<string[]> {
     select format('complete slice %s has pages to row %s and rows %s, and its last page is %s', s.id, l.reached, l.rows,
       case when l.has_last then 'there' else 'missing' end)
     from longtail.slice s join ledger l on l.slice_id = s.id
-    where s.status = 'complete' and (not l.has_last or l.reached <> l.rows)
+    where s.status = 'complete' and (not l.has_last or l.reached <> l.rows + l.dropped)
+    union all
+    select format('complete slice %s says that %s rows were dropped; its ledger %s', s.id, s.duplicates_dropped, l.dropped)
+    from longtail.slice s join ledger l on l.slice_id = s.id
+    where s.status = 'complete' and s.duplicates_dropped <> l.dropped
+    union all
+    select format('slice %s of %s shows a key %s times', f.slice_id, min(s.date), count(*))
+    from longtail.fact f join longtail.slice s on s.id = f.slice_id and s.status = 'complete'
+    group by f.slice_id, f.page, f.query, f.country, f.device, f.search_appearance having count(*) > 1
     union all
     select format('facts or pages of slice %s, which does not exist', c.slice_id)
     from compared c where not exists (select from longtail.slice s where s.id = c.slice_id)`;

@@ -7,6 +7,7 @@ import { LongtailError } from '../../domain/errors.ts';
 import { AGGREGATIONS, type Aggregation, type Filter, parseFilter } from '../../domain/filter.ts';
 import { quoted } from '../../domain/quoted.ts';
 import { type Dataset, type Day, SEARCH_TYPES, type SearchType } from '../../domain/slice.ts';
+import { ENDS_OF_SLICE, type EndOfSlice } from '../../planning/end-of-slice.ts';
 import { surroundings } from '../../postgres/connection/surroundings.ts';
 import { parseDatabaseUrl } from '../../postgres/driver/database-url.ts';
 import { LOG_LEVELS, type LogLevel } from '../../report/log.ts';
@@ -140,6 +141,15 @@ export function readLogLevel(text: string): LogLevel {
   const level = LOG_LEVELS.find((known) => known === text.toLowerCase());
   if (level !== undefined) return level;
   throw usageError(`${quoted(text)} is not a log level.`, `Use one of ${LOG_LEVELS.join(', ')}.`);
+}
+
+export function readEndOfSlice(text: string): EndOfSlice {
+  const end = ENDS_OF_SLICE.find((known) => known === text.trim().toLowerCase());
+  if (end !== undefined) return end;
+  throw usageError(
+    `--end-of-slice ${quoted(text)} is not a way to end a slice.`,
+    `Use one of ${ENDS_OF_SLICE.join(', ')}.`,
+  );
 }
 
 /** Returns a parser for a URL that tokens or credentials are sent to. */

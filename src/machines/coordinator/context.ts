@@ -304,7 +304,7 @@ export function abandonedTokens(context: CoordinatorContext, slot: WorkerSlot): 
 export const dispatchRules = ({ input, plan, workers }: CoordinatorContext): DispatchRules => ({
   batchSize: input.batchSize,
   busy: workers.filter(hasAssignment).length,
-  isEnd: plan === 'none',
+  isEnd: plan === 'none' || plan === 'whenQuiet',
 });
 
 export const canDispatch = ({ queues, workers, maxConcurrency }: CoordinatorContext): boolean =>

@@ -83,7 +83,7 @@ export interface DispatchRules {
   readonly batchSize: number;
   /** Busy workers that will be free again and can take a share then. */
   readonly busy: number;
-  /** The plan has no more. Only further pages of begun slices can still come. */
+  /** The plan has no more before these are done. Until then only further pages of begun slices can come. */
   readonly isEnd: boolean;
 }
 

@@ -1,11 +1,11 @@
 import type { Buffer } from 'node:buffer';
 import type { Sql, TransactionSql } from 'postgres';
-import { mustHaveRows } from '../../domain/dataset.ts';
 import { errorFacts } from '../../domain/error-facts.ts';
+import type { AfterPage } from '../../domain/page-result.ts';
 import type { PathChoice } from '../../domain/path-choice.ts';
 import { SourceError, startCopy, UntoldRefusal } from '../../internals/copy-in.ts';
-import { judge, NOT_PUBLISHED, type SealVerdict } from '../../planning/seal.ts';
-import type { CommitResult, PageCommit, RunIdentity } from '../../store/types.ts';
+import { judge, NOT_PUBLISHED, type SealVerdict, whyNotEmpty } from '../../planning/seal.ts';
+import type { CommitResult, CommittedPage, PageCommit, RunIdentity } from '../../store/types.ts';
 import { FENCED_OFF, Refusal } from '../connection/answer.ts';
 import { transaction } from '../connection/transaction.ts';
 import type { CopyArena } from '../copy/copy-memory.ts';
@@ -17,13 +17,14 @@ import type { PageKeys } from '../duplicates/packed-keys.ts';
 import {
   type Completion,
   completeSlices,
+  dropDuplicates,
   endSlice,
+  keepPrevious,
   noteReplaced,
   openRefetch,
-  readDuplicates,
 } from '../queries/slice-rows.ts';
 import type { HeapNudge } from './heap-nudge.ts';
-import { insertPages, type LedgerEntry, lockSlices, readCommitted } from './ledger.ts';
+import { insertPages, type LedgerEntry, lockSlices, readCommitted, sealed } from './ledger.ts';
 
 /** Shared by all commits of one run. */
 export interface CommitContext {
@@ -38,7 +39,8 @@ export interface CommitContext {
   readonly lockTimeoutMs: number;
 }
 
-type Committed = Extract<CommitResult, { kind: 'committed' | 'alreadyCommitted' }>;
+/** What follows a page that was written. */
+type Written = Pick<CommittedPage, 'next' | 'afterShort'>;
 
 /** Rolls the transaction back without an error to report: the page was already committed, or its slice has ended. */
 class NothingToWrite extends Error {
@@ -58,7 +60,7 @@ export interface ReadPage extends Omit<PageCommit, 'rows'> {
 /** Encodes a page's rows synchronously: the next answer overwrites the memory they are in. */
 export function readPage({ rows, ...page }: PageCommit, hashes: KeyHashes, arena: CopyArena): ReadPage {
   // A page that is a whole slice shares keys with no other page.
-  const isWhole = page.startRow === 0 && rows.count < page.rowLimit;
+  const isWhole = page.startRow === 0 && rows.count < page.rowLimit && page.end !== 'empty';
   return {
     ...page,
     count: rows.count,
@@ -85,9 +87,9 @@ export async function commitPages(
 ): Promise<readonly CommitResult[]> {
   const { sql, hashes } = context;
   let isCommitting = false;
-  let next: readonly Committed['next'][];
+  let written: readonly Written[];
   try {
-    next = await begin(sql, async (tx) => {
+    written = await begin(sql, async (tx) => {
       const after = await write(tx, context, pages, arena.buffer);
       isCommitting = true;
       return after;
@@ -113,10 +115,10 @@ export async function commitPages(
     return results;
   }
   return pages.map((page, index): CommitResult => {
-    const after = next[index];
+    const after = written[index];
     if (after === undefined) throw new Error('a page without a result');
-    remember(hashes, page, after);
-    return { kind: 'committed', rows: page.count, next: after };
+    remember(hashes, page, after.next);
+    return { kind: 'committed', rows: page.count, ...after };
   });
 }
 
@@ -124,7 +126,7 @@ export async function commitPages(
 const isOfOnePage = (error: unknown): boolean =>
   error instanceof NothingToWrite || error instanceof UntoldRefusal || isRejection(error);
 
-function remember(hashes: KeyHashes, { slice, startRow, keys }: ReadPage, next: Committed['next']): void {
+function remember(hashes: KeyHashes, { slice, startRow, keys }: ReadPage, next: AfterPage): void {
   if (next.kind !== 'page') hashes.forget(slice.id);
   else if (keys !== undefined) hashes.keep(slice.id, startRow, keys);
 }
@@ -167,7 +169,7 @@ async function write(
   { run, hashes, lockTimeoutMs, onCopyPath }: CommitContext,
   pages: readonly ReadPage[],
   arena: Buffer,
-): Promise<readonly Committed['next'][]> {
+): Promise<readonly Written[]> {
   const timeout = tx.unsafe(`set local lock_timeout = ${lockTimeoutMs}`).execute();
   const locked = lockSlices(
     tx,
@@ -187,11 +189,14 @@ async function write(
     throw found.every(({ isOurs }) => isOurs) ? new NothingToWrite() : new Refusal(FENCED_OFF);
   }
 
-  const finish = async (): Promise<readonly Committed['next'][]> => {
-    const next = await seal(tx, pages, entries, hashes);
+  const finish = async (): Promise<readonly Written[]> => {
+    const after = await seal(tx, run, pages, entries, hashes);
     // If the rows were refused, COMMIT would roll back without an error.
-    if (next.every(({ kind }) => kind === 'page')) await tx.unsafe('select 1');
-    return next;
+    if (after.every(({ kind }) => kind === 'page')) await tx.unsafe('select 1');
+    return after.map((next, index) => {
+      const isAfterShort = entries.get(pages[index]?.slice.id ?? '')?.afterShort === true;
+      return isAfterShort ? { next, afterShort: true } : { next };
+    });
   };
   if (copy === undefined) return await finish();
   return await copy.send((maxBytes) => copyChunks(arena.subarray(from, to), maxBytes), finish);
@@ -200,13 +205,14 @@ async function write(
 /** Seals the slices that are complete now. Returns what follows each page, in order. */
 async function seal(
   tx: TransactionSql,
+  run: RunIdentity,
   pages: readonly ReadPage[],
   entries: ReadonlyMap<string, LedgerEntry>,
   hashes: KeyHashes,
-): Promise<readonly Committed['next'][]> {
+): Promise<readonly AfterPage[]> {
   const completions: Completion[] = [];
   const lookAgain: string[] = [];
-  const next: Committed['next'][] = [];
+  const next: AfterPage[] = [];
   for (const page of pages) {
     const entry = entries.get(page.slice.id);
     if (entry === undefined) throw new Error('a page without an entry');
@@ -215,16 +221,26 @@ async function seal(
       next.push({ kind: 'page', startRow: entry.contiguousRows });
       continue;
     }
-    const duplicateRows = hasNoDuplicates(page, entry, hashes) ? 0 : await readDuplicates(tx, page.slice.id);
-    const verdict = judgeSlice(page, entry, duplicateRows);
+    const duplicatesDropped = hasNoDuplicates(page, entry, hashes)
+      ? 0
+      : await dropDuplicates(tx, run, page.slice.id);
+    const verdict = judgeSlice(page, entry, duplicatesDropped);
     if (verdict.kind === 'complete') {
       const { previousId } = entry;
       const { capped } = verdict;
-      completions.push({ sliceId: page.slice.id, previousId, capped, duplicateRows, final: page.day.final });
+      completions.push({
+        sliceId: page.slice.id,
+        previousId,
+        capped,
+        duplicatesDropped,
+        final: page.day.final,
+      });
       if (verdict.lookAgain) lookAgain.push(page.slice.id);
-      next.push({ kind: 'sealed' });
+      next.push(sealed(capped, duplicatesDropped));
     } else {
-      await endSlice(tx, page.slice.id, verdict);
+      await endSlice(tx, page.slice.id, page.day.final, verdict);
+      if (verdict.kind === 'kept' && entry.previousId !== null)
+        await keepPrevious(tx, entry.previousId, verdict.reason);
       next.push(afterEnd(verdict));
     }
   }
@@ -236,24 +252,21 @@ async function seal(
   return next;
 }
 
-function judgeSlice(page: ReadPage, entry: LedgerEntry, duplicateRows: number): SealVerdict {
-  const { previousId, previousRows, previousDuplicates, previousFinal } = entry;
+function judgeSlice(page: ReadPage, entry: LedgerEntry, duplicatesDropped: number): SealVerdict {
+  const { previousId, previousRows, previousFinal } = entry;
   return judge({
-    rows: entry.rows,
-    duplicateRows,
+    rows: entry.rows - duplicatesDropped,
+    duplicatesDropped,
     isRefetch: entry.isRefetch,
     mayBeEmpty: page.day.mayBeEmpty,
-    clicks: mustHaveRows(page.slice.dataset, page.day.clicks ?? 0) ? (page.day.clicks ?? 0) : 0,
+    notEmpty: whyNotEmpty(page.slice.dataset, page.day),
     acceptShrunk: entry.acceptShrunk,
-    previous:
-      previousId === null
-        ? null
-        : { rows: previousRows, duplicateRows: previousDuplicates, final: previousFinal },
+    previous: previousId === null ? null : { rows: previousRows, final: previousFinal },
   });
 }
 
-function afterEnd(verdict: Exclude<SealVerdict, { kind: 'complete' }>): Committed['next'] {
-  if (verdict.kind === 'failed') return { kind: 'failed', reason: verdict.reason };
+function afterEnd(verdict: Exclude<SealVerdict, { kind: 'complete' }>): AfterPage {
+  if (verdict.kind !== 'abandoned') return { kind: 'failed', reason: verdict.reason };
   return verdict.reason === NOT_PUBLISHED ? { kind: 'notPublished' } : { kind: 'sealed' };
 }
 

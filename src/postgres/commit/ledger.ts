@@ -1,7 +1,8 @@
 import type { Sql, TransactionSql } from 'postgres';
+import type { AfterPage } from '../../domain/page-result.ts';
 import type { Slice } from '../../domain/slice.ts';
 import type { SliceStatus } from '../../domain/slice-life.ts';
-import { NOT_PUBLISHED } from '../../planning/seal.ts';
+import { NOT_PUBLISHED, SHRUNK } from '../../planning/seal.ts';
 import type { CommittedPage, PageCommit, RunIdentity } from '../../store/types.ts';
 
 /** What a commit needs to know about a page once the slice is locked and the page is in the ledger. */
@@ -22,9 +23,10 @@ export interface LedgerEntry {
   readonly rows: number;
   /** Whether the ledger has the slice's last page. */
   readonly hasLast: boolean;
+  /** Whether rows came after a page with fewer rows than requested. */
+  readonly afterShort: boolean;
   readonly previousId: string | null;
   readonly previousRows: number;
-  readonly previousDuplicates: number;
   readonly previousFinal: boolean;
 }
 
@@ -51,7 +53,7 @@ export function lockSlices(
 }
 
 /** What the ledger stores about a page. */
-export interface LedgerPage extends Pick<PageCommit, 'slice' | 'startRow' | 'rowLimit'> {
+export interface LedgerPage extends Pick<PageCommit, 'slice' | 'startRow' | 'rowLimit' | 'end'> {
   readonly count: number;
   readonly clicks: number;
   readonly impressions: number;
@@ -69,46 +71,56 @@ export function insertPages(
   run: RunIdentity,
   pages: readonly LedgerPage[],
 ): PromiseLike<LedgerEntry[]> {
-  const input = pages.map(({ slice, startRow, rowLimit, count, clicks, impressions }) => ({
+  const input = pages.map(({ slice, startRow, rowLimit, end = 'short', count, clicks, impressions }) => ({
     id: slice.id,
     startRow,
     rows: count,
     // As text: JSON cannot represent NaN or Infinity, and this way PostgreSQL's error names the value.
     clicks: String(clicks),
     impressions: String(impressions),
-    last: count < rowLimit,
+    short: count > 0 && count < rowLimit,
+    end,
   }));
   return tx<LedgerEntry[]>`
     with ours as materialized (
-      select r.id, r.force from longtail.run r
+      select r.id, r.force, coalesce(p.short_page_at > now() - interval '30 days', false) as distrusts
+      from longtail.run r
       join longtail.property p on p.id = r.property_id and p.epoch = r.epoch
       where r.id = ${run.runId}::text::bigint and r.status = 'running' and r.epoch = ${run.epoch}::text::bigint
     ), input as materialized (
       select * from jsonb_to_recordset(${JSON.stringify(input)}::text::jsonb)
-        as i(id bigint, "startRow" int, rows int, clicks bigint, impressions bigint, last bool)
+        as i(id bigint, "startRow" int, rows int, clicks bigint, impressions bigint, short bool, "end" text)
     ), target as materialized (
       select s.*, i."startRow" as start_row, i.rows as page_rows, i.clicks as page_clicks,
-        i.impressions as page_impressions, i.last
+        i.impressions as page_impressions, i.short,
+        -- What follows a short page ends with nothing alone.
+        i.rows = 0 or (i.short and before.is_short is null and i."end" <> 'empty'
+          and not (i."end" = 'unlessDistrusted' and ours.distrusts)) as last
       from input i
       cross join lateral (select * from longtail.slice where id = i.id offset 0) s
       join ours on s.run_id = ours.id
+      left join lateral (
+        select true as is_short from longtail.slice_page
+        where slice_id = i.id and segment = '' and start_row < i."startRow" and short limit 1
+      ) before on true
       where s.status = 'open'
     ), entry as (
-      insert into longtail.slice_page (slice_id, start_row, rows, clicks, impressions, last, run_id)
-      select id, start_row, page_rows, page_clicks, page_impressions, last, run_id from target
+      insert into longtail.slice_page (slice_id, start_row, rows, clicks, impressions, last, short, run_id)
+      select id, start_row, page_rows, page_clicks, page_impressions, last, short, run_id from target
       on conflict do nothing
-      returning slice_id, start_row, rows, last
+      returning slice_id, start_row, rows, last, short
     ), pages as (
-      select p.slice_id, p.start_row, p.rows, p.last from input i
+      select p.slice_id, p.start_row, p.rows, p.last, p.short from input i
       cross join lateral (select * from longtail.slice_page where slice_id = i.id offset 0) p
       union all
-      select slice_id, start_row, rows, last from entry
+      select slice_id, start_row, rows, last, short from entry
     ), running as (
-      select slice_id, rows, last, start_row = coalesce(sum(rows) over
+      select slice_id, start_row, rows, last, short, start_row = coalesce(sum(rows) over
         (partition by slice_id order by start_row rows between unbounded preceding and 1 preceding), 0) as fits
       from pages
     ), sums as (
-      select slice_id, sum(rows) filter (where fits) as contiguous, sum(rows) as rows, bool_or(last) as has_last
+      select slice_id, sum(rows) filter (where fits) as contiguous, sum(rows) as rows, bool_or(last) as has_last,
+        max(start_row) filter (where rows > 0) > min(start_row) filter (where short) as after_short
       from running group by slice_id
     )
     select
@@ -121,22 +133,29 @@ export function insertPages(
       coalesce(sums.contiguous, 0)::float8 as "contiguousRows",
       coalesce(sums.rows, 0)::float8 as "rows",
       coalesce(sums.has_last, false) as "hasLast",
+      coalesce(sums.after_short, false) as "afterShort",
       previous.id::text as "previousId",
       coalesce(previous.rows, 0)::float8 as "previousRows",
-      coalesce(previous.duplicate_rows, 0)::float8 as "previousDuplicates",
       coalesce(previous.final, false) as "previousFinal"
     from input i
     left join target t on t.id = i.id
     left join entry e on e.slice_id = i.id
     left join sums on sums.slice_id = i.id
     left join lateral (
-      select c.id, c.rows, c.duplicate_rows, c.final from longtail.slice c
+      select c.id, c.rows, c.final from longtail.slice c
       where c.property_id = t.property_id and c.search_type = t.search_type
         and c.dataset = t.dataset and c.date = t.date and c.part = t.part and c.filter_key = t.filter_key
         and c.aggregation_type = t.aggregation_type and c.status = 'complete'
       offset 0
     ) previous on true`.execute();
 }
+
+/** Only what is worth telling. */
+export const sealed = (capped: boolean, duplicatesDropped: number): AfterPage => ({
+  kind: 'sealed',
+  ...(capped ? { capped } : {}),
+  ...(duplicatesDropped > 0 ? { duplicatesDropped } : {}),
+});
 
 /** The result of a page that is already in the ledger, otherwise undefined. */
 export async function readCommitted(
@@ -151,26 +170,36 @@ export async function readCommitted(
       error: string | null;
       successorId: string | null;
       end: number;
+      afterShort: boolean;
+      capped: boolean;
+      duplicatesDropped: number;
     }[]
   >`
     select p.rows as "rows", p.last as "last", s.status as "status", s.error as "error",
-      s.successor_id::text as "successorId",
+      s.successor_id::text as "successorId", s.capped as "capped", s.duplicates_dropped as "duplicatesDropped",
       (select coalesce(sum(e.rows), 0)::float8 from longtail.slice_page e
-        where e.slice_id = p.slice_id and e.start_row <= p.start_row) as "end"
+        where e.slice_id = p.slice_id and e.segment = '' and e.start_row <= p.start_row) as "end",
+      coalesce((select max(e.start_row) filter (where e.rows > 0) > min(e.start_row) filter (where e.short)
+        from longtail.slice_page e where e.slice_id = p.slice_id and e.segment = ''), false) as "afterShort"
     from longtail.slice_page p join longtail.slice s on s.id = p.slice_id
     where p.slice_id = ${page.slice.id}::text::bigint and p.segment = '' and p.start_row = ${page.startRow}::int`;
   const entry = rows[0];
   if (entry === undefined) return undefined;
-  const committed = { kind: 'alreadyCommitted', rows: entry.rows } as const;
+  const committed = {
+    kind: 'alreadyCommitted',
+    rows: entry.rows,
+    ...(entry.afterShort ? { afterShort: true as const } : {}),
+  } as const;
   if (!entry.last || entry.status === 'open')
     return { ...committed, next: { kind: 'page', startRow: entry.end } };
   if (entry.successorId !== null)
     return { ...committed, next: { kind: 'again', sliceId: entry.successorId } };
-  if (entry.status === 'failed') {
+  const isKept = entry.status === 'abandoned' && entry.error?.startsWith(SHRUNK) === true;
+  if (entry.status === 'failed' || isKept) {
     return { ...committed, next: { kind: 'failed', reason: entry.error ?? 'it failed' } };
   }
   if (entry.status === 'abandoned' && entry.error === NOT_PUBLISHED) {
     return { ...committed, next: { kind: 'notPublished' } };
   }
-  return { ...committed, next: { kind: 'sealed' } };
+  return { ...committed, next: sealed(entry.capped, entry.duplicatesDropped) };
 }

@@ -156,7 +156,7 @@ export async function sealEmptySlices(
     const kept = tx`
       update longtail.slice s
       set final = s.final or ${final}::bool, data_state = case when s.final or ${final}::bool then 'final' else 'all' end,
-        fetched_at = now()
+        checked_at = now()
       from jsonb_to_recordset(${json}::text::jsonb) as k(search_type text, dataset text, date date, part text)
       where s.property_id = ${run.propertyId}::text::bigint and s.search_type = k.search_type
         and s.dataset = k.dataset and s.date = k.date and s.part = k.part and ${isOfSelection(tx, run)}

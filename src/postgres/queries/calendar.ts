@@ -36,12 +36,24 @@ export async function commitCalendar(
       on conflict (property_id, search_type, date) do update set
         clicks = excluded.clicks, impressions = excluded.impressions, fetched_at = excluded.fetched_at`.execute();
     const leftOut = tx<DayTotal[]>`
-      select date::text as "date", clicks::float8 as "clicks", impressions::float8 as "impressions"
-      from longtail.day_total
-      where property_id = ${run.propertyId}::text::bigint and search_type = ${searchType}::text and clicks > 0
-        and date between ${calendar.from}::text::date and ${calendar.to}::text::date
+      with known as (
+        select date, clicks, impressions from longtail.day_total
+        where property_id = ${run.propertyId}::text::bigint and search_type = ${searchType}::text
+          and (clicks > 0 or (impressions > 0 and fetched_at >= (date + 4)::timestamp at time zone 'UTC'))
+        union all
+        -- A slice that was fetched before there was a calendar may know more.
+        select date, clicks, impressions from longtail.slice
+        where property_id = ${run.propertyId}::text::bigint and search_type = ${searchType}::text
+          and status = 'complete' and rows > 0
+          and fetched_at >= (date + 4)::timestamp at time zone 'UTC'
+          and part = '' and filter_key = '' and aggregation_type = '' and dataset <> 'searchAppearance'
+      )
+      select date::text as "date", max(clicks)::float8 as "clicks", max(impressions)::float8 as "impressions"
+      from known
+      where date between ${calendar.from}::text::date and ${calendar.to}::text::date
         and not jsonb_exists(${JSON.stringify(calendar.days.map(({ date }) => date))}::text::jsonb, date::text)
-      order by date desc`.execute();
+      group by known.date
+      order by known.date desc`.execute();
     const [, , rows] = await Promise.all([kept, days, leftOut]);
     return [...rows];
   });

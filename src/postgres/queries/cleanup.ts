@@ -1,5 +1,6 @@
 import type { Sql, TransactionSql } from 'postgres';
 import { errorFacts } from '../../domain/error-facts.ts';
+import { ROWS_GIVEN_AT_MOST } from '../../planning/seal.ts';
 import { transaction } from '../connection/transaction.ts';
 import { pruneLeases } from '../locks/token-leases.ts';
 
@@ -14,8 +15,8 @@ const CLEAN_UP_WITHIN_MS = 30_000;
 
 /**
  * Deletes, in batches, the rows and ledger entries of the property's slice versions that have ended and that readers do
- * not see, those of crashed runs included; then leases too old to count. First abandons open slices that have been
- * untouched for a day. Stops early when `isAborted` returns true, after half a minute, and at any database error: the run is
+ * not see, those of crashed runs included; then leases too old to count. First notes which slices Google has cut off,
+ * and abandons open slices that have been untouched for a day. Stops early when `isAborted` returns true, after half a minute, and at any database error: the run is
  * complete anyway, and the next one continues. Returns the number of slices cleaned up.
  *
  * Call it while holding the property's lease.
@@ -24,6 +25,7 @@ export async function cleanUp(sql: Sql, propertyId: string, isAborted: () => boo
   const late = AbortSignal.timeout(CLEAN_UP_WITHIN_MS);
   let cleaned = 0;
   await ignoringRefusals(async () => {
+    await noteCaps(sql, propertyId);
     await giveUpOldSlices(sql, propertyId);
     for await (const id of endedSlices(sql, propertyId)) {
       let isDone = false;
@@ -60,6 +62,36 @@ async function bounded<T>(sql: Sql, work: (tx: TransactionSql) => Promise<T>): P
     const [, result] = await Promise.all([limits, work(tx)]);
     return result;
   });
+}
+
+/** Days whose number of rows is the same round maximum, before it counts as Google's own cap. */
+const DAYS_OF_A_CAP = 3;
+
+/**
+ * Notes which slices Google has cut off. Of queries alone it may give fewer than 50,000 a day: the largest number that
+ * any day has, if it is a round thousand and several days have just that. More days may teach another cap, or none.
+ */
+async function noteCaps(sql: Sql, propertyId: string): Promise<void> {
+  await bounded(
+    sql,
+    (tx) => tx`
+      update longtail.slice s set capped = judged.capped
+      from (
+        select id, given >= ${ROWS_GIVEN_AT_MOST}::int
+          or (given = most and most > 0 and most % 1000 = 0 and days >= ${DAYS_OF_A_CAP}::int) as capped
+        from (
+          select id, given, max(given) over of_type as most, count(*) over of_type_and_given as days
+          from (
+            select id, search_type, part, filter_key, aggregation_type, rows + duplicates_dropped as given
+            from longtail.slice
+            where property_id = ${propertyId}::text::bigint and dataset = 'query' and status = 'complete'
+          ) slices
+          window of_type as (partition by search_type, part, filter_key, aggregation_type),
+            of_type_and_given as (partition by search_type, part, filter_key, aggregation_type, given)
+        ) counted
+      ) judged
+      where s.id = judged.id and s.capped <> judged.capped`,
+  );
 }
 
 async function giveUpOldSlices(sql: Sql, propertyId: string): Promise<void> {

@@ -15,7 +15,7 @@ export async function readCoverage(
 ): Promise<Coverage[]> {
   const rows = await sql<(Coverage & KeyRow)[]>`
     with this_run as (
-      select refresh_cut_off as cut_off, refresh_scope as scope from longtail.run
+      select refresh_cut_off as cut_off, refresh_scope as scope, force from longtail.run
       where id = ${run.runId}::text::bigint
     ), state as (
       select s.search_type, s.dataset, s.date, s.part,
@@ -23,8 +23,9 @@ export async function readCoverage(
         max(s.version) filter (where s.status = 'open') as open,
         max(s.version) filter (where s.status = 'failed') as failed,
         bool_or(s.status = 'open' and s.second_look) as second_look,
-        bool_or(s.status = 'complete' and s.final) as final,
-        max(s.fetched_at) filter (where s.status = 'complete') as fetched_at
+        bool_or(s.status = 'complete' and s.final and not s.doubted) as final,
+        max(greatest(s.fetched_at, s.checked_at)) filter (where s.status = 'complete') as fetched_at,
+        bool_or(s.status = 'complete' and s.kept_reason is not null) as kept
       from longtail.slice s
       where s.property_id = ${run.propertyId}::text::bigint
         and s.date between ${range.from}::text::date and ${range.to}::text::date
@@ -37,7 +38,7 @@ export async function readCoverage(
     )
     select j.search_type as "searchType", j.dataset as "dataset", j.date::text as "date", j.part as "part",
       j.status as "status",
-      j.status = 'complete' and j.final as "final",
+      j.status = 'complete' and j.final and not (j.kept and coalesce(r.force, false)) as "final",
       coalesce(j.status = 'complete' and j.fetched_at < r.cut_off
         and j.date between (r.scope ->> 'from')::date and (r.scope ->> 'to')::date
         and jsonb_exists(r.scope -> 'searchTypes', j.search_type)

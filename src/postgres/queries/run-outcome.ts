@@ -3,6 +3,7 @@ import type { CoverageRange } from '../../domain/coverage.ts';
 import type { NotServed } from '../../domain/dataset.ts';
 import type { SliceFailure, SliceKey } from '../../domain/slice.ts';
 import { keyOf, keysOf } from '../../planning/plan.ts';
+import { SHRUNK } from '../../planning/seal.ts';
 import { wholeKeys } from '../../planning/two-step.ts';
 import type { RunIdentity } from '../../store/types.ts';
 import { toldError } from '../connection/told-error.ts';
@@ -19,7 +20,12 @@ export interface OutcomeFigures {
   readonly complete: number;
   /** Keys that are complete and have no rows. */
   readonly empty: number;
-  /** Keys whose newest version failed. An older version may still be readable. */
+  /** Complete keys with as many rows as Google gives at most. */
+  readonly capped: number;
+  /**
+   * Keys whose newest version failed, and those of which this run was given too little to replace an older version. That
+   * one stays readable. The former are fetched again by the next run, the latter are not.
+   */
   readonly failed: number;
   /** Rows of the range that the view shows. */
   readonly rows: number;
@@ -58,15 +64,17 @@ async function readFigures(
       and s.search_type in (select jsonb_array_elements_text(${JSON.stringify(range.searchTypes)}::text::jsonb))
       and s.dataset in (select jsonb_array_elements_text(${JSON.stringify(range.datasets)}::text::jsonb))
       and ${isOfSelection(sql, run)}`;
-  const counted = await sql<(SliceKey & { rows: number })[]>`
+  const counted = await sql<(SliceKey & { rows: number; capped: boolean })[]>`
       select s.search_type as "searchType", s.dataset as "dataset", s.date::text as "date",
-        sum(s.rows)::float8 as "rows"
+        sum(s.rows)::float8 as "rows", bool_or(s.capped) as "capped"
       from longtail.slice s where ${inRange} and s.status = 'complete'
       group by s.search_type, s.dataset, s.date`;
   const failures = await sql<(SliceFailure & KeyRow)[]>`
       select distinct on (s.date, s.search_type, s.dataset, s.part) s.search_type as "searchType",
         s.dataset as "dataset", s.date::text as "date", s.part as "part", coalesce(s.error, 'unknown') as "reason"
-      from longtail.slice s where ${inRange} and s.status = 'failed'
+      from longtail.slice s where ${inRange}
+        and (s.status = 'failed' or (s.status = 'abandoned' and s.run_id = ${run.runId}::text::bigint
+          and starts_with(s.error, ${SHRUNK}::text)))
         and not exists (select from longtail.slice n where n.property_id = s.property_id
           and n.search_type = s.search_type and n.dataset = s.dataset and n.date = s.date and n.part = s.part
           and n.filter_key = s.filter_key and n.aggregation_type = s.aggregation_type and n.version > s.version
@@ -75,13 +83,17 @@ async function readFigures(
   const wholeKey = ({ searchType, dataset, date }: SliceKey): string => keyOf({ searchType, dataset, date });
   // What Google no longer has, or does not serve, is nobody's failure.
   const askedFailures = failures.filter((failure) => isAsked.has(wholeKey(failure)));
-  const rowsOf = new Map(counted.map((key) => [keyOf(key), key.rows]));
-  const complete = whole.filter((key) => key.status === 'complete' && isAsked.has(keyOf(key)));
+  const failed = new Set(askedFailures.map(wholeKey));
+  const countedOf = new Map(counted.map((key) => [keyOf(key), key]));
+  const complete = whole.filter(
+    (key) => key.status === 'complete' && isAsked.has(keyOf(key)) && !failed.has(keyOf(key)),
+  );
   return {
     planned: asked.length,
     complete: complete.length,
-    empty: complete.filter((key) => (rowsOf.get(keyOf(key)) ?? 0) === 0).length,
-    failed: new Set(askedFailures.map(wholeKey)).size,
+    empty: complete.filter((key) => (countedOf.get(keyOf(key))?.rows ?? 0) === 0).length,
+    capped: counted.filter(({ capped }) => capped).length,
+    failed: failed.size,
     rows: counted.reduce((sum, { rows }) => sum + rows, 0),
     failures: askedFailures.map(withoutEmptyPart),
     refused: refused.filter(

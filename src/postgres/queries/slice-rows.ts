@@ -1,6 +1,7 @@
 import type { TransactionSql } from 'postgres';
 import { COLUMN_OF, DIMENSIONS } from '../../domain/dataset.ts';
 import type { SliceStatus } from '../../domain/slice-life.ts';
+import type { RunIdentity } from '../../store/types.ts';
 import { one } from '../connection/answer.ts';
 
 /** How to make a slice visible to readers. */
@@ -9,7 +10,7 @@ export interface Completion {
   /** The previous version. */
   readonly previousId: string | null;
   readonly capped: boolean;
-  readonly duplicateRows: number;
+  readonly duplicatesDropped: number;
   readonly final: boolean;
 }
 
@@ -29,11 +30,11 @@ export async function completeSlices(tx: TransactionSql, completions: readonly C
   const completed = tx`
     update longtail.slice s
     set status = 'complete', rows = l.rows, clicks = l.clicks, impressions = l.impressions,
-      replaced_characters = l.replaced_characters, duplicate_rows = l."duplicateRows", capped = l.capped,
+      replaced_characters = l.replaced_characters, duplicates_dropped = l."duplicatesDropped", capped = l.capped,
       final = l.final, data_state = case when l.final then 'final' else 'all' end, fetched_at = now()
     from (
       select c.*, p.* from jsonb_to_recordset(${JSON.stringify(completions)}::text::jsonb)
-        as c("sliceId" bigint, "duplicateRows" int, capped bool, final bool)
+        as c("sliceId" bigint, "duplicatesDropped" int, capped bool, final bool)
       cross join lateral (
         select coalesce(sum(rows), 0) as rows, coalesce(sum(clicks), 0) as clicks,
           coalesce(sum(impressions), 0) as impressions, coalesce(sum(replaced_characters), 0) as replaced_characters
@@ -45,15 +46,32 @@ export async function completeSlices(tx: TransactionSql, completions: readonly C
   await Promise.all([superseded, completed]);
 }
 
-/** Ends an open slice whose rows readers never see. They are deleted later. */
+/** Ends an open slice whose rows readers never see. They are deleted later; their sums stay. */
 export async function endSlice(
   tx: TransactionSql,
   sliceId: string,
-  end: { readonly kind: Extract<SliceStatus, 'failed' | 'abandoned'>; readonly reason: string },
+  final: boolean,
+  end: { readonly kind: Extract<SliceStatus, 'failed' | 'abandoned'> | 'kept'; readonly reason: string },
 ): Promise<void> {
+  // A slice whose previous version stays for good has not failed: a failed one would be fetched again.
+  const status = end.kind === 'kept' ? 'abandoned' : end.kind;
   await tx`
-    update longtail.slice set status = ${end.kind}::text, error = ${end.reason}::text
-    where id = ${sliceId}::text::bigint and status = 'open'`;
+    update longtail.slice s set status = ${status}::text, error = ${end.reason}::text, final = ${final}::bool,
+      data_state = case when ${final}::bool then 'final' else 'all' end, fetched_at = now(),
+      rows = l.rows, clicks = l.clicks, impressions = l.impressions
+    from (
+      select coalesce(sum(rows), 0) as rows, coalesce(sum(clicks), 0) as clicks,
+        coalesce(sum(impressions), 0) as impressions
+      from longtail.slice_page where slice_id = ${sliceId}::text::bigint
+    ) l
+    where s.id = ${sliceId}::text::bigint and s.status = 'open'`;
+}
+
+/** Notes with the version that readers see why a later answer did not replace it. */
+export async function keepPrevious(tx: TransactionSql, sliceId: string, reason: string): Promise<void> {
+  await tx`
+    update longtail.slice set kept_reason = ${reason}::text, checked_at = now()
+    where id = ${sliceId}::text::bigint and status = 'complete'`;
 }
 
 /** Opens a refetch of a slice that was just completed with duplicates. Returns its id. */
@@ -86,12 +104,36 @@ export async function noteReplaced(
 /** Of one slice; a dimension that is not in its dataset is null in all rows. */
 const KEY_COLUMNS = DIMENSIONS.map((dimension) => COLUMN_OF[dimension]).join(', ');
 
-/** Counts rows of the slice whose key occurs in another of its rows, by reading all rows. For a slice begun by another process. */
-export async function readDuplicates(tx: TransactionSql, sliceId: string): Promise<number> {
-  const rows = await tx.unsafe<{ count: number }[]>(
-    `select (count(*) - count(distinct (${KEY_COLUMNS})))::int as "count"
-    from longtail.fact where slice_id = $1::text::bigint`,
-    [sliceId],
-  );
+/**
+ * Leaves each key of the slice in one row, by reading all its rows, and enters in the ledger what was dropped, so that
+ * it stays the sum of the rows. Returns how many rows were dropped. Called only when duplicates are suspected.
+ *
+ * A key comes twice when ties move between two answers: then its rows are equal. They differ only if Google changed the
+ * day in between, and until a day is final it adds impressions: the row with more of them is the newer one.
+ */
+export async function dropDuplicates(
+  tx: TransactionSql,
+  run: Pick<RunIdentity, 'runId'>,
+  sliceId: string,
+): Promise<number> {
+  const key = tx.unsafe(KEY_COLUMNS);
+  const rows = await tx<{ count: number }[]>`
+    with ranked as materialized (
+      select ctid as place, row_number() over (
+        partition by ${key}
+        order by impressions desc, clicks desc, position, ctid) as nth
+      from longtail.fact where slice_id = ${sliceId}::text::bigint
+    ), dropped as (
+      delete from longtail.fact f
+      where f.slice_id = ${sliceId}::text::bigint and f.ctid = any(array(select place from ranked where nth > 1))
+      returning f.clicks, f.impressions
+    ), sums as (
+      select count(*)::int as rows, sum(clicks) as clicks, sum(impressions) as impressions from dropped
+    ), entry as (
+      insert into longtail.slice_page (slice_id, segment, start_row, rows, clicks, impressions, last, run_id)
+      select ${sliceId}::text::bigint, 'duplicates', 0, -rows, -clicks, -impressions, false, ${run.runId}::text::bigint
+      from sums where rows > 0
+    )
+    select rows as "count" from sums`;
   return one(rows).count;
 }

@@ -343,13 +343,48 @@ END $$;`,
     ],
   },
   {
+    tag: '0005_truth',
+    moment: 1795870500000,
+    hash: '6c7bcf067f03998ef1ab26c774505f8008c1c0ab77e56ed3843130f6bb550623',
+    statements: [
+      `-- Rows whose key a slice has in another row are no longer counted but dropped, so the column has another name.
+ALTER TABLE longtail.slice RENAME COLUMN duplicate_rows TO duplicates_dropped;`,
+      `-- What earlier versions kept twice: of two rows with one key the one with more impressions is the newer. The ledger
+-- receives what was dropped as negative figures, and stays the sum of the rows.
+WITH ranked AS MATERIALIZED (
+  SELECT f.ctid AS place, f.slice_id, row_number() OVER (
+    PARTITION BY f.slice_id, f.page, f.query, f.country, f.device, f.search_appearance
+    ORDER BY f.impressions DESC, f.clicks DESC, f.position, f.ctid) AS nth
+  FROM longtail.fact f JOIN longtail.slice s ON s.id = f.slice_id
+  WHERE s.duplicates_dropped > 0 AND s.status = 'complete'
+), dropped AS (
+  DELETE FROM longtail.fact f USING ranked r
+  WHERE f.ctid = r.place AND f.slice_id = r.slice_id AND r.nth > 1
+  RETURNING f.slice_id, f.clicks, f.impressions
+), sums AS (
+  SELECT slice_id, count(*) AS rows, sum(clicks) AS clicks, sum(impressions) AS impressions FROM dropped GROUP BY slice_id
+), entry AS (
+  INSERT INTO longtail.slice_page (slice_id, segment, start_row, rows, clicks, impressions, last, run_id)
+  SELECT s.id, 'duplicates', 0, -d.rows, -d.clicks, -d.impressions, false, s.run_id
+  FROM sums d JOIN longtail.slice s ON s.id = d.slice_id
+)
+UPDATE longtail.slice s
+SET rows = s.rows - coalesce(d.rows, 0), clicks = s.clicks - coalesce(d.clicks, 0),
+  impressions = s.impressions - coalesce(d.impressions, 0), duplicates_dropped = coalesce(d.rows, 0)
+FROM longtail.slice o LEFT JOIN sums d ON d.slice_id = o.id
+WHERE s.id = o.id AND o.duplicates_dropped > 0;`,
+      `ALTER TABLE "longtail"."property" ADD COLUMN "short_page_at" timestamp with time zone;`,
+      `ALTER TABLE "longtail"."slice" ADD COLUMN "doubted" boolean DEFAULT false NOT NULL;`,
+      `ALTER TABLE "longtail"."slice" ADD COLUMN "checked_at" timestamp with time zone;`,
+      `ALTER TABLE "longtail"."slice" ADD COLUMN "kept_reason" text;`,
+      `ALTER TABLE "longtail"."slice_page" ADD COLUMN "short" boolean DEFAULT false NOT NULL;`,
+    ],
+  },
+  {
     tag: '0006_views',
     moment: 1795871000000,
-    hash: '80f3608e4942725743eb2d4eb60a02581fee9cd217a6142d778cf9e8ccf3b726',
+    hash: '8b33cd80ba94412bf011f5ae0382f125f8f764d17be01cd95902cd3bbc46cec4',
     statements: [
-      `-- The parts of a day, and what was dropped from it: in a database that has them already, nothing happens.
-ALTER TABLE longtail.slice ADD COLUMN IF NOT EXISTS part text DEFAULT '' NOT NULL;`,
-      `ALTER TABLE longtail.slice ADD COLUMN IF NOT EXISTS duplicates_dropped integer DEFAULT 0 NOT NULL;`,
       `CREATE TABLE "longtail"."made_view" (
 	"name" text PRIMARY KEY NOT NULL,
 	"source" text NOT NULL,

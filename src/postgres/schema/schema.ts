@@ -32,6 +32,8 @@ export const property = longtail.table('property', {
   id: bigId('id').primaryKey().generatedAlwaysAsIdentity(),
   siteUrl: textC('site_url').notNull().unique(),
   epoch: bigId('epoch').notNull(),
+  /** When rows last came after a page that had fewer than requested. Null: never. */
+  shortPageAt: instant('short_page_at'),
   createdAt: instant('created_at').notNull().defaultNow(),
 });
 
@@ -91,18 +93,18 @@ export const slice = longtail.table(
     aggregationType: text('aggregation_type').notNull().default(''),
     version: integer('version').notNull(),
     status: text('status').notNull(),
-    /** Sums over its ledger entries, written when it is sealed. */
+    /** Sums over its ledger entries, written when it ends. They stay when its rows are deleted. */
     rows: bigint('rows', { mode: 'number' }).notNull().default(0),
     clicks: bigint('clicks', { mode: 'number' }).notNull().default(0),
     impressions: bigint('impressions', { mode: 'number' }).notNull().default(0),
-    /** Rows whose key appeared earlier in this slice: a sign that as many other rows were missed. */
-    duplicateRows: integer('duplicate_rows').notNull().default(0),
-    /** Rows that were left out because their key was there already. */
+    /** Rows that were dropped because their key appeared in another row: a sign that as many other rows were missed. */
     duplicatesDropped: integer('duplicates_dropped').notNull().default(0),
     /** Characters that PostgreSQL cannot store (U+0000, lone surrogates), replaced by U+FFFD. */
     replacedCharacters: integer('replaced_characters').notNull().default(0),
     /** Whether the slice has the maximum number of rows that Google returns for a day. */
     capped: boolean('capped').notNull().default(false),
+    /** Whether it ended with a short page, and short pages have since turned out not to be ends: it is fetched again. */
+    doubted: boolean('doubted').notNull().default(false),
     /** Whether the day's data was final when it was fetched. */
     final: boolean('final').notNull().default(false),
     /** As in Google's API: `final`, or `all` when Google may still change the day. */
@@ -112,7 +114,12 @@ export const slice = longtail.table(
     /** The refetch that this version led to. */
     successorId: bigId('successor_id'),
     openedAt: instant('opened_at').notNull().defaultNow(),
+    /** When its rows came. */
     fetchedAt: instant('fetched_at'),
+    /** When Google was last asked about the day and these rows stayed. Null: not since they came. */
+    checkedAt: instant('checked_at'),
+    /** Why a later answer did not replace it. */
+    keptReason: text('kept_reason'),
     runId: bigId('run_id')
       .notNull()
       .references(() => run.id),
@@ -155,15 +162,17 @@ export const slicePage = longtail.table(
   'slice_page',
   {
     sliceId: bigId('slice_id').notNull(),
-    /** Empty: the slice is not divided into segments. */
+    /** Empty: a page. `duplicates`: the rows that were dropped from the slice, as negative figures. */
     segment: text('segment').notNull().default(''),
     startRow: integer('start_row').notNull(),
     rows: integer('rows').notNull(),
     clicks: bigint('clicks', { mode: 'number' }).notNull(),
     impressions: bigint('impressions', { mode: 'number' }).notNull(),
     replacedCharacters: integer('replaced_characters').notNull().default(0),
-    /** Shorter than requested: no page follows. */
+    /** No page follows: it has no rows, or fewer than requested where that is taken for the end. */
     last: boolean('last').notNull(),
+    /** Whether it has rows, and fewer than requested. */
+    short: boolean('short').notNull().default(false),
     runId: bigId('run_id').notNull(),
     committedAt: instant('committed_at').notNull().defaultNow(),
   },

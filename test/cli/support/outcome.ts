@@ -5,12 +5,13 @@ export const FIGURES: RunFigures = {
   siteUrl: 'sc-domain:example.com',
   from: '2026-05-01',
   to: '2026-05-31',
-  slices: { planned: 62, complete: 62, failed: 0, empty: 4 },
+  slices: { planned: 62, complete: 62, failed: 0, empty: 4, capped: 0 },
   rows: 1_234_567,
   apiCalls: 63,
   httpCalls: 3,
   retries: 0,
   quotaRefusals: 0,
+  shortPages: 0,
   durationMs: 41_000,
   peakRssBytes: 150_000_000,
   failures: [],
@@ -36,7 +37,7 @@ export const WITH_FAILURES: Outcome = {
   ...FIGURES,
   status: 'completeWithFailures',
   haltReason: null,
-  slices: { planned: 62, complete: 57, failed: 5, empty: 4 },
+  slices: { planned: 62, complete: 57, failed: 5, empty: 4, capped: 0 },
   failures: [
     ...['2026-05-04', '2026-05-03', '2026-05-02', '2026-05-01'].map((date) => ({
       searchType: 'web' as const,

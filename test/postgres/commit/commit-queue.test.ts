@@ -170,7 +170,7 @@ test('every way for a slice to end comes to the same in company as alone', async
     if (together) results.push(...(await Promise.all(pages.map((page) => commit(queue, ...page)))));
     else for (const page of pages) results.push(await commit(queue, ...page));
     const slices = await database.sql`
-      select date::text, version, status, rows::int, duplicate_rows, final, data_state, second_look, error
+      select date::text, version, status, rows::int, duplicates_dropped, final, data_state, second_look, error
       from longtail.slice where dataset = ${dataset} order by date, version`;
     await database.sql`update longtail.slice set rows = 9 where rows = 200`;
     return {

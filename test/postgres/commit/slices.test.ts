@@ -259,6 +259,7 @@ test('the outcome is read from the tables: earlier runs count, a key counts once
   expect(await readOutcome(database.sql, current.run, RANGE)).toEqual({
     complete: 4,
     empty: 1,
+    capped: 0,
     failed: 1,
     rows: 12,
     failures: [{ searchType: 'web', dataset: 'page+query', date: '2026-03-04', reason: 'try 1' }],

@@ -6,6 +6,7 @@ import {
   readAggregation,
   readDatasets,
   readDay,
+  readEndOfSlice,
   readFilter,
   readLogLevel,
   readRoot,
@@ -92,6 +93,14 @@ export function registerSync(program: Command, session: Session): void {
     .option('--refresh', 'fetch complete days again, too')
     .option('--wait', 'wait while another run has the property or the account, instead of ending with 75')
     .option('--accept-shrunk', 'accept a day that now has less than half of its rows')
+    .addOption(
+      new Option(
+        '--end-of-slice <when>',
+        'which page ends a slice: short, empty, or auto: a short one, with samples of what follows',
+      )
+        .argParser(readEndOfSlice)
+        .default('auto'),
+    )
     .optionsGroup('From and to:')
     .option('--database-url <url>', 'postgres://user:password@host:5432/database')
     .option('--credentials <file>', 'JSON file of a service account or a sign-in')

@@ -5,6 +5,7 @@ import { LongtailError } from '../../../domain/errors.ts';
 import type { Aggregation, Filter } from '../../../domain/filter.ts';
 import { peakRssBytes } from '../../../domain/peak-memory.ts';
 import type { SearchType } from '../../../domain/slice.ts';
+import type { EndOfSlice } from '../../../planning/end-of-slice.ts';
 import { keysOf } from '../../../planning/plan.ts';
 import {
   brokenEntry,
@@ -47,6 +48,7 @@ export interface SyncFlags extends RangeFlags, AccessFlags {
   readonly refresh?: boolean;
   readonly wait?: boolean;
   readonly acceptShrunk?: boolean;
+  readonly endOfSlice: EndOfSlice;
   readonly dryRun?: boolean;
   readonly json?: boolean;
   readonly logLevel?: LogLevel;
@@ -185,6 +187,7 @@ function syncOptions(siteUrl: string, flags: SyncFlags, env: NodeJS.ProcessEnv):
     refresh: flags.refresh === true,
     wait: flags.wait === true,
     acceptShrunk: flags.acceptShrunk === true,
+    endOfSlice: flags.endOfSlice,
     ...(from === undefined ? {} : { from }),
     ...(to === undefined ? {} : { to }),
     ...(days === undefined ? {} : { days }),
