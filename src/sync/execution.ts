@@ -8,6 +8,7 @@ import { createLoadPlan, type PlanSummary } from '../actors/load-plan.ts';
 import { createProbeDatabase } from '../actors/probe-database.ts';
 import { createReapWorker } from '../actors/reap-worker.ts';
 import type { Clock } from '../domain/clock.ts';
+import { isSelective } from '../domain/filter.ts';
 import type { Day } from '../domain/slice.ts';
 import { within } from '../domain/wait.ts';
 import { batchWorkerMachine } from '../machines/batch-worker/batch-worker.ts';
@@ -17,7 +18,6 @@ import { countWaiting } from '../machines/coordinator/dispatch.ts';
 import type { ControlEvent, Fatal, HaltReason } from '../machines/messages.ts';
 import { type Budgets, budgetsOf } from '../machines/rate-limiter/quota-window.ts';
 import { createCatalogue } from '../planning/catalogue.ts';
-import { keysOf } from '../planning/plan.ts';
 import { bothObservers, type ConcurrencyControl, startConcurrencyControl } from './concurrency.ts';
 import { type Config, daysIn, maxCalls } from './config.ts';
 import { actorClock } from './limiter.ts';
@@ -127,6 +127,7 @@ export function startExecution(
             calls,
             leases: resources.leases,
             rowsPerPage: config.rowsPerPage,
+            selection: config.selection,
             graceMs: resources.graceMs,
             scope: scope.signal,
             observer,
@@ -143,7 +144,9 @@ export function startExecution(
         range: config,
         today: config.today,
         pool: { maxConcurrency: config.maxConcurrency, batchSize: config.batchSize },
+        isSelective: isSelective(config.selection),
         onPlanned: (plan) => figures.planned(planFigures(config, plan)),
+        onReplanned: (changes) => figures.replanned(changes),
         scope: scope.signal,
         background,
       }),
@@ -296,7 +299,7 @@ function bugIn(error: unknown): Fatal {
 function planFigures(config: Config, plan: PlanSummary) {
   const openSlicesByDay = new Map<Day, number>();
   for (const { date } of plan.toFetch) openSlicesByDay.set(date, (openSlicesByDay.get(date) ?? 0) + 1);
-  const slicesPlanned = keysOf(config).length;
+  const slicesPlanned = plan.planned;
   return {
     slicesPlanned,
     slicesDone: slicesPlanned - plan.toFetch.length,

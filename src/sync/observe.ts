@@ -101,12 +101,16 @@ function noteSliceEnd(sliceId: string, next: AfterPage, catalogue: Catalogue, wa
 }
 
 function tellSliceEnd(
-  { slice: { searchType, dataset, date }, rows }: SliceEntry,
+  { slice: { searchType, dataset, date, part = '' }, rows, notServed }: SliceEntry,
   next: AfterPage,
   watchers: Watchers,
 ): void {
   watchers.figures.sliceDone(date);
-  const slice = { searchType, dataset, date, rows };
+  const slice = { searchType, dataset, date, rows, ...(part === '' ? {} : { part }) };
+  if (notServed !== undefined) {
+    watchers.listeners.emit('slice', { ...slice, status: 'notServed', reason: notServed });
+    return;
+  }
   watchers.listeners.emit(
     'slice',
     next.kind === 'failed'
