@@ -1,6 +1,4 @@
--- The parts of a day, and what was dropped from it: in a database that has them already, nothing happens.
-ALTER TABLE longtail.slice ADD COLUMN IF NOT EXISTS part text DEFAULT '' NOT NULL;
---> statement-breakpoint
+-- What was dropped from a slice: in a database that has the column already, nothing happens.
 ALTER TABLE longtail.slice ADD COLUMN IF NOT EXISTS duplicates_dropped integer DEFAULT 0 NOT NULL;
 --> statement-breakpoint
 CREATE TABLE "longtail"."made_view" (

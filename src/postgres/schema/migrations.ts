@@ -345,11 +345,10 @@ END $$;`,
   {
     tag: '0006_views',
     moment: 1795871000000,
-    hash: '8174ab3dea57be0ada7d4c89b824f864c9624ef372c3a8c14abe2f7fa236a83a',
+    hash: '8a66da148eaaa34abcb6db4e395ec5ce24bed7896faca91e384444163da52ffc',
     statements: [
-      `-- The parts of a day, and what was dropped from it: in a database that has them already, nothing happens.
-ALTER TABLE longtail.slice ADD COLUMN IF NOT EXISTS part text DEFAULT '' NOT NULL;`,
-      `ALTER TABLE longtail.slice ADD COLUMN IF NOT EXISTS duplicates_dropped integer DEFAULT 0 NOT NULL;`,
+      `-- What was dropped from a slice: in a database that has the column already, nothing happens.
+ALTER TABLE longtail.slice ADD COLUMN IF NOT EXISTS duplicates_dropped integer DEFAULT 0 NOT NULL;`,
       `CREATE TABLE "longtail"."made_view" (
 	"name" text PRIMARY KEY NOT NULL,
 	"source" text NOT NULL,
