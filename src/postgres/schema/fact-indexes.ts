@@ -57,7 +57,7 @@ function definition(column: IndexedColumn): string {
 export async function readIndexes(sql: Sql): Promise<readonly FactIndex[]> {
   const rows = await sql<{ name: string; isValid: boolean; isBuilding: boolean; bytes: number }[]>`
     select c.relname as "name", i.indisvalid as "isValid", pg_relation_size(c.oid)::float8 as "bytes",
-      exists (select from pg_stat_progress_create_index b where b.index_relid = c.oid) as "isBuilding"
+      exists (select from pg_stat_progress_create_index b where b.datname = current_database() and b.index_relid = c.oid) as "isBuilding"
     from pg_class c join pg_index i on i.indexrelid = c.oid
     where i.indrelid = 'longtail.fact'::regclass`;
   return INDEXED_COLUMNS.map((column) => {

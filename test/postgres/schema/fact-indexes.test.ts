@@ -102,6 +102,11 @@ test('an abort leaves nothing behind', async () => {
     );
     await until(() => phases.some((phase) => phase.startsWith('waiting for writers')));
     halt.abort();
+    await until(
+      async () =>
+        (await test_.sql`select from pg_stat_progress_create_index where datname = current_database()`)
+          .length === 0,
+    );
   });
   expect(await making).toBeUndefined();
   expect((await readIndexes(database.sql))[0]).toMatchObject({ state: 'none' });

@@ -59,7 +59,7 @@ test('a view that somebody has changed is named, and left as it is', async () =>
     drop view public.search_totals;
     create view public.search_totals as select p.site_url, d.date, d.clicks from longtail.day_total d join longtail.property p on p.id = d.property_id`);
   await sql.unsafe(
-    'create or replace view public.search_analytics as select * from (select p.site_url, s.search_type, s.dataset, s.date, f.page, f.query, f.country, f.device, f.clicks, f.impressions, 0::double precision as ctr, f.position, f.search_appearance, s.data_state from longtail.fact f join longtail.slice s on s.id = f.slice_id join longtail.property p on p.id = s.property_id) x',
+    'create or replace view public.search_analytics as select * from (select p.site_url, s.search_type, s.dataset, s.date, f.page, f.query, f.country, f.device, f.clicks, f.impressions, 0::double precision as ctr, f.position, f.search_appearance, s.data_state, f.hour from longtail.fact f join longtail.slice s on s.id = f.slice_id join longtail.property p on p.id = s.property_id) x',
   );
   const before = await describe();
   const { notices = [] } = await migrate(database.url);

@@ -40,6 +40,12 @@ test('Ctrl-C leaves nothing behind', async () => {
     ({ finished } = started);
     await until(() => started.said().stderr.includes('waiting for writers'));
     started.child.kill('SIGINT');
+    await until(
+      async () =>
+        (await database.sql`select from pg_stat_progress_create_index where datname = current_database()`)
+          .length === 0,
+      'it goes on',
+    );
   });
   expect((await finished).code).toBe(130);
   const found = await database.sql`select from pg_class where relname = 'fact_page'`;

@@ -17,8 +17,9 @@ beforeEach(async () => {
     values (1, 'web', 'page+query', '2026-01-01', 1, 'complete', 50000, 600, 9000, true, true, now(), 1, null),
       (1, 'web', 'page+query', '2026-01-02', 1, 'complete', 10, 300, 900, false, true, now(), 1, null),
       (1, 'web', 'page+query', '2026-01-03', 1, 'complete', 10, 300, 900, false, true, now(), 1, null),
-      (1, 'web', 'page+query', '2026-01-03', 2, 'failed', 0, 0, 0, false, false, null, 1, 'shrunk: Google now returns no rows'),
-      (1, 'web', 'page+query', '2026-01-05', 1, 'failed', 0, 0, 0, false, false, null, 1, 'Google refuses it');
+      (1, 'web', 'page+query', '2026-01-03', 2, 'open', 0, 0, 0, false, false, null, 1, 'shrunk: Google now returns no rows'),
+      (1, 'web', 'page+query', '2026-01-05', 1, 'open', 0, 0, 0, false, false, null, 1, 'Google refuses it');
+    update longtail.slice set status = 'failed' where status = 'open';
     insert into longtail.day_total select 1, 'web', date '2026-01-01' + day, 1000, 10000, now() from generate_series(0, 4) as day`);
 });
 afterEach(() => database.close());
