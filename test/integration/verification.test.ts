@@ -123,6 +123,27 @@ describe.concurrent('a table that is as Google says', () => {
     expect(await database.sql`select from longtail.lease`).toHaveLength(0);
   });
 
+  test('is equal part by part where a day consists of parts', async () => {
+    const days = settledDays(3);
+    await using emulator = await emulate({ rowsPerDay: 200 });
+    await using database = await testDatabase();
+    await copy(database, emulator, days, { datasets: ['page+searchAppearance'] });
+    const before = emulator.requests.length;
+    const outcome = await verify(database.url, emulator, days, {
+      sample: 60,
+      dataset: 'page+searchAppearance',
+    });
+    expect(outcome).toMatchObject({ status: 'equal', equal: 60, unanswered: 0 });
+    const filtered = emulator.requests.slice(before).map(({ body }) => {
+      const { dimensions, dimensionFilterGroups = [] } = body as Filtered;
+      return [
+        dimensions,
+        dimensionFilterGroups.flatMap(({ filters }) => filters.map(({ dimension }) => dimension)),
+      ];
+    });
+    expect(filtered).toContainEqual([['page'], ['page', 'searchAppearance']]);
+  });
+
   test('the same seed asks for the same keys, another for others; one dataset and type alone', async () => {
     const days = settledDays(3);
     await using emulator = await emulate({ rowsPerDay: 80 });
@@ -434,6 +455,7 @@ test.each([
   [{ sample: 10_001 }, 'sample is at most 10000'],
   [{ seed: -1 }, 'seed is at least 0'],
   [{ seed: 1.5 }, 'seed is a whole number'],
+  [{ dataset: 'page+hour' }, 'Google has no filter for an hour'],
   [{ dataset: 'pages' }, '"pages" is not a dataset'],
   [{ siteUrl: 'example.com' }, 'is not a property’s name'],
 ])('options %j are refused', (wrong, message) => {
