@@ -24,6 +24,7 @@ export type {
   ConcurrencyEvent,
   DryRun,
   FallbackEvent,
+  NoticeEvent,
   Outcome,
   Progress,
   ProgressState,

@@ -5,6 +5,7 @@ import { plain } from '../../report/render.ts';
 import { registerDatabase } from './database/command.ts';
 import { registerDemo } from './demo/command.ts';
 import { registerEmulator } from './emulator/command.ts';
+import { registerIndex } from './index/command.ts';
 import type { Session } from './session.ts';
 import { refuseRepeatedOptions } from './single-options.ts';
 import { registerSites } from './sites/command.ts';
@@ -52,6 +53,7 @@ export function createProgram(session: Session): Command {
   registerSync(program, session);
   registerSites(program, session);
   registerStatus(program, session);
+  registerIndex(program, session);
   registerEmulator(program);
   registerDatabase(program, session);
   registerHelp(program);

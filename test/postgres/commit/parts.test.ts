@@ -51,9 +51,8 @@ async function fetched(
 
 async function figures() {
   const { planned, complete, failed, empty } = await readOutcome(database.sql, current.run, RANGE);
-  const [month] = (await readStatus(database.sql)).filter(
-    ({ dataset }) => dataset === 'page+searchAppearance',
-  );
+  const { months } = await readStatus(database.sql);
+  const month = months.find(({ dataset }) => dataset === 'page+searchAppearance');
   return { planned, complete, failed, empty, status: month?.complete };
 }
 

@@ -27,6 +27,7 @@ const ALL = [
   'longtail.day_total',
   'longtail.fact',
   'longtail.lease',
+  'longtail.made_view',
   'longtail.migrations',
   'longtail.not_served',
   'longtail.property',
@@ -36,6 +37,12 @@ const ALL = [
   'longtail.slice_page',
   'public.search_analytics',
   'public.search_analytics_filtered',
+  'public.search_coverage',
+  'public.search_page_lifetime',
+  'public.search_revisions',
+  'public.search_totals',
+  'public.searchdata_site_impression',
+  'public.searchdata_url_impression',
 ];
 
 test('makes the tables once', async () => {

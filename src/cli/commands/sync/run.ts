@@ -10,6 +10,7 @@ import {
   brokenEntry,
   concurrencyEntry,
   fallbackEntry,
+  noticeEntry,
   progressEntry,
   quotaEntry,
   retryEntry,
@@ -213,6 +214,7 @@ export async function follow(
     sync.on('retry', (event) => log(retryEntry(event))),
     sync.on('concurrency', (event) => log(concurrencyEntry(event))),
     sync.on('fallback', (event) => log(fallbackEntry(event))),
+    sync.on('notice', (event) => log(noticeEntry(event))),
   ];
   try {
     return await sync.run({ signal: options.signal });
