@@ -65,7 +65,7 @@ describe.each(['fast', 'public'])('on the %s path', (path) => {
     });
     const rows = await database.sql`select * from public.search_analytics order by clicks desc`;
     expect(Object.keys(rows[0] ?? {})).toEqual(
-      'site_url search_type dataset date page query country device clicks impressions ctr position search_appearance data_state'.split(
+      'site_url search_type dataset date page query country device clicks impressions ctr position search_appearance data_state hour'.split(
         ' ',
       ),
     );

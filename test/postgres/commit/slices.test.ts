@@ -257,12 +257,14 @@ test('the outcome is read from the tables: earlier runs count, a key counts once
   unwrap(await current.store.failSlice(slice.id, 'mended'));
   await complete('2026-03-05', 5);
   expect(await readOutcome(database.sql, current.run, RANGE)).toEqual({
+    planned: 31,
     complete: 4,
     empty: 1,
     capped: 0,
     failed: 1,
     rows: 12,
     failures: [{ searchType: 'web', dataset: 'page+query', date: '2026-03-04', reason: 'try 1' }],
+    refused: [],
   });
 });
 
