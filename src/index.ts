@@ -23,7 +23,9 @@ export type {
   RetryEvent,
   RunFigures,
   SliceEvent,
+  StartedEvent,
   Sync,
   SyncEvents,
   SyncOptions,
 } from './sync/types.ts';
+export { createMetrics, type Metrics, type MetricsOptions } from './watch/metrics.ts';

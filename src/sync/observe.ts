@@ -8,14 +8,19 @@ import type { RateLimiterEmitted } from '../machines/rate-limiter/rate-limiter.t
 import type { Catalogue, SliceEntry } from '../planning/catalogue.ts';
 import type { Listeners } from './listeners.ts';
 import type { ProgressTracker } from './progress.ts';
+import type { NameSlice } from './slice-names.ts';
 import type { Telemetry } from './telemetry.ts';
-import type { ConcurrencyEvent, QuotaEvent, RetryEvent, SyncEvents } from './types.ts';
+import type { ConcurrencyEvent, QuotaEvent, RetryEvent, SliceEvent, SyncEvents } from './types.ts';
 
 /** Counts and traces calls and their pages. */
-export function observeCalls(figures: ProgressTracker, telemetry: Telemetry): CallObserver {
+export function observeCalls(
+  figures: ProgressTracker,
+  telemetry: Telemetry,
+  nameOf: NameSlice,
+): CallObserver {
   return {
     callStarted(input) {
-      const span = telemetry.callStarted(input);
+      const span = telemetry.callStarted(input, nameOf);
       let inFlight = 0;
       return {
         sent(pages) {
@@ -107,12 +112,12 @@ function tellSliceEnd(
 ): void {
   watchers.figures.sliceDone(date);
   const slice = { searchType, dataset, date, rows };
-  watchers.listeners.emit(
-    'slice',
+  const told: SliceEvent =
     next.kind === 'failed'
       ? { ...slice, status: 'failed', reason: next.reason }
-      : { ...slice, status: next.kind === 'sealed' ? 'complete' : 'notPublished' },
-  );
+      : { ...slice, status: next.kind === 'sealed' ? 'complete' : 'notPublished' };
+  watchers.telemetry.sliceEnded(told.status);
+  watchers.listeners.emit('slice', told);
 }
 
 /** Reports a decision of the concurrency controller. */

@@ -215,15 +215,18 @@ export type Outcome = RunFigures &
  * - `halting`: the run is ending and assigns no more pages. Every run passes through it, a complete one too.
  * - `ended`: nothing is in flight. The outcome follows.
  */
-export type ProgressState =
-  | 'planning'
-  | 'fetching'
-  | 'waitingForGoogle'
-  | 'waitingForDatabase'
-  | 'pausing'
-  | 'paused'
-  | 'halting'
-  | 'ended';
+export type ProgressState = (typeof PROGRESS_STATES)[number];
+
+export const PROGRESS_STATES = [
+  'planning',
+  'fetching',
+  'waitingForGoogle',
+  'waitingForDatabase',
+  'pausing',
+  'paused',
+  'halting',
+  'ended',
+] as const;
 
 /** Figures of a run in progress. Emitted at most about ten times per second, from the time the plan is being loaded. */
 export interface Progress {
@@ -282,6 +285,14 @@ export type RetryEvent =
   | { readonly kind: 'google'; readonly reason: string }
   | { readonly kind: 'worker'; readonly workerId: string };
 
+export const RETRY_KINDS = [
+  'pages',
+  'call',
+  'database',
+  'google',
+  'worker',
+] as const satisfies readonly RetryEvent['kind'][];
+
 /** `asked`: by `setConcurrency`. `from` equals `to` when `'auto'` decides to keep the level. */
 export interface ConcurrencyEvent {
   readonly from: number;
@@ -291,7 +302,15 @@ export interface ConcurrencyEvent {
   readonly detail?: string;
 }
 
+/** The run has its row in `longtail.run` and begins to plan. */
+export interface StartedEvent {
+  readonly siteUrl: string;
+  /** The run's id in `longtail.run`, as text. */
+  readonly runId: string;
+}
+
 export interface SyncEvents {
+  readonly started: StartedEvent;
   readonly progress: Progress;
   readonly slice: SliceEvent;
   readonly quota: QuotaEvent;

@@ -7,7 +7,7 @@ import { quoted } from '../../domain/quoted.ts';
 import { type Day, parseDataset, SEARCH_TYPES, type SearchType } from '../../domain/slice.ts';
 import { surroundings } from '../../postgres/connection/surroundings.ts';
 import { parseDatabaseUrl } from '../../postgres/driver/database-url.ts';
-import { LOG_LEVELS, type LogLevel } from '../../report/log.ts';
+import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../../report/log.ts';
 import { count } from '../../report/render.ts';
 import type { Credentials } from '../../search-console/auth/credentials.ts';
 import { unreadableFile } from '../../search-console/auth/credentials-file.ts';
@@ -91,6 +91,12 @@ export function readLogLevel(text: string): LogLevel {
   const level = LOG_LEVELS.find((known) => known === text.toLowerCase());
   if (level !== undefined) return level;
   throw usageError(`${quoted(text)} is not a log level.`, `Use one of ${LOG_LEVELS.join(', ')}.`);
+}
+
+export function readLogFormat(text: string): LogFormat {
+  const format = LOG_FORMATS.find((known) => known === text.toLowerCase());
+  if (format !== undefined) return format;
+  throw usageError(`${quoted(text)} is not a log format.`, `Use one of ${LOG_FORMATS.join(', ')}.`);
 }
 
 /** A URL that access tokens, or what they are made of, are sent to. */

@@ -1,10 +1,11 @@
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { mayBeSecret } from '../../domain/secrets.ts';
+import { VERSION } from '../../domain/version.ts';
 import { plain } from '../../report/render.ts';
 import { registerDatabase } from './database/command.ts';
 import { registerDemo } from './demo/command.ts';
 import { registerEmulator } from './emulator/command.ts';
+import { registerMetrics } from './metrics/command.ts';
 import type { Session } from './session.ts';
 import { refuseRepeatedOptions } from './single-options.ts';
 import { registerSites } from './sites/command.ts';
@@ -33,7 +34,7 @@ export function createProgram(session: Session): Command {
   const { output } = session;
   const program = new Command('longtail')
     .description('Copies a site’s whole Google Search Console history into your own PostgreSQL.')
-    .version(readVersion(), '-V, --version', 'print the version')
+    .version(VERSION, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print help')
     .helpCommand(false)
     .usage('<command> [options]')
@@ -50,6 +51,7 @@ export function createProgram(session: Session): Command {
   registerSync(program, session);
   registerSites(program, session);
   registerStatus(program, session);
+  registerMetrics(program, session);
   registerEmulator(program);
   registerDatabase(program, session);
   registerHelp(program);
@@ -99,11 +101,4 @@ function withoutTypedSecrets(text: string): string {
     if (name !== undefined) return `'${name}'`;
     return mayBeSecret(typed) ? '(not shown: it may be a secret)' : whole;
   });
-}
-
-function readVersion(): string {
-  // Both src/cli and dist/cli are two folders below it.
-  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
-  const { version } = JSON.parse(text) as { readonly version: string };
-  return version;
 }
