@@ -1,6 +1,6 @@
 /**
- * Draws the report's figures as one picture: `npm run bench:draw [-- folder]`. Reads `report.json`, writes `bench.svg`
- * beside it; parts that are not in the report are left out.
+ * Draws the report's figures as one picture: `npm run bench:draw [-- folder]`. Reads `report.json` and writes `bench.svg`
+ * next to it. Parts that are missing in the report are left out.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -36,7 +36,7 @@ const panels = [
 await writeFile(`${folder}/bench.svg`, compose(panels));
 console.log(`The picture is ${folder}/bench.svg.`);
 
-/** The report's JSON has each part's own figures under its own name. */
+/** The report's JSON contains the figures of each part under its name. */
 function panelOf<Figures>(part: PartReport | undefined, make: (figures: Figures) => Panel): Panel[] {
   return part === undefined ? [] : [make(part.figures as Figures)];
 }
@@ -157,7 +157,7 @@ function growthPanel({ sizes }: GrowthFigures): Panel {
           const label = isLarge(size) ? [text(x - 8, y - 9, seconds(size.wallMs), { anchor: 'end' })] : [];
           return [dot(x, y, 'ours'), ...label];
         }),
-        // The small sizes stand too close to be named one by one.
+        // The small sizes are too close together for labels of their own.
         ...sizes.filter(isLarge).flatMap((size) => {
           const [x] = at(size);
           return [

@@ -1,6 +1,6 @@
 /**
- * What an answer of 25,000 page+query rows costs the emulator: `node bench/emulator-answer.ts`. The emulator runs in a
- * process of its own, so that the figure holds no client; CPU time of all its threads, user and system, per answer.
+ * Measures what an answer of 25,000 page+query rows costs the emulator: `node bench/emulator-answer.ts`. The figure is the
+ * CPU time of all its threads per answer, user and system. The emulator has its own process, so no client is included.
  */
 import { fork } from 'node:child_process';
 import { request } from 'node:http';

@@ -1,8 +1,8 @@
 /**
- * The bench: `npm run bench [-- part …] [--scale 1] [--runs 3] [--out bench/results] [--profiles DIR]
- * [--server URL]`, a PostgreSQL on this machine in place of the embedded one.
- * Parts: latency, data, quota, peers, control, growth; all of them by default. Each writes its figures into the report
- * as soon as it has them. Small scales print the report only, unless `--out` says where it goes.
+ * The bench: `npm run bench [-- part …] [--scale 1] [--runs 3] [--out bench/results] [--profiles DIR] [--server URL]`.
+ * Parts: latency, data, quota, peers, control, growth; all of them by default. Each writes its figures into the report as
+ * soon as it has them. `--server` uses a PostgreSQL on this machine instead of the embedded one. A scale below 1 only prints
+ * the report, unless `--out` says where to write it.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
@@ -68,7 +68,7 @@ else console.log(`The report is in ${folder}: report.md, report.json.`);
 async function readReport(from: string | undefined): Promise<Report> {
   if (from === undefined) return { parts: {} };
   try {
-    // Written by this script alone.
+    // Only this script writes it.
     return JSON.parse(await readFile(`${from}/report.json`, 'utf8')) as Report;
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return { parts: {} };

@@ -1,7 +1,7 @@
 /**
- * The built command line under faults from outside, with a real PostgreSQL and the emulator as processes:
- * `npm run chaos -- [--kills 50] [--seed 1] [--only TEXT]`. Prints a table in Markdown: each fault, how often, what
- * happened, what was lost. Ends with 1 when anything was.
+ * Runs the built command line under faults from outside, with a real PostgreSQL and the emulator as processes:
+ * `npm run chaos -- [--kills 50] [--seed 1] [--only TEXT]`. Prints a Markdown table: each fault, how often, what happened,
+ * what was lost. Exits with 1 if anything was lost.
  */
 
 import { parseArgs } from 'node:util';

@@ -1,4 +1,4 @@
-/** Packs the package and has publint and attw look at it as its users get it. Needs a build; asks no registry. */
+/** Packs the package and checks the result with publint and attw. Needs a build; uses no registry. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,7 +18,7 @@ try {
     execFileSync(join(root, 'node_modules/.bin', program), args, { cwd: root, stdio: 'inherit' });
   };
   check('publint', 'run', tarball, '--strict');
-  // ES modules alone: CommonJS hosts load them with `require`, as every supported Node can.
+  // Only ES modules: CommonJS hosts load them with `require`, which every supported Node allows.
   check('attw', tarball, '--profile', 'esm-only', '--quiet');
 } catch {
   process.exitCode = 1;

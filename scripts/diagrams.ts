@@ -1,6 +1,6 @@
 /**
  * Writes the diagrams in the documents from the machines' own definitions. With `--check` it writes nothing, and fails
- * where a document is not what the machines say.
+ * if a document does not match the machines.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +12,7 @@ import { sceneOf } from './diagrams/scene.ts';
 import { svgOf } from './diagrams/svg.ts';
 import { descriptionOf } from './diagrams/wording.ts';
 
-/** Written by hand, with generated blocks in them. */
+/** Documents written by hand that contain generated blocks. */
 const BY_HAND = ['README.md', 'ARCHITECTURE.md'];
 const root = fileURLToPath(new URL('..', import.meta.url));
 

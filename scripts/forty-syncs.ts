@@ -1,8 +1,8 @@
 /**
- * Forty synchronisations in a host with a pool of three connections, one limiter and one account: `node
- * scripts/forty-syncs.ts [--kills 5]`. Connections are cut every second, the host is killed and started again; all
- * the while it asks its own pool `select 1`. Prints how long that took, and ends with 1 when it ever took more than 100 ms,
- * a request was refused, or the tables are not what the server has. About a minute, on a machine that does nothing else.
+ * Runs forty synchronisations in a host with a pool of three connections, one limiter and one account: `node
+ * scripts/forty-syncs.ts [--kills 5]`. Connections are cut every second, and the host is killed and restarted. Meanwhile the
+ * host sends `select 1` through its own pool. Prints how long that took. Exits with 1 if it ever took more than 100 ms, a
+ * request was refused, or the tables differ from the server's data. Takes about a minute on an otherwise idle machine.
  */
 import { parseArgs } from 'node:util';
 import postgres from 'postgres';

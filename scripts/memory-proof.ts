@@ -1,7 +1,7 @@
 /**
  * Memory and speed of `longtail sync` on big days: `npm run build && node scripts/memory-proof.ts [days] [concurrency]`.
- * 60 days of 50,000 page+query rows by default, emulator, PostgreSQL and command each in a process of its own. Prints a
- * line and JSON.
+ * By default it copies 60 days of 50,000 page+query rows. The emulator, PostgreSQL and the command each have their own
+ * process. Prints a line and JSON.
  */
 import { availableParallelism, cpus } from 'node:os';
 import { seconds, startEmulatorProcess, startServer, startSync } from './support/proof.ts';

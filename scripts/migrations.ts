@@ -1,6 +1,6 @@
 /**
- * Writes `src/postgres/schema/migrations.ts` out of the SQL files under `drizzle/`: a program that is bundled into one file has no
- * files beside it. With `--check` it writes nothing, and fails where the module is not what the files say.
+ * Writes `src/postgres/schema/migrations.ts` from the SQL files in `drizzle/`, because a program that is bundled into one
+ * file has no other files. With `--check` it writes nothing, and fails if the module does not match the files.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -18,7 +18,7 @@ const { entries } = JSON.parse(readFileSync(`${root}drizzle/meta/_journal.json`,
 const migrations = entries.map(({ when, tag }) => {
   const text = readFileSync(`${root}drizzle/${tag}.sql`, 'utf8');
   const statements = text.split('--> statement-breakpoint').map((statement) => literal(statement.trim()));
-  // As Drizzle's own migrator reckons it: databases have it on record.
+  // Computed as by Drizzle's own migrator, because databases have recorded its hashes.
   const hash = createHash('sha256').update(text).digest('hex');
   return `{ tag: '${tag}', moment: ${when}, hash: '${hash}', statements: [${statements.join(', ')}] }`;
 });

@@ -1,13 +1,13 @@
 /**
- * A quota of 60 requests a minute and 120 requests, in real time: `npm run build && node scripts/quota-proof.ts`. Prints,
- * for each way to run it, a line and, at the end, all of it as JSON: refusals, the most requests that any 60 seconds
- * held at the emulator, and the time beside the shortest possible. About four minutes.
+ * Sends 120 requests under a quota of 60 per minute, in real time: `npm run build && node scripts/quota-proof.ts`. Prints a
+ * line for each way to run it, and at the end everything as JSON: refusals, the maximum number of requests in any 60 seconds
+ * at the emulator, and the time next to the shortest possible one. Takes about four minutes.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { end, seconds, startEmulatorProcess, startServer, startSync } from './support/proof.ts';
 
 const QUOTA = 60;
-/** And the calendar: 120 requests. */
+/** With the calendar, 120 requests. */
 const DAYS = 119;
 const MINUTE_MS = 60_000;
 
@@ -50,7 +50,7 @@ const CASES: readonly Case[] = [
 ];
 
 await using server = await startServer();
-// All are waited for, also when one fails: each has processes of its own to end.
+// Waits for all of them, also if one fails: each must end its own processes.
 const proved = await Promise.allSettled(CASES.map(prove));
 const figures = proved.map((result) => {
   if (result.status === 'rejected') throw result.reason;
@@ -75,7 +75,7 @@ async function prove({ name, batchSize, latencyMs, interruption }: Case) {
   };
   let run = start();
   if (interruption !== 'none') {
-    // The calendar, then all that the quota has left.
+    // The calendar, then as many as the quota still allows.
     await arrived(interruption.endsWith('waits') ? QUOTA : 2);
     await sleep(interruption.endsWith('waits') ? 10_000 : 1_000);
     await end(run.child, interruption.startsWith('kill') ? 'SIGKILL' : 'SIGINT');
@@ -86,7 +86,7 @@ async function prove({ name, batchSize, latencyMs, interruption }: Case) {
   const { refusals, maxInAnyWindow: widestMinute, apiCalls } = await emulator.counters();
   const times = (await emulator.requests()).map(({ arrivedAtMs }) => arrivedAtMs);
   const tookMs = Math.max(...times) - Math.min(...times);
-  // The first minute's worth goes out at once; requests that an interruption lost have to be made again.
+  // The requests of the first minute are sent immediately. Those lost by an interruption must be sent again.
   const shortestMs = Math.floor((apiCalls - 1) / QUOTA) * MINUTE_MS;
   const overhead = tookMs / shortestMs - 1;
   console.log(

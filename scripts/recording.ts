@@ -1,6 +1,6 @@
 /**
  * Records `longtail demo` in a terminal of 80 columns and writes `docs/demo.svg`. Needs script(1) of util-linux, and a
- * build (`npm run build`). Run it on a machine that does nothing else: the figures are part of the picture.
+ * build (`npm run build`). Run it on an otherwise idle machine: the figures are part of the picture.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,12 +11,12 @@ import { fileURLToPath } from 'node:url';
 import { type Piece, replay } from './recording/replay.ts';
 import { terminalSvg } from './recording/terminal-svg.ts';
 
-/** As many rows as the demo's results take: the last picture shows them all. */
+/** The height of the demo's results in rows, so that the last picture shows them all. */
 const SIZE = { columns: 80, rows: 34 } as const;
 const PROMPT = '\u001b[2m$\u001b[22m npx longtail demo\r\n\r\n';
 const LONGEST_WAIT_MS = 1_200;
 const LIMIT_MS = 180_000;
-const MOST_BYTES = 60_000;
+const MAX_BYTES = 60_000;
 const TARGET = 'docs/demo.svg';
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -28,11 +28,11 @@ try {
     title: 'longtail demo in a terminal',
     description:
       'The demo starts an embedded PostgreSQL, copies 150 days of a made-up property, shows its progress, ' +
-      `then the ten top queries, the totals, and how to go on. Waits are cut to ${LONGEST_WAIT_MS / 1_000} s.`,
+      `then the ten top queries, the totals, and the next steps. Waits are cut to ${LONGEST_WAIT_MS / 1_000} s.`,
   });
-  if (Buffer.byteLength(svg) > MOST_BYTES) {
+  if (Buffer.byteLength(svg) > MAX_BYTES) {
     throw new Error(
-      `${TARGET} would have ${Buffer.byteLength(svg)} bytes; more than ${MOST_BYTES} are too many.`,
+      `${TARGET} would have ${Buffer.byteLength(svg)} bytes; more than ${MAX_BYTES} are too many.`,
     );
   }
   writeFileSync(join(root, TARGET), svg);
@@ -41,7 +41,7 @@ try {
   rmSync(folder, { recursive: true, force: true });
 }
 
-/** What the command wrote, piece by piece. */
+/** The output of the command, piece by piece. */
 async function record(cwd: string): Promise<Piece[]> {
   const command = `stty cols ${SIZE.columns} rows ${SIZE.rows}; exec "$NODE" "$LONGTAIL" demo`;
   const child = spawn(
@@ -67,7 +67,7 @@ async function record(cwd: string): Promise<Piece[]> {
   return piecesOf(readFileSync(join(cwd, 'output')), readFileSync(join(cwd, 'timing'), 'utf8'));
 }
 
-/** script(1) writes a heading of one line that the times do not count. */
+/** script(1) writes a heading of one line, which is not in the list of times. */
 function piecesOf(output: Uint8Array, timing: string): Piece[] {
   let offset = output.indexOf(0x0a) + 1;
   return timing

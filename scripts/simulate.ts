@@ -1,11 +1,11 @@
 /**
- * Thousands of simulated bad days: `npm run simulate -- --seeds 20000`. Seeds are shared out over a process a core; one
- * that fails is printed with the command that replays it, and shrunk.
+ * Simulates thousands of runs under faults: `npm run simulate -- --seeds 20000`. One process per core works on the seeds. A
+ * seed that fails is shrunk, and printed with the command that replays it.
  *
- *   --seeds N     how many (default 1,000)
- *   --start S     the first (default 0)
- *   --seed S      this one alone, told step by step
- *   --bug NAME    with a bug planted (see test/simulation/planted-bugs.ts)
+ *   --seeds N     number of seeds (default 1,000)
+ *   --start S     the first seed (default 0)
+ *   --seed S      only this seed, step by step
+ *   --bug NAME    with a planted bug (see test/simulation/planted-bugs.ts)
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
@@ -46,7 +46,7 @@ function wholeNumber(name: string, text: string): number {
   throw new Error(`--${name} is a whole number of 0 or more, not "${text}".`);
 }
 
-/** A child: runs what it is given, says what came of it. */
+/** A child process: runs the seeds that it receives, and reports the results. */
 function work(): void {
   process.on('message', (round: { readonly start: number; readonly count: number }) => {
     void runSeeds(round.start, round.count, planted ?? SOUND).then((figures) => process.send?.(figures));
@@ -84,7 +84,7 @@ async function tellMany(start: number, count: number): Promise<void> {
   for (const { seed } of failed.slice(0, MOST_FAILURES)) await tellFailure(seed);
 }
 
-/** Rounds go to whichever child is free. The first failures end it: more would say the same. */
+/** Gives rounds to the child that is free. Stops at the first failures, because more would tell the same. */
 async function shareOut(start: number, count: number): Promise<Figures> {
   let figures = noFigures();
   let next = start;

@@ -1,6 +1,11 @@
 /**
- * Longtail copies a site's whole Google Search Console history into your own PostgreSQL: fast, never over quota, never
+ * Longtail copies the whole Google Search Console history of a site into your own PostgreSQL: fast, never over quota, never
  * wrong after a crash.
+ *
+ * {@link createSync} describes one run for one property. {@link createRateLimiter} makes several runs share one quota.
+ * @example
+ * await using sync = createSync({ siteUrl: 'sc-domain:example.com', database: process.env.DATABASE_URL });
+ * const { status, rows } = await sync.run();
  */
 
 export { ERROR_CODES, type ErrorCode, LongtailError } from './domain/errors.ts';
@@ -16,6 +21,7 @@ export type {
   AutoConcurrencyOptions,
   ConcurrencyEvent,
   DryRun,
+  FallbackEvent,
   Outcome,
   Progress,
   ProgressState,

@@ -1,4 +1,4 @@
-/** Part 5: halts, tokens, the machines, starting up. */
+/** Part 5: halts, tokens, the machines, start-up. */
 import { migrate } from '../../src/postgres/schema/migrate.ts';
 import { type BenchContext, repeat } from '../support/context.ts';
 import { startBenchEmulator } from '../support/emulator.ts';
@@ -33,7 +33,7 @@ export interface ControlFigures {
 }
 
 const HALTS = 200;
-/** About as long as an undisturbed run takes: halts fall into its opening, its calls and its end. */
+/** About the length of an undisturbed run, so that halts hit its opening, its calls and its end. */
 const SPREAD_MS = 700;
 const SEED = 20_260_101;
 
@@ -46,7 +46,7 @@ export async function control(context: BenchContext): Promise<PartResult<Control
     searchTypes: ['web'],
   };
   const machines = await measureAllMachines(context, count(20_000));
-  // Some answers are large, so that halts fall into the midst of a COPY, too.
+  // Some answers are large, so that some halts hit the middle of a COPY.
   const options = {
     sites: [SITE],
     rowsPerDay: 4_000,
@@ -75,7 +75,7 @@ export async function control(context: BenchContext): Promise<PartResult<Control
     return present({
       haltMs: spread(halts.map(({ tookMs }) => tookMs)),
       tokenWaitMs: spread(waits),
-      // The first is slower: it is parsed and planned.
+      // The first is slower, because it is parsed and planned.
       leaseInsertMs: spread(inserts.slice(1)),
       machines,
       startUpMs: spread(startUps),
@@ -86,7 +86,7 @@ export async function control(context: BenchContext): Promise<PartResult<Control
 async function measureAllMachines(context: BenchContext, pages: number): Promise<ControlFigures['machines']> {
   const figures: { concurrency: number; pages: number; microsAPage: number }[] = [];
   for (const concurrency of [3, 16]) {
-    // The first is for the compiler.
+    // The first run warms up the compiler.
     await measureMachines(pages, concurrency);
     const micros = await repeat(context.runs, () => measureMachines(pages, concurrency));
     figures.push({ concurrency, pages, microsAPage: median(micros) });

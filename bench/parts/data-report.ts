@@ -1,4 +1,4 @@
-/** What the data-bound part says. */
+/** The report of the data-bound part. */
 import type { AnswerFigures } from '../support/answers.ts';
 import type { CopyFigure } from '../support/copy.ts';
 import { BUSY_EMULATOR } from '../support/emulator.ts';
@@ -6,7 +6,7 @@ import { goal, type PartResult } from '../support/report.ts';
 import { megabytes, millis, percent, seconds, whole } from '../support/text.ts';
 import type { DataFigures } from './data.ts';
 
-/** The limits, as they were measured. */
+/** The measured limits. */
 export interface Measured {
   readonly copyOne: CopyFigure;
   readonly copyTwo: CopyFigure;
@@ -109,7 +109,7 @@ function notesOf(figures: DataFigures): string[] {
     `The ${answers.answers} answers are ${megabytes(answers.jsonBytes)} of JSON, ${megabytes(answers.wireBytes)} on the wire; undoing gzip takes ${seconds(answers.gunzipMs)} more, which no limit counts. COPY’s text is ${megabytes(figures.copyBytes)}.`,
     'Answers were made and compressed beforehand, in a run that is not counted. ' +
       (emulatorBusyShare > BUSY_EMULATOR
-        ? `**The emulator was the bottleneck all the same**: its thread was busy ${busy} of the time.`
+        ? `**The emulator was the bottleneck nevertheless**: its thread was busy ${busy} of the time.`
         : `The emulator’s thread was busy ${busy} of the time: it was not the bottleneck.`),
     psql === null
       ? 'There is no psql here: COPY was fed by the driver from files in COPY’s own format, CPU of that process not counted.'

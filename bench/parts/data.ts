@@ -1,4 +1,4 @@
-/** Part 2: large answers from a quick server. How near the synchronisation comes to what the machine can do at all. */
+/** Part 2: large answers from a fast server. Compares the synchronisation with the limits of the machine. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,23 +24,23 @@ export interface DataFigures {
   readonly rowsPerSecond: number;
   readonly peakRssBytes: number;
   readonly loopDelayMs: SyncFigures['loopDelayMs'];
-  /** CPU time during the median run: the synchronisation's, the emulator's, the server's. */
+  /** CPU time of the synchronisation, the emulator and the server during the median run. */
   readonly cpuMs: { readonly sync: number; readonly emulator: number; readonly server: number | null };
   readonly emulatorBusyShare: number;
   readonly cores: number;
-  /** Null: PostgreSQL's own client is not there, and its COPY was fed by the driver. */
+  /** Null if psql is not installed. The driver then feeds the COPY. */
   readonly psql: string | null;
   readonly copyBytes: number;
   readonly copyOne: CopyFigure;
   readonly copyTwo: CopyFigure;
   readonly answers: AnswerFigures;
   readonly loopbackMs: number;
-  /** CPU time of COPY's server side, parsing and the emulator, over the cores; null without the server's. */
+  /** CPU time of the server's COPY, of parsing and of the emulator, divided by the cores. Null if the server's is unknown. */
   readonly sharedCpuMs: number | null;
-  /** The largest limit, with the COPY on one connection among them. */
+  /** The largest limit, including COPY on one connection. */
   readonly largestLimitMs: number;
   readonly rooflineRatio: number;
-  /** Stricter: the quicker of the two COPYs in its place. */
+  /** The same with the faster of the two COPYs, which is stricter. */
   readonly strictRatio: number;
 }
 
@@ -52,7 +52,7 @@ export async function data(context: BenchContext): Promise<PartResult<DataFigure
   const folder = await mkdtemp(join(tmpdir(), 'longtail-bench-rows-'));
   await using emulator = await startBenchEmulator(options);
   try {
-    // The first one finds no answers ready: the emulator makes them for those that follow.
+    // Not measured: the emulator prepares the answers for the following runs.
     const first = await measureSync(context, job, emulator);
     context.say(`the emulator has made ${whole(first.sync.outcome.rows)} rows`);
     await context.server.drop(first.database);
@@ -91,7 +91,7 @@ interface SyncRun {
   readonly serverCpuMs: number | null;
 }
 
-/** Leaves its database to the caller. */
+/** The caller drops the database. */
 async function measureSync(context: BenchContext, job: Job, emulator: BenchEmulator): Promise<SyncRun> {
   const { server } = context;
   const database = await server.database();

@@ -1,4 +1,4 @@
-/** Part 6: more days. Straight in time, flat in memory. */
+/** Part 6: more days. The time must grow linearly, the memory must not grow. */
 import { type BenchContext, repeat } from '../support/context.ts';
 import { startBenchEmulator } from '../support/emulator.ts';
 import { dataJob } from '../support/jobs.ts';
@@ -36,7 +36,7 @@ export async function growth(context: BenchContext): Promise<PartResult<GrowthFi
           maxConcurrency: CONCURRENCY,
         }),
       );
-    // Not counted: the emulator makes its answers in it.
+    // Not measured: the emulator prepares its answers in this run.
     await runOnce();
     const results = await repeat(context.runs, runOnce);
     const { wallMs, outcome } = medianBy(results, (result) => result.wallMs);

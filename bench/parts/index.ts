@@ -7,7 +7,7 @@ import { latency } from './latency.ts';
 import { peers } from './peers.ts';
 import { quota } from './quota.ts';
 
-/** Every part of the bench by its name, in the report's order. */
+/** The parts of the bench by name, in the order of the report. */
 export const PARTS: Readonly<Record<string, (context: BenchContext) => Promise<PartResult>>> = {
   latency,
   data,

@@ -1,4 +1,4 @@
-/** Part 1: small answers from a slow server. How near concurrency comes to the critical path of what was served. */
+/** Part 1: small answers from a slow server. Compares concurrent runs with the critical path of the served calls. */
 import type { EmulatorOptions } from '../../src/emulator/index.ts';
 import { type BenchContext, repeat } from '../support/context.ts';
 import { type BenchEmulator, BUSY_EMULATOR, startBenchEmulator } from '../support/emulator.ts';
@@ -15,14 +15,14 @@ export interface LatencyFigure {
   readonly batchSize: number;
   readonly runs: number;
   readonly wallMs: number;
-  /** The critical path of the calls that this run made. */
+  /** The critical path of this run's calls. */
   readonly idealMs: number;
-  /** The latencies of all its calls one after another. */
+  /** The sum of the latencies of its calls. */
   readonly sequentialMs: number;
   readonly httpCalls: number;
-  /** How often the sequential loop's time this is; 0 until the loop has been measured. */
+  /** The time of the sequential loop divided by this run's; 0 until the loop has been measured. */
   readonly speedUp: number;
-  /** Workers when it ended, and the most there were: they differ with `auto` alone. */
+  /** The number of workers at the end, and the maximum. They differ only with `auto`. */
   readonly mostWorkers: number;
   readonly emulatorCpuMs: number;
   readonly emulatorBusyShare: number;
@@ -40,7 +40,7 @@ const SERVER: EmulatorOptions = { latencyMs: 2_000, latencyJitter: 0.5, perPartM
 const CONCURRENCIES = [1, 3, 5, 8, 12, 'auto'] as const;
 const PLAIN_CONCURRENCIES = [8, 16, 32] as const;
 
-/** Small runs wait less: a run of a twentieth takes a twentieth. */
+/** Smaller runs have shorter latencies, in proportion to their size. */
 export const serverAt = (scale: number): EmulatorOptions =>
   scale >= 0.5 ? SERVER : { ...SERVER, latencyMs: Math.max(20, 2_000 * scale), perPartMs: 10 * scale };
 
@@ -93,7 +93,7 @@ async function measure(
   return { ...middle, runs };
 }
 
-/** With an emulator of its own: its latencies follow from the calls' numbers, and so are the same in every run. */
+/** Runs with its own emulator. Latencies depend on the numbers of the calls, so they are the same in every run. */
 async function measureOnce(
   { server, ...context }: BenchContext,
   job: Job,

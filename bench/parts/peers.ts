@@ -1,4 +1,4 @@
-/** Part 4: the same jobs, the same server, the same PostgreSQL, with what people use today. */
+/** Part 4: what people use today, with the same jobs, server and PostgreSQL. */
 import type { EmulatorOptions } from '../../src/emulator/index.ts';
 import { prepareAnswers } from '../support/answers.ts';
 import { startChild } from '../support/child.ts';
@@ -16,13 +16,13 @@ import { serverAt } from './latency.ts';
 export interface PeerFigure {
   readonly name: string;
   readonly isOurs: boolean;
-  /** Slices that were really fetched, of those in the job. */
+  /** The slices that were fetched, of all in the job. */
   readonly sampled: number;
   readonly slices: number;
   readonly rows: number;
-  /** Of the sample. */
+  /** Time of the sample. */
   readonly measuredMs: number;
-  /** Of the whole job: measured, or scaled from the sample. */
+  /** Time of the whole job: measured, or scaled from the sample. */
   readonly wallMs: number;
   readonly isScaled: boolean;
 }
@@ -38,7 +38,7 @@ const NAMES: Readonly<Record<PeerKind, string>> = {
   upserts: 'one page at a time with upserts, as Singer targets do',
 };
 const KINDS: readonly PeerKind[] = ['loop', 'queue', 'upserts'];
-/** Slices in the samples. In the latency-bound job each waits two seconds, in the data-bound one it holds 50,000 rows. */
+/** Slices in the samples. Each waits two seconds in the latency-bound job, and has 50,000 rows in the data-bound one. */
 const SAMPLES = { latency: { loop: 20, queue: 60, upserts: 20 }, data: { loop: 6, queue: 9, upserts: 6 } };
 const OURS = { latency: [3, 8], data: [3] } as const;
 
@@ -77,7 +77,7 @@ async function compare(
     name === 'latency' ? slices.map((slice) => ({ siteUrl: job.siteUrl, body: bodyOf(slice) })) : [];
   await using emulator = await startBenchEmulator({ ...options, answerCacheBytes: 8 * 2 ** 30 }, prepare);
   const figures: PeerFigure[] = [];
-  // Not counted: the answers are made in it.
+  // Not measured: the answers are prepared in this run.
   if (name === 'data' && !context.isTrial) await ours(context, job, emulator, slices.length, OURS.data[0], 1);
   for (const concurrency of context.isTrial ? [3] : OURS[name]) {
     figures.push(await ours(context, job, emulator, slices.length, concurrency, context.runs));

@@ -1,4 +1,4 @@
-/** Part 3: many small slices against a quota. How much of what the window allows is used; nothing may be refused. */
+/** Part 3: many small slices against a quota. Measures the share of the quota that is used. Nothing may be refused. */
 import type { EmulatorOptions, RequestRecord } from '../../src/emulator/index.ts';
 import type { BenchContext } from '../support/context.ts';
 import { startBenchEmulator } from '../support/emulator.ts';
@@ -13,13 +13,13 @@ export interface QuotaFigure {
   readonly windowMs: number;
   readonly requests: number;
   readonly wallMs: number;
-  /** From the first request's arrival to the last one's. */
+  /** From the arrival of the first request to that of the last one. */
   readonly spanMs: number;
-  /** The span that the window allows at best. */
+  /** The shortest span that the window allows. */
   readonly allowedMs: number;
   /** Share of what the settle-anchored window allows. */
   readonly shareOfAllowed: number;
-  /** Share of what a window that knew the server's own count would allow. */
+  /** Share of what a window that knows the server's own count would allow. */
   readonly shareOfQuota: number;
   readonly mostInAnyWindow: number;
   readonly refusals: number;
@@ -31,9 +31,9 @@ export interface QuotaFigures {
 
 const LATENCY_MS = 200;
 const MINUTE_MS = 60_000;
-/** Two windows' worth and a part of a third: the second and the third have to be waited for. */
+/** The requests of two windows and part of a third, so the run must wait for the second and the third. */
 const WINDOWS = 2.2;
-/** Timers of Node's may fire early: the limiter waits so much longer. */
+/** The limiter waits this much longer, because Node's timers may fire early. */
 const MARGIN_MS = 25;
 
 export async function quota(context: BenchContext): Promise<PartResult<QuotaFigures>> {
@@ -103,7 +103,7 @@ async function measure(context: BenchContext, fullLimit: number): Promise<QuotaF
       searchTypes,
       database,
       apiRoot: emulator.url,
-      // No batch may be larger than a share of the quota: 60 a minute are sent as they come free.
+      // A batch must not exceed the quota.
       batchSize: Math.min(50, limit),
       ...(isSmall
         ? { extraBudgets: [{ scopeKind: 'site', limit, windowMs }] }
@@ -135,7 +135,7 @@ async function measure(context: BenchContext, fullLimit: number): Promise<QuotaF
   });
 }
 
-/** The most arrivals in any window, what came exactly its length ago not counted. */
+/** The maximum number of arrivals in any window. An arrival exactly one window ago does not count. */
 export function mostIn(arrivals: readonly number[], windowMs: number): number {
   let [first, most] = [0, 0];
   for (const [last, atMs] of arrivals.entries()) {

@@ -1,4 +1,4 @@
-/** The answers of a job, fetched with nothing behind: what they weigh, what parsing them takes, how fast they come. */
+/** Fetches the answers of a job without storing them: their size, the time to parse them, and how fast they arrive. */
 import { Agent, request } from 'node:http';
 import { gunzipSync } from 'node:zlib';
 import { bodyOf, type Job, type JobSlice, slicesOf } from './jobs.ts';
@@ -7,16 +7,16 @@ export interface AnswerFigures {
   readonly answers: number;
   readonly wireBytes: number;
   readonly jsonBytes: number;
-  /** From bytes to values, `JSON.parse` and the text it needs; CPU time, all of it on one thread. */
+  /** CPU time to turn bytes into values, by `JSON.parse` with the text that it needs, on one thread. */
   readonly parseMs: number;
-  /** Undoing gzip, which Google's answers need, too. */
+  /** CPU time to decompress gzip, as Google's answers require. */
   readonly gunzipMs: number;
 }
 
 const CONNECTIONS = 8;
 const ROWS_A_PAGE = 25_000;
 
-/** Fetches every page of the job by plain requests, several at once, and parses each. */
+/** Fetches every page of the job by plain requests, several concurrently, and parses each. */
 export async function measureAnswers(apiRoot: string, job: Job, rowsPerDay: number): Promise<AnswerFigures> {
   const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
   const figures = { answers: 0, wireBytes: 0, jsonBytes: 0, parseMs: 0, gunzipMs: 0 };
@@ -45,7 +45,7 @@ export async function measureAnswers(apiRoot: string, job: Job, rowsPerDay: numb
   return figures;
 }
 
-/** Has the emulator make the answers that Google's own client will ask for: indented, a page after another. */
+/** Makes the emulator prepare the answers that Google's client will request: indented, one page after another. */
 export async function prepareAnswers(
   apiRoot: string,
   siteUrl: string,
@@ -55,7 +55,7 @@ export async function prepareAnswers(
   const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
   try {
     for (const slice of slices) {
-      // The one behind the last, too: whoever gets a full page asks for another.
+      // Also the page after the last one: after a full page, a client requests another.
       const starts = [...startRows(rowsPerDay), rowsPerDay];
       await Promise.all(starts.map((startRow) => ask(agent, apiRoot, siteUrl, slice, startRow, '')));
     }

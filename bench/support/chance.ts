@@ -1,4 +1,4 @@
-/** mulberry32: numbers in [0, 1) that are the same for the same seed. */
+/** mulberry32: random numbers in [0, 1) that are the same for the same seed. */
 export function createChance(seed: number): () => number {
   let state = seed >>> 0;
   return () => {

@@ -1,4 +1,4 @@
-/** The bench's own processes: each gets its task as its first message, answers over IPC, and ends with this process. */
+/** The bench's child processes. Each receives its task as its first message, answers over IPC, and ends with this process. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 export interface Child extends AsyncDisposable {
   readonly process: ChildProcess;
-  /** The next message that it sends. Rejects when it ends without one. */
+  /** The next message from it. Rejects if it ends without one. */
   next(): Promise<unknown>;
   /** Sends a message and waits for the next one. */
   ask(message: unknown): Promise<unknown>;
@@ -17,8 +17,8 @@ export interface Child extends AsyncDisposable {
 
 export interface ChildOptions {
   /**
-   * Run it as JavaScript: Node's own stripping of types takes some 17 MB, which are not the library's. Such a script
-   * may import nothing but Node's modules, and what its task names.
+   * Runs it as JavaScript, because stripping types takes Node about 17 MB, which would count as the library's. Such a script
+   * may import only Node's modules, and what its task names.
    */
   readonly plain?: boolean;
   readonly nodeOptions?: readonly string[];
@@ -50,7 +50,7 @@ export async function startChild(script: URL, task: unknown, options: ChildOptio
     isGone = true;
     for (const { reject } of waiting.splice(0)) reject(gone());
   });
-  // What cannot be parsed from JSON cannot be sent: tasks are plain objects alone.
+  // Tasks are plain objects, because only JSON can be sent.
   child.send(task as object);
   const next = (): Promise<unknown> =>
     new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-/** COPY of the rows that a synchronisation wrote, into the same table elsewhere: what PostgreSQL itself can take. */
+/** Copies the rows of a synchronisation into the same table elsewhere, to measure how fast PostgreSQL itself can be. */
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { createReadStream, createWriteStream } from 'node:fs';
@@ -15,7 +15,7 @@ import { type BenchServer, withDatabase } from './postgres.ts';
 const run = promisify(execFile);
 const TARGET = `longtail.fact (${FACT_COLUMNS})`;
 const ROWS_A_FETCH = 5_000;
-/** Larger chunks make the driver fail now and then. */
+/** Larger chunks sometimes make the driver fail. */
 const CHUNK_BYTES = 64 * 1024;
 
 export interface CopiedRows {
@@ -25,7 +25,7 @@ export interface CopiedRows {
 }
 
 /**
- * Writes the facts of a database into two files. Through a cursor, and not by COPY: the driver's stream of a COPY to the
+ * Writes the facts of a database into two files. Uses a cursor instead of COPY: the driver's stream of a COPY to the
  * client does not always end.
  */
 export async function exportRows(url: string, folder: string): Promise<CopiedRows> {
@@ -62,11 +62,11 @@ const escaped = (text: string): string =>
 
 export interface CopyFigure {
   readonly wallMs: number;
-  /** Of the server's processes alone; null where the system does not say. */
+  /** CPU time of the server's processes only; null if the system does not report it. */
   readonly serverCpuMs: number | null;
 }
 
-/** Loads the files into a fresh table: one after another, or side by side on a connection each. */
+/** Loads the files into a new table: one after another, or in parallel with one connection each. */
 export async function measureCopy(
   server: BenchServer,
   { files }: CopiedRows,
@@ -90,7 +90,7 @@ async function copyByPsql(url: string, files: readonly string[]): Promise<void> 
   const commands = files.flatMap((file) => ['-c', `\\copy ${TARGET} from '${file.replaceAll("'", "''")}'`]);
   const place = ['-h', hostname, '-p', port, '-U', username, '-d', pathname.slice(1)];
   await run('psql', ['-X', '-q', '-v', 'ON_ERROR_STOP=1', ...place, ...commands], {
-    // Not as an argument: those can be read by everybody on the machine.
+    // Not as an argument, which everyone on the machine can read.
     env: { PATH: process.env.PATH, PGPASSWORD: decodeURIComponent(password) },
   });
 }

@@ -1,4 +1,4 @@
-/** The emulator in a process of its own. Its first message is an {@link EmulatorTask}; each that follows asks for its load. */
+/** Runs the emulator in its own process. Its first message is an {@link EmulatorTask}. Each further one requests its load. */
 import { once } from 'node:events';
 import { systemClock } from '../../src/domain/clock.ts';
 import { Api } from '../../src/emulator/api.ts';
@@ -7,7 +7,7 @@ import { EmulatorServer } from '../../src/emulator/server.ts';
 
 export interface EmulatorTask {
   readonly options: EmulatorOptions;
-  /** Requests whose answers are made and compressed before anybody asks; the options must have them kept. */
+  /** Requests whose answers are prepared and compressed in advance. The options must make the emulator keep them. */
   readonly prepare: readonly { readonly siteUrl: string; readonly body: object }[];
 }
 
@@ -18,7 +18,7 @@ export interface EmulatorReady {
 /** Since the last message, or the start. */
 export interface EmulatorLoad {
   readonly cpuMs: number;
-  /** Share of the time in which its one thread of JavaScript was busy, 0 to 1. */
+  /** Share of the time in which its JavaScript thread was busy, 0 to 1. */
   readonly busyShare: number;
 }
 

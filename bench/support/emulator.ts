@@ -4,14 +4,14 @@ import type { EmulatorLoad, EmulatorReady, EmulatorTask } from './emulator-proce
 
 export interface BenchEmulator extends AsyncDisposable {
   readonly url: string;
-  /** What it cost since this was last asked. */
+  /** Its load since the last call. */
   load(): Promise<EmulatorLoad>;
   counters(): Promise<EmulatorCounters>;
-  /** The calls it took, oldest first. */
+  /** The calls that it received, oldest first. */
   requests(): Promise<readonly RequestRecord[]>;
 }
 
-/** From here on the emulator may be what is measured, and the report says so. */
+/** Above this load, the emulator may limit the result. The report then says so. */
 export const BUSY_EMULATOR = 0.9;
 const NO_QUOTA = 1_000_000;
 const KEPT_REQUESTS = 100_000;

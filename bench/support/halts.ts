@@ -1,4 +1,4 @@
-/** How long it takes from a halt to the last socket's end, in phases chosen by lot. */
+/** Measures the time from a halt to the end of the last socket, in randomly chosen phases. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
 import { createSync } from '../../src/index.ts';
@@ -6,23 +6,23 @@ import { createChance } from './chance.ts';
 import type { Job } from './jobs.ts';
 
 export interface Halt {
-  /** When it was asked for, from the start of the run. */
+  /** When the halt was requested, from the start of the run. */
   readonly afterMs: number;
   /** From then until the last socket of this process was closed. */
   readonly tookMs: number;
 }
 
-/** A socket that is open for longer was forgotten. */
+/** A socket that is open for longer counts as leaked. */
 const PATIENCE_MS = 10_000;
 
-/** Runs and halts so many times. Nothing else in this process may open sockets meanwhile. */
+/** Starts and halts runs, `halts` times. Nothing else in this process may open sockets meanwhile. */
 export async function measureHalts(target: {
   readonly job: Job;
   readonly database: string;
   readonly apiRoot: string;
   readonly halts: number;
   readonly seed: number;
-  /** The moments of the halts are spread over so long. */
+  /** The halts are spread over this time. */
   readonly spreadMs: number;
 }): Promise<Halt[]> {
   const { job, database, apiRoot, halts, seed, spreadMs } = target;
@@ -45,7 +45,7 @@ export async function measureHalts(target: {
     const askedMs = performance.now();
     await sync.halt('bench');
     const { status } = await outcome;
-    // One that had ended by itself was no halt.
+    // A run that had already ended was not halted.
     if (status === 'halted') {
       const isQuiet = await sockets.quiet();
       const tookMs = (isQuiet ? sockets.lastClosedMs() : performance.now()) - askedMs;
@@ -56,12 +56,12 @@ export async function measureHalts(target: {
   return halted;
 }
 
-/** Notes when sockets that are opened from now on are closed. */
+/** Records when sockets that are opened from now on are closed. */
 function watchSockets() {
   const open = new Set<Socket>();
   let lastClosedMs = 0;
   let wake: () => void = () => undefined;
-  // Node tells of every socket that connects, whoever asked for it.
+  // Node reports every socket that connects, whoever opened it.
   const note = (message: unknown): void => {
     const { socket } = message as { readonly socket: Socket };
     open.add(socket);
@@ -74,12 +74,12 @@ function watchSockets() {
   subscribe('net.client.socket', note);
   return {
     lastClosedMs: () => lastClosedMs,
-    /** Resolves when all are closed, or with false when some are still open after a while. */
+    /** Resolves when all are closed, or to false if some are still open after a while. */
     quiet: () =>
       new Promise<boolean>((resolve) => {
         const timer = setTimeout(() => {
           for (const { remotePort, connecting } of open) console.error('still open:', remotePort, connecting);
-          // Counted once, not with the next run again.
+          // Counted only once, not again in the next run.
           open.clear();
           resolve(false);
         }, PATIENCE_MS);

@@ -1,4 +1,4 @@
-/** What there is to fetch: the same for the synchronisation and for what it is compared with. */
+/** What is fetched. The same for the synchronisation and for everything that it is compared with. */
 import { addDays, FINAL_LAG_DAYS, pacificDay } from '../../src/domain/day.ts';
 import { type Day, dimensionsOf, parseDataset, type SearchType } from '../../src/domain/slice.ts';
 import type { EmulatorOptions } from '../../src/emulator/index.ts';
@@ -13,14 +13,14 @@ export interface Job {
   readonly searchTypes: readonly SearchType[];
 }
 
-/** One request of the API, as everybody sends it. */
+/** One API request, the same for all clients. */
 export interface JobSlice {
   readonly searchType: SearchType;
   readonly dataset: string;
   readonly date: Day;
 }
 
-/** The newest days that are final, and stay so if midnight passes. */
+/** The newest days that are final, also if midnight passes meanwhile. */
 export function range(days: number): { readonly from: Day; readonly to: Day } {
   const to = addDays(pacificDay(Date.now()), -FINAL_LAG_DAYS - 1);
   return { from: addDays(to, 1 - days), to };
@@ -70,7 +70,7 @@ export function dataJob(
       datasets: ['page+query'],
       searchTypes: ['web'],
     },
-    // The answers of 480 days take some 800 MB as they go over the wire.
+    // The compressed answers of 480 days take about 800 MB.
     emulator: { sites: [SITE], rowsPerDay, latencyMs: 200, answerCacheBytes: 8 * 2 ** 30 },
   };
 }

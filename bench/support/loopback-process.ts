@@ -1,4 +1,4 @@
-/** Writes bytes that are there already to whoever connects: as many as its first message says, then the end. */
+/** Sends prepared bytes to every client that connects, as many as its first message says, and then ends the connection. */
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { startChild } from './child.ts';
 
-/** How long so many bytes take from one process of this machine to another, in milliseconds. */
+/** How long this number of bytes takes from one process to another on this machine, in milliseconds. */
 export async function measureLoopback(bytes: number): Promise<number> {
   await using child = await startChild(new URL('./loopback-process.ts', import.meta.url), { bytes });
   const port = Number(await child.next());

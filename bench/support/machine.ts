@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism, cpus, release, totalmem, type } from 'node:os';
 
-/** Where the figures come from: without it they mean nothing. */
+/** The machine on which the figures were measured. */
 export interface Machine {
   readonly cpu: string;
   readonly cores: number;
@@ -9,7 +9,7 @@ export interface Machine {
   readonly system: string;
   readonly node: string;
   readonly postgres: string;
-  /** Processes that wanted a core when it began, a minute's mean; null where the system does not say. */
+  /** Load average over one minute at the start; null if the system does not report it. */
   readonly loadBefore: number | null;
 }
 

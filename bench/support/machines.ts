@@ -1,4 +1,4 @@
-/** What the statecharts cost, apart from everything that they steer. */
+/** The cost of the statecharts, without anything that they control. */
 import { createActor, fromCallback, fromPromise } from 'xstate';
 import { batchWorkerMachine, type FetchBatchInput } from '../../src/machines/batch-worker/batch-worker.ts';
 import type { Ending } from '../../src/machines/coordinator/context.ts';
@@ -10,8 +10,8 @@ const BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
 const SCOPES = ['site:bench', 'user:bench', 'project:bench'];
 
 /**
- * Coordinator, workers and limiter, all real, with calls that are answered the moment they are made: CPU time a page,
- * in microseconds. The quota is never reached.
+ * The CPU time per page, in microseconds, of the real coordinator, workers and limiter. Calls are answered immediately, and
+ * the quota is never reached.
  */
 export async function measureMachines(pages: number, maxConcurrency: number): Promise<number> {
   const limiter = startLimiter('bench', { requestsPerMinute: 40_000 });

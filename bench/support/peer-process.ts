@@ -1,6 +1,6 @@
 /**
- * What people use today, in a process of its own: Google's own client, and rows written by Drizzle, a thousand a
- * statement. Its first message is a {@link PeerTask}.
+ * Runs in its own process what people use today: Google's client, and Drizzle to write a thousand rows per statement. Its
+ * first message is a {@link PeerTask}.
  */
 import { once } from 'node:events';
 import { searchconsole_v1 } from '@googleapis/searchconsole';
@@ -14,8 +14,8 @@ import postgres from 'postgres';
 import { bodyOf, type JobSlice } from './jobs.ts';
 
 /**
- * `loop`: one request after another, rows inserted. `queue`: three at a time by p-queue, 1,200 a minute by p-throttle.
- * `upserts`: one after another, rows upserted by their key, as Singer targets do.
+ * `loop`: one request after another, rows are inserted. `queue`: three concurrent requests by p-queue, 1,200 per minute by
+ * p-throttle. `upserts`: one after another, rows are upserted by their key, as Singer targets do.
  */
 export type PeerKind = 'loop' | 'queue' | 'upserts';
 

@@ -1,4 +1,4 @@
-/** The embedded PostgreSQL, as users get it, in a temporary folder. */
+/** The embedded PostgreSQL that users get, in a temporary folder. */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
@@ -11,17 +11,17 @@ import { startEmbedded } from '../../src/embedded-postgres/embedded.ts';
 export interface BenchServer extends AsyncDisposable {
   /** `PostgreSQL 18.4` */
   readonly version: string;
-  /** A new, empty database; everything before it is on the disk. */
+  /** Creates an empty database. Everything that was written before is flushed to disk first. */
   database(): Promise<string>;
   drop(url: string): Promise<void>;
   /**
-   * CPU time of all its processes since it started, user and system; null where the system does not say. Waits until the
-   * clients' processes are gone: one that ends while it is looked for is counted nowhere.
+   * CPU time of all its processes since it started, user and system; null if the system does not report it. First waits for
+   * the end of the processes that serve clients, because one that ends during the count would be missed.
    */
   cpuMs(): Promise<number | null>;
 }
 
-/** A server that runs already, on this machine; its user may make databases. */
+/** A server that is already running on this machine. Its user must be allowed to create databases. */
 export async function useServer(url: string): Promise<BenchServer> {
   const { endAdmin, ...server } = await administer(url);
   return { ...server, [Symbol.asyncDispose]: endAdmin };
@@ -29,7 +29,7 @@ export async function useServer(url: string): Promise<BenchServer> {
 
 export async function startServer(): Promise<BenchServer> {
   const folder = await mkdtemp(join(tmpdir(), 'longtail-bench-'));
-  // Where root runs this, another account runs the server.
+  // If root runs this, another account runs the server.
   await chmod(folder, 0o755);
   const server = await startEmbedded({
     directory: join(folder, 'data'),
@@ -84,7 +84,7 @@ async function administer(serverUrl: string) {
   };
 }
 
-/** Does the work on a fresh database, which is dropped afterwards. */
+/** Does the work on a new database, which is dropped afterwards. */
 export async function withDatabase<T>(server: BenchServer, work: (url: string) => Promise<T>): Promise<T> {
   const url = await server.database();
   try {
@@ -98,11 +98,11 @@ const TICK_MS = 10;
 
 interface Stat {
   readonly parent: number;
-  /** Its own time, and that of children which have ended. */
+  /** CPU time of the process and of its children that have ended. */
   readonly cpuMs: number;
 }
 
-/** Linux alone tells; a backend that has ended is counted with its parent. */
+/** Only Linux reports it. A backend that has ended is counted with its parent. */
 function serverCpuMs(postmaster: number): number | null {
   const own = readStat(postmaster);
   if (own === undefined) return null;
@@ -117,7 +117,7 @@ function serverCpuMs(postmaster: number): number | null {
 function readStat(pid: number): Stat | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The name, in parentheses, may hold anything.
+    // The name, in parentheses, may contain anything.
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
     const ticks = fields.slice(11, 15).reduce((total, field) => total + Number(field), 0);
     return { parent: Number(fields[1]), cpuMs: ticks * TICK_MS };
@@ -126,7 +126,7 @@ function readStat(pid: number): Stat | undefined {
   }
 }
 
-/** Whether there is a `psql` to compare with. */
+/** Whether `psql` is installed, to compare with. */
 export function findPsql(): string | undefined {
   try {
     return execFileSync('psql', ['--version'], {

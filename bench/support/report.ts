@@ -1,4 +1,4 @@
-/** The report: what each part hands over, as JSON and as Markdown. */
+/** The report with the results of each part, as JSON and as Markdown. */
 import type { Machine } from './machine.ts';
 
 export interface Table {
@@ -7,7 +7,7 @@ export interface Table {
   readonly rows: readonly (readonly string[])[];
 }
 
-/** What had to be shown, and what was. */
+/** A target, and what was measured. */
 export interface Goal {
   readonly what: string;
   readonly wanted: string;
@@ -15,21 +15,21 @@ export interface Goal {
   readonly reached: boolean;
 }
 
-/** What a part's `run` returns. `figures` are the numbers behind the tables, for whoever draws or compares. */
+/** What a part's `run` returns. `figures` are the numbers behind the tables, for drawing and comparing. */
 export interface PartResult<Figures = unknown> {
   readonly title: string;
   readonly figures: Figures;
   readonly tables: readonly Table[];
   readonly goals: readonly Goal[];
-  /** How it was measured, and what to know of it. */
+  /** How it was measured, and what to know about it. */
   readonly notes: readonly string[];
 }
 
-/** A part as it stands in the report: parts may come from runs of their own, their ratios never do. */
+/** A part in the report. Parts may be from different runs, but the figures of one part never are. */
 export interface PartReport extends PartResult {
   readonly startedAt: string;
   readonly durationMs: number;
-  /** 1 is the whole size. */
+  /** 1 is the full size. */
   readonly scale: number;
   readonly runs: number;
   readonly machine: Machine;

@@ -1,21 +1,21 @@
-/** What a job could take at best, given the latencies that the emulator served. */
+/** The shortest possible time of a job, given the emulator's latencies. */
 import { fraction, mix } from '../../src/emulator/hash.ts';
 import type { EmulatorOptions, RequestRecord } from '../../src/emulator/index.ts';
 import { sum } from './statistics.ts';
 
-/** One HTTP call as it was served. */
+/** One HTTP call, as the emulator served it. */
 export interface ServedCall {
   readonly number: number;
   readonly parts: number;
-  /** The wait that the emulator put into it. */
+  /** The latency that the emulator added. */
   readonly latencyMs: number;
-  /** The calendar comes first: without it nobody knows what to ask for. */
+  /** The call requests a calendar. The plan needs the answer. */
   readonly isCalendar: boolean;
-  /** It came before the calendar had been answered: it was not waited for. */
+  /** The call arrived before the calendar was answered, so it did not depend on it. */
   readonly isSpeculative: boolean;
 }
 
-/** The calls behind the emulator's records, in the order in which they came. */
+/** Groups the emulator's records into calls, in order of arrival. */
 export function servedCalls(
   records: readonly RequestRecord[],
   { latencyMs = 0, latencyJitter = 0, perPartMs = 0 }: EmulatorOptions,
@@ -23,7 +23,7 @@ export function servedCalls(
   const calls = new Map<number, ServedCall & { readonly arrivedAtMs: number }>();
   for (const { httpCall, batchSize, batchId, body, arrivedAtMs } of records) {
     if (calls.has(httpCall)) continue;
-    // As the emulator draws it: from the call's number alone.
+    // As in the emulator, the latency depends only on the number of the call.
     const swing = 1 + latencyJitter * (2 * fraction(mix(httpCall, 99)) - 1);
     const inParts = batchId === undefined ? 0 : perPartMs * batchSize;
     calls.set(httpCall, {
@@ -49,14 +49,14 @@ function isCalendar(body: unknown): boolean {
   return Array.isArray(body.dimensions) && body.dimensions.join('+') === 'date';
 }
 
-/** How many calls may be under way, and from when on; the first entry holds from the start. */
+/** The maximum number of concurrent calls, and from when it applies. The first entry applies from the start. */
 export type Workers = readonly { readonly atMs: number; readonly workers: number }[];
 
 export const steadily = (workers: number): Workers => [{ atMs: 0, workers }];
 
 /**
- * The critical path: the calendar's calls and those that did not wait for it, then all others, each as soon as a worker
- * is free, in their order.
+ * The critical path: first the calls for calendars and those that did not depend on them, then all others in their order.
+ * Each starts as soon as a worker is free.
  */
 export function idealMs(calls: readonly ServedCall[], workers: Workers): number {
   const goesAlong = (call: ServedCall): boolean => !call.isCalendar && call.isSpeculative;

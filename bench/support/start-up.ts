@@ -1,4 +1,4 @@
-/** From the start of the command line's process to the arrival of its first request. */
+/** Measures from the start of the command's process to the arrival of its first request. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -7,7 +7,7 @@ import { range, SITE } from './jobs.ts';
 
 const COMMAND = fileURLToPath(new URL('../../bin/longtail.js', import.meta.url));
 
-/** In milliseconds. The emulator must have seen no later request than this one's. */
+/** In milliseconds. No other client may use the emulator at the same time. */
 export async function measureStartUp(emulator: BenchEmulator, database: string): Promise<number> {
   const before = (await emulator.requests()).length;
   const { from, to } = range(1);

@@ -1,6 +1,6 @@
-/** The few shapes that the picture is made of. Colours are classes: the picture suits a light page and a dark one. */
+/** The shapes of the picture. Colours are classes, so that it fits a light and a dark page. */
 
-/** Where a panel's contents begin, and how wide they may be. */
+/** Where the contents of a panel begin, and their maximum width. */
 export interface Frame {
   readonly x: number;
   readonly y: number;
@@ -62,7 +62,7 @@ export interface Bar {
 const ROW = 26;
 const LABEL_ROOM = 96;
 
-/** Horizontal bars from nought, named on the left, their values behind them. */
+/** Horizontal bars from zero, with names on the left and values behind them. */
 export function bars(frame: Frame, nameWidth: number, items: readonly Bar[]): string[] {
   const most = Math.max(...items.flatMap(({ value, mark }) => [value, mark ?? 0]));
   const room = frame.width - nameWidth - LABEL_ROOM;
@@ -80,7 +80,7 @@ export function bars(frame: Frame, nameWidth: number, items: readonly Bar[]): st
   });
 }
 
-/** Dots on a logarithmic scale, for what is factors apart. */
+/** Dots on a logarithmic scale, for values that differ by factors. */
 export function dots(frame: Frame, nameWidth: number, items: readonly Omit<Bar, 'mark'>[]): string[] {
   const logs = items.map(({ value }) => Math.log10(value));
   const [least, most] = [Math.floor(Math.min(...logs)), Math.max(...logs)];
@@ -91,7 +91,7 @@ export function dots(frame: Frame, nameWidth: number, items: readonly Omit<Bar, 
     const x = start + ((Math.log10(value) - least) / Math.max(0.1, most - least)) * room;
     return [
       text(start - 8, y + 4, name, { anchor: 'end' }),
-      // As far as the dot: behind it the line would go through the label.
+      // Only as far as the dot. Behind it, the line would cross the label.
       line(start, y, x, y, 'rule'),
       dot(x, y, ink),
       text(x + 12, y + 4, label),

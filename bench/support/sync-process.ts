@@ -1,6 +1,6 @@
 /**
- * One synchronisation with the built library in a process of its own, which reports what it took. Its first
- * message is a {@link SyncTask}. Run as plain JavaScript: nothing is imported here but Node's own modules.
+ * Runs one synchronisation with the built library in its own process, and reports what it took. Its first message is a
+ * {@link SyncTask}. It runs as plain JavaScript, so it imports only Node's own modules.
  */
 import { once } from 'node:events';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -19,12 +19,12 @@ export type SyncReport =
       readonly kind: 'ended';
       readonly outcome: Library.Outcome;
       readonly wallMs: number;
-      /** User and system, of all its threads. */
+      /** CPU time of all its threads, user and system. */
       readonly cpuMs: number;
       readonly peakRssBytes: number;
-      /** Beyond the interval of the timer that measures it. */
+      /** Without the interval of the timer that measures it. */
       readonly loopDelayMs: { readonly p50: number; readonly p99: number; readonly max: number };
-      /** When `maxConcurrency` was seen to change, from the start of the run. */
+      /** When changes of `maxConcurrency` were noticed, from the start of the run. */
       readonly concurrency: readonly { readonly atMs: number; readonly workers: number }[];
     }
   | { readonly kind: 'failed'; readonly code: string; readonly message: string };
@@ -32,10 +32,10 @@ export type SyncReport =
 const RESOLUTION_MS = 2;
 
 async function measure(task: SyncTask): Promise<SyncReport> {
-  // The caller's URL: the built library's entry.
+  // The URL from the caller is the entry of the built library.
   const { createSync } = (await import(task.library)) as typeof Library;
   try {
-    // `auto` is newer than the type above may be.
+    // The type above may be older than `auto`.
     await using sync = createSync(task.options as Library.SyncOptions);
     const concurrency: { atMs: number; workers: number }[] = [];
     const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });

@@ -7,12 +7,17 @@ const LIBRARY = new URL('../../dist/index.js', import.meta.url);
 
 export type SyncFigures = Extract<SyncReport, { readonly kind: 'ended' }>;
 
-/** Runs one synchronisation to its end. Its profile is written when the bench was asked for profiles. */
+/** Runs one synchronisation to its end. Writes its profile if profiles are requested. */
 export async function trySync(context: BenchContext, options: SyncTask['options']): Promise<SyncReport> {
   if (!existsSync(LIBRARY)) throw new Error('There is no build: npm run build.');
   const task: SyncTask = {
     library: LIBRARY.href,
-    options: { credentials: { accessToken: 'a-token' }, requestsPerMinute: 40_000, ...options },
+    options: {
+      credentials: { accessToken: 'a-token' },
+      requestsPerMinute: 40_000,
+      nudgeHeap: true,
+      ...options,
+    },
   };
   const nodeOptions =
     context.profiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${context.profiles}`];
@@ -20,11 +25,11 @@ export async function trySync(context: BenchContext, options: SyncTask['options'
     plain: true,
     nodeOptions,
   });
-  // Nothing else is sent by it.
+  // The process sends nothing else.
   return (await child.next()) as SyncReport;
 }
 
-/** As {@link trySync}; a run that does not end complete is no measurement. */
+/** Like {@link trySync}, but throws if the run does not end as complete. */
 export async function runSync(context: BenchContext, options: SyncTask['options']): Promise<SyncFigures> {
   const report = await trySync(context, options);
   if (report.kind === 'failed') throw new Error(`${report.code}: ${report.message}`);

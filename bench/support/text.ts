@@ -1,4 +1,4 @@
-/** How figures are written in the report. */
+/** Formats figures for the report. */
 
 export const seconds = (ms: number): string => `${(ms / 1_000).toFixed(ms < 10_000 ? 2 : 1)} s`;
 export const millis = (ms: number): string => `${ms.toFixed(ms < 10 ? 2 : ms < 100 ? 1 : 0)} ms`;

@@ -1,11 +1,11 @@
-/** How long a request for tokens waits while the quota is free, and what writing the lease down takes. */
+/** How long a request for tokens waits while the quota is free, and how long recording the lease takes. */
 import postgres from 'postgres';
 import type { InspectionEvent } from 'xstate';
 import { createSync } from '../../src/index.ts';
 import { recordLease } from '../../src/postgres/locks/token-leases.ts';
 import type { Job } from './jobs.ts';
 
-/** Every wait from `tokens.request` to `tokens.granted` in a run whose quota is never short, in milliseconds. */
+/** Every wait from `tokens.request` to `tokens.granted` in a run that never exhausts its quota, in milliseconds. */
 export async function measureTokenWaits(job: Job, database: string, apiRoot: string): Promise<number[]> {
   const asked = new Map<string, number>();
   const waits: number[] = [];
@@ -32,7 +32,7 @@ export async function measureTokenWaits(job: Job, database: string, apiRoot: str
   return waits;
 }
 
-/** The lease's insert, so many times on a connection that is open, in milliseconds. The schema must be there. */
+/** Times of the statement that inserts a lease, on an open connection, in milliseconds. The schema must exist. */
 export async function measureLeaseInserts(database: string, times: number): Promise<number[]> {
   const sql = postgres(database, { max: 1, fetch_types: false });
   try {

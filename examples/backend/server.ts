@@ -1,6 +1,6 @@
 /**
- * A small Node backend that keeps its customers' Search Console history: one synchronisation a property, all under one
- * rate limiter, started and stopped over HTTP.
+ * A small Node backend that keeps the Search Console history of its customers: one synchronisation per property, all with
+ * the same rate limiter, started and halted over HTTP.
  *
  *   POST   /sites/:site/sync     starts a synchronisation        → 202, or 409 while one is under way
  *   GET    /sites/:site/sync     its progress, then its outcome  → 200, or 404
@@ -22,7 +22,7 @@ import postgres from 'postgres';
 
 export interface BackendOptions {
   readonly databaseUrl: string;
-  /** What every synchronisation has in common: credentials, range, datasets. */
+  /** Options that all synchronisations share: credentials, range, datasets. */
   readonly sync: Omit<SyncOptions, 'siteUrl' | 'database' | 'rateLimiter' | 'migrate'>;
 }
 

@@ -1,4 +1,4 @@
-/** The documents with pictures in them. Pure: from graphs to texts. */
+/** The documents with diagrams. Pure: turns graphs into text. */
 import type { GraphEdge, MachineGraph } from './machine-graph.ts';
 import type { Subject } from './machines.ts';
 import { mermaidOutline } from './mermaid.ts';
@@ -84,7 +84,7 @@ const code = (text: string): string => `\`${text.replaceAll('|', '\\|')}\``;
 const fenced = (diagram: string): string => `\`\`\`mermaid\n${diagram}\n\`\`\``;
 const lowered = (sentence: string): string => sentence.charAt(0).toLowerCase() + sentence.slice(1);
 
-/** The blocks that documents written by hand may contain, by name. */
+/** The generated blocks for documents that are written by hand, by name. */
 export function blocks(chapters: readonly Chapter[]): ReadonlyMap<string, string> {
   return new Map([
     ['messages', fenced(messagesFlowchart())],
@@ -94,7 +94,7 @@ export function blocks(chapters: readonly Chapter[]): ReadonlyMap<string, string
 
 const BLOCK = /(<!-- diagram ([\w-]+): [^\n]* -->\n)[\s\S]*?(<!-- end of diagram -->)/g;
 
-/** A document by hand with its blocks as they should be. */
+/** A document that is written by hand, with its blocks updated. */
 export function withBlocks(document: string, known: ReadonlyMap<string, string>): string {
   return document.replace(BLOCK, (_, begin: string, name: string, end: string) => {
     const block = known.get(name);

@@ -1,4 +1,4 @@
-/** Gives each box, arrow and label of a scene its place: ELK's layered algorithm, over all levels of nesting at once. */
+/** Positions each box, arrow and label of a scene. Uses ELK's layered algorithm over all levels of nesting together. */
 import elkjs from 'elkjs';
 import type { ElkNode } from 'elkjs/lib/elk-api.js';
 import { type Arrow, type Box, INSET, type Scene } from './scene.ts';
@@ -13,11 +13,11 @@ export interface Area extends Point {
   readonly height: number;
 }
 
-/** A scene with places, all from the picture's upper left corner. */
+/** A scene with positions, measured from the upper left corner of the picture. */
 export interface Layout {
   readonly width: number;
   readonly height: number;
-  /** From the outside in. */
+  /** Outer boxes first. */
   readonly boxes: readonly { readonly box: Box; readonly area: Area }[];
   readonly arrows: readonly {
     readonly arrow: Arrow;
@@ -52,8 +52,8 @@ export async function layOut({ root, arrows }: Scene): Promise<Layout> {
   const elk = new elkjs.default();
   const isBack = backwardIn(root);
   const widths = new Map(boxesIn(root).map(({ id, width }) => [id, width]));
-  // ELK does not keep a least width where edges cross a box's border: the boxes that come out too narrow for their text are
-  // padded, and all is laid out again.
+  // ELK ignores the minimum width of a box if edges cross its border. Boxes that become too narrow for their text are
+  // padded, and the layout is done again.
   const picture = (lacking: ReadonlyMap<string, number>): ElkNode => ({
     id: ':picture',
     layoutOptions: { ...OPTIONS, ...SPACING },
@@ -104,8 +104,8 @@ export async function layOut({ root, arrows }: Scene): Promise<Layout> {
 }
 
 /**
- * Whether an arrow leads up: states stand in the order of the definition, which begins with what comes first. ELK would
- * look for the fewest arrows that do, and might put the initial state last.
+ * Whether an arrow leads up. States are in the order of the definition, which begins with the initial state. ELK would
+ * minimise the arrows that lead up, and might put the initial state last.
  */
 function backwardIn(root: Box): (arrow: Arrow) => boolean {
   const ways = new Map<string, readonly number[]>();

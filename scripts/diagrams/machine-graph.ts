@@ -1,9 +1,9 @@
 /**
- * Reads a state machine into a plain graph: data alone, without functions, so that it can be drawn, compared, or sent to a
- * page that lights the active states. Pure; knows XState by its types only.
+ * Reads a state machine into a plain graph. The graph is data without functions, so that it can be drawn, compared, or sent
+ * to a page that highlights the active states. Pure; uses only the types of XState.
  *
- * Everything a machine may do is in it: transitions without an event (`always`), by time (`after`), of invoked actors,
- * by wildcard, and those that stay where they are.
+ * It contains everything that a machine may do: transitions without an event (`always`), after a delay (`after`), of invoked
+ * actors, for any event (`*`), and those that stay in their state.
  */
 import type { AnyStateMachine, AnyStateNode } from 'xstate';
 
@@ -11,9 +11,9 @@ export interface MachineGraph {
   readonly id: string;
   /** In document order; the first is the root. */
   readonly nodes: readonly GraphNode[];
-  /** By source in document order, then as XState tries them. */
+  /** By source in document order, then in the order in which XState tries them. */
   readonly edges: readonly GraphEdge[];
-  /** Actors that the machine declares and no state invokes: actions spawn them. */
+  /** Actors that the machine declares but no state invokes. Actions spawn them. */
   readonly spawned: readonly string[];
 }
 
@@ -25,7 +25,7 @@ export interface GraphNode {
   readonly key: string;
   readonly parent: string | null;
   readonly type: NodeType;
-  /** The states entered first; more than one only where a target lies deeper in parallel states. */
+  /** The states that are entered first. More than one only if a target is inside parallel states. */
   readonly initial: readonly string[];
   readonly entry: readonly string[];
   readonly exit: readonly string[];
@@ -40,13 +40,13 @@ export interface Invocation {
 export interface GraphEdge {
   readonly source: string;
   readonly trigger: Trigger;
-  /** Its place among the transitions of one trigger, from 1, and how many there are: the first that may be taken is. */
+  /** Its position among the transitions of one trigger, from 1, and their number. The first whose guard holds is taken. */
   readonly alternative: number;
   readonly alternatives: number;
   readonly guard: Condition | null;
-  /** Empty: the state stays what it is. */
+  /** Empty if the state does not change. */
   readonly targets: readonly string[];
-  /** The source is left and entered again even where the target lies inside it. */
+  /** The source is left and entered again, even if the target is inside it. */
   readonly reenters: boolean;
   readonly actions: readonly string[];
 }
@@ -92,9 +92,9 @@ function nodeOf(node: AnyStateNode): GraphNode {
     key: node.key,
     parent: node.parent?.id ?? null,
     type: node.type,
-    // XState makes one up for states without children.
+    // XState invents one for states without children.
     initial: node.type === 'compound' ? idsOf(node.initial.target) : [],
-    // Of the configuration: `node.entry` and `node.exit` have the timers of `after` as well.
+    // From the configuration, because `node.entry` and `node.exit` also contain the timers of `after`.
     entry: listOf(node.config.entry).map(nameOf),
     exit: listOf(node.config.exit).map(nameOf),
     invokes: node.invoke.map(({ id, src }) => ({ id, source: typeof src === 'string' ? src : UNNAMED })),
@@ -162,7 +162,7 @@ function conditionOf(reference: unknown): Condition {
   return { kind: 'named', name: nameOf(reference) };
 }
 
-/** An action or a guard by its name in the setup, with its parameter where that is a plain word. */
+/** The name of an action or guard in the setup, with its parameter if that is a plain word. */
 function nameOf(reference: unknown): string {
   if (typeof reference === 'string') return reference;
   if (typeof reference === 'function') {

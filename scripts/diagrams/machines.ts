@@ -1,4 +1,4 @@
-/** The machines that are drawn, in the order in which a reader meets them. */
+/** The machines that are drawn, in the order of the document. */
 import type { AnyStateMachine } from 'xstate';
 import {
   batchWorkerMachine,
@@ -12,7 +12,7 @@ import {
 
 export interface Subject {
   readonly machine: AnyStateMachine;
-  /** Of its heading and its file. */
+  /** Used for its heading and its file. */
   readonly name: string;
   readonly file: string;
   /** One sentence: what it decides. */
@@ -61,7 +61,7 @@ export const SUBJECTS: readonly Subject[] = [
     machine: concurrencyControllerMachine,
     name: 'Concurrency controller',
     file: 'concurrency-controller',
-    purpose: 'Finds out how many calls at once pay, and reduces them at the first sign of trouble.',
+    purpose: 'Finds the best number of concurrent calls, and reduces it at the first sign of trouble.',
     source: 'src/machines/concurrency/concurrency-controller.ts',
   },
   {

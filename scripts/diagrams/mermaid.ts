@@ -1,11 +1,11 @@
 /**
- * The outline of a machine as Mermaid's state diagram: its outermost states, and by which events they follow each other.
- * What happens inside a state is left to the picture. Pure.
+ * The outline of a machine as a Mermaid state diagram: its outermost states, and the events that lead from one to another.
+ * The SVG shows what happens inside a state. Pure.
  */
 import type { GraphEdge, MachineGraph } from './machine-graph.ts';
 import { triggerText } from './wording.ts';
 
-/** More names than this at one arrow are not read. */
+/** Maximum names at one arrow. */
 const MOST_NAMES = 3;
 
 export function mermaidOutline(graph: MachineGraph): string {
@@ -17,7 +17,7 @@ export function mermaidOutline(graph: MachineGraph): string {
   for (const edge of graph.edges) {
     for (const end of edge.targets) {
       const target = nameOf.get(outer(end) ?? '');
-      // From any state: from each that is not final and has no other answer to the event. Too many lines; see the note.
+      // It applies to every state that is not final and does not handle the event itself. One arrow stands for them all.
       const source = edge.source === root?.id ? ANY : nameOf.get(outer(edge.source) ?? '');
       if (source === undefined || target === undefined || source === target) continue;
       const key = `${source} --> ${target}`;
@@ -38,7 +38,7 @@ export function mermaidOutline(graph: MachineGraph): string {
 
 const ANY = 'any_state';
 
-/** Mermaid reads `:` and `;` as its own. */
+/** `:` and `;` have a meaning in Mermaid. */
 const outlineText = ({ trigger, guard }: GraphEdge): string => {
   if (trigger.kind === 'always') return guard === null ? 'always' : guardNames(guard);
   return triggerText(trigger).replace(/[:;#]/g, ' ');

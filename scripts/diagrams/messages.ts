@@ -1,4 +1,4 @@
-/** Who says what to whom, as a flowchart. The compiler holds the lists to the types of the messages: none is missing. */
+/** Which actor sends which message to which other, as a flowchart. The compiler checks the lists against the types of the messages. */
 import type {
   CallEvent,
   CallOrder,
@@ -52,11 +52,11 @@ const callEvents: Record<CallEvent['type'], true> = {
   'call.ended': true,
 };
 
-/** Machines are hexagons, actors that do what they decide rectangles. No node may be called `call`: Mermaid has that word. */
+/** Machines are hexagons, actors are rectangles. No node may be named `call`, which is a keyword of Mermaid. */
 export function messagesFlowchart(): string {
   return `%%{init: {"flowchart": {"nodeSpacing": 140, "rankSpacing": 60}}}%%
 flowchart TB
-  caller([whoever runs it]) -- "${listed(control)}" --> coordinator
+  caller([host]) -- "${listed(control)}" --> coordinator
   coordinator{{coordinator}} -- "${listed(planOrders)}" --> plan[loadPlan]
   plan -- "${listed(planReports)}" --> coordinator
   coordinator -- "${listed(orders)}" --> worker{{batch worker × N}}

@@ -1,10 +1,10 @@
 /**
- * What is drawn of a machine: boxes in boxes, marks, and arrows with their lines of text, each with its size but no place
- * yet. Pure.
+ * What is drawn of a machine: nested boxes, marks, and arrows with their lines of text, each with a size but without a
+ * position. Pure.
  *
- * Arrows between the same two ends are one arrow with several lines. What stays in its state is told inside the box. What
- * a state says for whatever state is inside it starts from a mark of its own, `any state`, in that box. Where many arrows
- * lead to one state, those that would come from inside other boxes are told as text, `→ halting`, or nobody could follow them.
+ * Arrows between the same two ends are one arrow with several lines. Transitions that stay in their state are text inside the
+ * box. Transitions of a state that apply to all states inside it start from a mark in that box, `any state`. If many arrows
+ * lead to one state, those from inside other boxes are written as text, `→ halting`, because they would be hard to follow.
  */
 import type { GraphEdge, GraphNode, MachineGraph } from './machine-graph.ts';
 import { textWidth } from './text-width.ts';
@@ -30,7 +30,7 @@ export interface Box {
   readonly lines: readonly Line[];
   readonly children: readonly Box[];
   readonly width: number;
-  /** Of the title and lines; children come below. */
+  /** The size of title and lines, without the children below. */
   readonly height: number;
 }
 
@@ -41,7 +41,7 @@ export interface Arrow {
   readonly lines: readonly Line[];
   readonly width: number;
   readonly height: number;
-  /** With guards and actions, for whoever hovers over it. */
+  /** With guards and actions. Shown on hover. */
   readonly tooltip: string;
 }
 
@@ -66,7 +66,7 @@ export function sceneOf(graph: MachineGraph): Scene {
   const drawn = graph.edges.filter((edge) => !isTold(edge));
   const sourceOf = ({ source, targets }: GraphEdge): string =>
     targets.some((target) => isInside(target, source)) ? anywhereIn(source) : source;
-  // The way to a state around this one leads to where that begins.
+  // An arrow to a surrounding state leads to its beginning.
   const targetOf = (target: string, { source }: GraphEdge): string =>
     isInside(source, target) ? startOf(target) : target;
 
@@ -95,7 +95,7 @@ export function sceneOf(graph: MachineGraph): Scene {
   };
 }
 
-/** Whether a state lies in another, at any depth. */
+/** Whether a state is inside another, at any depth. */
 function insideOf({ nodes }: MachineGraph): (id: string, ancestor: string) => boolean {
   const parents = new Map(nodes.map(({ id, parent }) => [id, parent]));
   const isInside = (id: string, ancestor: string): boolean => {
@@ -105,10 +105,10 @@ function insideOf({ nodes }: MachineGraph): (id: string, ancestor: string) => bo
   return isInside;
 }
 
-/** From so many arrows on, those that come from inside other boxes are told as text. */
+/** From this number of arrows on, those from inside other boxes are written as text. */
 const CROWD = 4;
 
-/** Which transitions are text in their state's box: those that stay, and those to a crowded state that leave a box for it. */
+/** The transitions that are text in their state's box: those that stay, and those that leave a box for a crowded state. */
 function toldOf(
   { nodes, edges }: MachineGraph,
   isInside: (id: string, ancestor: string) => boolean,
@@ -188,9 +188,9 @@ function toldLine(edge: GraphEdge, { nodes }: MachineGraph): Line {
   return [...edgeLine(edge), { text: ` (enters again) / ${reactionText(edge)}`, style: 'muted' }];
 }
 
-/** From this width on, a line is broken where a guard goes on with `and` or `or`. */
+/** From this width on, a line is broken before an `and` or `or` in its guard. */
 const WIDE = 200;
-/** What a broken line goes on with. */
+/** The beginning of the second line. */
 export const CONTINUED = '     ';
 
 function broken(line: Line): readonly Line[] {

@@ -1,13 +1,13 @@
 /**
- * A layout as a picture: one SVG that follows the reader's colour scheme. Boxes carry `data-state`, the id of their state, so a page can
- * light those that are active. Pure.
+ * Draws a layout as an SVG that follows the reader's colour scheme. Boxes have the id of their state as `data-state`, so that
+ * a page can highlight the active ones. Pure.
  */
 import type { Area, Layout, Point } from './layout.ts';
 import { type Box, FONT, INSET, LINE_HEIGHT, type Line, TITLE_HEIGHT } from './scene.ts';
 
 const CORNER = 7;
 const HEAD = { length: 8, width: 7 } as const;
-/** From the upper edge of a line of text to its foot. */
+/** From the upper edge of a line of text to the baseline. */
 const ASCENT = 12.5;
 
 export const COLOURS = `
@@ -43,7 +43,7 @@ export function svgOf({ width, height, boxes, arrows }: Layout, { title, descrip
     `<rect class="canvas" width="${w}" height="${h}" rx="8"/>`,
     ...boxes.map(({ box, area }) => boxSvg(box, area)),
     ...arrows.map(({ route }) => routeSvg(route)),
-    // Over the arrows that lead into the box: what they would strike through stays legible.
+    // Above the arrows that lead into the box, so that they do not strike through the text.
     ...boxes.filter(({ box }) => box.kind === 'compound').map(({ box, area }) => headerSvg(box, area)),
     ...arrows.map(({ arrow, label }) => labelSvg(arrow.lines, label, arrow.tooltip)),
     '</svg>',
@@ -63,7 +63,7 @@ function boxSvg({ id, kind, title, lines, width: textWidth }: Box, area: Area): 
     return `${rect(0, 12, kind)}${textSvg([{ text: title, style: 'muted' }], x + INSET.x, y + 16)}`;
   }
   if (kind === 'compound') return rect(0, 10, kind).replace('<rect', `<rect data-state="${escaped(id)}"`);
-  // Titles of leaves stand in the middle, so that a box that is wider than its text looks even.
+  // Titles of leaves are centred, so that a box that is wider than its text looks even.
   const left = Math.max(INSET.x, (width - textWidth) / 2 + INSET.x);
   const ring = kind === 'final' ? rect(3, 4, 'ring') : '';
   return `<g data-state="${escaped(id)}">${rect(0, 7, kind)}${ring}${boxText(title, lines, x + left, y)}</g>`;
@@ -82,7 +82,7 @@ function headerSvg({ title, lines }: Box, { x, y }: Area): string {
   return `<g class="over">${boxText(title, lines, x + INSET.x, y)}</g>`;
 }
 
-/** A line with round corners, and its head. */
+/** A line with round corners, and its arrowhead. */
 function routeSvg(route: readonly Point[]): string {
   const last = route.at(-1);
   const before = route.at(-2);
@@ -102,7 +102,7 @@ function routeSvg(route: readonly Point[]): string {
   ].join('');
 }
 
-/** Where the rounding of a corner begins: at most half way to the neighbouring corner. */
+/** Where the rounding of a corner begins: at most halfway to the next corner. */
 function towards(corner: Point, other: Point): Point {
   const length = Math.hypot(other.x - corner.x, other.y - corner.y) || 1;
   const share = Math.min(CORNER, length / 2) / length;
@@ -127,7 +127,7 @@ function textSvg(line: Line, x: number, y: number): string {
 
 const point = ({ x, y }: Point): string => `${fixed(x)} ${fixed(y)}`;
 
-/** A tenth of a pixel is enough, and the same on every machine. */
+/** Rounded to a tenth of a pixel, which is precise enough and the same on every machine. */
 const fixed = (value: number): string => String(Math.round(value * 10) / 10);
 
 export const escaped = (text: string): string =>

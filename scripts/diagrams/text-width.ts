@@ -1,6 +1,6 @@
 /**
- * How wide a text is, without a font: advance widths of Helvetica in thousandths of its size. Arial and Liberation Sans,
- * which stand in for it everywhere else, have the same.
+ * Measures text without a font, by the advance widths of Helvetica in thousandths of its size. Arial and Liberation Sans,
+ * which replace it elsewhere, have the same widths.
  */
 const CHARACTERS = [
   [191, "'"],
@@ -27,12 +27,12 @@ const CHARACTERS = [
 const WIDTHS = new Map(
   CHARACTERS.flatMap(([width, characters]) => [...characters].map((c) => [c, width] as const)),
 );
-// The arrow before a state's name comes from whatever font has it: most are as wide as their size.
+// The font of the arrow before a state's name is unknown. In most fonts it is as wide as the font size.
 const WIDEST = 1_015;
-/** Helvetica Bold, over the letters that names are made of. */
+/** How much wider Helvetica Bold is, on average over the letters of names. */
 const BOLD = 1.09;
 
-/** In the unit of `size`. A character it does not know counts as the widest. */
+/** In the unit of `size`. An unknown character counts as the widest. */
 export function textWidth(text: string, size: number, weight: 'normal' | 'bold' = 'normal'): number {
   const thousandths = [...text].reduce((sum, character) => sum + (WIDTHS.get(character) ?? WIDEST), 0);
   return (thousandths / 1_000) * size * (weight === 'bold' ? BOLD : 1);

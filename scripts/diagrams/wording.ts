@@ -1,4 +1,4 @@
-/** The words of a graph: event names as they are, guards, delays, actors and actions by their names in the setup. */
+/** The text in a graph: the names of events, and the names of guards, delays, actors and actions in the setup. */
 import type { Condition, GraphEdge, GraphNode, MachineGraph, Trigger } from './machine-graph.ts';
 
 export function triggerText(trigger: Trigger): string {
@@ -38,29 +38,29 @@ const grouped = (condition: Condition): string =>
     ? `(${conditionText(condition)})`
     : conditionText(condition);
 
-/** The guard in brackets; where none is, and others were tried before, `[else]`. */
+/** The guard in brackets. Without a guard, `[else]` if other transitions are tried before. */
 export function guardText({ guard, alternative }: GraphEdge): string {
   if (guard !== null) return `[${conditionText(guard)}]`;
   return alternative > 1 ? '[else]' : '';
 }
 
-/** `batch.ended [isDenied]`, as it stands at an arrow. */
+/** The label of an arrow, such as `batch.ended [isDenied]`. */
 export function arrowText(edge: GraphEdge): string {
   const guard = guardText(edge);
   const text = edge.trigger.kind === 'always' && guard !== '' ? guard : triggerText(edge.trigger);
   return text === guard || guard === '' ? text : `${text} ${guard}`;
 }
 
-/** What a transition that stays does. */
+/** The text for a transition that stays in its state. */
 export const reactionText = ({ actions }: GraphEdge): string =>
   actions.length === 0 ? 'ignored' : actions.join(', ');
 
-/** `working`, `running.working`: the id without the machine's. The root is the machine itself. */
+/** The id without the machine's, such as `running.working`. The root has the name of the machine. */
 export function pathText(node: Pick<GraphNode, 'id' | 'parent'>): string {
   return node.parent === null ? node.id : node.id.slice(node.id.indexOf('.') + 1);
 }
 
-/** The machine in sentences, for those who cannot see its picture. */
+/** The machine in sentences, for readers who cannot see the picture. */
 export function descriptionOf({ nodes, edges }: MachineGraph): string {
   const paths = new Map(nodes.map((node) => [node.id, node.parent === null ? 'any state' : pathText(node)]));
   const moves = edges.filter(({ source, targets }) => targets.some((target) => target !== source));

@@ -1,7 +1,7 @@
-/** Plays what a program wrote to a terminal into a terminal without a screen, and says what stood where from when to when. */
+/** Replays a program's output in a terminal without a screen, and reports which text was where, and from when to when. */
 import xterm from '@xterm/headless';
 
-/** What was written, and how long after the piece before. */
+/** A piece of output, and how long after the previous piece it was written. */
 export interface Piece {
   readonly afterMs: number;
   readonly bytes: Uint8Array;
@@ -17,18 +17,18 @@ export interface Stretch {
   readonly column: number;
   readonly columns: number;
   readonly text: string;
-  /** A number of the palette of sixteen, or null for the usual colour. */
+  /** A number in the palette of sixteen, or null for the default colour. */
   readonly colour: number | null;
   readonly isBold: boolean;
   readonly isDim: boolean;
 }
 
-/** What stood in a row for a time. */
+/** The content of a row for some time. */
 export interface Showing {
   readonly row: number;
   readonly stretches: readonly Stretch[];
   readonly fromMs: number;
-  /** Absent: to the end. */
+  /** Absent if it stays to the end. */
   readonly toMs?: number;
 }
 
@@ -38,11 +38,11 @@ export interface Recording {
   readonly showings: readonly Showing[];
 }
 
-/** Changes that follow each other faster are seen as one. */
+/** Changes in quicker succession are shown as one. */
 const FRAME_MS = 120;
 const BETWEEN_MS = 60;
 
-/** @param longestWaitMs where nothing is written for longer, so long is shown. */
+/** @param longestWaitMs longer pauses are cut to this. */
 export async function replay(
   pieces: readonly Piece[],
   { columns, rows }: TerminalSize,
@@ -85,7 +85,7 @@ const shown = ({ fromMs, stretches }: { fromMs: number; stretches: readonly Stre
   stretches,
 });
 
-/** Two blanks end a stretch: what stands in a table's columns keeps its place whatever the font. */
+/** Two spaces end a piece of text, so that the columns of a table keep their places with any font. */
 function stretchesIn(terminal: InstanceType<typeof xterm.Terminal>, row: number): Stretch[] {
   const line = terminal.buffer.active.getLine(terminal.buffer.active.baseY + row);
   const found: Stretch[] = [];
@@ -125,5 +125,5 @@ const isAlike = (a: Stretch, b: Stretch): boolean =>
   a.isDim === b.isDim &&
   (isBlock(a.text) || isBlock(b.text) ? a.text.startsWith(b.text) : true);
 
-/** Parts of a progress bar: drawn as areas, since fonts leave gaps between them. */
+/** Parts of a progress bar. They are drawn as areas, because fonts leave gaps between them. */
 export const isBlock = (text: string): boolean => /^(?:█+|░+)$/.test(text);

@@ -4,10 +4,12 @@ import { isBlock, type Recording, type Showing, type Stretch } from './replay.ts
 const CELL = { width: 7.83, height: 18 } as const;
 const SIZE = 13;
 const MARGIN = 16;
-/** From the upper edge of a row to the foot of its letters. */
+/** From the upper edge of a row to the baseline. */
 const ASCENT = 13.5;
-/** How long the last picture stands before all begins anew. */
+/** How long the last picture stays before the recording repeats. */
 const REST_MS = 12_000;
+/** A picture is looked at before it is watched: it begins with its end, and plays after this time. */
+const FIRST_REST_MS = 4_000;
 
 const STYLE = `
   svg{--ground:#f6f8fa;--text:#1f2328;--dim:#59636e;--c1:#cf222e;--c2:#116329;--c3:#7d4e00;--c4:#0550ae;--c5:#8250df;--c6:#1b7c83}
@@ -29,9 +31,11 @@ export function terminalSvg(
   const width = Math.ceil(columns * CELL.width + 2 * MARGIN);
   const height = rows * CELL.height + 2 * MARGIN;
   const totalMs = endMs + REST_MS;
+  const seconds = (ms: number): string => `${(ms / 1_000).toFixed(2)}s`;
+  const timing = `${seconds(totalMs)} step-end ${seconds(FIRST_REST_MS - totalMs)} infinite`;
   const share = (ms: number): string => `${((ms / totalMs) * 100).toFixed(2)}%`;
 
-  // What comes and goes at the same moments is one group with one animation.
+  // Text that appears and disappears at the same times is one group with one animation.
   const groups = Map.groupBy(showings, ({ fromMs, toMs }) => `${fromMs} ${toMs ?? ''}`);
   const rules: string[] = [];
   const drawn = [...groups.values()].map((group, index) => {
@@ -40,7 +44,7 @@ export function terminalSvg(
     const end = toMs === undefined ? '' : `${share(toMs)}{visibility:hidden}`;
     const begin = fromMs === 0 ? '' : `0%{visibility:hidden}`;
     rules.push(
-      `@keyframes k${index}{${begin}${share(fromMs)}{visibility:visible}${end}}#g${index}{animation:k${index} ${(totalMs / 1_000).toFixed(2)}s step-end infinite}`,
+      `@keyframes k${index}{${begin}${share(fromMs)}{visibility:visible}${end}}#g${index}{animation:k${index} ${timing}}`,
     );
     return `<g id="g${index}"${toMs === undefined ? '' : ' class="past"'}>${rowsOfGroup}</g>`;
   });
@@ -48,7 +52,7 @@ export function terminalSvg(
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" aria-labelledby="title desc">`,
     `<title id="title">${escaped(title)}</title>`,
     `<desc id="desc">${escaped(description)}</desc>`,
-    // Who wants no motion sees the end.
+    // Readers who prefer no motion see the end.
     `<style>${STYLE}\n@media (prefers-reduced-motion:no-preference){${rules.join('')}}</style>`,
     `<rect class="ground" width="${width}" height="${height}" rx="8"/>`,
     ...drawn,

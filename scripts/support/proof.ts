@@ -1,4 +1,4 @@
-/** What the proofs share: a PostgreSQL of their own, emulators and `longtail sync` as processes. The build must be there. */
+/** What the proofs share: their own PostgreSQL, and emulators and `longtail sync` as processes. Needs a build. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
@@ -15,10 +15,10 @@ const checkout = fileURLToPath(new URL('../..', import.meta.url));
 const command = join(checkout, 'bin/longtail.js');
 export const SITE = 'sc-domain:example.com';
 
-/** A PostgreSQL in a temporary folder; `database` makes an empty one on it. All of it is gone afterwards. */
+/** A PostgreSQL in a temporary folder, which is removed afterwards. `database` creates an empty database. */
 export async function startServer() {
   const folder = await mkdtemp(join(tmpdir(), 'longtail-proof-'));
-  // Where root runs this, another account runs the server.
+  // If root runs this, another account runs the server.
   await chmod(folder, 0o755);
   const server = await startEmbedded({
     directory: join(folder, 'data'),
@@ -43,7 +43,7 @@ export async function startServer() {
   };
 }
 
-/** `longtail emulator`, in a process of its own. */
+/** `longtail emulator` in its own process. */
 export async function startEmulatorProcess(...args: readonly string[]) {
   const child = spawn(process.execPath, [command, 'emulator', '--port', '0', ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -76,7 +76,7 @@ export interface SyncRun {
   readonly ended: Promise<{ readonly code: number | null; readonly outcome: Outcome | undefined }>;
 }
 
-/** What the proofs read of `--json`. */
+/** The fields of `--json` that the proofs read. */
 export interface Outcome {
   readonly status: string;
   readonly rows: number;
@@ -86,12 +86,12 @@ export interface Outcome {
   readonly peakRssBytes: number;
 }
 
-/** `longtail sync` of the newest `days` final days. */
+/** Runs `longtail sync` for the newest `days` final days. */
 export function startSync(
   target: { readonly databaseUrl: string; readonly apiRoot: string; readonly days: number },
   ...args: readonly string[]
 ): SyncRun {
-  // A day of slack: the run may begin before midnight in California and be told of the next day after it.
+  // A day more, because midnight in California may pass between the start of the run and its end.
   const to = addDays(pacificDay(Date.now()), -4);
   const range = ['--from', addDays(to, 1 - target.days), '--to', to];
   const child = spawn(

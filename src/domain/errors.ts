@@ -6,29 +6,29 @@ export const ERROR_CODES = [
   'ALREADY_RUN',
   /** The synchronisation or its rate limiter is closed. Create a new one. */
   'CLOSED',
-  /** A dry run was halted before the database had answered. Run it again. */
+  /** A dry run was halted before it had a result. Run it again. */
   'HALTED',
   /** Another run uses this property in this database. Wait for it to end, or set `wait`. */
   'PROPERTY_BUSY',
   /** Another process uses this account's quota. Wait, share one rate limiter, or use other credentials. */
   'USER_SCOPE_BUSY',
-  /** The database cannot be reached or does not answer. Check the server and the network. */
+  /** The database cannot be reached, does not answer, or reports damaged files. Check the server, its log and the network. */
   'DATABASE_UNAVAILABLE',
-  /** The database refused the connection or a statement: password, database name, privileges. Follow the message. */
+  /** The database refused the connection or a statement: password, database name, TLS, a missing right, a replica. Follow the next step. */
   'DATABASE_REFUSED',
   /** The encoding of the database is not UTF8. Create one with `encoding 'UTF8'`. */
   'DATABASE_NOT_UTF8',
-  /** The server version of PostgreSQL is not supported. Use a newer server. */
+  /** The server is older than PostgreSQL 14. Use a newer one. */
   'DATABASE_TOO_OLD',
-  /** The disk of the database is full. Free space, then run again. */
+  /** The database has no space left. Free space, then run again. */
   'DATABASE_DISK_FULL',
-  /** The database accepts no writes: a replica, or a setting. Make it writable, then run again. */
+  /** The database stays read-only. Make it writable, then run again. */
   'DATABASE_READ_ONLY',
-  /** A timeout of the database ends the statements. Raise it as the message says, then run again. */
+  /** A timeout setting cancels the statements. Change it as the next step says, then run again. */
   'DATABASE_TIMEOUT',
-  /** The given pool has too few connections. Raise its `max` or lower `maxConcurrency`. */
+  /** The server allows no connections besides those of the pool passed in. Raise its limit, or lower the `max` of the pool. */
   'POOL_TOO_SMALL',
-  /** The tables could not be created or updated. The message names the cause. */
+  /** The tables are missing, older, newer, incomplete or not Longtail's, or a migration failed. Follow the next step. */
   'MIGRATION_FAILED',
   /** Another run has taken the property over. Run again when no other run is active. */
   'FENCED_OFF',
@@ -36,9 +36,9 @@ export const ERROR_CODES = [
   'LOCK_LOST',
   /** The embedded PostgreSQL cannot start or has stopped. Look into its log under `.longtail/`. */
   'EMBEDDED_SERVER',
-  /** No credentials were found, or no token came. Name a file, a token or `getAccessToken`. */
+  /** No credentials were found, or no access token arrived. Pass a file, a token or `getAccessToken`. */
   'NO_CREDENTIALS',
-  /** The credentials are malformed or were rejected. Create new ones. */
+  /** The credentials are incomplete, malformed or rejected. Create new ones. */
   'BAD_CREDENTIALS',
   /** The sign-in has expired or was revoked. Sign in again. */
   'INVALID_GRANT',
@@ -52,7 +52,7 @@ export const ERROR_CODES = [
   'API_NOT_ENABLED',
   /** Google refuses the project: billing, policies or state. Follow the message's next step. */
   'PROJECT_REFUSED',
-  /** No connection to Google, or a proxy refuses it. Check the network and the proxy settings. */
+  /** A proxy requires a sign-in or rejects it. For `longtail sites` also: no answer from Google. Check proxy settings and network. */
   'API_UNREACHABLE',
   /** A URL would carry secrets over plain HTTP. Use `https:`, or loopback. */
   'INSECURE_ROOT',

@@ -3,12 +3,14 @@
  *
  * Node's stream allocates a new buffer for every piece, 170 bytes of garbage per row. The collector then runs ten times
  * a second and takes a quarter of the time of a full page. So zlib's handle is used directly, as `zlib.gunzipSync`
- * does. If this Node version lacks it in that form, the stream is used.
+ * does. If a probe finds that this Node version has it in another form, the stream is used.
  */
 import { Buffer } from 'node:buffer';
 import { pipeline, type Readable } from 'node:stream';
-import { constants, createGunzip, type Gunzip } from 'node:zlib';
+import { constants, createGunzip, type Gunzip, gzipSync } from 'node:zlib';
+import type { PathChoice } from '../domain/path-choice.ts';
 import { free } from '../rows/release.ts';
+import { forcedPublic } from './forced-public.ts';
 
 /** Fits the processor's cache. zlib's default of 16 KiB means sixteen times as many pieces per megabyte. */
 const PIECE_BYTES = 256 * 1024;
@@ -27,7 +29,7 @@ const spare: Buffer[] = [];
  */
 export function gunzip(stream: Readable): AsyncIterable<Uint8Array> {
   const zlib = createGunzip({ chunkSize: PIECE_BYTES });
-  const drive = driveOf(zlib);
+  const drive = gunzipPath().kind === 'fast' ? driveOf(zlib) : undefined;
   // Errors reach the reader through the pipeline's end.
   return drive === undefined ? pipeline(stream, zlib, () => undefined) : inflate(stream, zlib, drive);
 }
@@ -77,7 +79,7 @@ async function* inflate(
   }
 }
 
-/** Node's internal handle, if this version has it. */
+/** Node's internal handle, if this version has it in the form used here. */
 function driveOf(zlib: Gunzip): Drive | undefined {
   const handle: unknown = Reflect.get(zlib, '_handle');
   const state: unknown = Reflect.get(zlib, '_writeState');
@@ -91,3 +93,75 @@ function driveOf(zlib: Gunzip): Drive | undefined {
     return { left, put: output.length - outputLeft };
   };
 }
+
+let probed: PathChoice | undefined;
+
+/** How this process decompresses gzip. Probed once. */
+export function gunzipPath(): PathChoice {
+  probed ??= probeGunzip(createGunzip);
+  return forcedPublic() ?? probed;
+}
+
+/** Larger than the probe's output buffer, so that one input takes several steps. */
+const PROBE_TEXT = Buffer.from('a page of rows, '.repeat(40));
+const PROBE_OUTPUT_BYTES = 256;
+
+/**
+ * Decompresses a small body through the handle, then a broken one and a truncated one. Results and errors must equal
+ * those of Node's public interface. An error that comes later than expected would let wrong rows pass.
+ */
+export function probeGunzip(make: () => Gunzip): PathChoice {
+  const packed = gzipSync(PROBE_TEXT);
+  const broken = Buffer.from(packed);
+  // Changes the checksum at the end.
+  broken[broken.length - 8] = (broken[broken.length - 8] ?? 0) ^ 0xff;
+  try {
+    const whole = tryHandle(make(), packed);
+    if (whole === undefined) return usePublic('zlib has no such handle in this Node');
+    if (!Buffer.isBuffer(whole) || !whole.equals(PROBE_TEXT))
+      return usePublic('the handle of zlib returns other bytes in this Node');
+    const isStrict =
+      tryHandle(make(), broken) === 'Z_DATA_ERROR' &&
+      tryHandle(make(), packed.subarray(0, -20)) === 'Z_BUF_ERROR';
+    return isStrict
+      ? { kind: 'fast' }
+      : usePublic('the handle of zlib reports errors differently in this Node');
+  } catch {
+    return usePublic('the handle of zlib fails in this Node');
+  }
+}
+
+const usePublic = (reason: string): PathChoice => ({ kind: 'public', reason });
+
+/** Decompresses a body through the handle. Returns its bytes or the code of the error; undefined without a handle. */
+function tryHandle(zlib: Gunzip, packed: Buffer): Buffer | string | undefined {
+  zlib.on('error', () => undefined);
+  try {
+    const drive = driveOf(zlib);
+    if (drive === undefined) return undefined;
+    const output = Buffer.alloc(PROBE_OUTPUT_BYTES);
+    const pieces: Buffer[] = [];
+    for (const [flush, input] of [
+      [constants.Z_NO_FLUSH, packed],
+      [constants.Z_FINISH, NOTHING],
+    ] as const) {
+      let from = 0;
+      for (let put = output.length; put === output.length; ) {
+        // A handle that never reaches the end would hang here.
+        if (pieces.length > PROBE_TEXT.length) return 'no end';
+        const step = drive(flush, input, from, output);
+        if (zlib.errored !== null) return codeOf(zlib.errored);
+        // Writing to a closed handle aborts the process.
+        if (zlib.destroyed) return 'destroyed';
+        from = input.length - step.left;
+        put = step.put;
+        pieces.push(Buffer.from(output.subarray(0, put)));
+      }
+    }
+    return Buffer.concat(pieces);
+  } finally {
+    zlib.destroy();
+  }
+}
+
+const codeOf = (error: Error): string => ('code' in error ? String(error.code) : error.message);

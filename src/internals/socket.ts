@@ -11,17 +11,19 @@ export type Endpoint =
 const open = new Set<Socket>();
 
 /**
- * Finds our only plain socket to which `write` has synchronously written exactly this many bytes. Undefined if there is
- * none.
+ * Finds our only plain socket to which `write` has synchronously written exactly this many bytes. Otherwise returns the
+ * reason why there is none.
  */
-export function socketWrittenTo(bytes: number, write: () => void): Socket | undefined {
+export function socketWrittenTo(bytes: number, write: () => void): Socket | { readonly missing: string } {
   const before = new Map([...open].map((socket) => [socket, socket.bytesWritten]));
   write();
   const written = [...before].filter(([socket, had]) => socket.bytesWritten !== had);
   const [only] = written;
-  if (only === undefined || written.length > 1) return undefined;
+  if (only === undefined) return { missing: 'the connection is encrypted, or its socket is not one of ours' };
   const [socket, had] = only;
-  return socket.bytesWritten === had + bytes ? socket : undefined;
+  return written.length === 1 && socket.bytesWritten === had + bytes
+    ? socket
+    : { missing: 'the driver writes COPY data in another form' };
 }
 
 /** How a connection is encrypted. */

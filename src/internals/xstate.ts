@@ -4,7 +4,18 @@
  *
  * XState's `transition()` would do the same five times slower, and would create new refs each time.
  */
-import type { AnyActorRef, AnyEventObject, AnyMachineSnapshot, AnyStateMachine } from 'xstate';
+import {
+  type AnyActorRef,
+  type AnyEventObject,
+  type AnyMachineSnapshot,
+  type AnyStateMachine,
+  cancel,
+  emit,
+  fromPromise,
+  raise,
+  sendTo,
+  setup,
+} from 'xstate';
 
 /**
  * Where an actor lives: `coordinator`, `limiter`, `keeper`, `w0`, `w0/call`, `plan`, `probe`, `reap:w0`. If several
@@ -213,4 +224,80 @@ export function advance(
   event: AnyEventObject,
 ): Step {
   return record(address, (scope) => machine.transition(snapshot, event, scope));
+}
+
+/** Uses every kind of action that the model reads. */
+const probeMachine = setup({
+  types: { emitted: {} as { type: 'said' } },
+  actors: { child: fromPromise(() => Promise.resolve()) },
+}).createMachine({
+  id: 'probe',
+  initial: 'first',
+  states: {
+    first: {
+      entry: raise({ type: 'later' }, { delay: 5, id: 'timer' }),
+      invoke: { src: 'child', id: 'child' },
+      on: {
+        go: {
+          target: 'second',
+          actions: [
+            cancel('timer'),
+            sendTo(() => refTo('limiter'), { type: 'hello' }),
+            emit({ type: 'said' }),
+          ],
+        },
+      },
+    },
+    second: { type: 'final' },
+  },
+});
+
+/** The two steps of {@link probeMachine} in XState 5.33. */
+const KNOWN_STEPS = [
+  {
+    status: 'active',
+    value: 'first',
+    children: ['child'],
+    effects: [
+      { kind: 'schedule', id: 'timer', event: { type: 'later' }, delayMs: 5 },
+      { kind: 'spawn', address: 'child', source: 'child' },
+    ],
+  },
+  {
+    status: 'done',
+    value: 'second',
+    children: [],
+    effects: [
+      { kind: 'stop', address: 'child' },
+      { kind: 'cancel', id: 'timer' },
+      { kind: 'send', to: 'limiter', event: { type: 'hello' } },
+      { kind: 'emit', event: { type: 'said' } },
+    ],
+  },
+];
+
+/**
+ * The probe: takes two steps of a small machine and compares them with those of XState 5.33. There is no public
+ * interface to fall back to, and after any difference the model would explore another system than the one that runs.
+ * @throws Error with a message of one line if anything differs
+ */
+export function requireKnownXState(machine: AnyStateMachine = probeMachine): void {
+  let found: string;
+  try {
+    const first = begin(machine, 'coordinator', undefined);
+    const second = advance(machine, 'coordinator', first.snapshot, { type: 'go' });
+    found = JSON.stringify([first, second].map(probed));
+  } catch (error) {
+    found = error instanceof Error ? error.message : String(error);
+  }
+  if (found !== JSON.stringify(KNOWN_STEPS)) {
+    throw new Error(
+      'longtail/model relies on internals of XState 5.33, and the installed version differs: install xstate 5.33.',
+      { cause: found },
+    );
+  }
+}
+
+function probed({ snapshot: { status, value, children }, effects }: Step) {
+  return { status, value, children: Object.keys(children), effects };
 }

@@ -74,7 +74,7 @@ export function possibleEvents(world: World, options: ModelOptions): readonly Wo
 }
 
 /**
- * A run has ended: its last messages are delivered. If other runs go on, calls that were cut short come to their end.
+ * A run has ended: its last messages are delivered. If other runs continue, calls that were cut short come to their end.
  */
 export function eventsAfterEnd(
   world: World,

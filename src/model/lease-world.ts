@@ -73,7 +73,7 @@ export type PresenceSession =
   | 'ended'
   /** The same, and no other can be opened for now. */
   | 'cutOff'
-  /** The process knows and opens another. */
+  /** The session ended, and the process has noticed it and opens another. */
   | 'reopening'
   /** None is shown, and none can be for now. */
   | 'away'

@@ -46,7 +46,7 @@ export interface ModelOptions {
   readonly quota: number;
   /** Slices that the plan supplies at a time. */
   readonly planChunk: number;
-  /** Whether the plan requests a calendar first, and goes on when it has arrived. */
+  /** Whether the plan requests a calendar first, and continues when it has arrived. */
   readonly calendar: boolean;
   /** With a calendar: number of slices supplied speculatively while it is under way. */
   readonly speculative: number;

@@ -4,7 +4,7 @@
  * almost nothing.
  */
 import type { AnyEventObject, AnyMachineSnapshot, AnyStateMachine } from 'xstate';
-import { type Address, advance, begin, type Step } from '../internals/xstate.ts';
+import { type Address, advance, begin, requireKnownXState, type Step } from '../internals/xstate.ts';
 import { fingerprint } from './fingerprint.ts';
 
 export class StepMemory {
@@ -14,6 +14,11 @@ export class StepMemory {
   readonly #snapshots = new Map<number, AnyMachineSnapshot>();
   readonly #beginnings = new Map<string, Step>();
   readonly #steps = new WeakMap<AnyMachineSnapshot, Map<number, Step>>();
+
+  /** @throws Error if XState's internals have changed. */
+  constructor() {
+    requireKnownXState();
+  }
 
   begin(machine: AnyStateMachine, address: Address, input: unknown): Step {
     const name = `${address} ${JSON.stringify(input)}`;

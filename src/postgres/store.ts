@@ -1,8 +1,9 @@
+import type { PathChoice } from '../domain/path-choice.ts';
 import type { WaitForDatabase } from '../store/row-sink.ts';
 import type { Store } from '../store/store.ts';
 import type { Answer, PageCommit, RunIdentity } from '../store/types.ts';
 import { CommitQueue } from './commit/commit-queue.ts';
-import { sharedHeapNudge } from './commit/heap-nudge.ts';
+import { type HeapNudge, sharedHeapNudge } from './commit/heap-nudge.ts';
 import { settleSpeculative } from './commit/settle-speculative.ts';
 import { failSlice, openSlices, sealEmptySlices } from './commit/slices.ts';
 import { answer } from './connection/answer.ts';
@@ -14,6 +15,17 @@ import { readOpenLeases, recordLease, settleLease } from './locks/token-leases.t
 import { commitCalendar } from './queries/calendar.ts';
 import { readCoverage } from './queries/coverage.ts';
 
+export interface StoreOptions {
+  readonly lockTimeoutMs?: number;
+  /**
+   * Makes V8 mark its heap every few pages; see {@link HeapNudge}. For a process that does nothing else.
+   * @default false
+   */
+  readonly nudgesHeap?: boolean;
+  /** Called for each commit with the path of its COPY. */
+  readonly onCopyPath?: (path: PathChoice) => void;
+}
+
 /**
  * One run's store in PostgreSQL. It holds no connection and need not be closed. When a page waits for a lock for longer
  * than `lockTimeoutMs`, the database counts as unavailable.
@@ -21,13 +33,18 @@ import { readCoverage } from './queries/coverage.ts';
 export function createStore(
   { sql }: Pick<Database, 'sql'>,
   run: RunIdentity,
-  { lockTimeoutMs = 3_000 }: { readonly lockTimeoutMs?: number } = {},
+  { lockTimeoutMs = 3_000, nudgesHeap = false, onCopyPath = () => {} }: StoreOptions = {},
 ): Store {
   const hashes = new KeyHashes();
   const memory = sharedCopyMemory();
-  const nudge = sharedHeapNudge();
+  const nudge = nudgesHeap ? sharedHeapNudge() : undefined;
   const openQueue = (signal: AbortSignal, wait?: WaitForDatabase) => {
-    const queue = new CommitQueue({ sql, run, hashes, nudge, lockTimeoutMs }, memory, signal, wait);
+    const queue = new CommitQueue(
+      { sql, run, hashes, nudge, lockTimeoutMs, onCopyPath },
+      memory,
+      signal,
+      wait,
+    );
     return { commitPage: (commit: PageCommit) => queue.commit(commit) };
   };
   const ask = async <T>(work: () => Promise<T>): Promise<Answer<T>> => {

@@ -3,6 +3,7 @@ import type { HaltReason } from '../machines/messages.ts';
 import { scopeKindOf } from '../machines/rate-limiter/quota-window.ts';
 import type {
   ConcurrencyEvent,
+  FallbackEvent,
   Progress,
   ProgressState,
   QuotaEvent,
@@ -118,6 +119,11 @@ function concurrencyWords(reason: ConcurrencyEvent['reason']): string {
     case 'asked':
       return 'as asked';
   }
+}
+
+/** At `info`: the run is slower, not wrong. */
+export function fallbackEntry({ what, reason }: FallbackEvent): LogEntry {
+  return { level: 'info', name: 'run.fallback', fields: { what, reason } };
 }
 
 export function stateEntry(state: ProgressState): LogEntry {

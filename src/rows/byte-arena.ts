@@ -38,7 +38,7 @@ export class ByteArena {
     this.size = 0;
   }
 
-  /** Frees the memory immediately. The arena can be used again and then grows anew. */
+  /** Frees the memory immediately. The arena can be used again, and then starts to grow from zero. */
   free(): void {
     this.clear();
     free(this.#buffer);

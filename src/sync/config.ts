@@ -63,6 +63,7 @@ export interface Config extends Limits {
   readonly tokenUrl: string | undefined;
   readonly migrate: boolean;
   readonly prepare: boolean | undefined;
+  readonly nudgeHeap: boolean;
   readonly haltDeadlineMs: number;
 }
 
@@ -97,6 +98,7 @@ const numbers = limits.extend({
   wait: yesOrNo('wait').default(false),
   migrate: yesOrNo('migrate').default(true),
   prepare: yesOrNo('prepare').optional(),
+  nudgeHeap: yesOrNo('nudgeHeap').default(false),
 });
 
 const PROPERTY_FORMS =

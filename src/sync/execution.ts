@@ -28,6 +28,7 @@ import {
   noteConcurrency,
   noteCoordinator,
   noteDecision,
+  noteFallback,
   noteLimiter,
   noteQuota,
   observeCalls,
@@ -79,7 +80,7 @@ export type ExecutionResources = Pick<
   Resources,
   'store' | 'client' | 'auth' | 'limiter' | 'leases' | 'run' | 'runName' | 'scopes' | 'telemetry' | 'graceMs'
 > &
-  Partial<Pick<Resources, 'listedName' | 'nextTurn'>>;
+  Partial<Pick<Resources, 'listedName' | 'nextTurn' | 'fallbacks'>>;
 
 /** The statecharts of a run. */
 export interface Machines {
@@ -259,6 +260,7 @@ export function startExecution(
   }
   coordinator.start();
   const { accountProblem } = auth.identity;
+  resources.fallbacks?.listen((fallback) => noteFallback(fallback, watchers));
   if (accountProblem !== undefined) noteQuota({ kind: 'accountUnknown', reason: accountProblem }, watchers);
 
   return {

@@ -36,11 +36,11 @@ function nextStepFor(code: ErrorCode, { siteUrl, serviceAccountEmail }: AdviceCo
     case 'PROJECT_REFUSED':
       return 'Check the Google Cloud project of these credentials: its state, billing, policies and permissions.';
     case 'DATABASE_READ_ONLY':
-      return 'Make the database writable again, then run again: it continues where it stopped.';
+      return 'Make the database writable again, then run again: it resumes where it stopped.';
     case 'DATABASE_TIMEOUT':
-      return 'Raise or lift the timeout that ends the work, then run again: it continues where it stopped.';
+      return 'Raise or lift the timeout that ends the work, then run again: it resumes where it stopped.';
     case 'DATABASE_UNAVAILABLE':
-      return 'Check the database server’s log, then run again: it continues where it stopped.';
+      return 'Check the database server’s log, then run again: it resumes where it stopped.';
     case 'FENCED_OFF':
     case 'LOCK_LOST':
       return 'Another run may have taken this property over. Run again when no other run is active.';

@@ -10,7 +10,14 @@ import type { Listeners } from './listeners.ts';
 import type { ProgressTracker } from './progress.ts';
 import type { NameSlice } from './slice-names.ts';
 import type { Telemetry } from './telemetry.ts';
-import type { ConcurrencyEvent, QuotaEvent, RetryEvent, SliceEvent, SyncEvents } from './types.ts';
+import type {
+  ConcurrencyEvent,
+  FallbackEvent,
+  QuotaEvent,
+  RetryEvent,
+  SliceEvent,
+  SyncEvents,
+} from './types.ts';
 
 /** Counts and traces calls and their pages. */
 export function observeCalls(
@@ -142,6 +149,14 @@ export function noteQuota(
 ): void {
   telemetry.quota(told);
   listeners.emit('quota', told);
+}
+
+export function noteFallback(
+  told: FallbackEvent,
+  { listeners, telemetry }: Pick<Watchers, 'listeners' | 'telemetry'>,
+): void {
+  telemetry.fallback(told);
+  listeners.emit('fallback', told);
 }
 
 /** Handles the limiter's events for this run's scopes. */

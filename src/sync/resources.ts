@@ -25,6 +25,7 @@ import type { Client } from '../search-console/request/call.ts';
 import type { Store } from '../store/store.ts';
 import type { RunIdentity } from '../store/types.ts';
 import { type Config, MAX_CONCURRENCY, maxCalls, SPARE_CONNECTIONS } from './config.ts';
+import { Fallbacks } from './fallbacks.ts';
 import { type KeptLeases, takeLeases } from './leases.ts';
 import { createRateLimiter } from './limiter.ts';
 import { internalsOf, type LimiterInternals } from './limiter-internals.ts';
@@ -60,6 +61,7 @@ export interface Resources {
   readonly graceMs: number;
   /** See {@link Turns}. */
   readonly nextTurn: Turns['next'];
+  readonly fallbacks: Fallbacks;
 }
 
 /** Shared by all runs of the process: they share one event loop. */
@@ -67,7 +69,7 @@ const turns = new Turns();
 
 type Opened = { -readonly [Name in keyof Resources]?: Resources[Name] };
 
-/** Closes one resource. The deadline applies if it has to wait. */
+/** Closes one resource. If that involves waiting, it takes at most `withinMs` milliseconds. */
 type Closer = (withinMs: number) => Promise<unknown> | unknown;
 
 /** The open resources of a run or dry run. */
@@ -76,6 +78,7 @@ export class Holdings {
   readonly #options: SyncOptions;
   readonly #clock: Clock;
   readonly #opened: Opened = {};
+  readonly #fallbacks = new Fallbacks();
   readonly #closers: Closer[] = [];
   /** The database to connect to. */
   #target: Config['database'];
@@ -115,6 +118,7 @@ export class Holdings {
       telemetry: this.need('telemetry'),
       graceMs: this.need('graceMs'),
       nextTurn: this.need('nextTurn'),
+      fallbacks: this.#fallbacks,
     };
   }
 
@@ -252,7 +256,10 @@ export class Holdings {
       signal.throwIfAborted();
     }
     this.#opened.run = run;
-    this.#opened.store = createStore(this.need('database'), run);
+    this.#opened.store = createStore(this.need('database'), run, {
+      nudgesHeap: this.#config.nudgeHeap,
+      onCopyPath: (path) => this.#fallbacks.note('copy', path),
+    });
   }
 
   async #openBudgets(signal: AbortSignal): Promise<void> {
@@ -269,6 +276,7 @@ export class Holdings {
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       firstByteTimeoutMs: FIRST_BYTE_TIMEOUT_MS,
     });
+    this.#fallbacks.note('gunzip', transport.gunzipPath);
     const telemetry = createTelemetry(siteUrl, clock, haltDeadlineMs);
     this.#closers.push(() => transport.close());
     this.#closers.push(() => telemetry.close());

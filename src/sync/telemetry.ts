@@ -18,7 +18,7 @@ import {
   type RUN_OUTCOMES,
   startAtZero,
 } from './metrics.ts';
-import type { ConcurrencyEvent, QuotaEvent, RetryEvent, SliceEvent } from './types.ts';
+import type { ConcurrencyEvent, FallbackEvent, QuotaEvent, RetryEvent, SliceEvent } from './types.ts';
 
 /** The instrumentation scope of spans and metrics. */
 const SCOPE = 'longtail';
@@ -67,6 +67,8 @@ export interface Telemetry {
   quota(event: QuotaEvent): void;
   /** A change of the concurrency level, or a decision to keep it. */
   concurrency(event: ConcurrencyEvent): void;
+  /** An optimisation cannot be used. */
+  fallback(event: FallbackEvent): void;
   /** A halt was requested. Only the first call counts; the duration ends with the run. */
   haltStarted(reason: string): void;
   runEnded(end: RunEnd): void;
@@ -154,6 +156,9 @@ export function createTelemetry(
         'longtail.concurrency',
         named('longtail.concurrency', { from, to, reason, detail: detail ?? null }),
       );
+    },
+    fallback({ what, reason }) {
+      note('longtail.fallback', named('longtail.fallback', { what, reason }));
     },
     haltStarted(reason) {
       if (haltStartedMs !== undefined) return;

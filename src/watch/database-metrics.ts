@@ -69,11 +69,11 @@ export function databaseFamilies(figures: DatabaseFigures | undefined, today: Da
     {
       name: 'longtail_database_last_run_duration_seconds',
       type: 'gauge',
-      help: 'How long the newest run took, if it ended.',
-      samples: ofRuns(({ siteUrl, lastStarted, lastEnded }) =>
-        lastEnded === null
+      help: 'How long the newest run took that has ended.',
+      samples: ofRuns(({ siteUrl, lastDurationSeconds }) =>
+        lastDurationSeconds === null
           ? []
-          : [{ labels: { longtail_property: siteUrl }, value: lastEnded - lastStarted }],
+          : [{ labels: { longtail_property: siteUrl }, value: lastDurationSeconds }],
       ),
     },
     {

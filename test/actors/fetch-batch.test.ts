@@ -27,7 +27,7 @@ const answer = (index: number): CallStep => ({
 const head = (index: number): CallStep => ({ kind: 'head', index, status: 200 });
 const END: CallStep = { kind: 'end', outcome: { kind: 'answered' }, strayParts: 0 };
 
-/** One call over two pages, with everything around it handed in; resolves with what it told its worker. */
+/** One call over two pages, with everything around it passed in; resolves with what it told its worker. */
 async function call(steps: readonly CallStep[], ports: Partial<FetchBatchPorts> = {}): Promise<CallEvent[]> {
   const catalogue = createCatalogue();
   for (const id of ['1', '2']) {

@@ -1,3 +1,4 @@
+// @module-tag long
 import { createServer, type Socket } from 'node:net';
 import { afterAll, describe, expect, it } from 'vitest';
 import { expectRefusal, runInProcess, SITE, useEmptyFolder } from './support/command.ts';

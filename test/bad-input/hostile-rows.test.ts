@@ -1,3 +1,4 @@
+// @module-tag long
 import { beforeAll, describe, expect, it } from 'vitest';
 import { addDays } from '../../src/domain/day.ts';
 import { createSync } from '../../src/sync/sync.ts';

@@ -133,6 +133,7 @@ describe('createSync refuses', () => {
     ['acceptShrunk', NOT_FLAGS],
     ['migrate', NOT_FLAGS],
     ['prepare', NOT_FLAGS],
+    ['nudgeHeap', NOT_FLAGS],
     [
       'credentials',
       [

@@ -20,5 +20,5 @@ for (const [index, { name, times, strike }] of FAULTS.entries()) {
     if (skipped !== undefined) return context.skip(skipped);
     console.info(`${name}: ${what}`);
     expect(problems, `seed ${SEED}`).toEqual([]);
-  }, 180_000);
+  }, 600_000);
 }

@@ -1,3 +1,4 @@
+// @module-tag long
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { resourceAttributes, resourceDetectors, wantedSignals } from '../../src/cli/process/otel.ts';
 import { VERSION } from '../../src/domain/version.ts';

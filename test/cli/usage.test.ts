@@ -15,7 +15,7 @@ describe('help', () => {
       for (const command of ['demo', 'sync', 'sites', 'status', 'emulator']) {
         expect(stdout).toMatch(new RegExp(`^  ${command}\\b`, 'm'));
       }
-      expect(stdout).toMatch(/^Exit codes:\n {2}0 +complete\n {2}1 +failed\n {2}2 +wrong use/m);
+      expect(stdout).toMatch(/^Exit codes:\n {2}0 +complete\n {2}1 +failed\n {2}2 +wrong usage/m);
     },
   );
 
@@ -65,7 +65,7 @@ describe('wrong use ends with 2, in two lines', () => {
     ['a range backwards', ['sync', ...SITE, '--from', '2026-05-02', '--to', '2026-05-01'], 'is after --to'],
     ['the future', ['sync', ...SITE, '--to', '2999-01-01'], 'is in the future'],
     ['what Google has no more', ['sync', ...SITE, '--from', '2019-01-01', '--to', '2019-02-01'], '16 months'],
-    ['days and dates', ['sync', ...SITE, '--days', '3', '--to', '2026-01-01'], '--days does not go together'],
+    ['days and dates', ['sync', ...SITE, '--days', '3', '--to', '2026-01-01'], '--days cannot be combined'],
     ['no days', ['sync', ...SITE, '--days', '0'], '--days "0" is not a whole number from 1 to 500'],
     ['a fraction', ['sync', ...SITE, '--qpm', '1.5'], '--qpm "1.5" is not a whole number from 1 to 40,000'],
     ['too much at once', ['sync', ...SITE, '--max-concurrency', '65'], 'from 1 to 64'],

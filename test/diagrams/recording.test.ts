@@ -78,5 +78,8 @@ test('the picture shows the end to whoever wants no motion, and hides what was o
   );
   expect(svg).toMatch(/<g id="g1"><text [^>]*>new<\/text>/);
   expect(svg).toContain('@media (prefers-reduced-motion:no-preference){@keyframes');
+  // It begins with its end.
+  const [, totalS, delayS] = /animation:k0 ([\d.]+)s step-end (-[\d.]+)s infinite/.exec(svg) ?? [];
+  expect(Number(totalS) + Number(delayS)).toBe(4);
   expect(svg).toContain('<title id="title">a &lt; b</title>');
 });

@@ -1,3 +1,4 @@
+// @module-tag long
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -82,7 +83,7 @@ describe('longtail emulator', () => {
     run.child.kill(signal);
     expect(await run.ended).toBe(0);
     expect(run.output()).toMatch(
-      /3 API calls in 3 HTTP calls, 1 refused for want of quota; at most 3 in any 60 seconds\.\n$/,
+      /3 API calls in 3 HTTP calls, 1 refused because of the quota; at most 3 in any 60 seconds\.\n$/,
     );
     expect(run.errors()).toBe('');
   });

@@ -1,3 +1,4 @@
+// @module-tag long
 // Holds invariants 1 of SPEC.md.
 /** A role or a server with a single connection to spare, from the first moment or all at once in the middle. */
 import postgres from 'postgres';

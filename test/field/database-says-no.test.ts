@@ -1,3 +1,4 @@
+// @module-tag long
 /** What `longtail sync` tells a stranger whose database takes nothing, or has changed under it: one line, and what to do. */
 import { describe, expect, test } from 'vitest';
 import { migrate } from '../../src/postgres/schema/migrate.ts';

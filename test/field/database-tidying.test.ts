@@ -1,3 +1,4 @@
+// @module-tag long
 /** The end of a run, and what it tidies, where other people are at work on the same tables. */
 
 import { expect, test } from 'vitest';

@@ -1,3 +1,4 @@
+// @module-tag long
 /**
  * The embedded server as a guest on somebody's machine: among other users' files and links, and in surroundings that it
  * did not choose. Other users are played by root, so most of it is left out where the tests run as somebody else.

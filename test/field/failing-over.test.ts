@@ -1,3 +1,4 @@
+// @module-tag long
 // Holds invariants 1 of SPEC.md.
 /** The primary becomes a replica, or another server takes its place: what was read waits, and goes to whoever can write it. */
 import { cp, rm, writeFile } from 'node:fs/promises';
@@ -99,7 +100,7 @@ test('the primary is demoted and promoted again: the run waits without asking, s
   expect(await running).toMatchObject({ status: 'complete', slices: { complete: 30, failed: 0 } });
   expect(askedAgain(emulator)).toEqual([]);
   await withAdmin(server, (sql) => expectWhole(sql, emulator, datasets, days));
-}, 120_000);
+}, 600_000);
 
 test('connections land on a replica for a while, which stays one: sessions there are left when there is a primary', async () => {
   await using primary = await startTestServer({ settings: MAY_HAVE_REPLICAS });
@@ -132,7 +133,7 @@ test('connections land on a replica for a while, which stays one: sessions there
   expect(await running).toMatchObject({ status: 'complete', slices: { complete: 30, failed: 0 } });
   expect(askedAgain(emulator)).toEqual([]);
   await withAdmin(primary, (sql) => expectWhole(sql, emulator, datasets, days));
-}, 120_000);
+}, 600_000);
 
 /** As root runs the tests, another account runs the servers. */
 async function own(from: string, to: string): Promise<void> {

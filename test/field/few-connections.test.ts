@@ -1,3 +1,4 @@
+// @module-tag long
 /** A database, a role or a pooler that gives fewer connections than are wanted: what must wait waits, and nothing is asked twice. */
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';

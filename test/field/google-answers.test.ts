@@ -1,3 +1,4 @@
+// @module-tag long
 /** Strange answers of Search Console's, each given once, for a while, or from now on. */
 import { describe, expect, test } from 'vitest';
 import { propertyKey } from '../../src/domain/property-name.ts';

@@ -1,3 +1,4 @@
+// @module-tag long
 /** Search Console is in trouble for a while, and says so in one way or another: nothing fails, and nobody halts. */
 import { expect, test } from 'vitest';
 import type { FaultRule } from '../../src/emulator/faults.ts';

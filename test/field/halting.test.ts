@@ -1,3 +1,4 @@
+// @module-tag long
 // Holds invariants 5 of SPEC.md.
 import postgres, { type Sql } from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -180,7 +181,7 @@ const waiting = async (): Promise<number> => {
   return rows.length;
 };
 
-test('a pool handed in is frozen: the halt is heard, and the pool stays the host’s', async () => {
+test('a pool passed in is frozen: the halt is heard, and the pool stays the host’s', async () => {
   proxy.thaw();
   const pool = postgres(proxy.url, { max: 8, onnotice: () => undefined });
   try {

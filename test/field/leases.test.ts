@@ -1,3 +1,4 @@
+// @module-tag long
 // Holds invariants 11 of SPEC.md.
 /** Several runs, processes and machines that want the same property, or the same account. */
 import postgres from 'postgres';

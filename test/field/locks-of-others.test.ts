@@ -1,3 +1,4 @@
+// @module-tag long
 // Holds invariants 1 of SPEC.md.
 /** Other people's maintenance of our tables, and locks that they keep for long, while a run writes and while it ends. */
 import { describe, expect, test } from 'vitest';

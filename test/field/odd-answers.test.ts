@@ -1,3 +1,4 @@
+// @module-tag long
 /** Answers of Search Console's that are odd, or contradict themselves: what can be read counts, and nothing is believed at once for ever. */
 import { describe, expect, test } from 'vitest';
 import { systemClock } from '../../src/domain/clock.ts';

@@ -1,3 +1,4 @@
+// @module-tag long
 /** The real PgBouncer, where it is installed: each of its modes, few server connections, and its own timeouts. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';

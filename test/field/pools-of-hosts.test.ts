@@ -1,4 +1,5 @@
-/** Pools as backends have them, handed in: small, with options of their own, with a session's settings in their URL. */
+// @module-tag long
+/** Pools of backends, passed in: small, with options of their own, with a session's settings in their URL. */
 import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';
 import { createSync } from '../../src/sync/sync.ts';

@@ -1,3 +1,4 @@
+// @module-tag long
 import { generateKeyPairSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -186,7 +187,7 @@ describe('behind a proxy, with a certificate authority of the company', () => {
     expect(stderr).toContain(
       `the proxy 127.0.0.1:${proxy.port} (HTTPS_PROXY) does not accept the user and password in HTTPS_PROXY`,
     );
-    expect(stderr).toContain('Give the proxy’s user and password in that variable');
+    expect(stderr).toContain('Put the proxy’s user and password into that variable');
     expect(stderr).not.toContain(PASSWORD);
     expect(lastLineOf(stdout)).toMatchObject({ status: 'failed', slices: { failed: 0 }, failures: [] });
     expect(proxy.asked.length).toBeLessThanOrEqual(before + 4);
@@ -213,7 +214,7 @@ describe('behind a proxy, with a certificate authority of the company', () => {
       HTTPS_PROXY: `http://127.0.0.1:${proxy.port}`,
       ...WITH_TOKEN,
     });
-    expect(stderr).toContain('wants a sign-in by Negotiate or NTLM, and Longtail knows only');
+    expect(stderr).toContain('wants a sign-in by Negotiate or NTLM, but Longtail supports only');
   });
 
   it('answers 502, 503 and 504 for a while: an outage, which is sat out', async () => {
@@ -253,7 +254,7 @@ describe('behind a proxy, with a certificate authority of the company', () => {
     ['http://me:geheim1@', 'is not the URL of an HTTP proxy'],
     ['http://me:geheim1/x@127.0.0.1:1', 'is not the URL of an HTTP proxy'],
     ['ftp://me:geheim1@127.0.0.1:1', 'is not the URL of an HTTP proxy'],
-    ['http://127.0.0.1:1/geheim1', 'goes on after'],
+    ['http://127.0.0.1:1/geheim1', 'has more text after'],
   ])('HTTPS_PROXY=%s is refused before anything is asked', async (HTTPS_PROXY, words) => {
     for (const command of [['sites'], ['sync', '--site', SITE, '--days', '1']]) {
       const { code, stderr } = await longtail(command, { HTTPS_PROXY });

@@ -1,3 +1,4 @@
+// @module-tag long
 /** Servers as they are reached: with TLS and without, one of several, through a socket's folder, over a line that falls silent. */
 
 import { mkdtemp, rm, symlink } from 'node:fs/promises';
@@ -51,7 +52,7 @@ describe.skipIf(!hasOpenssl())('a server that takes encrypted connections only',
     expect(server.encrypted).toBeGreaterThanOrEqual(4);
   });
 
-  test('is reached by a pool handed in that has ssl', async () => {
+  test('is reached by a pool passed in that has ssl', async () => {
     await using server = await startTlsServer(database.url);
     for (const ssl of ['require', 'prefer', { rejectUnauthorized: false }] as const) {
       const pool = postgres(server.url, { max: 3, ssl });

@@ -1,3 +1,4 @@
+// @module-tag long
 /** Longtail's tables and view in databases that have an owner, rules and a past of their own. */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';

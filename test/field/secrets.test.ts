@@ -1,3 +1,4 @@
+// @module-tag long
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -62,7 +63,7 @@ const FORMS: readonly (readonly [string, string])[] = [
 describe('a key in place of its file’s path', () => {
   it.each(FORMS)('%s is told of in one line, with nothing of it', async (_, form) => {
     const expectNothingOf = (said: string, source: string) => {
-      expect(said).toContain(`${source} holds a key itself`);
+      expect(said).toContain(`${source} contains a key or another secret`);
       for (let at = 0; at + 12 <= form.length; at += 4) expect(said).not.toContain(form.slice(at, at + 12));
     };
     const sync = createSync({
@@ -95,7 +96,7 @@ describe('a key in place of its file’s path', () => {
     '/home/me/9fceb02d0ae598e95dc970b74767f19372d61af8/key.json',
   ])('a path that leads nowhere is still told: %s', async (path) => {
     const { stderr } = await runHere(['sites', '--credentials', path]);
-    expect(stderr).toContain(`--credentials names ${path}, and there is no such file.`);
+    expect(stderr).toContain(`--credentials names ${path}, but there is no such file.`);
   });
 });
 
@@ -224,7 +225,7 @@ describe('the redactor', () => {
     'Write it as postgres://user:password@host:5432/database (with %40 for an @ in the password).',
     'PGPASSWORD="$(cat .longtail/password)" psql -h 127.0.0.1 -p 5432 -U longtail longtail',
     'password authentication failed for user "me"',
-    'The access token is empty or holds characters that no token has.',
+    'The access token is empty or contains characters that no token has.',
     'POST /webmasters/v3/sites/https%3A%2F%2Fwww.example.com%2F/searchAnalytics/query?prettyPrint=false',
   ])('leaves %j whole', (text) => {
     expect(withoutSecrets(text)).toBe(text);

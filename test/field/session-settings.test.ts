@@ -1,3 +1,4 @@
+// @module-tag long
 /** Settings of a role, of a database, of a server and of a pool that change what a session means: every run comes to the same table. */
 import postgres from 'postgres';
 import { expect, test } from 'vitest';
@@ -130,7 +131,7 @@ const POOLS: readonly (readonly [string, postgres.Options<Record<string, postgre
   ],
 ];
 
-test.each(POOLS)('a pool handed in that %s', async (what, more) => {
+test.each(POOLS)('a pool passed in that %s', async (what, more) => {
   await using database = await emptyDatabase();
   const { password } = new URL(database.url);
   const pool = postgres(database.url, {

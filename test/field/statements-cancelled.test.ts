@@ -1,3 +1,4 @@
+// @module-tag long
 // Holds invariants 1 of SPEC.md.
 /** Somebody, or something, ends our statements and sessions all the time: a watchdog, an impatient pooler, an administrator. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';

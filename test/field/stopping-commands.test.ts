@@ -1,3 +1,4 @@
+// @module-tag long
 /** A signal to the command line, whatever it waits for: it ends within a halt's deadline, with the code for that. */
 
 import { mkdirSync, writeFileSync } from 'node:fs';

@@ -34,7 +34,7 @@ const sync = createSync({
   maxConcurrency: 'auto', autoConcurrency: { start: undefined, most: undefined, soakMs: undefined, slowStart: undefined },
   batchSize: undefined, rowsPerPage: undefined, requestsPerMinute: settings.qpm, extraBudgets: undefined,
   maxAttempts: undefined, refresh: undefined, acceptShrunk: undefined, wait: undefined, credentials: undefined, apiRoot: undefined,
-  tokenUrl: undefined, rateLimiter: limiter, migrate: undefined, prepare: undefined, haltDeadlineMs: undefined, inspect: undefined,
+  tokenUrl: undefined, rateLimiter: limiter, migrate: undefined, prepare: undefined, nudgeHeap: undefined, haltDeadlineMs: undefined, inspect: undefined,
 });
 export const outcome = sync.run({ signal });
 export const named = createSync({ siteUrl: 'sc-domain:example.com', datasets: settings.names });
@@ -118,7 +118,7 @@ describe('undefined is the same as leaving an option out', () => {
       'wait',
       'credentials',
     ],
-    ...['apiRoot', 'tokenUrl', 'rateLimiter', 'migrate', 'prepare', 'haltDeadlineMs', 'inspect'],
+    ...['apiRoot', 'tokenUrl', 'rateLimiter', 'migrate', 'prepare', 'nudgeHeap', 'haltDeadlineMs', 'inspect'],
   ];
 
   it.each(names)('of a synchronisation: %s', (name) => {

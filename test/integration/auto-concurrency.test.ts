@@ -1,3 +1,4 @@
+// @module-tag long
 /** `maxConcurrency: 'auto'` end to end: emulator, database, and the real controller between them. */
 import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';
@@ -112,7 +113,7 @@ describe('whose hand is on it', () => {
     expect(seen.at(-1)).toMatchObject({ maxConcurrency: 2, isAuto: false });
   });
 
-  test('a connection handed in bounds it', async () => {
+  test('a connection passed in bounds it', async () => {
     const days = settledDays(30);
     await using emulator = await emulate({ rowsPerDay: 8, latencyMs: 30 });
     await using database = await testDatabase();

@@ -1,3 +1,4 @@
+// @module-tag long
 // Holds invariants 8 of SPEC.md.
 import postgres from 'postgres';
 import { expect, test } from 'vitest';
@@ -84,7 +85,7 @@ test('concurrency up and down while it runs', async () => {
   expect(await differences(database.sql, emulator, { ...web, datasets, days })).toEqual([]);
 });
 
-test('halt resolves when all is quiet; another run goes on where it stopped', async () => {
+test('halt resolves when all is quiet; another run resumes where it stopped', async () => {
   const days = settledDays(30);
   await using emulator = await emulate({ rowsPerDay: 250, latencyMs: 30 });
   await using database = await testDatabase();

@@ -1,3 +1,4 @@
+// @module-tag long
 // Holds invariants 5 of SPEC.md.
 import { expect, test } from 'vitest';
 import { systemClock } from '../../src/domain/clock.ts';

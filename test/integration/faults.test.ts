@@ -1,3 +1,4 @@
+// @module-tag long
 // Holds invariants 1, 9 of SPEC.md.
 import { expect, test } from 'vitest';
 import type { Faults } from '../../src/emulator/index.ts';

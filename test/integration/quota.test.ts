@@ -1,3 +1,4 @@
+// @module-tag long
 // Holds invariants 3 of SPEC.md.
 
 import { readFile } from 'node:fs/promises';

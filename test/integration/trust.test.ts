@@ -1,3 +1,4 @@
+// @module-tag long
 // Holds invariants 6, 7, 10 of SPEC.md.
 
 import type { Sql } from 'postgres';
@@ -204,7 +205,7 @@ test('a calendar that is tried again holds nobody up but the plan, at concurrenc
   await expectAllFinal(database.sql);
 });
 
-test('a halt while the plan waits for the calendar ends it at once; the next run goes on', async () => {
+test('a halt while the plan waits for the calendar ends it at once; the next run resumes', async () => {
   await using emulator = await emulate(slowCalendar(20_000));
   await using database = await testDatabase();
   const settings = options(database.url, emulator, days, more);

@@ -1,10 +1,10 @@
 /** Undoing gzip in memory that is used again: the same bytes and the same errors as Node's own stream. */
 import { Buffer } from 'node:buffer';
 import { Readable } from 'node:stream';
-import { deflateSync, gunzipSync, gzipSync } from 'node:zlib';
+import { createGunzip, deflateSync, type Gunzip, gunzipSync, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
-import { gunzip } from '../../src/internals/gunzip.ts';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { gunzip, gunzipPath, probeGunzip } from '../../src/internals/gunzip.ts';
 
 /** What comes out, or the code of what goes wrong, of bytes that come in pieces of these sizes. */
 async function undo(packed: Buffer, sizes: readonly number[] = [packed.length]): Promise<Buffer | string> {
@@ -28,7 +28,19 @@ const anyText = fc
   .array(fc.tuple(fc.string({ maxLength: 40 }), fc.integer({ min: 1, max: 400 })), { maxLength: 12 })
   .map((parts) => Buffer.from(parts.map(([text, times]) => text.repeat(times)).join('')));
 
-describe('gunzip', () => {
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
+describe.each(['fast', 'public'])('gunzip on the %s path', (path) => {
+  beforeEach(() => {
+    if (path === 'public') vi.stubEnv('LONGTAIL_FAST_PATHS', 'off');
+  });
+
+  test('is the one that is meant', () => {
+    expect(gunzipPath().kind).toBe(path);
+  });
+
   test('gives back what was packed, in whatever pieces it comes', async () => {
     await fc.assert(
       fc.asyncProperty(
@@ -84,7 +96,9 @@ describe('gunzip', () => {
     };
     await expect(read()).rejects.toMatchObject({ code: 'ECONNRESET' });
   });
+});
 
+describe('the fast path of gunzip', () => {
   test('uses one buffer for all pieces on this Node', async () => {
     const memory = new Set<ArrayBufferLike>();
     let pieces = 0;
@@ -94,5 +108,52 @@ describe('gunzip', () => {
     }
     expect(pieces).toBeGreaterThan(10);
     expect(memory.size).toBe(1);
+  });
+});
+
+/** Node's own, with its handle changed as another Node might have it. */
+function changedZlib(change: (zlib: Gunzip, handle: object) => void): Gunzip {
+  const zlib = createGunzip();
+  const handle: unknown = Reflect.get(zlib, '_handle');
+  if (typeof handle !== 'object' || handle === null) throw new Error('this Node has no handle');
+  change(zlib, handle);
+  return zlib;
+}
+
+/** Wraps the handle's `writeSync`. */
+function writing(zlib: Gunzip, handle: object, after: (state: Uint32Array) => void): void {
+  const state: unknown = Reflect.get(zlib, '_writeState');
+  const write: unknown = Reflect.get(handle, 'writeSync');
+  if (!(state instanceof Uint32Array) || typeof write !== 'function') throw new Error('no state');
+  Reflect.set(handle, 'writeSync', (...args: unknown[]) => {
+    Reflect.apply(write, handle, args);
+    after(state);
+  });
+}
+
+describe('the probe of gunzip', () => {
+  test('takes this Node', () => {
+    expect(probeGunzip(createGunzip)).toEqual({ kind: 'fast' });
+  });
+
+  test.each<[string, (zlib: Gunzip, handle: object) => void]>([
+    ['no handle', (zlib) => Reflect.set(zlib, '_handle', undefined)],
+    ['no state', (zlib) => Reflect.set(zlib, '_writeState', undefined)],
+    ['no writeSync', (_, handle) => Reflect.set(handle, 'writeSync', 5)],
+    ['a writeSync that does nothing', (_, handle) => Reflect.set(handle, 'writeSync', () => undefined)],
+    [
+      'a writeSync that throws',
+      (_, handle) =>
+        Reflect.set(handle, 'writeSync', () => {
+          throw new TypeError('Illegal invocation');
+        }),
+    ],
+    ['a state in another order', (zlib, handle) => writing(zlib, handle, (state) => state.reverse())],
+    [
+      'errors that are not there at once',
+      (zlib) => Object.defineProperty(zlib, 'errored', { get: () => null }),
+    ],
+  ])('refuses a zlib with %s', (_, change) => {
+    expect(probeGunzip(() => changedZlib(change)).kind).toBe('public');
   });
 });

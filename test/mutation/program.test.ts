@@ -1,3 +1,4 @@
+// @module-tag long
 /**
  * A sample of the faults that a program makes, judged by the tables alone: that takes seconds. All of them, by all checks:
  * `npm run check:mutants`.

@@ -40,7 +40,7 @@ const command = fc.oneof(
   fc.record({ kind: fc.constant('pass' as const), seconds: fc.constantFrom(30, 61) }),
 );
 
-test('taking, renewing, recording and giving up, in any order', { timeout: 120_000 }, async () => {
+test('taking, renewing, recording and giving up, in any order', { timeout: 600_000 }, async () => {
   const { sql } = database;
   const table = createLeaseTable(sql, systemClock);
   const held = Promise.withResolvers<void>();

@@ -33,7 +33,11 @@ type ErrorKind = 'backend' | 'invalid' | 'unauthorized' | 'qps' | 'load' | 'dail
 const error = (code: number, message: string | null, reason: string, domain = 'global'): string =>
   JSON.stringify({ error: { code, message, errors: [{ message, domain, reason }] } });
 
-export function writeError(kind: ErrorKind, chance: Chance): WrittenPart {
+/**
+ * An error as Google writes it. `isHealed`: a refusal names no rest of an hour and more, which means the day's quota:
+ * a server whose own limit is lower than ours would otherwise go on ending runs.
+ */
+export function writeError(kind: ErrorKind, chance: Chance, isHealed = false): WrittenPart {
   switch (kind) {
     case 'backend': {
       const status = chance.pick([500, 502, 503]);
@@ -59,17 +63,19 @@ export function writeError(kind: ErrorKind, chance: Chance): WrittenPart {
     default: {
       const said = { qps: 'Search Analytics QPS', load: 'Search Analytics load', daily: 'Daily' }[kind];
       const status = chance.is(0.8) ? 403 : 429;
-      const headers = chance.is(0.3) ? { 'retry-after': retryAfter(chance) } : undefined;
+      const headers = chance.is(0.3) ? { 'retry-after': retryAfter(chance, isHealed) } : undefined;
       const body = error(status, `${said} quota exceeded.`, 'quotaExceeded', 'usageLimits');
       return { status, headers: headers ?? {}, body };
     }
   }
 }
 
-const retryAfter = (chance: Chance): string =>
-  chance.is(0.02)
+function retryAfter(chance: Chance, isHealed: boolean): string {
+  if (isHealed) return String(chance.whole(0, 120));
+  return chance.is(0.02)
     ? '99999999'
     : chance.pick([String(chance.whole(0, 120)), '-5', 'soon', 'Wed, 21 Oct 2015 07:28:00 GMT', '3600']);
+}
 
 /** The multipart answer. `isOdd`: with all the liberties that were seen, or that the format allows. */
 export function writeBatch(

@@ -171,7 +171,7 @@ export class SearchConsole {
 
   #refuse(count: number, kind: 'qps' | 'load' | 'daily'): WrittenPart {
     this.counts.refusals += count;
-    return writeError(kind, this.#chance);
+    return writeError(kind, this.#chance, this.isHealed);
   }
 
   #part(page: AskedPage, process: Process, nowMs: number): WrittenPart {

@@ -59,7 +59,7 @@ test('a seed is one story, however often it is told', async () => {
 describe('bugs that are planted are found', { tags: ['long'] }, () => {
   for (const [name, bug] of Object.entries(BUGS)) {
     if (name === RARE) continue;
-    test(name, { timeout: 120_000 }, async () => {
+    test(name, { timeout: 600_000 }, async () => {
       const { failed } = await runSeeds(0, SEEDS_TO_FIND, bug, (figures) => figures.failed.length > 0);
       const [first] = failed;
       if (first === undefined) throw new Error(`${SEEDS_TO_FIND} seeds did not find it`);
@@ -70,7 +70,7 @@ describe('bugs that are planted are found', { tags: ['long'] }, () => {
     });
   }
 
-  test('and their scenario shrinks to what it takes', { timeout: 120_000 }, async () => {
+  test('and their scenario shrinks to what it takes', { timeout: 600_000 }, async () => {
     const bug = BUGS['sealed-before-the-last-page'] ?? SOUND;
     const { failed } = await runSeeds(0, SEEDS_TO_FIND, bug, (figures) => figures.failed.length > 0);
     const [first] = failed;

@@ -381,7 +381,7 @@ describe.each([
   );
 
   test(
-    'a refresh goes on where a crash cut it off, and not after a day',
+    'a refresh resumes where a crash cut it off, and not after a day',
     on(async (ground) => {
       const refresh = { ...PARAMETERS, refresh: true };
       await fill(await ground.begin(PARAMETERS), (await open(await ground.begin(PARAMETERS))).slice, []);

@@ -3,6 +3,7 @@ import type { TestProject } from 'vitest/node';
 import { migrate } from '../../src/postgres/schema/migrate.ts';
 import { startTestServer, TEMPLATE } from './postgres.ts';
 import { makeRunFolder } from './run-folder.ts';
+import { guardSliceLife } from './slice-life-guard.ts';
 
 /**
  * One folder for what the run writes, and one PostgreSQL for all its files, with the database that theirs are copied from.
@@ -15,7 +16,14 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const admin = postgres(server.url, { max: 1, fetch_types: false, onnotice: () => undefined });
   try {
     await admin`create database ${admin(TEMPLATE)} template template0 encoding 'UTF8'`;
-    await migrate(Object.assign(new URL(server.url), { pathname: `/${TEMPLATE}` }).href);
+    const template = Object.assign(new URL(server.url), { pathname: `/${TEMPLATE}` }).href;
+    await migrate(template);
+    const sql = postgres(template, { max: 1, fetch_types: false, onnotice: () => undefined });
+    try {
+      await guardSliceLife(sql);
+    } finally {
+      await sql.end();
+    }
   } finally {
     await admin.end();
   }

@@ -8,13 +8,13 @@ import type { Session } from './session.ts';
 /** Where a command's tables are. */
 export interface CommandDatabase {
   readonly url: string;
-  /** Of the embedded server: how to look into it, in one line for a shell. */
+  /** Only for the embedded server. `connectLine` is a shell command that connects to it. */
   readonly embedded?: { readonly directory: string; readonly connectLine: string };
-  /** Leaves the embedded server; it stops by itself if that takes longer than `waitMs`. */
+  /** Leaves the embedded server, and waits for that at most `waitMs` milliseconds. Nothing to do for other databases. */
   close(options?: { readonly waitMs?: number }): Promise<void>;
 }
 
-/** The database that was named, by option or by `DATABASE_URL`, else the embedded server. */
+/** Opens the database from the option or `DATABASE_URL`, otherwise the embedded server. */
 export async function openDatabase(option: string | undefined, session: Session): Promise<CommandDatabase> {
   const { env, redactor } = session;
   redactor.hidePasswordOf(option);
@@ -30,7 +30,7 @@ export async function openDatabase(option: string | undefined, session: Session)
   };
 }
 
-/** Checked, and not opened. */
+/** The checked URL from the option or `DATABASE_URL`. Does not connect. */
 export function namedDatabase(option: string | undefined, env: NodeJS.ProcessEnv): string | undefined {
   if (option !== undefined) return readDatabaseUrl(option, '--database-url');
   const fromEnvironment = variable(env, 'DATABASE_URL');
@@ -45,10 +45,10 @@ export function connectLine(serverUrl: string, directory: string): string {
   return `PGPASSWORD="$(cat ${password})" psql -h ${url.hostname} -p ${url.port} -U ${url.username} ${database}`;
 }
 
-/** The URL with the password in it, in the form that the most programs take. */
+/** The URL with its password, in the form that most programs accept. */
 export function urlForOthers(serverUrl: string): string {
   const url = new URL(serverUrl);
-  // Not every driver knows it, and there is no other server that could be meant.
+  // Not every driver knows this parameter, and a single server does not need it.
   url.searchParams.delete('target_session_attrs');
   return url.href;
 }

@@ -1,4 +1,4 @@
-/** Reads what stands behind the options, each with one line that says what is wrong and what would be right. */
+/** Parses the values of options. An error says in one line what is wrong, and in another what to write. */
 
 import { existsSync, statSync } from 'node:fs';
 import { addDays, FINAL_LAG_DAYS, isDay, oldestDayKept } from '../../domain/day.ts';
@@ -22,7 +22,7 @@ export const LIMITS = {
   days: [1, 500],
 } as const;
 
-/** A reader of whole numbers for one option: `--qpm 1200`. */
+/** Returns a parser for the whole number of an option: `--qpm 1200`. */
 export function wholeNumber(option: string, [min, max]: readonly [number, number]) {
   return (text: string): number => {
     const value = /^[+-]?\d{1,15}$/.test(text.trim()) ? Number(text) : Number.NaN;
@@ -34,7 +34,7 @@ export function wholeNumber(option: string, [min, max]: readonly [number, number
   };
 }
 
-/** A number of calls at once, or `auto`. */
+/** Returns a parser for a number of concurrent calls, or `auto`. */
 export function concurrency(option: string) {
   const [min, max] = LIMITS.maxConcurrency;
   const readNumber = wholeNumber(option, LIMITS.maxConcurrency);
@@ -99,7 +99,7 @@ export function readLogFormat(text: string): LogFormat {
   throw usageError(`${quoted(text)} is not a log format.`, `Use one of ${LOG_FORMATS.join(', ')}.`);
 }
 
-/** A URL that access tokens, or what they are made of, are sent to. */
+/** Returns a parser for a URL that tokens or credentials are sent to. */
 export function readRoot(option: string) {
   return (text: string): string => secureUrl(text.trim(), option).href;
 }
@@ -110,7 +110,7 @@ export function readDatabaseUrl(text: string, source: string): string {
     return text;
   } catch (error) {
     if (!(error instanceof LongtailError)) throw error;
-    // The text itself is not repeated: it may well hold a password.
+    // The text itself is not repeated, because it may contain a password.
     throw usageError(error.message.replace('The database URL', source), error.nextStep);
   }
 }
@@ -122,15 +122,15 @@ export interface RangeFlags {
 }
 
 /**
- * Checks what the range's options mean together, on the day that is `today` for Google.
- * @returns a sentence to tell when the range begins before what Google keeps.
+ * Checks the options of the range against each other. `today` is Google's current day, in Pacific time.
+ * @returns a line to print if the range begins before the oldest day that Google keeps.
  */
 export function checkRange({ from, to, days }: RangeFlags, today: Day): string | undefined {
   const oldest = oldestDayKept(today);
   if (days !== undefined && (from !== undefined || to !== undefined)) {
     throw usageError(
-      '--days does not go together with --from and --to.',
-      'Give either the days or the dates.',
+      '--days cannot be combined with --from or --to.',
+      'Pass either a number of days or dates.',
     );
   }
   for (const [option, day] of [
@@ -149,7 +149,7 @@ export function checkRange({ from, to, days }: RangeFlags, today: Day): string |
   }
   if (to !== undefined && to < oldest) {
     throw usageError(
-      `Google keeps 16 months: it has nothing left up to ${to}.`,
+      `Google keeps 16 months: it has no data left up to ${to}.`,
       `The oldest day it still has is ${oldest}.`,
     );
   }
@@ -164,10 +164,10 @@ export function checkRange({ from, to, days }: RangeFlags, today: Day): string |
 
 const counted = (days: number): string => `${count(days)} days`;
 
-/** The options and variables that say who asks Google, and where Google is. */
+/** The options for Google's credentials and addresses. */
 export interface AccessFlags {
   readonly credentials?: string;
-  /** Whose the access token is. */
+  /** The name of the account that the credentials belong to. */
   readonly account?: string;
   readonly apiRoot?: string;
   readonly tokenUrl?: string;
@@ -179,7 +179,10 @@ export interface Access {
   readonly tokenUrl?: string;
 }
 
-/** An option goes before its variable; a credentials file before a token, which is before Google's own defaults. */
+/**
+ * An option overrides its variable. Credentials are taken from `--credentials`, otherwise `LONGTAIL_ACCESS_TOKEN`, otherwise
+ * `GOOGLE_APPLICATION_CREDENTIALS`.
+ */
 export function readAccess(flags: AccessFlags, env: NodeJS.ProcessEnv): Access {
   const apiRoot = flags.apiRoot ?? fromEnvironment(env, 'LONGTAIL_API_ROOT', readRoot('LONGTAIL_API_ROOT'));
   const tokenUrl =
@@ -212,7 +215,7 @@ function checkFile(path: string, source: string): string {
   throw unreadableFile(path, source, isThere ? 'that is not a file' : 'there is no such file');
 }
 
-/** A variable's value; set but empty counts as not set. */
+/** The value of a variable. An empty one counts as not set. */
 export function variable(env: NodeJS.ProcessEnv, name: string): string | undefined {
   const value = env[name]?.trim();
   return value === '' ? undefined : value;

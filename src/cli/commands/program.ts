@@ -12,7 +12,7 @@ import { registerSites } from './sites/command.ts';
 import { registerStatus } from './status/command.ts';
 import { registerSync } from './sync/command.ts';
 
-const MOST_TOLD = 200;
+const MAX_MESSAGE_LENGTH = 200;
 
 const examples = (self: string): string => `
 Examples:
@@ -24,12 +24,12 @@ Examples:
 Exit codes:
   0    complete
   1    failed
-  2    wrong use or configuration
-  3    complete but for failed slices: run again to fetch those alone
-  75   halted by a quota, or another run has the property: run again later
+  2    wrong usage or configuration
+  3    complete except for failed slices: run again to fetch only those
+  75   halted by a quota, or another run is under way: run again later
   130  halted by Ctrl-C`;
 
-/** The whole command line. Nothing in it ends the process: it throws, and `main` says and ends. */
+/** The whole command line. It never ends the process: it throws, and `main` prints the error and exits. */
 export function createProgram(session: Session): Command {
   const { output } = session;
   const program = new Command('longtail')
@@ -63,7 +63,7 @@ export function createProgram(session: Session): Command {
   return program;
 }
 
-/** Commander's own answers an unknown command with all there is to know, as an error. */
+/** Replaces commander's own command, which prints the whole help as an error if the command is unknown. */
 function registerHelp(program: Command): void {
   program
     .command('help')
@@ -77,26 +77,27 @@ function registerHelp(program: Command): void {
     });
 }
 
-/** `error: unknown option '--x'\n(Did you mean --y?)` → two lines of ours. */
+/** `error: unknown option '--x'\n(Did you mean --y?)` → two lines in Longtail's form. */
 function tellErrors(command: Command, help: string): void {
   command.configureOutput({
     outputError(text, write) {
-      // What was typed is in it as it stands, and may be of any length.
+      // The text contains what the user typed, unchanged and of any length.
       const suggestion = /\n\((Did you mean [^\n]*)\)\s*$/.exec(text);
-      const told = suggestion === null ? text : text.slice(0, suggestion.index);
-      const message = plain(withoutTypedSecrets(told.trim()))
+      const problem = suggestion === null ? text : text.slice(0, suggestion.index);
+      const message = plain(withoutTypedSecrets(problem.trim()))
         .replace(/^error: (.)/, (_, letter: string) => letter.toUpperCase())
         .replace(/\.$/, '');
-      const short = message.length > MOST_TOLD ? `${message.slice(0, MOST_TOLD)}…` : message;
+      const short =
+        message.length > MAX_MESSAGE_LENGTH ? `${message.slice(0, MAX_MESSAGE_LENGTH)}…` : message;
       write(`longtail: ${short}.\n${suggestion?.[1] ?? `See ${help}`}`);
     },
   });
 }
 
-/** Words that somebody typed, in commander's quotes: an option's name is repeated, and what stands behind its `=` is not. */
+/** Removes secrets from what the user typed, which commander quotes. Keeps an option's name, removes the value after `=`. */
 function withoutTypedSecrets(text: string): string {
-  const told = text.replace(/(but got \d+): .*$/s, '$1');
-  return told.replace(/'(.*)'/s, (whole, typed: string) => {
+  const withoutArguments = text.replace(/(but got \d+): .*$/s, '$1');
+  return withoutArguments.replace(/'(.*)'/s, (whole, typed: string) => {
     const [, name] = /^(--?[a-z][a-z-]*)(?:=.*)?$/is.exec(typed) ?? [];
     if (name !== undefined) return `'${name}'`;
     return mayBeSecret(typed) ? '(not shown: it may be a secret)' : whole;

@@ -1,16 +1,16 @@
 import type { Command } from 'commander';
 import { usageError } from '../process/errors.ts';
 
-/** What to do instead, where giving an option twice has a sense of its own. */
+/** The next step for options that a user may want to give twice. */
 const INSTEAD: Readonly<Record<string, (self: string) => string>> = {
   site: (self) => `One run copies one property: run ${self} sync once for each.`,
-  datasets: () => 'Name them all in one: --datasets page,query',
-  types: () => 'Name them all in one: --types web,image',
+  datasets: () => 'Put them all into one: --datasets page,query',
+  types: () => 'Put them all into one: --types web,image',
 };
 
 /**
- * Refuses an option that is given twice with two values: commander would take the last without a word. The values are not
- * repeated, they may be secret. `several` names the options that take each of theirs.
+ * Refuses an option that is given twice with different values: commander would silently use the last. The values are not
+ * repeated, because they may be secret. `several` names the options that may be repeated.
  */
 export function refuseRepeatedOptions(command: Command, self: string, several: readonly string[] = []): void {
   for (const option of command.options) {

@@ -7,12 +7,12 @@ export function usageError(message: string, nextStep: string): LongtailError {
   return new LongtailError('BAD_OPTION', message, nextStep);
 }
 
-/** What to tell of an error, in one or two lines, and what to exit with. Undefined lines: it was told already. */
+/** The exit code of an error, and one or two lines that explain it. No lines if commander has already printed it. */
 export function explain(error: unknown): { readonly code: ExitCode; readonly lines: readonly string[] } {
   if (error instanceof LongtailError) {
     return { code: exitCodeOfError(error.code), lines: [error.message, error.nextStep] };
   }
-  // Help and version end by one of these, too, with 0.
+  // Commander also throws this after printing help or the version, with code 0.
   if (error instanceof CommanderError)
     return { code: error.exitCode === 0 ? EXIT.complete : EXIT.usage, lines: [] };
   const message = error instanceof Error ? error.message || error.name : String(error);
@@ -20,7 +20,7 @@ export function explain(error: unknown): { readonly code: ExitCode; readonly lin
     code: EXIT.failed,
     lines: [
       `Something went wrong inside longtail: ${firstLine(message)}`,
-      'What was written is whole: run it again. If it stays, report it with the output of --log-level debug.',
+      'The data in the database is intact: run it again. If it happens again, report it with the output of --log-level debug.',
     ],
   };
 }

@@ -5,7 +5,7 @@ import type { Outcome } from '../../sync/types.ts';
 export const EXIT = {
   complete: 0,
   failed: 1,
-  /** Wrong use or configuration: the same command would fail again. */
+  /** Wrong usage or configuration: the same command would fail again. */
   usage: 2,
   /** Complete except for failed slices. */
   sliceFailures: 3,
@@ -15,7 +15,7 @@ export const EXIT = {
 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
-/** Errors of usage or set-up. */
+/** Wrong usage or configuration. */
 const USAGE_ERRORS: readonly ErrorCode[] = [
   'BAD_OPTION',
   'INSECURE_ROOT',
@@ -31,7 +31,6 @@ const BUSY_ERRORS: readonly ErrorCode[] = ['PROPERTY_BUSY', 'USER_SCOPE_BUSY'];
 
 export function exitCodeOfError(code: ErrorCode): ExitCode {
   if (BUSY_ERRORS.includes(code)) return EXIT.quota;
-
   if (code === 'HALTED') return EXIT.interrupted;
   return USAGE_ERRORS.includes(code) ? EXIT.usage : EXIT.failed;
 }

@@ -1,9 +1,9 @@
 /**
- * The process around a command: what it is given, and the one place where it ends.
+ * Sets up the process for a command. This is the only place that ends the process.
  *
  *   parse → command → before-exit work (telemetry) → flush → exit
  *
- * Three ways lead to the end, and the first one wins: the command is over, a second signal forces it, a bug was caught.
+ * The first of three events ends it: the command has finished, a second signal forces the exit, or a bug was caught.
  */
 import { systemClock } from '../../domain/clock.ts';
 import { variable } from '../commands/options.ts';
@@ -15,9 +15,9 @@ import { hideSecretsInArguments, tellWarnings } from './own-process.ts';
 import { runCommand, tellError } from './run-command.ts';
 import { catchSignals } from './signals.ts';
 
-/** How long telemetry and the last lines may hold up the exit. */
+/** How long telemetry may delay the exit. */
 const EXIT_DEADLINE_MS = 5_000;
-/** When someone has asked twice to stop. */
+/** The same after a second signal. */
 const FORCED_EXIT_DEADLINE_MS = 200;
 
 const URLS_WITH_PASSWORDS = [
@@ -39,7 +39,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   hideSecretsInArguments(redactor);
   const beforeExit: ((deadlineMs: number) => Promise<void>)[] = [];
 
-  // As values: what comes out of them is known only when the race below is over.
+  // They only report what happened. The race below decides which exit code counts.
   const forced = Promise.withResolvers<ExitCode>();
   const broken = Promise.withResolvers<ExitCode>();
   let isForced = false;
@@ -66,7 +66,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   const code = await Promise.race([command, forced.promise, broken.promise]);
   output.live([]);
   const endWithin = (deadlineMs: number) => Promise.all(beforeExit.map((work) => work(deadlineMs)));
-  // A signal more cuts it short here, too.
+  // Another signal shortens this wait, too.
   if (!isForced) await Promise.race([endWithin(EXIT_DEADLINE_MS), forced.promise]);
   if (isForced) await endWithin(FORCED_EXIT_DEADLINE_MS);
   await output.flush();

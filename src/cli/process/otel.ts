@@ -1,6 +1,6 @@
 /**
- * Sets up OpenTelemetry's SDK for one command, when the standard variables ask for it. The library itself speaks the API
- * alone; the SDK is an optional package.
+ * Sets up OpenTelemetry's SDK for one command if the standard variables ask for it. The library itself uses only the API;
+ * the SDK is an optional package.
  */
 import { inspect } from 'node:util';
 import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api';
@@ -11,13 +11,13 @@ import type { Session } from '../commands/session.ts';
 import type { Output } from '../terminal/output.ts';
 
 export interface TelemetrySdk {
-  /** Hands over what was collected and ends. At most `deadlineMs`; safe to call again. Never rejects. */
+  /** Exports what was collected and shuts down, within `deadlineMs`. May be called again. Never rejects. */
   end(deadlineMs: number): Promise<void>;
 }
 
 const NOTHING: TelemetrySdk = { end: () => Promise.resolve() };
 
-/** Which signals the variables ask for, as OpenTelemetry's specification reads them, but off when none is set. */
+/** The signals that the variables ask for, as in OpenTelemetry's specification, but none if no variable is set. */
 export function wantedSignals(env: NodeJS.ProcessEnv): {
   readonly traces: boolean;
   readonly metrics: boolean;
@@ -32,7 +32,7 @@ export function wantedSignals(env: NodeJS.ProcessEnv): {
   return { traces: wanted('TRACES'), metrics: wanted('METRICS') };
 }
 
-/** Starts the SDK if it is asked for and there. It is ended with the process, if nobody ends it before. */
+/** Starts the SDK if it is requested and installed. It shuts down when the process exits, unless `end` is called before. */
 export async function startTelemetry({ env, output, clock, beforeExit }: Session): Promise<TelemetrySdk> {
   const { traces, metrics } = wantedSignals(env);
   if (!traces && !metrics) return NOTHING;
@@ -41,21 +41,21 @@ export async function startTelemetry({ env, output, clock, beforeExit }: Session
     module = await import('@opentelemetry/sdk-node');
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND')) throw error;
-    output.note('OTEL_* asks for telemetry, and the package for it is not installed: going on without.');
+    output.note('OTEL_* asks for telemetry, but its package is not installed: continuing without telemetry.');
     output.note('Install it beside longtail: npm install @opentelemetry/sdk-node');
     return NOTHING;
   }
   const configuration: Partial<NodeSDKConfiguration> = {
     ...(isNamed(env) ? {} : { serviceName: 'longtail' }),
-    // What was not asked for would go to the default address, and fail there.
+    // Otherwise signals that were not requested would be sent to the default address, and fail.
     ...(traces ? {} : { spanProcessors: [] }),
     ...(metrics ? {} : { metricReaders: [] }),
     logRecordProcessors: [],
   };
-  // The SDK reads them from the process alone, and this process is the command's own.
+  // The SDK reads them only from `process.env`. This process belongs to the command, so changing it is safe.
   process.env.OTEL_RESOURCE_ATTRIBUTES = resourceAttributes(env);
   process.env.OTEL_NODE_RESOURCE_DETECTORS = resourceDetectors(env);
-  speakThrough(output, env);
+  logThrough(output, env);
   const sdk = new module.NodeSDK(configuration);
   sdk.start();
   const shutdown = (): Promise<void> =>
@@ -63,17 +63,17 @@ export async function startTelemetry({ env, output, clock, beforeExit }: Session
       output.note(`Telemetry was not delivered: ${error instanceof Error ? error.message : String(error)}`);
     });
   let ending: Promise<void> | undefined;
-  let hurried: (() => void) | undefined;
+  let stopWaiting: (() => void) | undefined;
   const telemetry: TelemetrySdk = {
     end(deadlineMs) {
       ending ??= Promise.race([
         shutdown(),
         new Promise<void>((resolve) => {
-          hurried = resolve;
+          stopWaiting = resolve;
         }),
       ]);
-      // The first deadline holds, unless a later one is sooner.
-      clock.setTimeout(() => hurried?.(), deadlineMs);
+      // The earliest of all deadlines applies.
+      clock.setTimeout(() => stopWaiting?.(), deadlineMs);
       return ending;
     },
   };
@@ -82,8 +82,8 @@ export async function startTelemetry({ env, output, clock, beforeExit }: Session
 }
 
 /**
- * What the SDK finds out about where it runs. All that was asked for but the process: that is the command line, and a
- * database's password may stand in it.
+ * The SDK's resource detectors: the requested ones, except `process`. That one reports the command line, which may contain
+ * the password of a database.
  */
 export function resourceDetectors(env: NodeJS.ProcessEnv): string {
   // `env` reads what `resourceAttributes` makes, this package's version among it.
@@ -107,20 +107,20 @@ export function resourceAttributes(env: NodeJS.ProcessEnv): string {
   return /(^|,)\s*service\.version\s*=/.test(given) ? given : `${given},service.version=${VERSION}`;
 }
 
-/** With `OTEL_LOG_LEVEL` the SDK writes to the console: past the redactor, and between the lines of a result. */
-function speakThrough(output: Output, env: NodeJS.ProcessEnv): void {
+/** Sends the SDK's log to the output. By itself it goes to the console: past the redactor, and into the lines of a result. */
+function logThrough(output: Output, env: NodeJS.ProcessEnv): void {
   const level = variable(env, 'OTEL_LOG_LEVEL')?.toUpperCase();
   const logLevel = DIAG_LEVELS.find((name) => name === level);
   if (logLevel === undefined) return;
-  const tell = (message: string, ...more: readonly unknown[]): void =>
+  const write = (message: string, ...more: readonly unknown[]): void =>
     output.note(
       ['otel:', message, ...more.map((value) => (typeof value === 'string' ? value : inspect(value)))].join(
         ' ',
       ),
     );
-  // Or it would put a logger of its own in the place of this one.
+  // Otherwise the SDK would replace this logger by its own.
   delete process.env.OTEL_LOG_LEVEL;
-  const logger: DiagLogger = { error: tell, warn: tell, info: tell, debug: tell, verbose: tell };
+  const logger: DiagLogger = { error: write, warn: write, info: write, debug: write, verbose: write };
   diag.setLogger(logger, { logLevel: DiagLogLevel[logLevel], suppressOverrideMessage: true });
 }
 

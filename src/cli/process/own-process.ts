@@ -2,8 +2,8 @@ import { mayBeSecret } from '../../domain/secrets.ts';
 import type { Redactor } from '../terminal/redact.ts';
 
 /**
- * Takes the secrets out of what others see of this process: `ps`, `/proc`, and whoever reads `process.argv`, as telemetry
- * does. It cannot undo the moment before, nor the shell's history: for those there is `DATABASE_URL`.
+ * Removes secrets from what others see of this process: in `ps`, `/proc` and, as telemetry does, `process.argv`. Until this
+ * call they are visible, and they stay in the shell's history. `DATABASE_URL` avoids both.
  */
 export function hideSecretsInArguments(redactor: Redactor): void {
   const { argv } = process;
@@ -22,8 +22,8 @@ function hidden(word: string, redactor: Redactor): string {
 }
 
 /**
- * Node's warnings about the code of packages (deprecated, experimental) mean nothing to whoever runs a command, and they are
- * not ours to be read in its output. Those about this machine's set-up, such as a file of certificates that cannot be read, are told.
+ * Prints Node's warnings about this machine's set-up, such as a certificate file that cannot be read. Hides those about the
+ * code of packages (deprecated, experimental), which mean nothing to the user of a command.
  */
 export function tellWarnings(tell: (text: string) => void): void {
   process.removeAllListeners('warning');

@@ -4,7 +4,7 @@ import type { Output } from '../terminal/output.ts';
 import { explain } from './errors.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
 
-/** Runs one command line to its end. What went wrong is told; never rejects. */
+/** Runs one command line and resolves to its exit code. Prints errors; never rejects. */
 export async function runCommand(
   argv: readonly string[],
   surroundings: Omit<Session, 'endWith'>,
@@ -17,7 +17,7 @@ export async function runCommand(
     },
   };
   try {
-    // Without a command: what there is.
+    // Without a command, print the help.
     await createProgram(session).parseAsync(argv.length <= 2 ? [...argv, '--help'] : argv);
     return code;
   } catch (error) {
@@ -25,7 +25,7 @@ export async function runCommand(
   }
 }
 
-/** Tells an error in a line or two, and returns what to exit with. */
+/** Prints an error in one or two lines. Returns the exit code. */
 export function tellError(error: unknown, output: Output): ExitCode {
   const { code, lines } = explain(error);
   const [message, ...more] = lines;

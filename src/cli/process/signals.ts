@@ -6,7 +6,8 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
  * shorter than two deliberate key presses.
  */
 const TOGETHER_MS = 150;
-const HALTING = 'Halting: calls under way are ended, what is written stays. Once more to force it.';
+const HALTING =
+  'Halting: calls under way are aborted, committed data stays. A second Ctrl-C forces the exit.';
 
 /** A stop requested by a signal. */
 export interface Interrupt {
@@ -16,12 +17,12 @@ export interface Interrupt {
   readonly asked: Promise<undefined>;
 }
 
-/** Turns the first signal into an abort and a sentence, the second into `force`. */
+/** Handles signals from now on: the first aborts and prints a line, the second calls `force`. */
 export function catchSignals(options: {
   readonly output: Pick<Output, 'note'>;
   readonly now: () => number;
   readonly force: () => void;
-  /** Said at the first signal. */
+  /** Printed at the first signal. */
   readonly words?: string | undefined;
 }): Interrupt {
   const controller = new AbortController();

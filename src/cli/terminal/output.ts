@@ -48,14 +48,14 @@ export function createOutput({ stdout, stderr, env, redactor }: OutputOptions): 
   const isTerminal = stderr.isTTY === true && env.TERM !== 'dumb';
   const gone = new Set<Stream>();
   for (const stream of [stdout, stderr]) {
-    // The reader has gone away (`| head`), or the terminal has: nothing more to say, and nothing to say about it.
+    // The reader (`| head`) or the terminal has gone: print nothing more, and no error about it.
     stream.on('error', () => gone.add(stream));
   }
   let shown: readonly string[] = [];
   const write = (stream: Stream, text: string): void => {
     if (!gone.has(stream)) stream.write(redactor.redact(text));
   };
-  /** Up to the first live line, and clear from there: in the same write as what follows, or it flickers. */
+  /** Moves up to the first live line and clears from there. Written together with what follows, otherwise it flickers. */
   const withoutLive = (): string => (shown.length === 0 ? '' : `${ESC}[${shown.length}A\r${ESC}[J`);
   const withLive = (): string => shown.map((line) => `${line}\n`).join('');
   const columns = (): number => Math.max(20, stderr.columns ?? 80);
@@ -99,7 +99,7 @@ export function createOutput({ stdout, stderr, env, redactor }: OutputOptions): 
     live(lines) {
       if (!isTerminal || manner !== 'words') return;
       const before = withoutLive();
-      // A line that wraps would be two, and the next removal one short.
+      // A line that wraps would take two rows, and the next removal would leave one of them.
       shown = lines.filter((line) => displayWidth(line) < columns());
       write(stderr, before + withLive());
     },

@@ -1,11 +1,11 @@
 /**
- * The last line of defence for secrets: every text that leaves the command passes through here, error messages of
- * libraries included. What is known to be secret is replaced wherever it stands, in whatever way it is written; what looks like one, too.
+ * The last line of defence for secrets. Every text that leaves the command passes through here, including error messages of
+ * libraries. Known secrets are replaced in every encoding, and so is text that looks like a secret.
  */
 import { withoutSecrets } from '../../domain/secrets.ts';
 
 const HIDDEN = '***';
-/** Shorter ones would blot out ordinary words; as part of a URL or a header the patterns find them all the same. */
+/** Shorter secrets would also match ordinary words. In a URL or a header, the patterns find them anyway. */
 const MIN_SECRET_LENGTH = 6;
 
 const SECRET_PARAMETERS = ['password', 'sslpassword'];
@@ -28,7 +28,7 @@ export function createRedactor(): Redactor {
     hide,
     hidePasswordOf(url) {
       if (url === undefined) return;
-      // As people paste it, with an unescaped "@" or "/" in it, a URL may not be one.
+      // A pasted URL with an unescaped "@" or "/" in its password may be invalid.
       hide(/^[a-z][a-z0-9+.-]*:\/\/[^\s:/@]*:(.*)@/i.exec(url.trim())?.[1]);
       const parsed = URL.parse(url);
       if (parsed === null) return;
@@ -48,7 +48,7 @@ export function createRedactor(): Redactor {
   };
 }
 
-/** A secret as it stands, in a URL, in JSON, and in base64. Longest first, or a shorter one would leave a rest of it. */
+/** A secret unchanged, in a URL, in JSON, and in base64. The longest is first, so that a shorter form leaves no remainder. */
 function formsOf(secret: string): readonly string[] {
   const bytes = Buffer.from(secret);
   const forms = [

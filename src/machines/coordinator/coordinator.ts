@@ -144,7 +144,7 @@ export const coordinatorMachine = coordinatorSetup.createMachine({
                 target: '#coordinator.halting',
                 actions: ['endByOutcome', 'closeAssignment'],
               },
-              // `probing` is left for want of a probe.
+              // No target: once no worker has the probe, `googleProbeIsLost` leads from `probing` to `sleeping`.
               {
                 guard: and(['googleProbeEnded', not('isDenied'), not('endsTheRun')]),
                 actions: ['countGoogleProbe', 'closeAssignment'],

@@ -1,8 +1,9 @@
 import type { Buffer } from 'node:buffer';
 import type { Sql, TransactionSql } from 'postgres';
 import { errorFacts } from '../../domain/error-facts.ts';
+import type { PathChoice } from '../../domain/path-choice.ts';
 import { mustHaveRows } from '../../domain/slice.ts';
-import { SourceError, startCopy } from '../../internals/copy-in.ts';
+import { SourceError, startCopy, UntoldRefusal } from '../../internals/copy-in.ts';
 import { judge, NOT_PUBLISHED, type SealVerdict } from '../../planning/seal.ts';
 import type { CommitResult, PageCommit, RunIdentity } from '../../store/types.ts';
 import { FENCED_OFF, Refusal } from '../connection/answer.ts';
@@ -29,7 +30,10 @@ export interface CommitContext {
   readonly sql: Sql;
   readonly run: RunIdentity;
   readonly hashes: KeyHashes;
-  readonly nudge: HeapNudge;
+  /** Absent unless the run asked for it. */
+  readonly nudge: HeapNudge | undefined;
+  /** Called once per commit with the path of its COPY. */
+  readonly onCopyPath: (path: PathChoice) => void;
   /** How long a commit waits for a lock before it treats the database as unavailable. */
   readonly lockTimeoutMs: number;
 }
@@ -117,7 +121,8 @@ export async function commitPages(
 }
 
 /** Whether a single page may be the cause, so that the others can be written without it. */
-const isOfOnePage = (error: unknown): boolean => error instanceof NothingToWrite || isRejection(error);
+const isOfOnePage = (error: unknown): boolean =>
+  error instanceof NothingToWrite || error instanceof UntoldRefusal || isRejection(error);
 
 function remember(hashes: KeyHashes, { slice, startRow, keys }: ReadPage, next: Committed['next']): void {
   if (next.kind !== 'page') hashes.forget(slice.id);
@@ -141,7 +146,7 @@ async function afterFailure(
   }
   const failure = toFailure(error);
   if (failure !== undefined) return failure;
-  if (isRejection(error)) {
+  if (error instanceof UntoldRefusal || isRejection(error)) {
     return { kind: 'rejected', reason: `PostgreSQL rejected the rows: ${errorFacts(error).message}` };
   }
   throw error;
@@ -159,7 +164,7 @@ async function ask(question: () => Promise<CommitResult | undefined>): Promise<C
 
 async function write(
   tx: TransactionSql,
-  { run, hashes, lockTimeoutMs }: CommitContext,
+  { run, hashes, lockTimeoutMs, onCopyPath }: CommitContext,
   pages: readonly ReadPage[],
   arena: Buffer,
 ): Promise<readonly Committed['next'][]> {
@@ -172,7 +177,8 @@ async function write(
   const inserted = insertPages(tx, run, pages);
   const from = pages[0]?.text.from ?? 0;
   const to = pages.at(-1)?.text.to ?? 0;
-  const copy = from === to ? undefined : startCopy(tx, `copy longtail.fact (${FACT_COLUMNS}) from stdin`);
+  const copy =
+    from === to ? undefined : startCopy(tx, `copy longtail.fact (${FACT_COLUMNS}) from stdin`, onCopyPath);
 
   const [, , found] = await Promise.all([timeout, locked, inserted]);
   const entries = new Map(found.map((entry) => [entry.sliceId, entry]));

@@ -103,7 +103,7 @@ export class CommitQueue {
       for (const { breakOff } of left) breakOff(error);
     } finally {
       for (const { page } of pages) if (page.keys !== undefined) hashes.release(page.keys);
-      nudge.passed(bytes);
+      nudge?.passed(bytes);
     }
   }
 

@@ -1,5 +1,6 @@
 import type { Sql, TransactionSql } from 'postgres';
 import type { Slice } from '../../domain/slice.ts';
+import type { SliceStatus } from '../../domain/slice-life.ts';
 import { NOT_PUBLISHED } from '../../planning/seal.ts';
 import type { CommittedPage, PageCommit, RunIdentity } from '../../store/types.ts';
 
@@ -146,7 +147,7 @@ export async function readCommitted(
     {
       rows: number;
       last: boolean;
-      status: string;
+      status: SliceStatus;
       error: string | null;
       successorId: string | null;
       end: number;

@@ -7,8 +7,8 @@ import type { Use } from '../driver/pool.ts';
  * `sql.begin`, safe when the connection dies.
  *
  * When a callback settles, the driver sends `rollback` or `commit`. On a lost connection this throws an uncaught
- * TypeError, which kills the host (porsager/postgres#1154, #1208), or, worse, runs inside whatever transaction the
- * driver has open on that connection by then. So after a connection loss the callback never settles: `begin` itself
+ * TypeError, which kills the host (porsager/postgres#1154, #1208). If the driver has opened another transaction on the
+ * connection by then, the statement even runs inside that one. So after a connection loss the callback never settles: `begin` itself
  * rejects. For the same reason, nothing may be sent on `tx` after `work` has failed or been abandoned.
  *
  * On Longtail's own pools, a transaction during which no byte moves is ended after {@link Use.silenceMs} (75 s by default).

@@ -89,7 +89,7 @@ const VARIABLES: Readonly<Record<string, string>> = {
   target_session_attrs: 'PGTARGETSESSIONATTRS',
 };
 
-/** For input that is something else than a PostgreSQL URL. */
+/** For input that is not a PostgreSQL URL. */
 const noUrl = (what: string, nextStep = EXAMPLE): LongtailError =>
   new LongtailError('BAD_OPTION', `The database URL is not a PostgreSQL URL: ${what}.`, nextStep);
 

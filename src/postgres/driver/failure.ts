@@ -57,8 +57,8 @@ interface FatalState {
   readonly nextStep: string;
 }
 
-const GOES_ON = 'then run again: it resumes where it stopped.';
-const LOOK = `Check the database server’s log, ${GOES_ON}`;
+const RESUMES = 'then run again: it resumes where it stopped.';
+const LOOK = `Check the database server’s log, ${RESUMES}`;
 const IN_UTF8 =
   "Create a database for it: CREATE DATABASE longtail ENCODING 'UTF8' TEMPLATE template0; and use its URL.";
 const MAKES_THEM = 'Run again: it creates the tables again and fetches what is missing.';
@@ -70,7 +70,7 @@ const FATAL: ReadonlyMap<string, FatalState> = new Map<string, FatalState>([
     {
       code: 'DATABASE_DISK_FULL',
       what: "the database's disk is full",
-      nextStep: `Free space on the database’s disk, ${GOES_ON}`,
+      nextStep: `Free space on the database’s disk, ${RESUMES}`,
     },
   ],
   [
@@ -78,7 +78,7 @@ const FATAL: ReadonlyMap<string, FatalState> = new Map<string, FatalState>([
     {
       code: 'DATABASE_REFUSED',
       what: 'the database user lacks a permission',
-      nextStep: `As the owner of the schema, run: GRANT USAGE ON SCHEMA longtail TO the user, GRANT ALL ON ALL TABLES IN SCHEMA longtail TO the user; ${GOES_ON}`,
+      nextStep: `As the owner of the schema, run: GRANT USAGE ON SCHEMA longtail TO the user, GRANT ALL ON ALL TABLES IN SCHEMA longtail TO the user; ${RESUMES}`,
     },
   ],
   [
@@ -86,7 +86,7 @@ const FATAL: ReadonlyMap<string, FatalState> = new Map<string, FatalState>([
     {
       code: 'DATABASE_REFUSED',
       what: 'the database refused the user',
-      nextStep: `Allow the role to log in again, or use the URL of another user; ${GOES_ON}`,
+      nextStep: `Allow the role to log in again, or use the URL of another user; ${RESUMES}`,
     },
   ],
   [
@@ -94,7 +94,7 @@ const FATAL: ReadonlyMap<string, FatalState> = new Map<string, FatalState>([
     {
       code: 'DATABASE_REFUSED',
       what: 'the state of the database’s tables prevents this',
-      nextStep: `Change what the message names, ${GOES_ON}`,
+      nextStep: `Change what the message names, ${RESUMES}`,
     },
   ],
   [
@@ -102,7 +102,7 @@ const FATAL: ReadonlyMap<string, FatalState> = new Map<string, FatalState>([
     {
       code: 'DATABASE_REFUSED',
       what: 'the database refused the password',
-      nextStep: `Use a URL with the current password; ${GOES_ON}`,
+      nextStep: `Use a URL with the current password; ${RESUMES}`,
     },
   ],
   [

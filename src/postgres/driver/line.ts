@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import postgres, { type Sql, type TransactionSql } from 'postgres';
+import { type InsideQuery, isQuery, unknownDriver } from '../../internals/driver-query.ts';
 import { lost, openSocket, type Way } from '../../internals/socket.ts';
 
 /** The settings of a line. */
@@ -10,27 +11,6 @@ export interface LineSettings {
   /** Startup parameters for the server. */
   readonly startup: Partial<postgres.ConnectionParameters>;
   readonly prepare: () => boolean;
-}
-
-/** The driver's private query members that are used here. The driver's types do not declare them, so they are checked at run time. */
-export interface InsideQuery {
-  /** Sends the query to a connection. */
-  handler: (query: unknown) => unknown;
-  resolve: (value: unknown) => unknown;
-  reject: (error: unknown) => unknown;
-}
-
-/** Whether this is a query of the driver (3.4), not one of its helpers for identifiers and lists. */
-export function isQuery(made: unknown): made is InsideQuery {
-  return (
-    made instanceof Promise &&
-    'handler' in made &&
-    typeof made.handler === 'function' &&
-    'resolve' in made &&
-    typeof made.resolve === 'function' &&
-    'reject' in made &&
-    typeof made.reject === 'function'
-  );
 }
 
 /**
@@ -61,7 +41,7 @@ export class Line {
     };
     this.sql = driver(settings, socket);
     const query: unknown = this.sql.unsafe('');
-    if (!isQuery(query)) throw new TypeError('the driver has changed: see line.ts');
+    if (!isQuery(query)) throw unknownDriver();
     this.#execute = query.handler;
   }
 

@@ -1,8 +1,9 @@
 import type { Sql, TransactionSql } from 'postgres';
 import { errorFacts } from '../../domain/error-facts.ts';
+import { type InsideQuery, isQuery, unknownDriver } from '../../internals/driver-query.ts';
 import { lost } from '../../internals/socket.ts';
 import { isConnectionLoss, isReadOnly } from './failure.ts';
-import { type InsideQuery, isQuery, type Line } from './line.ts';
+import type { Line } from './line.ts';
 import type { Pool, Use } from './pool.ts';
 import { BEGIN_OPTIONS, SETTINGS_OF_TRANSACTION } from './session.ts';
 
@@ -32,7 +33,7 @@ export function ownPool(template: Sql, pool: Pool<Line>, isLent: () => boolean):
     return made;
   };
   const dispatch = (query: unknown): void => {
-    if (!isQuery(query)) throw new TypeError('the driver has changed: see own-pool.ts');
+    if (!isQuery(query)) throw unknownDriver();
     pool.take().then(
       (line) => (isLent() ? executeLent(pool, line, query) : execute(pool, line, query)),
       (error: unknown) => query.reject(error),

@@ -22,9 +22,8 @@ export interface PropertyRuns {
   readonly lastSuccess: number | null;
   /** Of the newest run. `running` is also what a crashed one says until the next begins. */
   readonly lastStatus: (typeof RUN_STATUSES)[number];
-  readonly lastStarted: number;
-  /** Null while it is running, and after a crash. */
-  readonly lastEnded: number | null;
+  /** How long the newest run took that has ended, in seconds. Null if none has. */
+  readonly lastDurationSeconds: number | null;
   /** Whether somebody holds the property's lease at this moment. */
   readonly isUnderWay: boolean;
   /** Runs by how they ended. */
@@ -64,17 +63,21 @@ export async function readFigures(sql: Sql, timeoutMs: number): Promise<Database
             max(last) filter (where status = 'complete') as last_success
           from counted group by property_id
         ), newest as (
-          select distinct on (property_id) property_id, status,
-            extract(epoch from started_at)::float8 as started, extract(epoch from ended_at)::float8 as ended
+          select distinct on (property_id) property_id, status
           from longtail.run order by property_id, id desc
+        ), newest_ended as (
+          select distinct on (property_id) property_id,
+            extract(epoch from ended_at - started_at)::float8 as seconds
+          from longtail.run where ended_at is not null order by property_id, id desc
         )
         select p.site_url as "siteUrl", s.last_success as "lastSuccess", n.status as "lastStatus",
-          n.started as "lastStarted", n.ended as "lastEnded", s.ended as "ended",
+          e.seconds as "lastDurationSeconds", s.ended as "ended",
           exists (
             select from longtail.lease l
             where l.resource = 'site:' || p.site_url and l.expires_at > clock_timestamp()
           ) as "isUnderWay"
         from longtail.property p join summed s on s.property_id = p.id join newest n on n.property_id = p.id
+        left join newest_ended e on e.property_id = p.id
         order by p.site_url`;
     });
     const marked = await transaction(sql, async (tx) => {

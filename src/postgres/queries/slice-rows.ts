@@ -1,4 +1,5 @@
 import type { TransactionSql } from 'postgres';
+import type { SliceStatus } from '../../domain/slice-life.ts';
 import { one } from '../connection/answer.ts';
 
 /** How to make a slice visible to readers. */
@@ -47,7 +48,7 @@ export async function completeSlices(tx: TransactionSql, completions: readonly C
 export async function endSlice(
   tx: TransactionSql,
   sliceId: string,
-  end: { readonly kind: 'failed' | 'abandoned'; readonly reason: string },
+  end: { readonly kind: Extract<SliceStatus, 'failed' | 'abandoned'>; readonly reason: string },
 ): Promise<void> {
   await tx`
     update longtail.slice set status = ${end.kind}::text, error = ${end.reason}::text

@@ -17,6 +17,7 @@ import {
   timestamp,
   uniqueIndex,
 } from 'drizzle-orm/pg-core';
+import { SLICE_STATUSES } from '../../domain/slice-life.ts';
 
 /** All of Longtail's tables are in a separate schema. Only the view `search_analytics` is in `public`. */
 export const longtail = pgSchema('longtail');
@@ -128,7 +129,7 @@ export const slice = longtail.table(
     return [
       check(
         'slice_status',
-        sql`${table.status} in ('open', 'complete', 'superseded', 'failed', 'abandoned')`,
+        sql`${table.status} in (${sql.raw(SLICE_STATUSES.map((status) => `'${status}'`).join(', '))})`,
       ),
       uniqueIndex('slice_version').on(...key, table.version),
       uniqueIndex('slice_one_complete')

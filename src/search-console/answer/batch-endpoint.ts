@@ -7,20 +7,20 @@ const FIRST_REST_MS = 10 * 60_000;
 const MAX_REST_MS = 6 * 3_600_000;
 
 /**
- * Remembers whether batches are accepted. Google has closed batch endpoints before, and some proxies block them: then
- * requests are sent one by one, and a batch is tried again from time to time.
+ * Remembers whether batches are accepted. Google has closed batch endpoints before, and some proxies block them. Requests
+ * are then sent one by one, and a batch is tried again from time to time.
  */
 export class BatchEndpoint {
   #strange = 0;
   #restMs = FIRST_REST_MS;
-  #triedAgainAtMs = 0;
+  #restUntilMs = 0;
 
   /** Whether requests are sent one by one now. */
   isResting(nowMs: number): boolean {
-    return nowMs < this.#triedAgainAtMs;
+    return nowMs < this.#restUntilMs;
   }
 
-  /** @returns how long to send no batches, if this answer started a rest. */
+  /** Records an answer. @returns how long to send no batches, in milliseconds, if this answer started a rest. */
   note(answer: BatchAnswer, nowMs: number): number | undefined {
     if (answer === 'none') return undefined;
     if (answer === 'fine') {
@@ -34,7 +34,7 @@ export class BatchEndpoint {
     if (this.isResting(nowMs)) return undefined;
     const restMs = this.#restMs;
     this.#strange = 0;
-    this.#triedAgainAtMs = nowMs + restMs;
+    this.#restUntilMs = nowMs + restMs;
     this.#restMs = Math.min(MAX_REST_MS, 3 * restMs);
     return restMs;
   }

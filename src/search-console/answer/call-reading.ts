@@ -12,9 +12,9 @@ import { oneLine } from './one-line.ts';
 import { type Refusal, refusalOf, refusalOnTheWay, statusInside } from './outcome.ts';
 import type { ReadingMemory } from './reading-memory.ts';
 
-/** An error's text is read no further. */
+/** Maximum bytes read of an error's text. */
 const MAX_ERROR_BYTES = 64 * 1024;
-/** Parts beyond twice those asked for, after which an answer is given up. */
+/** Reading stops at twice the requested parts and this many more. */
 const SPARE_PARTS = 1_000;
 
 export interface ReadingOptions {
@@ -22,24 +22,24 @@ export interface ReadingOptions {
   readonly exchange: Exchange;
   readonly memory: ReadingMemory;
   readonly maxPartBytes: number;
-  /** Kept out of every reason. */
+  /** Removed from every reason. */
   readonly accessToken: string;
   readonly signal: AbortSignal;
   readonly now: () => number;
 }
 
-/** Reads one answer: what has been had so far, and from it how the call ends. */
+/** Reads one answer, and determines from it how the call ends. */
 export class CallReading {
   readonly #options: ReadingOptions;
   readonly #secrets: readonly string[];
-  readonly #headHad = new Set<number>();
-  readonly #answerHad = new Set<number>();
-  /** The head of the part under way. */
+  readonly #headsSeen = new Set<number>();
+  readonly #answersSeen = new Set<number>();
+  /** The head of the current part. */
   #head: Head = { status: 0, headers: {} };
   end: HttpCallEnd = { kind: 'answered' };
-  /** Parts that nobody asked for, or that came twice. */
+  /** Parts that were not requested, or came twice. */
   strayParts = 0;
-  /** What the answer says of the endpoint for batches. */
+  /** What the answer reveals about the batch endpoint. */
   batchAnswer: BatchAnswer = 'none';
 
   constructor(options: ReadingOptions) {
@@ -47,7 +47,7 @@ export class CallReading {
     this.#secrets = [options.accessToken];
   }
 
-  /** One request, whose outcome is the HTTP answer's own. */
+  /** Reads the answer to a single request. */
   async *plain({ status, headers }: HttpAnswer): AsyncGenerator<CallStep, void, void> {
     const { exchange, maxPartBytes } = this.#options;
     yield { kind: 'head', index: 0, status };
@@ -70,12 +70,12 @@ export class CallReading {
       broken = expected(error);
     }
     const outcome = this.#outcome(0, { status, headers }, arena.view(0, arena.size), broken === undefined);
-    // What the network did is not the page's fault.
+    // A network failure is not the page's fault.
     if (broken !== undefined && outcome.kind === 'retryable') this.end = failed(cutOff(broken));
     else yield this.#answerStep(0, outcome);
   }
 
-  /** A batch: the outer answer refuses the whole, or holds a part for each request. */
+  /** Reads the answer to a batch: a refusal of the whole, or one part for each request. */
   async *batch({ status, headers }: HttpAnswer): AsyncGenerator<CallStep, void, void> {
     const { exchange, requests, maxPartBytes } = this.#options;
     if (!isSuccess(status)) {
@@ -86,7 +86,7 @@ export class CallReading {
     const boundary = boundaryOf(headers['content-type']);
     if (boundary === null) {
       const body = await exchange.readSome(MAX_ERROR_BYTES);
-      // 200 from whoever stands before the API, and an error of the API's own.
+      // A proxy may answer 200 and put the API's error into the body.
       const inside = statusInside(body);
       if (inside !== undefined) {
         this.end = this.#outerRefusal(inside, this.#refusal(inside, body, headers['retry-after']));
@@ -110,7 +110,7 @@ export class CallReading {
       while (!reader.stopped) {
         const chunk = await exchange.read();
         if (chunk === null) break;
-        // `yield*` would wrap each of them in promises.
+        // `yield*` would wrap each step in promises.
         for (const step of this.#parts(reader.feed(chunk))) yield step;
       }
     } catch (error) {
@@ -118,8 +118,8 @@ export class CallReading {
     }
     yield* this.#parts(reader.end());
     if (reader.closed) yield* this.#endOfParts('the answer left this part out');
-    // What the line cut off is not the fault of the pages that it hit: those that came count, the others had no answer.
-    else if (this.#answerHad.size < requests.length)
+    // A broken connection is not the fault of the missing pages: the call fails, and only the pages that arrived count.
+    else if (this.#answersSeen.size < requests.length)
       this.end = failed(oneLine(cutOff(broken), this.#secrets));
   }
 
@@ -139,36 +139,36 @@ export class CallReading {
   ): Generator<CallStep, void, void> {
     switch (event.kind) {
       case 'head':
-        this.#headHad.add(index);
+        this.#headsSeen.add(index);
         this.#head = event;
         yield { kind: 'head', index, status: event.status };
         return;
       case 'body': {
         const outcome = this.#outcome(index, this.#head, event.bytes, event.closed);
-        // A part that was cut off is told with all the others that did not come.
+        // A truncated part is reported together with those that did not arrive.
         if (event.closed || outcome.kind !== 'retryable') yield this.#answerStep(index, outcome);
         return;
       }
       case 'tooLarge':
-        if (this.#answerHad.has(index)) this.strayParts++;
+        if (this.#answersSeen.has(index)) this.strayParts++;
         else yield this.#answerStep(index, tooLarge(this.#options.maxPartBytes));
     }
   }
 
-  /** A part that was asked for and has not come yet; of two with one id the first counts. */
+  /** Whether this part was requested and has not arrived yet. Of two parts with one ID, the first counts. */
   #isAwaited(contentId: string | null): boolean {
     const index = indexOfContentId(contentId, this.#options.requests.length);
-    return index !== null && !this.#headHad.has(index) && !this.#answerHad.has(index);
+    return index !== null && !this.#headsSeen.has(index) && !this.#answersSeen.has(index);
   }
 
-  /** No more parts: those that never came are told as such, unless none came at all. */
+  /** Reports each part that did not arrive. If none arrived, the whole call has failed. */
   *#endOfParts(why: string): Generator<CallStep, void, void> {
-    if (this.#answerHad.size === 0) {
+    if (this.#answersSeen.size === 0) {
       this.end = failed(oneLine(why, this.#secrets));
       return;
     }
     for (const index of this.#options.requests.keys()) {
-      if (!this.#answerHad.has(index))
+      if (!this.#answersSeen.has(index))
         yield this.#answerStep(index, { kind: 'retryable', reason: oneLine(why) });
     }
   }
@@ -184,11 +184,11 @@ export class CallReading {
   }
 
   #answerStep(index: number, outcome: PageOutcome): CallStep {
-    this.#answerHad.add(index);
+    this.#answersSeen.add(index);
     return { kind: 'answer', index, outcome };
   }
 
-  /** What one answer means. One that may be cut off counts only if its JSON is whole. */
+  /** What one answer means. An answer that may be truncated counts only if its JSON is complete. */
   #outcome(index: number, { status, headers }: Head, bytes: Buffer, isWhole: boolean): PageOutcome {
     const request = this.#options.requests[index];
     if (request === undefined) throw new Error(`no request ${index}`);
@@ -212,7 +212,7 @@ export class CallReading {
     switch (refusal.kind) {
       case 'retryable':
       case 'invalid':
-        // There may be no such endpoint any more; or it is this batch's own fault, which a smaller one has not.
+        // Either the endpoint no longer exists, or the batch is at fault and a smaller one may succeed.
         if (GONE.has(status)) this.batchAnswer = 'gone';
         else if (refusal.kind === 'invalid' || STRANGE.has(status)) this.batchAnswer = 'strange';
         return failed(refusal.reason);
@@ -222,9 +222,9 @@ export class CallReading {
   }
 }
 
-/** Not there; not for POST; no more; not made for it. */
+/** The endpoint does not exist (any more) or does not accept POST. */
 const GONE = new Set([404, 405, 410]);
-/** Said of a batch as such, whoever says it. */
+/** These refuse the batch itself, even if a proxy sends them. */
 const STRANGE = new Set([400, 406, 411, 415, 422]);
 
 type Head = Pick<HttpAnswer, 'status' | 'headers'>;
@@ -248,7 +248,7 @@ function isWholeJson(bytes: Buffer): boolean {
   }
 }
 
-/** What may break a body; an abort ends the call, all else leaves what was had. */
+/** Returns an error that ends the body but keeps the pages that arrived. Throws an abort, which ends the call, and bugs. */
 function expected(error: unknown): TransportError {
   if (!(error instanceof TransportError) || error.kind === 'aborted') throw error;
   return error;

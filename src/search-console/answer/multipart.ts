@@ -3,31 +3,31 @@ import { asBuffer, ByteArena } from '../../rows/byte-arena.ts';
 import { contentIdOf, parseStatus } from './multipart-head.ts';
 
 /**
- * A streaming reader for the multipart/mixed answer of a batch call. It hands over each part as it ends and holds one
- * part at most.
+ * A streaming reader for the multipart/mixed answer of a batch call. It emits each part when it ends, and holds at most
+ * one.
  *
  *   delimiter ──► outerHead ──(empty line)──► innerHead ──(empty line)──► body ──► delimiter …
  *       │             └── a delimiter line in a head ends the part ──┘                │
- *       └──(`--boundary--`)──► epilogue                  skipping: a part nobody wants, or too large
+ *       └──(`--boundary--`)──► epilogue                  skipping: an unwanted part, or too large
  *
- * The preamble is read as a part that nobody wants.
+ * The preamble is read like an unwanted part.
  */
 export interface MultipartOptions {
   readonly boundary: string;
-  /** Largest body of one part; a larger one is skipped. */
+  /** Maximum size of a part's body in bytes. A larger one is skipped. */
   readonly maxPartBytes: number;
-  /** Largest outer or inner head. */
+  /** Maximum size of an outer or inner head in bytes. @default 65536 */
   readonly maxHeadBytes?: number;
-  /** Parts after which reading stops. */
+  /** Maximum number of parts. Reading stops at the next one. */
   readonly maxParts: number;
-  /** Asked when a part's head is read; the body of a part that is not wanted is passed over, not collected. */
+  /** Called when a part's head is read. The body of an unwanted part is skipped, not collected. */
   readonly wants?: (contentId: string | null) => boolean;
-  /** Where parts are collected; one of its own when none is given. */
+  /** Where parts are collected. @default a new arena */
   readonly arena?: ByteArena;
 }
 
 export type MultipartEvent =
-  /** The inner head is read. `status` is 0 when its first line cannot be read. `headers` in lower case. */
+  /** The inner head was read. `status` is 0 if its first line is invalid. Header names are in lower case. */
   | {
       readonly kind: 'head';
       readonly contentId: string | null;
@@ -35,8 +35,8 @@ export type MultipartEvent =
       readonly headers: Readonly<Record<string, string>>;
     }
   /**
-   * The part ended. `bytes` is a view into memory that the next part overwrites: use it before pulling on. `closed` is
-   * false when the stream ended before the part's final delimiter: the part counts only if its content is whole.
+   * The part ended. `bytes` is a view into memory that the next part overwrites: use it before requesting the next event.
+   * `closed` is false if the stream ended before the part's final delimiter: the part counts only if its content is complete.
    */
   | {
       readonly kind: 'body';
@@ -44,9 +44,9 @@ export type MultipartEvent =
       readonly bytes: Buffer;
       readonly closed: boolean;
     }
-  /** A head or body over its limit, said once; the rest of that part is skipped. */
+  /** A head or body exceeds its limit. Emitted once; the rest of the part is skipped. */
   | { readonly kind: 'tooLarge'; readonly contentId: string | null; readonly what: 'head' | 'body' }
-  /** A part that `wants` turned down. */
+  /** A part that `wants` rejected. */
   | { readonly kind: 'unwanted'; readonly contentId: string | null }
   /** More than `maxParts`: nothing further is read. */
   | { readonly kind: 'tooManyParts' };
@@ -57,26 +57,26 @@ const LF = 0x0a;
 const CR = 0x0d;
 const DEFAULT_MAX_HEAD_BYTES = 64 * 1024;
 const MAX_EPILOGUE_BYTES = 64 * 1024;
-/** Spaces after a boundary that are still taken for padding. */
+/** Maximum padding after a boundary. */
 const MAX_PADDING_BYTES = 256;
 const LINE_START = Buffer.from('\n');
 
 /** Without a prototype: a header may be called `constructor`. */
 const noHeaders = (): Record<string, string> => Object.create(null) as Record<string, string>;
 
-/** Feed it chunks as they come; what it yields is made as it is pulled. */
+/** Feed it chunks as they arrive. It parses them as its events are requested. */
 export class MultipartReader {
   readonly #options: MultipartOptions;
   readonly #maxHeadBytes: number;
-  /** `\n--boundary`: a delimiter is one only at the start of a line. */
+  /** `\n--boundary`: a delimiter must be at the start of a line. */
   readonly #needle: Buffer;
   readonly #delimiterLine: string;
-  /** The body so far, after one `\n` that stands for the start of its first line. While skipping: the last bytes. */
+  /** The body so far, after an added `\n` that marks the start of its first line. While skipping: the last bytes. */
   readonly #arena: ByteArena;
   #state: State = 'skipping';
-  /** Where a rejected delimiter takes us back to. */
+  /** The state to return to if a delimiter is rejected. */
   #scanned: 'body' | 'skipping' = 'skipping';
-  /** Arena size at which the body ends if the delimiter being read is one. */
+  /** Where the body ends in the arena if the delimiter being read is valid. */
   #bodyEnd = 0;
   #afterBoundary = '';
   #parts = 0;
@@ -101,7 +101,7 @@ export class MultipartReader {
     return this.#state === 'epilogue';
   }
 
-  /** Whether nothing that follows can matter: stop reading. */
+  /** Whether reading can stop because nothing that follows matters. */
   get stopped(): boolean {
     return this.#state === 'stopped' || this.#epilogueBytes > MAX_EPILOGUE_BYTES;
   }
@@ -124,7 +124,7 @@ export class MultipartReader {
     }
   }
 
-  /** The stream ended, or broke: the part under way, if its head was read. */
+  /** Call when the stream has ended or broken. Emits the current part if its head was read. */
   *end(): Generator<MultipartEvent, void, void> {
     if (this.#state === 'delimiter') yield* this.#confirmDelimiter(this.#afterBoundary.startsWith('--'));
     else if (this.#state === 'outerHead' || this.#state === 'innerHead') {
@@ -132,7 +132,7 @@ export class MultipartReader {
     }
     if (this.#state !== 'body') return;
     const bytes = this.#arena.view(1, this.#arena.size);
-    // A delimiter that was cut in the middle is not content.
+    // A truncated delimiter is not content.
     const lastLine = bytes.lastIndexOf(LF);
     const isCutDelimiter =
       lastLine >= 0 &&
@@ -151,11 +151,11 @@ export class MultipartReader {
     this.#arena.append(LINE_START, 0, 1);
   }
 
-  /** Reads on to the next delimiter, collecting the body or not. Returns where it stopped in the chunk. */
+  /** Reads up to the next delimiter, and collects the body unless skipping. Returns where it stopped in the chunk. */
   #scan(chunk: Buffer, at: number, state: 'body' | 'skipping'): number {
     const arena = this.#arena;
     const reach = this.#needle.length - 1;
-    // First what may straddle the chunks: the last bytes before, the first ones now.
+    // First look for a delimiter that spans two chunks: in the last bytes of the one before and the first bytes of this one.
     const before = arena.size;
     const seamFrom = Math.max(0, before - reach);
     const seamTo = Math.min(chunk.length, at + reach);
@@ -186,7 +186,7 @@ export class MultipartReader {
     return chunk.length;
   }
 
-  /** The last bytes may turn out to be a delimiter: a body is over the limit only when they are too many even so. */
+  /** Whether the body exceeds its limit. The last bytes do not count, because they may be part of a delimiter. */
   #isTooLarge(): boolean {
     return this.#state === 'body' && this.#arena.size - 1 - this.#needle.length > this.#options.maxPartBytes;
   }
@@ -214,7 +214,7 @@ export class MultipartReader {
     this.#state = 'delimiter';
   }
 
-  /** Reads what follows `\n--boundary`: `--`, padding and a line's end make it a delimiter, all else makes it content. */
+  /** Reads what follows `\n--boundary`. Padding and a line end, perhaps after `--`, make it a delimiter, anything else content. */
   *#readDelimiter(chunk: Buffer, from: number): Generator<MultipartEvent, number, void> {
     for (let at = from; at < chunk.length; at++) {
       const rest = this.#afterBoundary + String.fromCharCode(chunk[at] ?? 0);
@@ -268,7 +268,7 @@ export class MultipartReader {
     this.#headBytes += to - at;
     if (this.#headBytes > this.#maxHeadBytes) {
       this.#startScan('skipping');
-      // In the middle of a line no delimiter can begin.
+      // A delimiter cannot begin in the middle of a line.
       if (newline < 0) this.#arena.clear();
       yield { kind: 'tooLarge', contentId: this.#contentId, what: 'head' };
       return to;
@@ -290,11 +290,11 @@ export class MultipartReader {
       }
     }
     if (this.#state === 'outerHead' && /^HTTP\/\d/i.test(line)) {
-      // No outer head at all, or no empty line after it.
+      // The outer head is missing, or has no empty line after it.
       this.#state = 'innerHead';
       this.#status = parseStatus(line);
     } else if (this.#state === 'outerHead') {
-      // Empty lines before the first header are passed over.
+      // Empty lines before the first header are skipped.
       if (line !== '') this.#header(line);
       else if (Object.keys(this.#headers).length > 0) this.#enterInner();
     } else if (this.#status === null) {
@@ -331,7 +331,7 @@ export class MultipartReader {
     yield { kind: 'head', contentId, status: this.#status ?? 0, headers: this.#headers };
   }
 
-  /** A delimiter where a head was expected: the answer before it is all there is. */
+  /** Handles a delimiter in a head: the part has no body. */
   *#partWithoutBody(isLast: boolean): Generator<MultipartEvent, void, void> {
     this.#scanned = 'skipping';
     this.#bodyEnd = 1;

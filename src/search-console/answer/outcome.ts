@@ -5,18 +5,18 @@ import { oneLine } from './one-line.ts';
 import { projectRefusal } from './project-refusal.ts';
 import { refusedScopeKind } from './refused-scope.ts';
 
-/** A quota is exceeded. Costs the page no attempt. */
+/** A quota is exceeded. It does not count as an attempt of the page. */
 export interface QuotaRefusal {
   readonly kind: 'quota';
   /** `qps`: too many requests per minute. `load`: too much load in ten minutes. `daily`: the daily quota is used up. */
   readonly quota: QuotaKind;
-  /** From Retry-After, when the server sent one. */
+  /** From the Retry-After header, if the server sent one. */
   readonly retryAfterMs: number | null;
   /** `site`, `user` or `project`, if the server says whose quota is exceeded. */
   readonly scopeKind?: string;
 }
 
-/** Every answer that is not the rows asked for. `reason`s are one line of bounded length and hold no token. */
+/** Every answer other than the requested rows. A `reason` is one line of bounded length, without a token. */
 export type Refusal =
   /** 5xx, a missing, truncated, too large or unreadable answer: the same request may succeed later. */
   | { readonly kind: 'retryable'; readonly reason: string }
@@ -25,7 +25,7 @@ export type Refusal =
   | { readonly kind: 'unauthorized'; readonly reason: string }
   /** `FORBIDDEN`: no permission for the property. `MISSING_SCOPE`: the token was made for something else. */
   | { readonly kind: 'forbidden'; readonly code: 'FORBIDDEN' | 'MISSING_SCOPE'; readonly reason: string }
-  /** Nothing will succeed until a human acts. */
+  /** Nothing will succeed until a person fixes the cause. */
   | {
       readonly kind: 'fatal';
       readonly code: 'API_NOT_ENABLED' | 'PROJECT_REFUSED' | 'INVALID_GRANT' | 'API_UNREACHABLE';
@@ -42,21 +42,21 @@ export interface RefusedAnswer {
   readonly body: Uint8Array;
   /** The Retry-After header, as sent. */
   readonly retryAfter: string | undefined;
-  /** Now: Retry-After may be a date. */
+  /** The current time. Needed because Retry-After may be a date. */
   readonly nowMs: number;
-  /** Taken out of the reason, should the server repeat them. */
+  /** Removed from the reason if the server repeats them. */
   readonly secrets?: readonly string[];
 }
 
-/** What Google's error body says, in any of its shapes; empty where it says nothing. */
+/** Google's error body in any of its forms. Missing values are empty. */
 interface ApiError {
-  /** The status that it gives itself; 0 where it gives none. */
+  /** The status in the body; 0 if there is none. */
   readonly code: number;
   readonly message: string;
   /** `errors[].reason`, `details[].reason`, and the name of an OAuth error. */
   readonly reasons: readonly string[];
   readonly domains: readonly string[];
-  /** What `details[].metadata` says of the limit that was hit: `quota_limit`, `quota_unit`. */
+  /** The limit that was exceeded, from `details[].metadata`: `quota_limit`, `quota_unit`. */
   readonly limits: readonly string[];
   /** Whether the body was an error object at all. */
   readonly recognised: boolean;
@@ -87,13 +87,13 @@ export function refusalOf(answer: RefusedAnswer): Refusal {
   if (status === 403 || status === 429) return refusedAccess(answer, error, reason);
   if (status === 408 || status === 425) return { kind: 'retryable', reason };
   // An error page of a proxy or of Google's front end says nothing about the request.
-  const isSaid = error.recognised || SIZE_STATUSES.has(status);
-  return status >= 400 && status < 500 && isSaid
+  const concernsRequest = error.recognised || SIZE_STATUSES.has(status);
+  return status >= 400 && status < 500 && concernsRequest
     ? { kind: 'invalid', reason }
     : { kind: 'retryable', reason };
 }
 
-/** A refusal for size concerns the request itself, whoever sends it. */
+/** A refusal for size concerns the request itself, even if a proxy sends it. */
 const SIZE_STATUSES = new Set([413, 414, 431]);
 
 /** The refusal for a transport error that no retry can fix; undefined for all others. */
@@ -103,7 +103,7 @@ export function refusalOnTheWay({ kind, message }: TransportError): Refusal | un
   return { kind: 'fatal', code: 'API_UNREACHABLE', reason, nextStep: PROXY_SIGN_IN_STEP };
 }
 
-/** The status that an error's body gives itself; undefined where it is no error of the API's. */
+/** The status in an error's body; undefined if the body is not an error of the API. */
 export function statusInside(body: Uint8Array): number | undefined {
   const code = readError(body).code;
   return code >= 400 && code < 600 ? code : undefined;
@@ -112,7 +112,7 @@ export function statusInside(body: Uint8Array): number | undefined {
 /** 403 and 429 have many causes; the body distinguishes them. */
 function refusedAccess(answer: RefusedAnswer, error: ApiError, reason: string): Refusal {
   const has = (names: ReadonlySet<string>) => error.reasons.some((name) => names.has(name));
-  // Asked first: `accessNotConfigured` comes with the domain of the quota refusals.
+  // Must come first: `accessNotConfigured` has the same domain as refusals for quota.
   const project = answer.status === 403 && !has(QUOTA_REASONS) ? projectRefusal(error) : undefined;
   if (project !== undefined) return { kind: 'fatal', reason, ...project };
   const isQuota =
@@ -128,7 +128,7 @@ function refusedAccess(answer: RefusedAnswer, error: ApiError, reason: string): 
     const quota = isLong ? 'daily' : quotaKind(error);
     return { kind: 'quota', quota, retryAfterMs, ...(scopeKind && { scopeKind }) };
   }
-  // A proxy or a captcha page: it says nothing about the property.
+  // A proxy's error page or a captcha says nothing about the property.
   if (!error.recognised) return { kind: 'retryable', reason };
   if (has(SCOPE_REASONS) || /insufficient authentication scopes/i.test(error.message)) {
     return { kind: 'forbidden', code: 'MISSING_SCOPE', reason };
@@ -140,7 +140,8 @@ const PER_DAY = /\bdaily|per[ _-]?day|\b1\/d\b/i;
 const PER_MINUTE = /\bQPS\b|per[ _-]?minute|per[ _-]?second|per 100 seconds|\b1\/min\b/i;
 
 function quotaKind({ message, reasons, limits }: ApiError): QuotaRefusal['quota'] {
-  // Its name is surer than words about it, which may speak of several: metric 'Queries per day' and limit 'Queries per minute'.
+  // The limit's name is more reliable than the message, which may mention several: metric 'Queries per day' and limit
+  // 'Queries per minute'.
   const named = limits.length > 0 ? limits.join(' ') : (/\blimit '([^']+)'/i.exec(message)?.[1] ?? '');
   if (PER_DAY.test(named)) return 'daily';
   if (PER_MINUTE.test(named)) return 'qps';
@@ -202,7 +203,7 @@ function readError(body: Uint8Array): ApiError {
   };
 }
 
-/** What a page of HTML, or plain text, has to say: its title, or its beginning. */
+/** The title of an HTML page, otherwise the beginning of the text. */
 function pageText(body: Uint8Array): string {
   const page = Buffer.from(body.buffer, body.byteOffset, Math.min(body.byteLength, 4096)).toString('utf8');
   const title = /<title[^>]*>([^<]*)<\/title>/i.exec(page)?.[1];

@@ -1,4 +1,7 @@
-/** What a refusal says of the project, its billing or its policies, and not of the property: what to do about it is elsewhere. */
+/**
+ * Recognises refusals that concern the Google Cloud project, its billing or its policies. The property's settings cannot
+ * fix them.
+ */
 
 interface ProjectRefusal {
   readonly code: 'API_NOT_ENABLED' | 'PROJECT_REFUSED';
@@ -6,12 +9,12 @@ interface ProjectRefusal {
 }
 
 interface Rule extends ProjectRefusal {
-  /** Any of Google's reasons, or a message in its words. */
+  /** Google's reasons. The rule applies if one of them is given, or if the text fits `message`. */
   readonly reasons: readonly string[];
   readonly message: RegExp;
 }
 
-/** The first that fits decides: "requires a quota project" comes with the reason of an API that is not enabled. */
+/** The first rule that applies decides: "requires a quota project" also has the reason of an API that is not enabled. */
 const RULES: readonly Rule[] = [
   {
     code: 'PROJECT_REFUSED',
@@ -31,7 +34,7 @@ const RULES: readonly Rule[] = [
     code: 'PROJECT_REFUSED',
     reasons: ['BILLING_DISABLED', 'billingDisabled', 'billingNotEnabled'],
     message: /requires billing|billing (?:account|to be enabled|is disabled|has not been enabled)/i,
-    nextStep: 'Look at the project’s billing in the Google Cloud console, then run again.',
+    nextStep: 'Check the project’s billing in the Google Cloud console, then run again.',
   },
   {
     code: 'PROJECT_REFUSED',
@@ -54,7 +57,7 @@ const RULES: readonly Rule[] = [
     message:
       /prohibited by organization.{0,4}s policy|vpcServiceControls|VPC Service Controls|org(?:anization)? policy/i,
     nextStep:
-      'A policy of the organisation keeps this machine or account out: ask whoever administers it in Google Cloud (VPC Service Controls, organisation policies).',
+      'A policy of the organisation blocks this machine or account: ask its administrator in Google Cloud (VPC Service Controls, organisation policies).',
   },
   {
     code: 'PROJECT_REFUSED',
@@ -71,7 +74,7 @@ const RULES: readonly Rule[] = [
     message:
       /IP address restriction|API key\b.{0,40}\b(?:not valid|expired|blocked)|blocked by .{0,40}restriction/i,
     nextStep:
-      'The restrictions of the project’s key or client keep this machine out: change them in the Google Cloud console under “APIs & Services → Credentials”.',
+      'The restrictions of the project’s key or client block this machine: change them in the Google Cloud console under “APIs & Services → Credentials”.',
   },
   {
     code: 'API_NOT_ENABLED',
@@ -82,7 +85,7 @@ const RULES: readonly Rule[] = [
   },
 ];
 
-/** Undefined: it is not about the project. */
+/** Returns undefined if the refusal does not concern the project. */
 export function projectRefusal(said: {
   readonly reasons: readonly string[];
   readonly message: string;

@@ -4,32 +4,32 @@ import { type RowBlock, strideOf } from '../../rows/row-block.ts';
 import { MAX_ROW_LIMIT } from '../request/query.ts';
 
 /**
- * Finds the rows in the bytes of an answer, in one pass, without making a string or an object of any.
+ * Finds the rows in the bytes of an answer in one pass, without creating a string or an object for any of them.
  *
- * It knows the form that Google sends, compact or indented, its fields in any order, and nothing else: at anything it does
- * not expect it gives up, and the answer is read by `JSON.parse` (`decode-rows.ts`). So what it accepts it must have read
- * as JSON would; a test holds the two against each other on answers of every sort.
+ * It accepts only the form that Google sends: compact or indented, fields in any order. At anything else it gives up, and
+ * `JSON.parse` reads the answer (`decode-rows.ts`). What it accepts, it reads exactly as `JSON.parse` would; a test compares
+ * the two on answers of every kind.
  */
 export interface ScannedRows {
   readonly block: RowBlock;
-  /** The bytes of the array: what is before and after it is the rest of the answer. */
+  /** The byte range of the array. The rest of the answer is before and after it. */
   readonly from: number;
   readonly to: number;
 }
 
-/** Of four keys each. Where they do not do, it is a full page at once: of that, only what is written to takes memory. */
+/** First capacity, for four keys per row. The next one is a full page: memory that is never written to costs nothing. */
 const FEW_ROWS = 500;
 const FEW_OFFSETS = FEW_ROWS * strideOf(4);
 const FEW_ESCAPED = FEW_ROWS * 4;
 const FULL_OFFSETS = MAX_ROW_LIMIT * strideOf(4);
 const FULL_ESCAPED = MAX_ROW_LIMIT * 4;
 
-/** The index of an answer's rows, written over by the next answer's. */
+/** The index of an answer's rows. The next answer overwrites it. */
 export class ScanMemory {
   offsets = new Uint32Array(FEW_OFFSETS);
   escaped = new Uint8Array(FEW_ESCAPED);
 
-  /** Makes it large enough; what it holds stays. */
+  /** Grows the arrays to at least these lengths, and keeps their contents. */
   provide(offsets: number, escaped: number): void {
     if (offsets > this.offsets.length) {
       const larger = new Uint32Array(Math.max(offsets, FULL_OFFSETS));
@@ -58,9 +58,9 @@ const POINT = 0x2e;
 const ZERO = 0x30;
 const NINE = 0x39;
 const SPACE = 0x20;
-/** Digits that a count may have and surely be exact. */
+/** Maximum digits with which a count is always exact. */
 const SAFE_DIGITS = 15;
-/** Of a row: a guess to begin with; the index grows when there are more. */
+/** Estimated bytes per row. If there are more rows, the index grows. */
 const BYTES_A_ROW = 96;
 
 const KEYS = 1;
@@ -69,7 +69,7 @@ const IMPRESSIONS = 4;
 const CTR = 8;
 const POSITION = 16;
 
-/** Undefined: not the form it knows. */
+/** Returns undefined if the answer is not in the expected form. */
 export function scanRows(
   bytes: Buffer,
   keyCount: number,
@@ -81,7 +81,7 @@ export function scanRows(
   const scanner = new RowScanner(bytes, name + '"rows"'.length, keyCount, rowLimit, memory);
   const block = scanner.scan();
   if (block === undefined) return undefined;
-  // A second one would be the one that counts.
+  // If there is a second "rows", `JSON.parse` would use that one.
   return bytes.indexOf('"rows"', scanner.at) === -1
     ? { block, from: scanner.from, to: scanner.at }
     : undefined;
@@ -91,7 +91,7 @@ class RowScanner {
   at: number;
   from = 0;
   readonly #bytes: Buffer;
-  /** The same bytes, four at a time, up to where there are four. */
+  /** The same bytes, to be read four at a time at positions before `#wordsEnd`. */
   readonly #words: DataView;
   readonly #wordsEnd: number;
   readonly #keyCount: number;
@@ -158,7 +158,7 @@ class RowScanner {
     let seen = this.#keyCount === 0 ? KEYS : 0;
     for (;;) {
       const field = this.#fieldName();
-      // A field that comes twice, or is none of those known.
+      // A repeated or unknown field.
       if (field === 0 || (seen & field) !== 0 || !this.#take(COLON)) return false;
       seen |= field;
       switch (field) {
@@ -196,7 +196,7 @@ class RowScanner {
     return (seen & needed) === needed;
   }
 
-  /** `"clicks"` → CLICKS; 0 for a name it does not know. */
+  /** `"clicks"` → CLICKS; 0 for an unknown name. */
   #fieldName(): number {
     if (this.#skipSpace() !== QUOTE) return 0;
     const bytes = this.#bytes;
@@ -243,7 +243,7 @@ class RowScanner {
       for (;;) {
         const byte = bytes[at] ?? 0;
         if (byte === QUOTE) break;
-        // A bare control character is no JSON; past the end there is none at all.
+        // A raw control character is invalid in JSON. Past the end, `byte` is 0.
         if (byte < SPACE) return false;
         if (byte === BACKSLASH) {
           const length = escapeLength(bytes, at);
@@ -259,7 +259,7 @@ class RowScanner {
     return this.#take(CLOSE_BRACKET);
   }
 
-  /** A count: digits alone. Its value, or -1. */
+  /** Reads a count that consists only of digits. Returns its value, or -1. */
   #digits(index: number): number {
     this.#skipSpace();
     const bytes = this.#bytes;
@@ -277,11 +277,11 @@ class RowScanner {
     this.#offsets[index] = from;
     this.#offsets[index + 1] = at;
     this.at = at;
-    // `1.0` and `1e3` are counts, too, but rare enough for the slow way.
+    // `1.0` and `1e3` are counts, too, but rare: `JSON.parse` reads them.
     return endsNumber(bytes[at]) ? value : -1;
   }
 
-  /** A number of 0 or more, as JSON writes it. `index` -1: not kept. */
+  /** Reads a JSON number that is not negative. Its position is stored at `index`, unless that is -1. */
   #decimal(index: number): boolean {
     this.#skipSpace();
     const bytes = this.#bytes;
@@ -299,7 +299,7 @@ class RowScanner {
       at += bytes[at + 1] === 0x2b || bytes[at + 1] === 0x2d ? 2 : 1;
       const exponent = at;
       while (isDigit(bytes[at])) at += 1;
-      // Three digits may be more than a double holds.
+      // An exponent of three digits may exceed the range of a double.
       if (at === exponent || at - exponent > 2) return false;
     }
     if (index >= 0) {
@@ -310,7 +310,7 @@ class RowScanner {
     return at - from < 64 && endsNumber(bytes[at]);
   }
 
-  /** Moves past white space; the byte there, or -1 at the end. */
+  /** Skips white space. Returns the next byte, or -1 at the end. */
   #skipSpace(): number {
     const bytes = this.#bytes;
     let at = this.at;
@@ -345,8 +345,8 @@ const NAME_IMPRESSIONS = ascii('impressions"');
 const NAME_POSITION = ascii('position"');
 
 /**
- * Whether none of four bytes is a quote, a backslash or a control character: a byte that is zero, or too small, borrows
- * from its upper bit when one, or its limit, is taken from all four.
+ * Whether none of four bytes is a quote, a backslash or a control character. Subtracting 1 from a zero byte, or 0x20 from a
+ * control character, borrows and so sets the byte's upper bit.
  */
 function isPlainText(word: number): boolean {
   const quote = word ^ 0x22222222;
@@ -360,7 +360,7 @@ function ascii(text: string): Uint8Array {
   return Uint8Array.from(text, (character) => character.charCodeAt(0));
 }
 
-/** The name's length when it stands at `at`, else 0. */
+/** The length of `name` if it is at `at`, otherwise 0. */
 function matches(bytes: Buffer, at: number, name: Uint8Array): number {
   for (let index = 0; index < name.length; index += 1) {
     if (bytes[at + index] !== name[index]) return 0;
@@ -368,7 +368,7 @@ function matches(bytes: Buffer, at: number, name: Uint8Array): number {
   return name.length;
 }
 
-/** Bytes of the escape that begins at `at`, or 0 for one that JSON does not have. */
+/** The length in bytes of the escape at `at`, or 0 if JSON does not allow it. */
 function escapeLength(bytes: Buffer, at: number): number {
   switch (bytes[at + 1]) {
     case 0x22: // "
@@ -394,6 +394,6 @@ const isHex = (byte: number | undefined): boolean =>
   byte !== undefined &&
   ((byte >= ZERO && byte <= NINE) || (byte >= 0x41 && byte <= 0x46) || (byte >= 0x61 && byte <= 0x66));
 
-/** What may stand behind a number. */
+/** Whether this byte may follow a number. */
 const endsNumber = (byte: number | undefined): boolean =>
   byte === COMMA || byte === CLOSE_BRACE || byte === SPACE || byte === 0x0a || byte === 0x0d || byte === 0x09;

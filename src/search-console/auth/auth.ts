@@ -17,7 +17,7 @@ export interface AuthOptions {
   readonly credentials?: Credentials | undefined;
   /** Replaces Google's token endpoint for user credentials and service accounts. */
   readonly tokenUrl?: string | undefined;
-  /** Endpoint that tells the account of a token, if no account is named. Without it, the account stays unknown. */
+  /** Endpoint that returns the account of a token. Used only if no account is named. */
   readonly tokenInfoUrl?: string | undefined;
   readonly clock?: Clock;
   /** Maximum wait for one token in milliseconds. @default 60000 */
@@ -30,18 +30,18 @@ export interface Auth {
   /** The current token. Concurrent calls share one request. Never rejects. */
   token(): Promise<TokenResult>;
   /**
-   * The server answered 401 to `token`. `retry`: it is replaced, or was before. `fatal`: there is no other, or the
-   * refused one was itself the replacement and has never worked.
+   * Reports that the server answered 401 to `token`. `retry`: the next token is a new one. `fatal`: the token cannot be
+   * renewed, or it is the renewed one and the server has never accepted it.
    */
   refused(token: string): Promise<'retry' | 'fatal'>;
-  /** The server accepted `token`. */
+  /** Reports that the server accepted `token`. */
   succeeded(token: string): void;
 }
 
 const DEFAULT_TOKEN_TIMEOUT_MS = 60_000;
 
 /**
- * Finds out who we are; asks for a token only where that is the one way to know.
+ * Determines the identity. Requests a token only if the identity cannot be known without one.
  * @throws LongtailError `NO_CREDENTIALS`, `BAD_CREDENTIALS`, `BAD_OPTION` or `INSECURE_ROOT`.
  */
 export async function createAuth(options: AuthOptions = {}): Promise<Auth> {
@@ -77,7 +77,7 @@ async function openSource(options: AuthOptions, tokenUrl: string | undefined): P
   const path = credentials !== undefined && 'file' in credentials ? credentials.file : undefined;
   const opened = await openFile(path, { tokenUrl, env });
   if (account.named === undefined) return opened;
-  // Two sign-ins of one account are two files, and say nothing of it: whoever names the account knows.
+  // Two sign-ins to one account produce two files, and neither names the account. The caller knows it.
   return { ...opened, identity: { ...opened.identity, userScope: scopeOfAccount(account.named) } };
 }
 
@@ -88,7 +88,7 @@ interface AccountQuestion {
   readonly way: TokenInfoWay;
 }
 
-/** The file that is named, else Application Default Credentials. */
+/** Opens the named file, otherwise Application Default Credentials. */
 async function openFile(path: string | undefined, way: TokenWay): Promise<OpenedSource> {
   const { env } = way;
   if (path !== undefined) return fromFile(path, way);
@@ -97,7 +97,7 @@ async function openFile(path: string | undefined, way: TokenWay): Promise<Opened
   try {
     return await fromFile(found.path, way);
   } catch (error) {
-    // No gcloud sign-in here: the machine may have credentials, as on Compute Engine.
+    // Without a gcloud sign-in, the machine may have credentials, as on Compute Engine.
     if (!(error instanceof LongtailError) || error.code !== 'NO_CREDENTIALS') throw error;
     const { tokensFromMachine } = await googleTokens();
     return { ...(await tokensFromMachine(way)), isFixed: false };
@@ -107,12 +107,12 @@ async function openFile(path: string | undefined, way: TokenWay): Promise<Opened
 /** Loaded on demand: Google's library is large, and a given token does not need it. */
 const googleTokens = () => import('./google-tokens.ts').catch(cannotLoad);
 
-/** A bundle made as an ES module has no `require`, which the library asks for. */
+/** A bundle that is an ES module has no `require`, which the library needs. */
 function cannotLoad(error: unknown): never {
   throw new LongtailError(
     'NO_CREDENTIALS',
     `google-auth-library, which reads credentials, cannot be loaded: ${error instanceof Error ? error.message : String(error)}`,
-    'In a bundle: make it CommonJS, or give the ES module a `require` (docs/library.md, "Bundles and CommonJS"); or sign in yourself, with credentials: { getAccessToken }.',
+    'In a bundle: make it CommonJS, or give the ES module a `require` (docs/library.md, "Bundles and CommonJS"). Or sign in yourself, with credentials: { getAccessToken }.',
     { cause: error },
   );
 }
@@ -127,8 +127,8 @@ async function fixedToken(token: string, account: AccountQuestion): Promise<Open
   if (!isToken(token)) {
     throw new LongtailError(
       'BAD_CREDENTIALS',
-      'The access token is empty or holds characters that no token has.',
-      'Give the token alone, without "Bearer" and without line breaks.',
+      'The access token is empty or contains characters that no token has.',
+      'Pass only the token, without "Bearer" and without line breaks.',
     );
   }
   return {
@@ -138,7 +138,7 @@ async function fixedToken(token: string, account: AccountQuestion): Promise<Open
   };
 }
 
-/** Called once at the start, so that an error shows before anything is opened. */
+/** Calls the function once, so that its error is reported before anything is opened. */
 async function callersToken(
   getAccessToken: () => string | Promise<string>,
   account: AccountQuestion,
@@ -152,7 +152,7 @@ async function callersToken(
           kind: 'failed',
           code: 'BAD_CREDENTIALS',
           reason: 'getAccessToken returned something that is not an access token.',
-          nextStep: 'Return the token alone, as a string.',
+          nextStep: 'Return only the token, as a string.',
         };
       } catch (error) {
         return { kind: 'unavailable', reason: oneLine(`getAccessToken failed: ${wordsOf(error)}`) };
@@ -167,24 +167,24 @@ async function callersToken(
   throw new LongtailError('NO_CREDENTIALS', first.reason, 'Make sure that getAccessToken returns a token.');
 }
 
-/** All unknown accounts share one budget: possibly less than they are allowed together, never more. */
+/** All unknown accounts share one budget. Together they may use less than Google allows, never more. */
 const UNKNOWN_ACCOUNT = 'user:unknown';
 
 /**
- * Whose quota a caller's tokens use. A token is no name: there is a new one every hour, and several at a time, and the
- * account's budget is one.
+ * Determines whose quota a caller's tokens use. A token does not identify the account: it changes every hour, and
+ * several may be valid at once, but the account has a single budget.
  */
 async function identityOf(token: string, { named, tokenInfoUrl, way }: AccountQuestion): Promise<Identity> {
-  const nobody = { userScope: UNKNOWN_ACCOUNT, projectScope: null, quotaProjectId: null };
-  if (named !== undefined) return { ...nobody, userScope: scopeOfAccount(named) };
-  if (tokenInfoUrl === undefined) return nobody;
+  const unknownAccount = { userScope: UNKNOWN_ACCOUNT, projectScope: null, quotaProjectId: null };
+  if (named !== undefined) return { ...unknownAccount, userScope: scopeOfAccount(named) };
+  if (tokenInfoUrl === undefined) return unknownAccount;
   const owner = await ownerOf(token, tokenInfoUrl, way);
   return owner.kind === 'known'
-    ? { ...nobody, userScope: owner.userScope }
-    : { ...nobody, accountProblem: owner.reason };
+    ? { ...unknownAccount, userScope: owner.userScope }
+    : { ...unknownAccount, accountProblem: owner.reason };
 }
 
-/** Whether it is safe in a header: a line break would inject headers. */
+/** Whether the token is safe in a header: a line break would inject headers. */
 const isToken = (token: unknown): token is string =>
   typeof token === 'string' && /^[\x21-\x7e]+$/.test(token);
 
@@ -207,7 +207,7 @@ function withDeadline(source: TokenSource, clock: Clock, timeoutMs: number): Tok
 }
 
 /**
- * One refresh after a 401, no more:
+ * Renews a token once after a 401, and not again until the server has accepted the new one:
  *
  *   fresh ──refused──► (renewed) ──refused──► fatal
  *     ▲                    └──succeeded──┐
@@ -217,12 +217,12 @@ class RenewingAuth implements Auth {
   readonly identity: Identity;
   readonly #source: TokenSource;
   readonly #isFixed: boolean;
-  /** The token handed out last, until it is refused. */
+  /** The last token, until it is refused. */
   #current: string | undefined;
-  /** The token from a refresh after a refusal, until the server accepts it. */
+  /** The renewed token, until the server accepts it. */
   #unproven: string | undefined;
   #mustRenew = false;
-  #underWay: Promise<TokenResult> | undefined;
+  #pending: Promise<TokenResult> | undefined;
 
   constructor(source: TokenSource, identity: Identity, isFixed: boolean) {
     this.#source = source;
@@ -231,10 +231,10 @@ class RenewingAuth implements Auth {
   }
 
   token(): Promise<TokenResult> {
-    this.#underWay ??= this.#get().finally(() => {
-      this.#underWay = undefined;
+    this.#pending ??= this.#get().finally(() => {
+      this.#pending = undefined;
     });
-    return this.#underWay;
+    return this.#pending;
   }
 
   async refused(token: string): Promise<'retry' | 'fatal'> {

@@ -8,24 +8,24 @@ import { quoted, shownPath } from '../../domain/quoted.ts';
 import { mayBeSecret } from '../../domain/secrets.ts';
 import { secureUrl } from '../request/root.ts';
 
-/** What reading data needs, and no more. */
+/** The only scope that reading Search Console data needs. */
 export const READ_SCOPE = 'https://www.googleapis.com/auth/webmasters.readonly';
 
-/** Who asks, as the quota sees it. Holds no secret. */
+/** The account and the project whose quotas the requests use. Contains no secret. */
 export interface Identity {
-  /** `user:` and the account's name; or a short hash of what a file signs in with, which stays the same for months. */
+  /** `user:` and the account's name. If a file does not name it: a hash of its credentials, which is the same in every process. */
   readonly userScope: string;
-  /** `project:` and an id or number, or null when it is not known. */
+  /** `project:` and an ID or number; null if unknown. */
   readonly projectScope: string | null;
-  /** To be sent as `x-goog-user-project`, or null. */
+  /** The value for `x-goog-user-project`; null if that header is not sent. */
   readonly quotaProjectId: string | null;
-  /** Why it could not be found out whose the token is, where that was asked. */
+  /** Why Google did not name the token's account, if it was asked. */
   readonly accountProblem?: string;
   /** Must be a user of the property in Search Console. */
   readonly serviceAccountEmail?: string;
 }
 
-/** The largest there are have some kilobytes. */
+/** Real credentials files have a few kilobytes. */
 const MAX_FILE_BYTES = 1024 * 1024;
 
 const text = z.string().min(1);
@@ -44,11 +44,11 @@ const SCHEMAS = {
     source_credentials: z.looseObject({ type: text }),
   }),
 } as const;
-/** Where the library sends proofs of identity or tokens, for the kinds of credentials that may say so themselves. */
+/** Fields with a URL that the library sends identity proofs or tokens to. */
 const SECRET_BEARING_URLS = ['token_url', 'token_info_url', 'service_account_impersonation_url'];
 type CredentialsType = keyof typeof SCHEMAS;
 
-/** A credentials file that was read and checked. `json` is what google-auth-library takes. */
+/** A valid credentials file. `json` is in the form that google-auth-library accepts. */
 export interface CredentialsFile {
   readonly type: CredentialsType;
   readonly json: Readonly<Record<string, unknown>>;
@@ -56,8 +56,8 @@ export interface CredentialsFile {
 }
 
 /**
- * `source` names what the path comes from.
- * @throws LongtailError `NO_CREDENTIALS` when there is no such file, `BAD_CREDENTIALS` or `INSECURE_ROOT` when it is of no use.
+ * Reads and checks a credentials file. `source` is the option or variable that the path comes from.
+ * @throws LongtailError `NO_CREDENTIALS` if there is no such file, `BAD_CREDENTIALS` or `INSECURE_ROOT` if it is unusable.
  */
 export async function readCredentialsFile(
   path: string,
@@ -66,10 +66,10 @@ export async function readCredentialsFile(
   const content = await readText(path, source);
   let json: unknown;
   try {
-    // Editors of Windows begin a file with a byte order mark.
+    // Some Windows editors begin a file with a byte order mark.
     json = JSON.parse(content.replace(/^\ufeff/, ''));
   } catch {
-    // The parser's own message quotes the text, and that is a secret.
+    // The parser's message quotes the text, which is secret.
     throw bad(path, 'is not JSON', 'Download the key again, as JSON.');
   }
   const holder = z.looseObject({}).safeParse(json);
@@ -79,27 +79,27 @@ export async function readCredentialsFile(
     throw bad(
       path,
       'describes an OAuth client, which cannot sign in by itself',
-      `Make a service account key, or run: gcloud auth application-default login --client-id-file="${path}" --scopes=${READ_SCOPE},https://www.googleapis.com/auth/cloud-platform`,
+      `Create a service account key, or run: gcloud auth application-default login --client-id-file="${path}" --scopes=${READ_SCOPE},https://www.googleapis.com/auth/cloud-platform`,
     );
   }
   if (typeof type !== 'string' || !isKnownType(type)) {
     const known = Object.keys(SCHEMAS).join(', ');
     throw bad(
       path,
-      type === undefined ? 'says of no "type" what it is' : `has the type ${quoted(type)}`,
+      type === undefined ? 'has no "type"' : `has the type ${quoted(type)}`,
       `Use a file of one of these types: ${known}.`,
     );
   }
   const checked = SCHEMAS[type].safeParse(json);
   if (!checked.success) {
     const names = [...new Set(checked.error.issues.map((issue) => issue.path.join('.')))].join(', ');
-    throw bad(path, `is of type ${type} and lacks ${names}`, 'Download or make it again.');
+    throw bad(path, `is of type ${type} and lacks ${names}`, 'Download it or create it again.');
   }
   if (type === 'service_account' && !isPrivateKey(holder.data.private_key)) {
     throw bad(
       path,
-      'has a private_key that is none, or not whole',
-      'Download the key again, and leave it as it is.',
+      'has an invalid or incomplete private_key',
+      'Download the key again, and do not edit it.',
     );
   }
   for (const name of SECRET_BEARING_URLS) {
@@ -110,20 +110,20 @@ export async function readCredentialsFile(
 }
 
 /**
- * The error for a path that cannot be read. Many people hand over the key itself where its path is asked for: nothing of
- * a text that may be one is repeated.
+ * The error for a path that cannot be read. People often pass the key itself instead of its path, so text that may be a
+ * secret is not repeated.
  */
 export function unreadableFile(path: string, source: string, problem: string): LongtailError {
   if (mayBeSecret(path)) {
     return new LongtailError(
       'BAD_CREDENTIALS',
-      `${source} holds a key itself, or another secret, where the path of a file is asked for.`,
-      'Write the key to a file that nobody else can read, and give the path of that file.',
+      `${source} contains a key or another secret, but must be the path of a file.`,
+      'Write the key to a file that only you can read, and give the path of that file.',
     );
   }
   return new LongtailError(
     'NO_CREDENTIALS',
-    `${source} names ${shownPath(path)}, and ${problem}.`,
+    `${source} names ${shownPath(path)}, but ${problem}.`,
     'Give the path of the JSON file that Google Cloud gave you for the service account or the sign-in.',
   );
 }
@@ -133,9 +133,9 @@ async function readText(path: string, source: string): Promise<string> {
   try {
     const { size } = await stat(path);
     if (size <= MAX_FILE_BYTES) return await readFile(path, 'utf8');
-    problem = `it has ${size} bytes, and no credentials file has that many`;
+    problem = `it has ${size} bytes, which is too large for a credentials file`;
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'no such path can be';
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'invalid path';
     problem = code === 'ENOENT' ? 'there is no such file' : `it cannot be read (${code})`;
   }
   throw unreadableFile(path, source, problem);
@@ -151,7 +151,7 @@ function isPrivateKey(pem: unknown): boolean {
   }
 }
 
-/** Where Application Default Credentials are looked for, before the machine's own. */
+/** The file to look for Application Default Credentials in. `named`: an environment variable names it. */
 export function defaultCredentialsPath(
   env: Readonly<Record<string, string | undefined>>,
   platform: NodeJS.Platform,
@@ -165,7 +165,7 @@ export function defaultCredentialsPath(
   return { path: join(folder, 'application_default_credentials.json'), named: false };
 }
 
-/** Short, and the same for the same secret; the secret cannot be had back from it. */
+/** A short hash: the same for the same secrets, and it does not reveal them. */
 function fingerprint(...secrets: readonly string[]): string {
   return createHash('sha256').update(JSON.stringify(secrets)).digest('hex').slice(0, 16);
 }
@@ -174,10 +174,10 @@ function identityOf(type: CredentialsType, json: Readonly<Record<string, unknown
   const of = (name: string) => (typeof json[name] === 'string' ? json[name] : '');
   const quotaProjectId = of('quota_project_id') || null;
   const email = of('client_email') || impersonated(of('service_account_impersonation_url'));
-  // A client id begins with the number of the project that it belongs to.
+  // A client ID begins with the number of its project.
   const projectOfClient = /^(\d+)-/.exec(of('client_id'))?.[1] ?? '';
   const project = quotaProjectId ?? (of('project_id') || projectOfClient);
-  // Where the file says who signed in, two files of one account are one.
+  // Files that name their account share one scope if the account is the same.
   const account = email || (of('account').includes('@') ? of('account') : '');
   const user =
     account.toLowerCase() ||

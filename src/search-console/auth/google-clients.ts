@@ -21,8 +21,8 @@ export interface ClientSettings {
 const CLOUD_SCOPE = 'https://www.googleapis.com/auth/cloud-platform';
 
 /**
- * The library's client for credentials that were checked. Each kind by its own constructor: the library's way to make
- * any kind from JSON prints a warning to the console.
+ * Creates the library's client for checked credentials. Calls the constructor of each kind, because the library's own
+ * function for any JSON prints a warning to the console.
  */
 export function makeGoogleClient(json: Json, scopes: string[], settings: ClientSettings): AuthClient {
   const of = (name: string): string => (typeof json[name] === 'string' ? json[name] : '');
@@ -52,7 +52,7 @@ export function makeGoogleClient(json: Json, scopes: string[], settings: ClientS
   }
 }
 
-/** Which of the three it is depends on where its proof of identity comes from. */
+/** The source of the identity proof decides which of three clients is used. */
 function externalClient(json: Json, scopes: string[], settings: ClientSettings): AuthClient {
   const source = json.credential_source;
   const has = (name: string) => typeof source === 'object' && source !== null && Object.hasOwn(source, name);
@@ -77,5 +77,5 @@ function impersonatedClient(json: Json, scopes: string[], settings: ClientSettin
   });
 }
 
-/** The library's constructors check these fields themselves; their types ask for what only JSON can tell. */
+/** Types JSON for the library's constructors. They check the fields themselves. */
 const trusted = <T>(value: unknown): T => value as T;

@@ -19,17 +19,17 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** Fields of a credentials file that must never be shown. */
 const SECRET_FIELDS = ['client_secret', 'refresh_token', 'private_key', 'private_key_id'];
 
-/** How token requests travel. */
+/** How token requests are sent. */
 export interface TokenWay {
-  /** Takes the place of Google's token endpoint. */
+  /** Replaces Google's token endpoint. */
   readonly tokenUrl: string | undefined;
-  /** Names the proxies. */
+  /** Environment with the proxy settings. */
   readonly env: Environment;
 }
 
 /**
- * Tokens from a credentials file. `tokenUrl` takes the place of Google's own token endpoint. google-auth-library makes
- * tokens and nothing else: it may send a request twice, and that would break the quota's window.
+ * Tokens from a credentials file. google-auth-library gets tokens and sends no API requests: it may send
+ * a request twice, which could exceed the quota.
  */
 export function tokensFromFile(file: CredentialsFile, way: TokenWay): TokenSource {
   const secrets = SECRET_FIELDS.map((name) => file.json[name]).filter((value) => typeof value === 'string');
@@ -37,7 +37,7 @@ export function tokensFromFile(file: CredentialsFile, way: TokenWay): TokenSourc
   return new GoogleTokens(makeClient, (error) => explainTokenFailure(error, file, secrets));
 }
 
-/** Tokens from the machine that this runs on (Compute Engine, Cloud Run and the like). */
+/** Tokens from the machine's own credentials (Compute Engine, Cloud Run and similar). */
 export async function tokensFromMachine(
   way: TokenWay,
 ): Promise<{ readonly source: TokenSource; readonly identity: Identity }> {
@@ -65,7 +65,7 @@ export async function tokensFromMachine(
   }
 }
 
-/** A 200 whose body is no JSON object: a proxy's page, or an answer cut off. The library would trip over it. */
+/** A 200 whose body is not a JSON object: a proxy's page or a truncated answer. The library cannot handle it. */
 class UnreadableAnswer extends Error {
   override readonly name = 'UnreadableAnswer';
 }
@@ -82,12 +82,12 @@ class GoogleTokens implements TokenSource {
 
   async get(renew: boolean): Promise<TokenResult> {
     try {
-      // A new client has nothing kept: the one way to a fresh token that all kinds of credentials have.
+      // A new client has no cached token. Only this forces a new token for every kind of credentials.
       if (renew) this.#client = undefined;
       this.#client ??= await this.#makeClient();
       const { token } = await this.#client.getAccessToken();
       if (typeof token === 'string' && token !== '') return { kind: 'token', token };
-      throw new Error('the token endpoint answered without one');
+      throw new Error('the answer of the token endpoint contains none');
     } catch (error) {
       return this.#explain(error);
     }
@@ -101,11 +101,11 @@ function clientSettings({ tokenUrl, env }: TokenWay): ClientSettings {
     if (options.method === 'POST' && !isSafeForSecrets(url)) {
       throw new LongtailError(
         'INSECURE_ROOT',
-        `The credentials are to be sent to ${url.origin}, which is neither https nor this machine itself.`,
+        `The credentials would be sent to ${url.origin}, which is neither https nor this machine.`,
         'Correct the URLs in the credentials file.',
       );
     }
-    // A redirect would carry the secret to wherever it points.
+    // A redirect would send the secret to another server.
     const answer = await send({ ...options, url, redirect: 'error' });
     const data: unknown = answer.data;
     if (options.method === 'POST' && answer.ok && (typeof data !== 'object' || data === null)) {
@@ -113,11 +113,12 @@ function clientSettings({ tokenUrl, env }: TokenWay): ClientSettings {
     }
     return answer;
   };
-  // Whoever asks for a token tries again, not the library.
+  // The caller retries, not the library.
   return {
     transporterOptions: {
       adapter,
-      // The library has an agent for proxies, too: it leads this machine's own servers through the proxy, and takes what the proxy says for the server's answer.
+      // Replaces the library's proxy agent, which also uses the proxy for servers on this machine and passes on the proxy's
+      // refusal as the server's answer.
       agent: (url) => agentFor(url, env),
       timeout: REQUEST_TIMEOUT_MS,
       retryConfig: { retry: 0 },
@@ -125,7 +126,7 @@ function clientSettings({ tokenUrl, env }: TokenWay): ClientSettings {
   };
 }
 
-/** @throws LongtailError `BAD_OPTION` when the proxy on the way cannot be used. */
+/** @throws LongtailError `BAD_OPTION` if the proxy setting is invalid. */
 function agentFor(url: URL, env: Environment): http.Agent {
   if (url.protocol !== 'https:') return http.globalAgent;
   const proxy = proxyFor(url, env);
@@ -133,12 +134,12 @@ function agentFor(url: URL, env: Environment): http.Agent {
   return new ProxyTunnel(proxy, { clock: systemClock, connectTimeoutMs: CONNECT_TIMEOUT_MS });
 }
 
-/** A service account's client ignores every setting of its token endpoint, so the request is turned on its way. */
+/** A service account's client ignores every setting for the token endpoint, so the URL is replaced in the request. */
 function isGoogleTokenUrl(url: URL): boolean {
   return GOOGLE_TOKEN_HOSTS.has(url.hostname) && TOKEN_PATH.test(url.pathname);
 }
 
-/** What a failed token request means. google-auth-library's errors hold the request with its secrets: none is kept. */
+/** Explains a failed token request. google-auth-library's errors contain the request with its secrets, so none is kept. */
 export function explainTokenFailure(
   error: unknown,
   file?: Pick<CredentialsFile, 'type' | 'identity'>,
@@ -168,8 +169,8 @@ export function explainTokenFailure(
   return {
     kind: 'failed',
     code: 'BAD_CREDENTIALS',
-    reason: `No access token could be made: ${said || message}`,
-    nextStep: 'Check that the credentials are whole and still valid, or make new ones.',
+    reason: `No access token could be obtained: ${said || message}`,
+    nextStep: 'Check that the credentials are complete and still valid, or create new ones.',
   };
 }
 
@@ -183,15 +184,15 @@ function invalidGrant(
     code: 'INVALID_GRANT',
     reason: `Google no longer accepts these credentials (${said}).`,
     nextStep: isKey
-      ? `Check this machine's clock, and that the key of ${file.identity.serviceAccountEmail ?? 'the service account'} was not deleted; else make a new key.`
+      ? `Check this machine's clock, and that the key of ${file.identity.serviceAccountEmail ?? 'the service account'} was not deleted. Otherwise create a new key.`
       : `Sign in again: gcloud auth application-default login --scopes=${READ_SCOPE},https://www.googleapis.com/auth/cloud-platform`,
   };
 }
 
-/** Our own error, however the library wrapped it. */
+/** Our own error, even if the library has wrapped it. */
 const ownError = (error: unknown): LongtailError | undefined => wraps(error, LongtailError);
 
-/** The error of this class in a chain of causes. */
+/** Finds an error of this class in the chain of causes. */
 function wraps<E extends Error>(error: unknown, type: new (...args: never[]) => E): E | undefined {
   for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
     if (at instanceof type) return at;
@@ -212,12 +213,12 @@ function answerOf(error: unknown): { status: number | undefined; name: string; d
   };
 }
 
-/** A request that had no answer; a key that cannot be parsed is no such thing. */
+/** Whether a request failed. Errors without a request, such as an unreadable key, do not count. */
 function isNetworkError(error: unknown): boolean {
   return property(error, 'config') !== undefined;
 }
 
-/** The code of the error, or of the one that the library wrapped. */
+/** The code of the error, or of the error that it wraps. */
 function codeOf(error: unknown): string {
   const code = property(error, 'code') ?? property(property(error, 'cause'), 'code');
   return typeof code === 'string' ? code : '';

@@ -6,48 +6,48 @@ import { createGotTransport } from '../http/got-transport.ts';
 import type { Environment } from '../http/proxy-settings.ts';
 import { GOOGLE_API_ROOT, isSafeForSecrets } from '../request/root.ts';
 
-/** Whose token it is, as a scope's name; or why nobody can say. Never holds the token. */
+/** The owner of a token as the name of a scope, or why the owner is unknown. Never contains the token. */
 export type TokenOwner =
   | { readonly kind: 'known'; readonly userScope: string }
   | { readonly kind: 'unknown'; readonly reason: string };
 
 const GOOGLE_TOKEN_INFO_URL = 'https://oauth2.googleapis.com/tokeninfo';
-/** Not worth more: without an answer the account shares a budget with all that are not known. */
-const ASK_WITHIN_MS = 5_000;
-const MOST_BYTES = 16_384;
+/** Short, because little depends on it: without an answer, the account shares a budget with the other unknown ones. */
+const TIMEOUT_MS = 5_000;
+const MAX_BYTES = 16_384;
 
 /**
- * Where to ask whose a token is: beside the token endpoint that was named, or at Google where the token goes to Google.
- * Undefined: the token is for somebody else's server, and Google must not see it.
+ * Where to ask for the owner of a token: next to the named token endpoint, otherwise at Google if the API is Google's.
+ * Undefined if the token is for another server, because Google must not see it.
  */
 export function tokenInfoUrl(apiRoot: string, tokenUrl: string | undefined): string | undefined {
   if (tokenUrl !== undefined) return new URL('tokeninfo', tokenUrl).href;
   return apiRoot === GOOGLE_API_ROOT ? GOOGLE_TOKEN_INFO_URL : undefined;
 }
 
-/** The scope of an account that goes by this name, whoever says so: a caller, a file, or Google. */
+/** The scope of an account. The name may come from the caller, a file or Google. */
 export const scopeOfAccount = (name: string): string => `user:${name.trim().toLowerCase()}`;
 
-/** What the way to tokeninfo depends on. */
+/** How to reach tokeninfo. */
 export interface TokenInfoWay {
   readonly clock: Clock;
-  /** Names the proxies. */
+  /** Environment with the proxy settings. */
   readonly env: Environment;
 }
 
-/** Asks whose a token is. The token goes into a header, where no log of addresses sees it. Never rejects. */
+/** Asks for the owner of a token. Sends the token in a header, so that it does not end up in logs of URLs. Never rejects. */
 export async function ownerOf(token: string, url: string, { clock, env }: TokenInfoWay): Promise<TokenOwner> {
-  if (!isSafeForSecrets(new URL(url))) return unknown('it would be sent in the clear');
-  const limits = { connectTimeoutMs: ASK_WITHIN_MS, firstByteTimeoutMs: ASK_WITHIN_MS };
+  if (!isSafeForSecrets(new URL(url))) return unknown('the token would be sent unencrypted');
+  const limits = { connectTimeoutMs: TIMEOUT_MS, firstByteTimeoutMs: TIMEOUT_MS };
   const transport = createGotTransport({ clock, env, maxSockets: 1, ...limits });
   const late = new AbortController();
-  const timer = clock.setTimeout(() => late.abort(), ASK_WITHIN_MS);
+  const timer = clock.setTimeout(() => late.abort(), TIMEOUT_MS);
   const exchange = new Exchange({
     transport,
     clock,
-    idleTimeoutMs: ASK_WITHIN_MS,
-    maxWaitMs: ASK_WITHIN_MS,
-    maxAnswerBytes: MOST_BYTES,
+    idleTimeoutMs: TIMEOUT_MS,
+    maxWaitMs: TIMEOUT_MS,
+    maxAnswerBytes: MAX_BYTES,
     signal: late.signal,
   });
   try {
@@ -65,8 +65,8 @@ export async function ownerOf(token: string, url: string, { clock, env }: TokenI
     if (status < 200 || status > 299) return unknown(`HTTP ${status}`);
     return ownerIn(JSON.parse(body.toString('utf8')));
   } catch (error) {
-    if (late.signal.aborted) return unknown(`no answer within ${ASK_WITHIN_MS} ms`);
-    // The parser's words quote what it read.
+    if (late.signal.aborted) return unknown(`no answer within ${TIMEOUT_MS} ms`);
+    // The parser's message quotes the answer.
     if (error instanceof SyntaxError) return unknown('the answer is not JSON');
     return unknown(oneLine(wordsOf(error), [token]));
   } finally {
@@ -79,8 +79,9 @@ export async function ownerOf(token: string, url: string, { clock, env }: TokenI
 const unknown = (reason: string): TokenOwner => ({ kind: 'unknown', reason });
 
 /**
- * An address, or an account's number. A token that was made without the scopes for either names the client it was made for:
- * a service account, or a program whose users then share one budget. Less than they may use, and never more.
+ * The owner is an email address or the number of an account. A token without the scopes for these names only its OAuth
+ * client: a service account, or a program whose users then share one budget. They may use less than Google allows, never
+ * more.
  */
 function ownerIn(answer: unknown): TokenOwner {
   const of = (name: string): string | undefined => {

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../../domain/errors.ts';
 
-/** A token, or why there is none. `failed`: no retry mends it. `unavailable`: it may come later. */
+/** A token, or why there is none. `failed`: a retry cannot help. `unavailable`: a retry may succeed. */
 export type TokenResult =
   | { readonly kind: 'token'; readonly token: string }
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly reason: string; readonly nextStep: string }
@@ -8,6 +8,6 @@ export type TokenResult =
 
 /** Where tokens come from. */
 export interface TokenSource {
-  /** `renew`: the last one was refused; get another, not one that is kept. Never rejects. */
+  /** `renew`: the last token was refused, so get a new one, not a cached one. Never rejects. */
   get(renew: boolean): Promise<TokenResult>;
 }

@@ -4,16 +4,16 @@ import { type HttpAnswer, type HttpRequest, type Transport, TransportError } fro
 export interface ExchangeOptions {
   readonly transport: Transport;
   readonly clock: Clock;
-  /** Maximum silence while waiting for the body. */
+  /** Maximum time without data while waiting for the body. */
   readonly idleTimeoutMs: number;
-  /** Maximum total wait for the body: a trickling one never triggers the idle timeout. */
+  /** Maximum total wait for the body. Needed because a slow but steady body never triggers the idle timeout. */
   readonly maxWaitMs: number;
-  /** Maximum decompressed size of the body; a larger answer is rejected. */
+  /** Maximum decompressed size of the body. A larger answer is rejected. */
   readonly maxAnswerBytes: number;
   readonly signal: AbortSignal;
 }
 
-/** A wait for the next bytes. */
+/** A `read` in progress. */
 interface Reading {
   readonly resolve: (bytes: Uint8Array | null) => void;
   readonly reject: (error: unknown) => void;
@@ -23,7 +23,7 @@ interface Reading {
 
 /**
  * One HTTP request and its answer. Every failure is a {@link TransportError}; the idle timer runs only inside `read`,
- * so it never fires while the consumer is at work on what it has.
+ * so it never fires while the consumer processes what it has read.
  */
 export class Exchange {
   readonly #options: ExchangeOptions;
@@ -35,8 +35,7 @@ export class Exchange {
   #body: AsyncIterator<Uint8Array> | undefined;
   #readBytes = 0;
   #waitedMs = 0;
-  #whole = false;
-  /** The `read` under way. */
+  #isComplete = false;
   #reading: Reading | undefined;
 
   constructor(options: ExchangeOptions) {
@@ -45,12 +44,12 @@ export class Exchange {
     else options.signal.addEventListener('abort', this.#abort, { once: true });
   }
 
-  /** Whether a byte of the request may have left. */
+  /** Whether a byte of the request may have been sent. */
   get sent(): boolean {
     return this.#sent;
   }
 
-  /** Sends; resolves once bytes may leave (true), or once it is over before that (false). */
+  /** Sends the request. Resolves to true once bytes may have been sent, or to false if it failed before that. */
   async start(request: HttpRequest): Promise<boolean> {
     const onFirstByteOut = () => {
       this.#sent = true;
@@ -59,7 +58,7 @@ export class Exchange {
     const { transport } = this.#options;
     const answer = transport.send(request, { signal: this.#socket.signal, onFirstByteOut });
     this.#answer = answer;
-    // `head` reports the rejection; here it only must not remain unhandled.
+    // `head` reports the rejection. This only keeps it from being unhandled.
     const settled = answer.then(
       () => onFirstByteOut(),
       (error: unknown) => {
@@ -85,24 +84,24 @@ export class Exchange {
     if (this.#options.signal.aborted) return Promise.reject(this.#aborted());
     return new Promise((resolve, reject) => {
       const { clock } = this.#options;
-      const timer = clock.setTimeout(this.#silent, this.#patienceMs());
+      const timer = clock.setTimeout(this.#onTimeout, this.#maxReadMs());
       this.#reading = { resolve, reject, timer, since: clock.now() };
       // No closures or `Promise.race` per chunk: a page has dozens of chunks.
-      body.next().then(this.#took, this.#broke);
+      body.next().then(this.#onChunk, this.#onError);
     });
   }
 
-  /** How much longer a `read` waits. */
-  #patienceMs(): number {
+  /** How long a `read` may wait now. */
+  #maxReadMs(): number {
     const { idleTimeoutMs, maxWaitMs } = this.#options;
     return Math.min(Math.max(0, maxWaitMs - this.#waitedMs), idleTimeoutMs);
   }
 
-  readonly #took = ({ done, value }: IteratorResult<Uint8Array, unknown>): void => {
+  readonly #onChunk = ({ done, value }: IteratorResult<Uint8Array, unknown>): void => {
     const reading = this.#endWait();
     if (reading === undefined) return;
     if (done === true) {
-      this.#whole = true;
+      this.#isComplete = true;
       reading.resolve(null);
       return;
     }
@@ -115,16 +114,16 @@ export class Exchange {
     }
   };
 
-  readonly #broke = (error: unknown): void => this.#endWait()?.reject(error);
+  readonly #onError = (error: unknown): void => this.#endWait()?.reject(error);
 
-  readonly #silent = (): void => {
+  readonly #onTimeout = (): void => {
     const { idleTimeoutMs, maxWaitMs } = this.#options;
-    const isInAll = this.#patienceMs() < idleTimeoutMs;
-    const why = isInAll ? `it took longer than ${maxWaitMs} ms` : `no data for ${idleTimeoutMs} ms`;
+    const isTotal = this.#maxReadMs() < idleTimeoutMs;
+    const why = isTotal ? `it took longer than ${maxWaitMs} ms` : `no data for ${idleTimeoutMs} ms`;
     this.#cut(new TransportError('timeout', 'body', true, why));
   };
 
-  /** Ends the pending `read`; later results of its body are ignored. */
+  /** Ends the `read` in progress. What its body returns later is ignored. */
   #endWait(): Reading | undefined {
     const reading = this.#reading;
     if (reading === undefined) return undefined;
@@ -143,7 +142,7 @@ export class Exchange {
     return Buffer.concat(chunks);
   }
 
-  /** At most about `maxBytes` of the body, for an error's text; what fails on the way is cut off there. */
+  /** At most about `maxBytes` of the body, for an error's text. If reading fails, returns what arrived before. */
   async readSome(maxBytes: number): Promise<Buffer> {
     const chunks: Uint8Array[] = [];
     try {
@@ -161,7 +160,7 @@ export class Exchange {
   /** Ends the exchange. Unless the body was read to its end, the socket is destroyed. Never throws. */
   close(): void {
     this.#options.signal.removeEventListener('abort', this.#abort);
-    if (this.#whole) return;
+    if (this.#isComplete) return;
     this.#socket.abort();
     this.#answer?.catch(() => undefined);
     void this.#body?.return?.()?.catch(() => undefined);

@@ -4,7 +4,8 @@ import type { Socket } from 'node:net';
 import got, { type Request } from 'got';
 import { type Clock, systemClock } from '../../domain/clock.ts';
 import { LongtailError } from '../../domain/errors.ts';
-import { gunzip } from '../../internals/gunzip.ts';
+import type { PathChoice } from '../../domain/path-choice.ts';
+import { gunzip, gunzipPath } from '../../internals/gunzip.ts';
 import { oneLine } from '../answer/one-line.ts';
 import { type Environment, type HttpProxy, nameOf, PROXY_SIGN_IN, proxyFor } from './proxy-settings.ts';
 import type { ProxyTunnel } from './proxy-tunnel.ts';
@@ -21,20 +22,25 @@ import { adviceOnIssuer } from './unknown-issuer.ts';
 
 export interface GotTransportOptions {
   readonly clock?: Clock;
-  /** From `send` to the request's first byte: waiting for a free connection, name look-up, TCP, TLS. Default 10,000. */
+  /**
+   * Maximum time from `send` to the request's first byte, in milliseconds. Includes waiting for a free connection, DNS,
+   * TCP and TLS. @default 10000
+   */
   readonly connectTimeoutMs?: number;
-  /** From the request's first byte to the answer's head. Default 120,000. */
+  /** Maximum time from the request's first byte to the answer's head, in milliseconds. @default 120000 */
   readonly firstByteTimeoutMs?: number;
-  /** Connections to one host; further requests wait. Default 16. */
+  /** Maximum connections to one host; further requests wait. @default 16 */
   readonly maxSockets?: number;
-  /** Names the proxies: `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`. Default: the process's own. */
+  /** Environment with `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`. @default process.env */
   readonly env?: Environment;
-  /** Where requests will go. The way there is looked up at once, so that a wrong proxy is found before the first one. */
+  /** Where requests will go. If given, the proxy setting for it is checked on creation, before the first request. */
   readonly root?: string;
 }
 
 export interface GotTransport extends Transport {
-  /** Destroys the connections that are kept for reuse, and those in use. A later `send` opens new ones. */
+  /** How gzip is decompressed. */
+  readonly gunzipPath: PathChoice;
+  /** Destroys all connections, idle or in use. A later `send` opens new ones. */
   close(): void;
 }
 
@@ -43,9 +49,9 @@ const DEFAULT_FIRST_BYTE_TIMEOUT_MS = 120_000;
 const DEFAULT_MAX_SOCKETS = 16;
 
 /**
- * The transport over real sockets. got's retries, redirects and thrown statuses are off: all of that is the caller's.
- * So are its timeouts: `socket` and `read` run while nobody wants bytes, and the others do not know our clock.
- * @throws LongtailError `BAD_OPTION` when the proxy on the way to `root` cannot be used.
+ * The transport over real sockets. got's retries, redirects and errors for statuses are off: the caller decides these.
+ * got's timeouts are off, too: `socket` and `read` also run while no bytes are requested, and none can use `clock`.
+ * @throws LongtailError `BAD_OPTION` if the proxy setting for `root` is invalid.
  */
 export function createGotTransport(options: GotTransportOptions = {}): GotTransport {
   const pool = { keepAlive: true, maxSockets: options.maxSockets ?? DEFAULT_MAX_SOCKETS };
@@ -57,9 +63,9 @@ export function createGotTransport(options: GotTransportOptions = {}): GotTransp
   };
   const env = options.env ?? process.env;
   const tunnels = new Map<string, ProxyTunnel>();
-  /** One agent a proxy: the environment of a process seldom changes, but it may. */
+  /** One agent per proxy. The environment may change while the process runs. */
   const tunnelThrough = async (proxy: HttpProxy): Promise<ProxyTunnel> => {
-    // Loaded where there is a proxy: what it is built on asks for `require`, which a bundle may not have.
+    // Loaded only if there is a proxy: a dependency needs `require`, which a bundle may not have.
     const { ProxyTunnel } = await import('./proxy-tunnel.ts');
     const key = JSON.stringify(proxy);
     const tunnel =
@@ -68,15 +74,16 @@ export function createGotTransport(options: GotTransportOptions = {}): GotTransp
     tunnels.set(key, tunnel);
     return tunnel;
   };
-  const proxyOnTheWayTo = (url: string): HttpProxy | undefined => {
+  const proxyTo = (url: string): HttpProxy | undefined => {
     const parsed = URL.parse(url);
     return parsed === null ? undefined : proxyFor(parsed, env);
   };
-  if (options.root !== undefined) proxyOnTheWayTo(options.root);
+  if (options.root !== undefined) proxyTo(options.root);
   return {
+    gunzipPath: gunzipPath(),
     send: async (request, sendOptions) => {
       const { method, url, headers, body } = request;
-      const proxy = proxyOrFailure(() => proxyOnTheWayTo(url));
+      const proxy = proxyOrFailure(() => proxyTo(url));
       const route: Route =
         proxy === undefined
           ? DIRECT
@@ -89,7 +96,7 @@ export function createGotTransport(options: GotTransportOptions = {}): GotTransp
         retry: { limit: 0 },
         throwHttpErrors: false,
         followRedirect: false,
-        // Undone here, in larger pieces, and with no stream between that reads ahead.
+        // Done here: in larger pieces, and without another stream that reads ahead.
         decompress: false,
       });
       return new GotExchange(stream, request, sendOptions, deadlines, route).answer();
@@ -102,19 +109,19 @@ export function createGotTransport(options: GotTransportOptions = {}): GotTransp
   };
 }
 
-/** How a request gets to its server. */
+/** How a request reaches its server. */
 interface Route {
   /** For messages: empty, or ` through the proxy …`. */
   readonly via: string;
   readonly tunnel?: ProxyTunnel;
 }
 
-/** A `send` rejects with one kind of error alone. */
+/** Turns an invalid proxy setting into a TransportError, the only error that `send` rejects with. */
 function proxyOrFailure(find: () => HttpProxy | undefined): HttpProxy | undefined {
   try {
     return find();
   } catch (error) {
-    const reason = error instanceof LongtailError ? error.message : 'no way to the server was found';
+    const reason = error instanceof LongtailError ? error.message : 'the proxy settings cannot be read';
     throw new TransportError('connect', 'connect', false, reason);
   }
 }
@@ -127,7 +134,7 @@ interface Deadlines {
   readonly firstByteMs: number;
 }
 
-/** One request of got's, from its first byte to the end of the answer's body. */
+/** One request by got, until the end of the answer's body. */
 class GotExchange {
   readonly #stream: Request;
   readonly #isTls: boolean;
@@ -137,7 +144,7 @@ class GotExchange {
   #request: http.ClientRequest | undefined;
   #timer: unknown;
   #phase: TransportPhase = 'connect';
-  /** What we ended it for ourselves; else the first error that got told of. */
+  /** Why the request failed: our own error, otherwise the first one from got. */
   #failure: TransportError | undefined;
 
   constructor(
@@ -164,7 +171,7 @@ class GotExchange {
       this.#setDeadline(undefined);
     };
     stream.once('request', (request: http.ClientRequest) => this.#watch(request));
-    // Kept to the end: an error without a listener would take the process down.
+    // Never removed: an error without a listener would crash the process.
     stream.on('error', (error: Error) => {
       this.#failure ??= this.#translate(error);
       settle();
@@ -180,7 +187,7 @@ class GotExchange {
       if (encoding !== 'identity' && encoding !== 'gzip' && encoding !== 'x-gzip') {
         this.#fail(
           'malformed',
-          oneLine(`the answer has the content encoding ${encoding}, which was not asked for`),
+          oneLine(`the answer has the content encoding ${encoding}, which was not requested`),
         );
         return;
       }
@@ -193,7 +200,7 @@ class GotExchange {
     return answer.promise;
   }
 
-  /** Notes the moment from which bytes of the request may be on the wire. */
+  /** Reports the moment from which bytes of the request may be on the wire. */
   #watch(request: http.ClientRequest): void {
     this.#request = request;
     const sent = () => {
@@ -222,39 +229,39 @@ class GotExchange {
     );
   }
 
-  /** Ends it for a reason of ours: the socket is destroyed at once. */
+  /** Fails the request with an error of our own, and destroys its socket immediately. */
   #fail(kind: TransportErrorKind, message: string): void {
     this.#failure ??= new TransportError(kind, this.#phase, this.#phase !== 'connect', message);
     this.#stream.destroy(this.#failure);
     if (this.#request !== undefined) this.#route.tunnel?.abandon(this.#request);
   }
 
-  /** Pulled piece by piece; leaving early, or failing, destroys the socket. No generator: it would cost as much a piece again. */
+  /** Reads on demand. Returning early or failing destroys the socket. Not a generator: that would double the cost of each chunk. */
   #body(stream: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-    const pieces = stream[Symbol.asyncIterator]();
+    const chunks = stream[Symbol.asyncIterator]();
     const fail = (error: unknown): never => {
       this.#stream.destroy();
       throw this.#failure ?? this.#translate(error);
     };
     const body: AsyncIterator<Uint8Array> = {
-      next: () => pieces.next().catch(fail),
+      next: () => chunks.next().catch(fail),
       return: async () => {
         this.#stream.destroy();
-        await pieces.return?.();
+        await chunks.return?.();
         return { done: true, value: undefined };
       },
     };
     return { [Symbol.asyncIterator]: () => body };
   }
 
-  /** got's error without got's options: those hold the token. */
+  /** Converts got's error, without its options: they contain the token. */
   #translate(error: unknown): TransportError {
     const code = codeOf(error);
     const kind = this.#kind(code);
     const text = error instanceof Error ? error.message : String(error);
-    const isTold = code === '' || code === PROXY_SIGN_IN || text.includes(code);
-    const named = isTold ? text : `${text} (${code})`;
-    const message = oneLine(`${named}${adviceOnIssuer(code)}`);
+    const namesCode = code === '' || code === PROXY_SIGN_IN || text.includes(code);
+    const full = namesCode ? text : `${text} (${code})`;
+    const message = oneLine(`${full}${adviceOnIssuer(code)}`);
     return new TransportError(kind, this.#phase, this.#phase !== 'connect', message);
   }
 
@@ -263,7 +270,7 @@ class GotExchange {
     if (code === PROXY_SIGN_IN) return 'proxySignIn';
     if (/^(?:ERR_TLS|ERR_SSL|CERT_|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|ERR_OSSL)|^EPROTO$/.test(code))
       return 'tls';
-    // A compressed body that ends too early is cut off, not broken.
+    // A compressed body that ends early is truncated, not corrupt.
     if (code === 'Z_BUF_ERROR') return 'reset';
     if (/^(?:HPE_|Z_)/.test(code)) return 'malformed';
     if (code === '' && this.#phase === 'body') return 'malformed';
@@ -279,7 +286,7 @@ function flatHeaders(from: http.IncomingHttpHeaders): Record<string, string> {
   return headers;
 }
 
-/** The code of the error, or of what it was made from: got wraps. */
+/** The code of the error or of its cause. got wraps errors. */
 function codeOf(error: unknown): string {
   for (let at = error, depth = 0; at instanceof Error && depth < 4; at = at.cause, depth++) {
     if ('code' in at && typeof at.code === 'string' && !at.code.startsWith('ERR_GOT')) return at.code;

@@ -5,11 +5,11 @@ import { isLoopback } from '../../domain/loopback.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** An HTTP proxy that the environment names. */
+/** An HTTP proxy from an environment variable. */
 export interface HttpProxy {
-  /** The variable that names it. */
+  /** The name of the variable. */
   readonly source: string;
-  /** Whether the proxy itself is spoken to over TLS. */
+  /** Whether the connection to the proxy itself uses TLS. */
   readonly isTls: boolean;
   readonly hostname: string;
   readonly port: number;
@@ -17,25 +17,25 @@ export interface HttpProxy {
   readonly authorization: string | undefined;
 }
 
-/** What a message calls it: without the user's name and the password. */
+/** The proxy's name in messages, without user and password. */
 export function nameOf({ hostname, port, source }: HttpProxy): string {
   return `the proxy ${hostname}:${port} (${source})`;
 }
 
-/** The code of the error of a proxy that wants another sign-in, or one at all: no retry mends it. */
+/** Error code for a proxy that requires a sign-in, or rejects the one it was given. A retry cannot help. */
 export const PROXY_SIGN_IN = 'PROXY_SIGN_IN';
 
 /** What to do about {@link PROXY_SIGN_IN}. */
 export const PROXY_SIGN_IN_STEP =
-  'Give the proxy’s user and password in that variable: http://user:password@host:port (with %40 for an @ in the password, %2F for a /).';
+  'Put the proxy’s user and password into that variable: http://user:password@host:port (with %40 for an @ in the password, %2F for a /).';
 
-/** Tokens travel over https alone, but for this machine itself: a proxy for plain http is never needed. */
+/** Plain http is used only for this machine, so it never needs a proxy. */
 const VARIABLES = ['https_proxy', 'HTTPS_PROXY', 'all_proxy', 'ALL_PROXY'];
 
 /**
- * The proxy for a URL, as curl finds it: `HTTPS_PROXY`, else `ALL_PROXY`, in lower case before upper case, but for what
- * `NO_PROXY` excepts, and for this machine itself.
- * @throws LongtailError `BAD_OPTION` when the variable that counts names none that can be used.
+ * The proxy for a URL, chosen as curl does: `HTTPS_PROXY`, otherwise `ALL_PROXY`; lower case takes precedence. Undefined
+ * for this machine and for hosts that `NO_PROXY` lists.
+ * @throws LongtailError `BAD_OPTION` if the chosen variable is not the URL of an HTTP proxy.
  */
 export function proxyFor(url: URL, env: Environment): HttpProxy | undefined {
   if (url.protocol !== 'https:' || isLoopback(url.hostname)) return undefined;
@@ -44,11 +44,11 @@ export function proxyFor(url: URL, env: Environment): HttpProxy | undefined {
   return readProxy((env[source] ?? '').trim(), source);
 }
 
-/** What is wrong never repeats the text: it may hold a password. */
+/** Errors never repeat the text, because it may contain a password. */
 function readProxy(text: string, source: string): HttpProxy {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase();
   if (scheme?.startsWith('socks') === true) {
-    throw wrong(`${source} names a SOCKS proxy, and Longtail speaks to HTTP proxies alone`, source);
+    throw wrong(`${source} names a SOCKS proxy, but Longtail supports only HTTP proxies`, source);
   }
   const url = URL.parse(scheme === undefined ? `http://${text}` : text);
   if (url === null || url.hostname === '' || !/^https?:$/.test(url.protocol)) {
@@ -56,7 +56,7 @@ function readProxy(text: string, source: string): HttpProxy {
   }
   // An unescaped "/", "?" or "#" in a password ends the host early.
   if (url.pathname !== '/' || url.search !== '' || url.hash !== '') {
-    throw wrong(`${source} goes on after the proxy's host and port`, source);
+    throw wrong(`${source} has more text after the proxy's host and port`, source);
   }
   const isTls = url.protocol === 'https:';
   const user = decoded(url.username);
@@ -81,7 +81,7 @@ function wrong(message: string, source: string): LongtailError {
   );
 }
 
-/** People write a bare "%" into passwords. */
+/** Decodes percent-encoding. Keeps text with a bare "%", which people use in passwords. */
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text);
@@ -91,8 +91,8 @@ function decoded(text: string): string {
 }
 
 /**
- * Whether `NO_PROXY` excepts the URL: `*`, names with all below them (with or without a dot or `*.` before), addresses,
- * networks such as `10.0.0.0/8`; any of them with a port.
+ * Whether `NO_PROXY` lists the URL. Its entries are `*`, addresses, networks such as `10.0.0.0/8`, and names, which include
+ * all names below them (a leading `.` or `*.` makes no difference). Each may have a port.
  */
 function isExcepted(url: URL, list: string): boolean {
   const host = unbracketed(url.hostname).replace(/\.$/, '');
@@ -109,7 +109,7 @@ function matches(entry: string, host: string, port: string): boolean {
   const pattern = unbracketed(name.replace(/^[a-z]+:\/\//, '').replace(/\/$/, ''));
   if (isIP(host) !== 0) return isInNetwork(pattern, host);
   const suffix = pattern.replace(/^\*?\.|\.$/g, '');
-  // Unicode in the list, and an ASCII form in the URL.
+  // The list may contain Unicode names; the URL has their ASCII form.
   const ascii = domainToASCII(suffix) || suffix;
   return host === ascii || host.endsWith(`.${ascii}`);
 }

@@ -8,22 +8,22 @@ import { type HttpProxy, nameOf, PROXY_SIGN_IN } from './proxy-settings.ts';
 
 export interface ProxyTunnelOptions {
   readonly clock: Clock;
-  /** From the connection to the proxy to the end of the handshake with the server behind it. */
+  /** Maximum time in milliseconds to connect to the proxy, open the tunnel and finish the TLS handshake with the server. */
   readonly connectTimeoutMs: number;
   readonly keepAlive?: boolean;
   readonly maxSockets?: number;
 }
 
 /**
- * Connections to https servers through an HTTP proxy. A request gets its connection when the tunnel is up and the
- * handshake at its end is done, so that none of its bytes has left before. What the proxy itself answers is an error: the
- * agents that are to be had for this pass it on as the server's own answer, and leave a tunnel that nobody wants any more open.
+ * Connections to https servers through an HTTP proxy. A request gets its connection only after the tunnel is open and the
+ * TLS handshake with the server is done, so none of its bytes is sent before. An answer of the proxy itself becomes an
+ * error. Existing packages pass it on as the server's answer, and do not close the tunnel of an aborted request.
  */
 export class ProxyTunnel extends Agent {
   readonly #proxy: HttpProxy;
   readonly #clock: Clock;
   readonly #connectTimeoutMs: number;
-  /** Tunnels that are not up yet, by whom they are for. */
+  /** Tunnels that are being opened, by their request. */
   readonly #opening = new Map<http.ClientRequest, AbortController>();
 
   constructor(proxy: HttpProxy, { clock, connectTimeoutMs, ...pool }: ProxyTunnelOptions) {
@@ -33,13 +33,13 @@ export class ProxyTunnel extends Agent {
     this.#connectTimeoutMs = connectTimeoutMs;
   }
 
-  /** Nothing but https goes through it. */
+  /** Only https requests use the tunnel. */
   override isSecureEndpoint(): boolean {
     return true;
   }
 
   override async connect(request: http.ClientRequest, options: AgentConnectOpts): Promise<tls.TLSSocket> {
-    if (!options.secureEndpoint) throw new Error('a tunnel is for https alone');
+    if (!options.secureEndpoint) throw new Error('a tunnel is only for https');
     const opening = new AbortController();
     this.#opening.set(request, opening);
     const late = () => opening.abort(new Error(`${nameOf(this.#proxy)} gave no connection in time`));
@@ -53,7 +53,7 @@ export class ProxyTunnel extends Agent {
     }
   }
 
-  /** The request is over before it had a connection: its tunnel is for nobody. Node tells an agent nothing of that. */
+  /** Closes the tunnel of a request that ended before it had a connection. Node does not tell an agent of this. */
   abandon(request: http.ClientRequest): void {
     this.#opening.get(request)?.abort(new Error('the request was aborted'));
   }
@@ -69,41 +69,41 @@ function authorityOf({ host, port }: tls.ConnectionOptions): string {
   return `${name.includes(':') ? `[${name}]` : name}:${port}`;
 }
 
-/** Asks the proxy for a line to `authority`; the socket carries whatever is said on it. */
+/** Asks the proxy to connect to `authority`. Resolves to the socket that carries the tunnel. */
 function openTunnel(proxy: HttpProxy, authority: string, signal: AbortSignal): Promise<Socket> {
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const { request } = proxy.isTls ? https : http;
   const hostname = proxy.hostname.replace(/^\[|\]$/g, '');
-  const asked = request({
+  const connecting = request({
     method: 'CONNECT',
     hostname,
     port: proxy.port,
-    // Or the proxy's certificate would have to be for the server behind it, which the Host header names.
+    // By default, Node checks the certificate against the Host header, which names the server and not the proxy.
     servername: isIP(hostname) === 0 ? hostname : '',
     path: authority,
     headers: {
       host: authority,
       ...(proxy.authorization !== undefined && { 'proxy-authorization': proxy.authorization }),
     },
-    // A connection of its own, and no proxy for the proxy.
+    // A separate connection, and no proxy for the proxy.
     agent: false,
     signal,
   });
-  // Node says this of every answer to a CONNECT, whatever its status.
-  asked.once('connect', ({ statusCode = 0, headers }, socket, head) => {
-    // A server with TLS never speaks first: bytes after the head are the proxy's.
+  // Node emits this for every answer to CONNECT, whatever its status.
+  connecting.once('connect', ({ statusCode = 0, headers }, socket, head) => {
+    // A TLS server never sends first, so bytes after the head come from the proxy.
     if (statusCode >= 200 && statusCode < 300 && head.length === 0) return resolve(socket);
     socket.destroy();
     reject(refusal(proxy, statusCode, headers['proxy-authenticate'] ?? ''));
   });
-  asked.on('error', (error) => {
+  connecting.on('error', (error) => {
     reject(signal.aborted ? signal.reason : new Error(`${nameOf(proxy)} failed: ${codeAndText(error)}`));
   });
-  asked.end();
+  connecting.end();
   return promise;
 }
 
-/** TLS with the server at the tunnel's end. */
+/** Starts TLS with the server at the end of the tunnel. */
 function secure(socket: Socket, options: tls.ConnectionOptions, signal: AbortSignal): Promise<tls.TLSSocket> {
   const { promise, resolve, reject } = Promise.withResolvers<tls.TLSSocket>();
   const secured = tls.connect({ ALPNProtocols: ['http/1.1'], ...options, socket });
@@ -116,10 +116,10 @@ function secure(socket: Socket, options: tls.ConnectionOptions, signal: AbortSig
   const fail = (error: unknown) => {
     settle();
     secured.destroy();
-    // Nobody listens any more, and it may have more to say.
+    // A further error without a listener would crash the process.
     secured.on('error', () => undefined);
     if (signal.aborted) reject(signal.reason);
-    else reject(error instanceof Error ? error : new Error('the tunnel broke off during the handshake'));
+    else reject(error instanceof Error ? error : new Error('the tunnel closed during the TLS handshake'));
   };
   secured.once('error', fail);
   secured.once('close', fail);
@@ -132,17 +132,21 @@ function secure(socket: Socket, options: tls.ConnectionOptions, signal: AbortSig
   return promise;
 }
 
-function refusal(proxy: HttpProxy, status: number, ways: string): Error {
-  if (status !== 407) return new Error(`${nameOf(proxy)} answered ${status} where it was to open a tunnel`);
-  // By its code it is known again after a library has wrapped it.
-  return Object.assign(new Error(`${nameOf(proxy)} ${whatItWants(proxy, ways)}`), { code: PROXY_SIGN_IN });
+function refusal(proxy: HttpProxy, status: number, schemes: string): Error {
+  if (status !== 407) return new Error(`${nameOf(proxy)} answered ${status} instead of opening a tunnel`);
+  // The code identifies the error after a library has wrapped it.
+  return Object.assign(new Error(`${nameOf(proxy)} ${signInProblem(proxy, schemes)}`), {
+    code: PROXY_SIGN_IN,
+  });
 }
 
-/** `ways` is what it says of how to sign in: `Basic realm="x"`, or `Negotiate, NTLM`. */
-function whatItWants({ authorization, source }: HttpProxy, ways: string): string {
-  const names = ways.split(',').flatMap((way) => /^\s*([a-z][a-z-]{0,20})(?:\s|$)/i.exec(way)?.[1] ?? []);
+/** `schemes` is the proxy's `Proxy-Authenticate` header: `Basic realm="x"`, or `Negotiate, NTLM`. */
+function signInProblem({ authorization, source }: HttpProxy, schemes: string): string {
+  const names = schemes
+    .split(',')
+    .flatMap((scheme) => /^\s*([a-z][a-z-]{0,20})(?:\s|$)/i.exec(scheme)?.[1] ?? []);
   if (names.length > 0 && !names.some((name) => /^basic$/i.test(name))) {
-    return `wants a sign-in by ${names.join(' or ')}, and Longtail knows only the one by user and password (Basic)`;
+    return `wants a sign-in by ${names.join(' or ')}, but Longtail supports only user and password (Basic)`;
   }
   return authorization === undefined
     ? `wants a sign-in: put user:password@ before its host in ${source}`
@@ -151,6 +155,6 @@ function whatItWants({ authorization, source }: HttpProxy, ways: string): string
 
 function codeAndText(error: Error): string {
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-  // An AggregateError of several addresses has no text of its own.
+  // An AggregateError for several addresses has no message.
   return [error.message, code].filter((part) => part !== '').join(' ');
 }

@@ -1,10 +1,10 @@
 /**
- * The port to HTTP. One adapter (`got-transport.ts`) speaks to real sockets; a simulation puts another in its place.
+ * The port to HTTP. Its adapter (`got-transport.ts`) uses real sockets; the simulation replaces it.
  */
 
 export interface HttpRequest {
   readonly method: 'GET' | 'POST';
-  /** Absolute, `https:` or `http:` to loopback: whoever builds it has checked that (`root.ts`). */
+  /** Absolute: `https:`, or `http:` to loopback. The caller has checked this (`root.ts`). */
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array;
@@ -12,11 +12,11 @@ export interface HttpRequest {
 
 export interface HttpAnswer {
   readonly status: number;
-  /** Names in lower case; a header that came several times is joined by `, `. */
+  /** Names are in lower case. The values of a repeated header are joined by `, `. */
   readonly headers: Readonly<Record<string, string>>;
   /**
-   * Decompressed bytes. Pulled: the socket is read only on demand, apart from stream buffers. A chunk is valid until
-   * the next one is requested. Ends early by throwing a {@link TransportError} of phase `body`; its `return` drops the socket.
+   * Decompressed bytes. The socket is read only on demand, apart from stream buffers. A chunk is valid until the next one
+   * is requested. Throws a {@link TransportError} of phase `body` if the body ends early. `return` destroys the socket.
    */
   readonly body: AsyncIterable<Uint8Array>;
 }
@@ -29,15 +29,14 @@ export interface SendOptions {
 }
 
 export interface Transport {
-  /** Resolves when the answer's head is read. Rejects with a {@link TransportError} and with nothing else. */
+  /** Resolves when the answer's head is read. Rejects only with a {@link TransportError}. */
   send(request: HttpRequest, options: SendOptions): Promise<HttpAnswer>;
 }
 
 /**
- * `connect`: no connection (refused, no route, name not found). `timeout`: connect or first byte took too long, or the
- * body fell silent. `reset`: the connection broke, or the body ended before its announced end. `tls`: the certificate
- * or handshake failed. `proxySignIn`: the proxy on the way wants another sign-in. `malformed`: what came is not HTTP, its
- * gzip is broken, or there is no end to it.
+ * `connect`: no connection (refused, no route, name not found). `timeout`: connecting, the first byte or the body took too
+ * long. `reset`: the connection broke, or the body ended early. `tls`: the certificate or handshake failed. `proxySignIn`:
+ * the proxy requires another sign-in. `malformed`: the answer is not HTTP, is too large, or its gzip data is corrupt.
  */
 export type TransportErrorKind =
   | 'connect'
@@ -54,7 +53,7 @@ export class TransportError extends Error {
   override readonly name = 'TransportError';
   readonly kind: TransportErrorKind;
   readonly phase: TransportPhase;
-  /** False only when certainly no byte of the request left this machine. */
+  /** False only if it is certain that no byte of the request left this machine. */
   readonly mayHaveArrived: boolean;
 
   constructor(

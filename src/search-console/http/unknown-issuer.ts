@@ -1,10 +1,10 @@
 /**
- * What to say beside an error of TLS whose code means that nobody vouches for the server's certificate: a proxy, or a guard
- * of the network, opened the line and closed it again with one of its own. Empty for every other code.
+ * Advice for a TLS error that means that no known authority signed the server's certificate. Usually a proxy or firewall
+ * decrypts TLS and presents a certificate of its own. Empty for every other error code.
  */
 export function adviceOnIssuer(code: string): string {
   if (!UNKNOWN_ISSUER.test(code)) return '';
-  return ': if a proxy here opens TLS with a certificate authority of its own, name its file in NODE_EXTRA_CA_CERTS';
+  return ': if a proxy here decrypts TLS with a certificate authority of its own, name its file in NODE_EXTRA_CA_CERTS';
 }
 
 const UNKNOWN_ISSUER =

@@ -43,7 +43,7 @@ const POOL = 3;
 const ASK_EVERY_MS = 20;
 const REPORT_EVERY = 5;
 const LOOK_EVERY_MS = 5;
-/** A run that the database let down goes on in the next, as a schedule would have it. */
+/** A run that the database let down resumes in the next one, as with a schedule. */
 const MOST_RUNS = 40;
 
 process.on('disconnect', () => process.exit());

@@ -1,7 +1,10 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { HeapNudge } from '../../../src/postgres/commit/heap-nudge.ts';
+import { createStore } from '../../../src/postgres/store.ts';
+import { readConfig } from '../../../src/sync/config.ts';
+import { commit, databaseWithRun, leaveRun, makeRows, openOne } from '../../support/synchronisation.ts';
 
 /** A quarter of what a nudge is given for. */
 const FULL_PAGE_BYTES = 3 * 1024 * 1024;
@@ -80,4 +83,23 @@ test('what is reserved takes no memory, and is gone with the next collection', a
   await expect
     .poll(() => process.memoryUsage().arrayBuffers - before.arrayBuffers)
     .toBeLessThan(reserved / 4);
+});
+
+test('V8 is left alone unless the option asks for a nudge', async () => {
+  const passed = vi.spyOn(HeapNudge.prototype, 'passed');
+  const { database, current } = await databaseWithRun();
+  try {
+    const { slice } = await openOne(current.store, { date: '2026-03-01' });
+    await commit(current.store, slice, makeRows(3));
+    const nudging = createStore(database, current.run, { nudgesHeap: true });
+    const { slice: next } = await openOne(nudging, { date: '2026-03-02' });
+    await commit(nudging, next, makeRows(3));
+    // Once for both: the queue tells it after it has answered.
+    await expect.poll(() => passed.mock.calls.length).toBeGreaterThan(0);
+    expect(passed).toHaveBeenCalledOnce();
+  } finally {
+    passed.mockRestore();
+    await leaveRun(database, current);
+  }
+  expect(readConfig({ siteUrl: 'sc-domain:example.com' }, '2026-05-01').nudgeHeap).toBe(false);
 });

@@ -154,7 +154,7 @@ test('a refresh sees what is older than itself, and not what it has fetched', as
 });
 
 test.each(['halted', 'failed', 'crash'] as const)(
-  'a refresh that %s goes on in the next plain run',
+  'a refresh that %s resumes in the next plain run',
   async (end) => {
     for (const date of ['2026-03-01', '2026-03-02', '2026-04-01']) await complete(date);
     await nextRun('complete', { refresh: true, ...RANGE });

@@ -36,7 +36,7 @@ test('opens a pool of its own, and closes it', async () => {
   await expect(connected.sql`select 1`).rejects.toMatchObject({ code: 'CONNECTION_ENDED' });
 });
 
-test('makes connections of its own of a pool handed in, and leaves that as it is', async () => {
+test('makes connections of its own of a pool passed in, and leaves that as it is', async () => {
   const connected = await connect(database.sql, options);
   expect(await connected.sql`select current_setting('application_name') as name`).toEqual([{ name: 'test' }]);
   await connected.close();

@@ -111,7 +111,7 @@ test("a host's own Drizzle migrations, older and newer, go their own way, before
   }
 });
 
-test('a connection handed in stays open, and reads dates as it did', async () => {
+test('a connection passed in stays open, and reads dates as it did', async () => {
   const before = await database.sql`select date '2026-03-01' as day, now() as instant`;
   await migrate(database.sql);
   const after = await database.sql`select date '2026-03-01' as day, now() as instant`;

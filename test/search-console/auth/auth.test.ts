@@ -258,7 +258,7 @@ describe('a token endpoint that does not give one', () => {
       {
         kind: 'failed',
         code: 'BAD_CREDENTIALS',
-        reason: 'No access token could be made: invalid_client: The OAuth client was not found.',
+        reason: 'No access token could be obtained: invalid_client: The OAuth client was not found.',
       },
     ],
     [404, '<html>', { kind: 'failed', code: 'BAD_CREDENTIALS' }],
@@ -282,7 +282,7 @@ describe('a token endpoint that does not give one', () => {
       { status: 400, body: { error: 'invalid_client', error_description: 'not the-client-secret' } },
     ];
     const told = await (await withFile(USER)).token();
-    expect(told).toMatchObject({ reason: 'No access token could be made: invalid_client: not [secret]' });
+    expect(told).toMatchObject({ reason: 'No access token could be obtained: invalid_client: not [secret]' });
   });
 
   it('because nobody is there', async () => {
@@ -309,7 +309,7 @@ describe('files that are of no use', () => {
       'BAD_CREDENTIALS',
       'describes an OAuth client',
     ],
-    ['no type', {}, 'BAD_CREDENTIALS', 'says of no "type" what it is'],
+    ['no type', {}, 'BAD_CREDENTIALS', 'has no "type"'],
     ['an unknown type', { type: 'magic' }, 'BAD_CREDENTIALS', 'has the type "magic"'],
     ['a type of Object’s own', { type: 'constructor' }, 'BAD_CREDENTIALS', 'has the type "constructor"'],
     [

@@ -10,13 +10,13 @@ export function registerDemo(program: Command, session: Session): void {
     .summary('copy a made-up property, to see it work')
     .description(
       'Copies a made-up property from an emulator of the Search Console API into an embedded PostgreSQL under ' +
-        '.longtail/, and shows what came. It needs no account, no database and no network.',
+        '.longtail/, and shows the result. It needs no account, no database and no network.',
     )
     .option('--days <n>', 'days of history', wholeNumber('--days', [1, 450]), 150)
     .option('--rows-per-day <n>', 'rows by page and query', wholeNumber('--rows-per-day', [1, 50_000]), 1_000)
     .option(
       '--max-concurrency <n>',
-      'calls at once; auto finds out how many pay',
+      'concurrent calls; auto finds the best number',
       concurrency('--max-concurrency'),
       3,
     )

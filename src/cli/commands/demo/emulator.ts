@@ -1,6 +1,6 @@
 /**
- * The process beside the demo that plays Google. It ends with its parent, however that ends: when the channel between
- * them closes. A Ctrl-C does not reach it, so that the halt has someone to talk to.
+ * The process in which the demo's emulator runs. It exits when the channel to its parent closes, however the parent ends.
+ * Ctrl-C does not reach it, so the demo can halt while the API still answers.
  */
 import { startEmulator } from '../../../emulator/index.ts';
 
@@ -14,7 +14,7 @@ export type DemoEmulatorMessage =
   | { readonly kind: 'failed'; readonly reason: string };
 
 const [argument = '{}'] = process.argv.slice(2);
-// Only demo-run.ts starts this, with these options.
+// Only run.ts starts this, with these options.
 const { siteUrl, rowsPerDay } = JSON.parse(argument) as DemoEmulatorOptions;
 
 process.on('disconnect', () => process.exit());

@@ -1,4 +1,4 @@
-/** `longtail demo`: an emulator beside this process, a fresh database in the embedded server, one synchronisation. */
+/** `longtail demo`: an emulator in a process of its own, a new database in the embedded server, one synchronisation. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { extname } from 'node:path';
 import { daysBetween } from '../../../domain/day.ts';
@@ -18,7 +18,7 @@ import type { Session } from '../session.ts';
 import { follow } from '../sync/run.ts';
 import type { DemoEmulatorMessage, DemoEmulatorOptions } from './emulator.ts';
 
-/** The options, read and each right by itself. */
+/** The parsed options. Each is valid on its own. */
 export interface DemoFlags {
   readonly days: number;
   readonly rowsPerDay: number;
@@ -28,8 +28,8 @@ export interface DemoFlags {
 const SITE = 'sc-domain:example.com';
 const DATABASE_PREFIX = 'demo_';
 const QUERIES_SHOWN = 10;
-/** So that the table fits a terminal of 80 columns. */
-const WIDEST_QUERY = 38;
+/** Lets the table fit a terminal of 80 columns. */
+const MAX_QUERY_WIDTH = 38;
 const INTERRUPTED_CLOSE_MS = 250;
 const CLOSE_MS = 10_000;
 
@@ -46,7 +46,7 @@ export async function runDemo(flags: DemoFlags, session: Session): Promise<void>
     startEmbedded({ log: output.note }),
   ]);
   const opened = await Promise.race([opening, asked]);
-  // Halted before anything began: both end with this process.
+  // Halted before anything began: emulator and server end with this process.
   if (opened === undefined) return session.endWith(EXIT.interrupted);
   const [emulator, server] = opened;
   redactor.hidePasswordOf(server.url);
@@ -58,6 +58,7 @@ export async function runDemo(flags: DemoFlags, session: Session): Promise<void>
       database: url,
       days: flags.days,
       maxConcurrency: flags.maxConcurrency,
+      nudgeHeap: true,
       apiRoot: emulator.url,
       credentials: { accessToken: 'demo-token' },
     });
@@ -65,12 +66,12 @@ export async function runDemo(flags: DemoFlags, session: Session): Promise<void>
     const outcome = await follow(sync, session, log, { signal, bar: true });
     session.endWith(exitCodeOfOutcome(outcome));
     if (outcome.status !== 'complete') {
-      tellWhyNot(outcome, output);
+      reportUnfinished(outcome, output);
       return;
     }
-    await Promise.race([tellWhatCame(outcome, url, output), asked]);
+    await Promise.race([printResult(outcome, url, output), asked]);
     if (signal.aborted) return session.endWith(EXIT.interrupted);
-    output.print(howToGoOn(connectLine(url, server.directory), session));
+    output.print(nextSteps(connectLine(url, server.directory), session));
   } finally {
     await Promise.all([
       emulator.close(),
@@ -79,7 +80,7 @@ export async function runDemo(flags: DemoFlags, session: Session): Promise<void>
   }
 }
 
-/** An empty database of its own, so that every demo shows the whole work. Those of earlier demos go. */
+/** Creates an empty database, so that every demo copies everything. Drops those of earlier demos. */
 async function freshDatabase(serverUrl: string, { clock }: Session): Promise<string> {
   const server = await connect(serverUrl, { max: 1, applicationName: 'longtail demo' });
   try {
@@ -98,17 +99,17 @@ async function freshDatabase(serverUrl: string, { clock }: Session): Promise<str
   }
 }
 
-function tellWhyNot(outcome: Outcome, output: Output): void {
+function reportUnfinished(outcome: Outcome, output: Output): void {
   if (outcome.status === 'failed') output.error(outcome.failure.message, outcome.failure.nextStep);
   else if (outcome.status === 'halted')
-    output.print(`Halted: ${haltWords(outcome.haltReason)}. The demo starts anew each time.`);
+    output.print(`Halted: ${haltWords(outcome.haltReason)}. The demo starts from scratch each time.`);
   else
     output.print(
       `${counted(outcome.failures.length, 'slice')} failed: ${plain(outcome.failures[0]?.reason ?? '')}`,
     );
 }
 
-async function tellWhatCame(outcome: Outcome, databaseUrl: string, output: Output): Promise<void> {
+async function printResult(outcome: Outcome, databaseUrl: string, output: Output): Promise<void> {
   const { colours } = output;
   const database = await connect(databaseUrl, { max: 1, applicationName: 'longtail demo' });
   try {
@@ -135,7 +136,7 @@ async function tellWhatCame(outcome: Outcome, databaseUrl: string, output: Outpu
           { title: 'Position', align: 'right' },
         ],
         top.map(({ query, clicks, impressions, position }) => [
-          cut(plain(query), WIDEST_QUERY),
+          cut(plain(query), MAX_QUERY_WIDTH),
           count(clicks),
           count(impressions),
           `${((100 * clicks) / Math.max(1, impressions)).toFixed(1)} %`,
@@ -178,7 +179,7 @@ async function tellWhatCame(outcome: Outcome, databaseUrl: string, output: Outpu
   }
 }
 
-function howToGoOn(connect: string, { self, output: { colours } }: Session): string {
+function nextSteps(connect: string, { self, output: { colours } }: Session): string {
   return `
 ${colours.bold('Look into it')}: leave "${self} database" running in another terminal, then
   ${connect}
@@ -191,15 +192,15 @@ file, and add its address as a user of the property in Search Console
 Into a PostgreSQL of your own: --database-url postgres://… or DATABASE_URL.`;
 }
 
-/** The emulator in a process of its own: what is measured is the synchronisation, not who it talks to. */
+/** Starts the emulator in its own process, so that it does not slow down the synchronisation. */
 async function startEmulatorProcess(
   options: DemoEmulatorOptions,
 ): Promise<{ readonly url: string; readonly close: () => Promise<void> }> {
   const here = import.meta.url;
-  // `.ts` in a checkout under a test, `.js` once built.
+  // `.ts` in a test, `.js` in the build.
   const file = new URL(`./emulator${extname(here)}`, here);
   const child = fork(file, [JSON.stringify(options)], {
-    // In a session of its own no Ctrl-C reaches it; it ends when the channel to us closes.
+    // In its own session, Ctrl-C does not reach it. It exits when its channel closes.
     detached: true,
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     execArgv: [],
@@ -225,7 +226,7 @@ async function startEmulatorProcess(
 
 function firstMessage(child: ChildProcess): Promise<DemoEmulatorMessage> {
   return new Promise((resolve) => {
-    // Only demo-emulator.ts writes to this channel.
+    // Only emulator.ts writes to this channel.
     child.once('message', (message) => resolve(message as DemoEmulatorMessage));
     child.once('error', (error) => resolve({ kind: 'failed', reason: error.message }));
     child.once('exit', (code) => resolve({ kind: 'failed', reason: `it ended with ${code ?? 'a signal'}` }));

@@ -32,15 +32,15 @@ export function registerEmulator(program: Command): void {
     .description('serve an emulated Search Console API on this machine')
     .option('--port <n>', 'port to listen on; 0 picks a free one', String(DEFAULT_PORT))
     .option('--host <address>', 'address to listen on', '127.0.0.1')
-    .option('--seed <n>', 'seed of the data: the same seed, the same rows', '1')
-    .option('--site <url>', `a property to serve, again for more (default: ${DEFAULT_SITE})`, collect, [])
-    .option('--rows-per-day <n>', 'rows of page+query on a web day', '1000')
-    .option('--latency-ms <n>', 'wait before each answer', '0')
-    .option('--qpm <n>', 'calls a minute allowed for a property and for a user', '1200')
-    .option('--faults <file>', 'JSON file that says what goes wrong, and when')
+    .option('--seed <n>', 'seed of the data: the same seed gives the same rows', '1')
+    .option('--site <url>', `a property to serve; may be repeated (default: ${DEFAULT_SITE})`, collect, [])
+    .option('--rows-per-day <n>', 'rows of page+query for a day of type web', '1000')
+    .option('--latency-ms <n>', 'delay of each answer', '0')
+    .option('--qpm <n>', 'quota: requests per minute, per property and per user', '1200')
+    .option('--faults <file>', 'JSON file with the faults to inject')
     .action(async (flags: EmulatorFlags) => {
       const emulator = await startEmulator(await optionsOf(flags));
-      const interrupted = untilSignal();
+      const interrupted = nextSignal();
       process.stdout.write(greeting(emulator, flags));
       await interrupted;
       const farewell = summary(emulator);
@@ -64,12 +64,12 @@ async function optionsOf(flags: EmulatorFlags): Promise<EmulatorOptions> {
   };
 }
 
-function whole(name: string, text: string, least: number, most: number): number {
+function whole(name: string, text: string, min: number, max: number): number {
   const value = Number(text);
-  if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+  if (/^\d+$/.test(text) && value >= min && value <= max) return value;
   throw new LongtailError(
     'BAD_OPTION',
-    `${name} must be a whole number from ${least} to ${most}, not ${quoted(text)}.`,
+    `${name} must be a whole number from ${min} to ${max}, not ${quoted(text)}.`,
     'See longtail emulator --help.',
   );
 }
@@ -113,18 +113,18 @@ function greeting({ url }: Emulator, { site }: EmulatorFlags): string {
     `Properties: ${sites.join(', ')}`,
     'In another terminal:',
     `  LONGTAIL_ACCESS_TOKEN=anything npx longtail sync --site ${sites[0]} --api-root ${url}`,
-    'Ctrl-C ends it.',
+    'Ctrl-C stops it.',
     '',
   ].join('\n');
 }
 
 function summary({ counters }: Emulator): string {
   const { httpCalls, apiCalls, refusals, maxInAnyWindow } = counters;
-  return `${apiCalls} API calls in ${httpCalls} HTTP calls, ${refusals} refused for want of quota; at most ${maxInAnyWindow} in any 60 seconds.\n`;
+  return `${apiCalls} API calls in ${httpCalls} HTTP calls, ${refusals} refused because of the quota; at most ${maxInAnyWindow} in any 60 seconds.\n`;
 }
 
-/** Resolves at the first SIGINT or SIGTERM; a second one then ends the process as usual. */
-function untilSignal(): Promise<void> {
+/** Resolves at the first SIGINT or SIGTERM. A second one ends the process as usual. */
+function nextSignal(): Promise<void> {
   return new Promise((resolve) => {
     const stop = (): void => {
       process.off('SIGINT', stop);

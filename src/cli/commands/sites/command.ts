@@ -9,12 +9,12 @@ export function registerSites(program: Command, session: Session): void {
     .command('sites')
     .summary('the properties these credentials can read')
     .description(
-      'Lists the properties that these credentials know in Search Console, and what they may do there.',
+      'Lists the properties that these credentials can see in Search Console, each with its permission.',
     )
-    .option('--credentials <file>', 'a service account’s or a sign-in’s JSON file')
-    .option('--api-root <url>', 'where the API is', readRoot('--api-root'))
-    .option('--token-url <url>', 'where tokens are made', readRoot('--token-url'))
-    .option('--json', 'as one JSON object')
+    .option('--credentials <file>', 'JSON file of a service account or a sign-in')
+    .option('--api-root <url>', 'address of the API', readRoot('--api-root'))
+    .option('--token-url <url>', 'address of the token endpoint', readRoot('--token-url'))
+    .option('--json', 'print one JSON object')
     .action(async (flags: SitesFlags) => {
       const { runSites } = await import('./run.ts');
       await runSites(flags, session);

@@ -1,4 +1,4 @@
-/** `longtail sites`: asks Google which properties there are for these credentials. */
+/** `longtail sites`: asks Google which properties these credentials can see. */
 import { LongtailError } from '../../../domain/errors.ts';
 import { plain, table } from '../../../report/render.ts';
 import { type Auth, createAuth } from '../../../search-console/auth/auth.ts';
@@ -11,7 +11,7 @@ import type { Output } from '../../terminal/output.ts';
 import { type AccessFlags, readAccess } from '../options.ts';
 import type { Session } from '../session.ts';
 
-/** The options, read and each right by itself. */
+/** The parsed options. Each is valid on its own. */
 export interface SitesFlags extends AccessFlags {
   readonly json?: boolean;
 }
@@ -26,12 +26,12 @@ const PERMISSIONS: Readonly<Record<string, string>> = {
   siteUnverifiedUser: 'unverified: its data cannot be read',
 };
 
-/** @throws LongtailError for wrong options, credentials, and an API that cannot be reached. */
+/** @throws LongtailError for wrong options or credentials, or if the API cannot be reached. */
 export async function runSites(flags: SitesFlags, session: Session): Promise<void> {
   const { env, output, clock } = session;
   const { credentials, tokenUrl, apiRoot = GOOGLE_API_ROOT } = readAccess(flags, env);
   const interrupt = session.catchSignals('Stopping.');
-  // Where there are no credentials, the machine itself is asked for some, and that may take its time.
+  // Without a credentials file this asks the machine for credentials, which may take a while.
   const auth = await Promise.race([createAuth({ credentials, tokenUrl, clock, env }), interrupt.asked]);
   if (auth === undefined) return session.endWith(EXIT.interrupted);
   const transport = createGotTransport({
@@ -61,7 +61,7 @@ export async function runSites(flags: SitesFlags, session: Session): Promise<voi
   }
 }
 
-/** Asks, and once more with a fresh token where the first was refused. */
+/** Asks, and asks once more with a new token if the first was refused. */
 async function askWithToken(
   auth: Auth,
   ask: (accessToken: string) => Promise<SitesResult>,
@@ -83,9 +83,9 @@ function readable(result: Exclude<SitesResult, { kind: 'aborted' }>, auth: Auth)
     case 'ok':
       return result.sites;
     case 'retryable':
-      throw unreachable(`The list of properties did not come: ${result.reason}`);
+      throw unreachable(`Google did not return the list of properties: ${result.reason}`);
     case 'quota':
-      throw unreachable('Google refused for want of quota.');
+      throw unreachable('Google refused the request because a quota is exceeded.');
     case 'unauthorized':
       throw advised('UNAUTHORIZED', result.reason);
     case 'forbidden':
@@ -107,7 +107,7 @@ const unreachable = (reason: string): LongtailError =>
   new LongtailError(
     'API_UNREACHABLE',
     reason,
-    'Look at the network, and at --api-root if it is given; then try again.',
+    'Check the network, and --api-root if you passed it; then try again.',
   );
 
 /** Exported for its test. */
@@ -119,7 +119,7 @@ export function describeSites(
   if (sites.length === 0) {
     const who = serviceAccountEmail ?? 'this account';
     return (
-      `Google knows of no property that ${plain(who)} may read.\n` +
+      `Google knows no property that ${plain(who)} may read.\n` +
       'Add it as a user of the property in Search Console: Settings → Users and permissions → Add user.'
     );
   }

@@ -39,10 +39,10 @@ last slash. They are two properties, each with its own data.`;
 export function registerSync(program: Command, session: Session): void {
   program
     .command('sync')
-    .summary('copy what Google has and the table has not')
+    .summary('copy what Google has and the table lacks')
     .description(
       'Copies a property’s search data into PostgreSQL. Without dates: all days that Google still has and the ' +
-        'table does not. Safe to stop at any moment: the next run goes on where it stopped.',
+        'table lacks. Safe to stop at any moment: the next run resumes where it stopped.',
     )
     .optionsGroup('What:')
     .option('--site <url>', 'the property, as Search Console names it', readSite)
@@ -71,19 +71,19 @@ export function registerSync(program: Command, session: Session): void {
     .option('--accept-shrunk', 'accept a day that now has less than half of its rows')
     .optionsGroup('From and to:')
     .option('--database-url <url>', 'postgres://user:password@host:5432/database')
-    .option('--credentials <file>', 'a service account’s or a sign-in’s JSON file')
+    .option('--credentials <file>', 'JSON file of a service account or a sign-in')
     .option('--account <name>', 'whose credentials these are: runs under the same name share one quota')
-    .option('--api-root <url>', 'where the API is', readRoot('--api-root'))
-    .option('--token-url <url>', 'where tokens are made', readRoot('--token-url'))
+    .option('--api-root <url>', 'address of the API', readRoot('--api-root'))
+    .option('--token-url <url>', 'address of the token endpoint', readRoot('--token-url'))
     .optionsGroup('How fast:')
     .option(
       '--max-concurrency <n>',
-      'calls at once; auto finds out how many pay',
+      'concurrent calls; auto finds the best number',
       concurrency('--max-concurrency'),
       3,
     )
-    .option('--batch-size <n>', 'requests a call', wholeNumber('--batch-size', LIMITS.batchSize), 50)
-    .option('--qpm <n>', 'requests a minute', wholeNumber('--qpm', LIMITS.qpm), 1_200)
+    .option('--batch-size <n>', 'requests per call', wholeNumber('--batch-size', LIMITS.batchSize), 50)
+    .option('--qpm <n>', 'requests per minute', wholeNumber('--qpm', LIMITS.qpm), 1_200)
     .optionsGroup('Output:')
     .option('--dry-run', 'only say what would be fetched')
     .option('--json', 'end with one JSON object on standard output')
@@ -102,7 +102,7 @@ export function registerSync(program: Command, session: Session): void {
     )
     .addHelpText('after', help(session.self))
     .action(async (flags: SyncFlags) => {
-      // Most of longtail hangs on this: help and wrong use should not wait for it.
+      // Loads most of Longtail. Help and wrong usage should not wait for it.
       const { runSync } = await import('./run.ts');
       await runSync(flags, session);
     });

@@ -8,6 +8,7 @@ import { keysOf } from '../../../planning/plan.ts';
 import {
   brokenEntry,
   concurrencyEntry,
+  fallbackEntry,
   progressEntry,
   quotaEntry,
   retryEntry,
@@ -30,7 +31,7 @@ import { type CommandDatabase, namedDatabase, openDatabase } from '../database-p
 import { type AccessFlags, checkRange, type RangeFlags, readAccess } from '../options.ts';
 import type { Session } from '../session.ts';
 
-/** The options, read and each right by itself. */
+/** The parsed options. Each is valid on its own. */
 export interface SyncFlags extends RangeFlags, AccessFlags {
   readonly site?: string;
   readonly datasets: readonly string[];
@@ -51,7 +52,7 @@ export interface SyncFlags extends RangeFlags, AccessFlags {
   readonly inspect?: number | true;
 }
 
-/** After a signal, the way out is short. */
+/** Closing is short after a signal. */
 const INTERRUPTED_CLOSE_MS = 250;
 const CLOSE_MS = 10_000;
 const TELEMETRY_MS = 5_000;
@@ -74,7 +75,7 @@ export async function runSync(flags: SyncFlags, session: Session): Promise<void>
   const today = pacificDay(startedAtMs);
   const note = checkRange(flags, today);
   const options = syncOptions(site, flags, env);
-  // Before anything is started: wrong use should not cost a database server's start.
+  // First of all: wrong usage should not start a database server.
   const config = readConfig(options, today);
   namedDatabase(flags.databaseUrl, env);
   if (flags.dryRun !== true) proxyFor(new URL(config.apiRoot), env);
@@ -117,7 +118,7 @@ async function openAndRun(
   listening: Listening,
 ): Promise<void> {
   const { signal, asked } = session.catchSignals();
-  // What is most often wrong comes first, and before it is right nothing is set up. A dry run asks nobody, and needs none.
+  // Credentials are the most frequent problem, so they are checked before anything is set up. A dry run needs none.
   const { credentials, tokenUrl } = options;
   const isNamed = credentials !== undefined && ('file' in credentials || 'accessToken' in credentials);
   if (flags.dryRun !== true || isNamed) {
@@ -136,6 +137,7 @@ async function openAndRun(
   const sync = createSync({
     ...options,
     database: database.url,
+    nudgeHeap: true,
     ...(inspect === undefined ? {} : { inspect }),
   });
   let tell: () => void;
@@ -145,13 +147,13 @@ async function openAndRun(
         ? await planOf(sync, flags, session, signal)
         : await outcomeOf(sync, flags, database, session, listening, signal);
   } finally {
-    // The gauges are read for the last time before they are gone.
+    // Exports the gauges for the last time, before they are gone.
     await telemetry.end(signal.aborted ? INTERRUPTED_CLOSE_MS : TELEMETRY_MS);
     await sync.close();
     await inspector?.close();
     await database.close({ waitMs: signal.aborted ? INTERRUPTED_CLOSE_MS : CLOSE_MS });
   }
-  // The result comes last on standard output, after all that closing may have had to say.
+  // The result comes last on standard output, after all messages from closing.
   tell();
 }
 
@@ -260,6 +262,7 @@ export async function follow(
     sync.on('quota', (event) => log(quotaEntry(event))),
     sync.on('retry', (event) => log(retryEntry(event))),
     sync.on('concurrency', (event) => log(concurrencyEntry(event))),
+    sync.on('fallback', (event) => log(fallbackEntry(event))),
   ];
   try {
     return await sync.run({ signal: options.signal });
@@ -269,7 +272,7 @@ export async function follow(
   }
 }
 
-/** The words are the result, unless a script asked for JSON: then they are for whoever watches it. */
+/** Prints the result. With `--json`, the text goes to standard error, for people, and the JSON is the result. */
 function tellResult(words: string | undefined, json: string | undefined, output: Output): void {
   if (json === undefined) {
     if (words !== undefined) output.print(words);

@@ -1,3 +1,4 @@
+// @module-tag long
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Emulator, startEmulator } from '../../../../src/emulator/index.ts';
 import { type TestDatabase, testDatabase } from '../../../support/postgres.ts';
