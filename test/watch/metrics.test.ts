@@ -84,9 +84,11 @@ it('tells failed, shrunk, capped and crashed from one another', async () => {
   await synchronise();
   await database.sql`update longtail.slice set capped = true where date = (select max(date) from longtail.slice)`;
   await database.sql`
-    insert into longtail.slice (property_id, search_type, dataset, date, version, status, run_id, error)
-    select property_id, search_type, dataset, date, version + 1, 'failed', run_id, 'shrunk: Google now returns 1 rows'
+    insert into longtail.slice (property_id, search_type, dataset, date, version, status, run_id)
+    select property_id, search_type, dataset, date, version + 1, 'open', run_id
     from longtail.slice where date = (select min(date) from longtail.slice)`;
+  await database.sql`
+    update longtail.slice set status = 'failed', error = 'shrunk: Google now returns 1 rows' where status = 'open'`;
   await database.sql`
     insert into longtail.run (property_id, epoch, status, from_date, to_date, parameters, force)
     select property_id, epoch, 'running', from_date, to_date, parameters, force from longtail.run`;
