@@ -1,7 +1,7 @@
 /**
  * The bench: `npm run bench [-- part …] [--scale 1] [--runs 3] [--out bench/results] [--profiles DIR] [--server URL]`.
- * Parts: latency, data, quota, peers, control, growth; all of them by default. Each writes its figures into the report as
- * soon as it has them. `--server` uses a PostgreSQL on this machine instead of the embedded one. A scale below 1 only prints
+ * Parts: latency, data, quota, peers, control, growth, questions; all of them by default. Each writes its figures into the
+ * report as soon as it has them. `--server` uses a PostgreSQL on this machine instead of the embedded one. A scale below 1 only prints
  * the report, unless `--out` says where to write it.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';

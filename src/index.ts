@@ -22,6 +22,7 @@ export type {
   ConcurrencyEvent,
   DryRun,
   FallbackEvent,
+  NoticeEvent,
   Outcome,
   Progress,
   ProgressState,

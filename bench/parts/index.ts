@@ -5,6 +5,7 @@ import { data } from './data.ts';
 import { growth } from './growth.ts';
 import { latency } from './latency.ts';
 import { peers } from './peers.ts';
+import { questions } from './questions.ts';
 import { quota } from './quota.ts';
 
 /** The parts of the bench by name, in the order of the report. */
@@ -15,4 +16,5 @@ export const PARTS: Readonly<Record<string, (context: BenchContext) => Promise<P
   peers,
   control,
   growth,
+  questions,
 };

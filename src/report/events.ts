@@ -4,6 +4,7 @@ import { scopeKindOf } from '../machines/rate-limiter/quota-window.ts';
 import type {
   ConcurrencyEvent,
   FallbackEvent,
+  NoticeEvent,
   Progress,
   ProgressState,
   QuotaEvent,
@@ -119,6 +120,15 @@ function concurrencyWords(reason: ConcurrencyEvent['reason']): string {
     case 'asked':
       return 'as asked';
   }
+}
+
+export function noticeEntry({ kind, view, message, nextStep }: NoticeEvent): LogEntry {
+  return {
+    level: 'warn',
+    name: `notice.${kind}`,
+    fields: { view, message, nextStep },
+    text: `${message} ${nextStep}`,
+  };
 }
 
 /** At `info`: the run is slower, not wrong. */

@@ -123,7 +123,12 @@ const machine = runLifeMachine.provide({
 /** Creates a life; `start` begins it. */
 export function createLife({ purpose, config, options, clock, listeners, conclude }: LifePorts): Life {
   const inspect = guardInspect(options.inspect);
-  const holdings = new Holdings(config, { ...options, ...(inspect === undefined ? {} : { inspect }) }, clock);
+  const holdings = new Holdings(
+    config,
+    { ...options, ...(inspect === undefined ? {} : { inspect }) },
+    clock,
+    (notice) => listeners.emit('notice', notice),
+  );
   const planned = keysOf(config).length;
   const own = countOwnSlices(listeners);
   let execution: Execution | undefined;

@@ -30,7 +30,7 @@ import { type KeptLeases, takeLeases } from './leases.ts';
 import { createRateLimiter } from './limiter.ts';
 import { internalsOf, type LimiterInternals } from './limiter-internals.ts';
 import { createTelemetry, type Telemetry } from './telemetry.ts';
-import type { SyncOptions } from './types.ts';
+import type { NoticeEvent, SyncOptions } from './types.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Google may take this long before the first byte of a large batch. */
@@ -77,16 +77,18 @@ export class Holdings {
   readonly #config: Config;
   readonly #options: SyncOptions;
   readonly #clock: Clock;
+  readonly #tell: (notice: NoticeEvent) => void;
   readonly #opened: Opened = {};
   readonly #fallbacks = new Fallbacks();
   readonly #closers: Closer[] = [];
   /** The database to connect to. */
   #target: Config['database'];
 
-  constructor(config: Config, options: SyncOptions, clock: Clock) {
+  constructor(config: Config, options: SyncOptions, clock: Clock, tell: (notice: NoticeEvent) => void) {
     this.#config = config;
     this.#options = options;
     this.#clock = clock;
+    this.#tell = tell;
     this.#target = config.database;
   }
 
@@ -212,8 +214,9 @@ export class Holdings {
 
   async #openSchema(): Promise<void> {
     const { sql } = this.need('database');
-    if (this.#config.migrate) await migrate(sql);
-    else await requireSchema(sql);
+    if (!this.#config.migrate) return await requireSchema(sql);
+    const { notices = [] } = await migrate(sql);
+    for (const notice of notices) this.#tell({ kind: 'view', ...notice });
   }
 
   async #openProperty(signal: AbortSignal): Promise<void> {

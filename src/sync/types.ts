@@ -315,6 +315,17 @@ export interface StartedEvent {
   readonly runId: string;
 }
 
+/** Something to know about the database that keeps no run from its work. */
+export interface NoticeEvent {
+  /** A view was changed by somebody, its name is taken, or it may not be created. */
+  readonly kind: 'view';
+  /** Its name, with the schema. */
+  readonly view: string;
+  /** One sentence. */
+  readonly message: string;
+  readonly nextStep: string;
+}
+
 /**
  * An optimisation that relies on a package's private internals cannot be used; the public interface replaces it. The rows
  * are the same, but the run is slower. Emitted once per run for each `what`: `copy` writes rows to PostgreSQL, `gunzip`
@@ -334,6 +345,7 @@ export interface SyncEvents {
   readonly retry: RetryEvent;
   readonly concurrency: ConcurrencyEvent;
   readonly fallback: FallbackEvent;
+  readonly notice: NoticeEvent;
 }
 
 /** What `run` would fetch. */

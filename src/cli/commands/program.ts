@@ -5,7 +5,11 @@ import { plain } from '../../report/render.ts';
 import { registerDatabase } from './database/command.ts';
 import { registerDemo } from './demo/command.ts';
 import { registerEmulator } from './emulator/command.ts';
+
+import { registerIndex } from './index/command.ts';
+
 import { registerMetrics } from './metrics/command.ts';
+
 import type { Session } from './session.ts';
 import { refuseRepeatedOptions } from './single-options.ts';
 import { registerSites } from './sites/command.ts';
@@ -51,6 +55,7 @@ export function createProgram(session: Session): Command {
   registerSync(program, session);
   registerSites(program, session);
   registerStatus(program, session);
+  registerIndex(program, session);
   registerMetrics(program, session);
   registerEmulator(program);
   registerDatabase(program, session);

@@ -1,9 +1,8 @@
 import type { Sql } from 'postgres';
-import type { Dataset, Day, SearchType } from '../../domain/slice.ts';
+import type { Day } from '../../domain/slice.ts';
 import { toldError } from '../connection/told-error.ts';
 import { transaction } from '../connection/transaction.ts';
-import { keyStatus } from './key-status.ts';
-import { type MonthStatus, readStatus } from './status.ts';
+import { type MonthStatus, readStatus, type Status } from './status.ts';
 
 /** How a run ended, or that it has not. */
 export const RUN_STATUSES = [
@@ -33,12 +32,19 @@ export interface PropertyRuns {
 /** What the tables hold of one property, search type and dataset, in days. */
 export type DatasetFigures = Pick<
   MonthStatus,
-  'siteUrl' | 'searchType' | 'dataset' | 'complete' | 'empty' | 'open' | 'failed' | 'missing' | 'rows'
+  | 'siteUrl'
+  | 'searchType'
+  | 'dataset'
+  | 'complete'
+  | 'empty'
+  | 'open'
+  | 'failed'
+  | 'missing'
+  | 'rows'
+  | 'capped'
 > & {
   /** The newest complete day. */
   readonly last: Day | null;
-  /** Complete days with as many rows as Google returns at most: it has more. */
-  readonly capped: number;
   /** Days that failed because a refetch brought much less than before. */
   readonly shrunk: number;
 };
@@ -80,51 +86,28 @@ export async function readFigures(sql: Sql, timeoutMs: number): Promise<Database
         left join newest_ended e on e.property_id = p.id
         order by p.site_url`;
     });
-    const marked = await transaction(sql, async (tx) => {
-      await tx.unsafe(`set local statement_timeout = ${timeoutMs}`);
-      return await tx<
-        { siteUrl: string; searchType: SearchType; dataset: Dataset; capped: number; shrunk: number }[]
-      >`
-        with known as (
-          select s.property_id, s.search_type, s.dataset, s.date,
-            max(s.version) filter (where s.status = 'complete') as complete,
-            max(s.version) filter (where s.status = 'open') as open,
-            max(s.version) filter (where s.status = 'failed') as failed,
-            bool_or(s.status = 'open' and s.second_look) as second_look,
-            bool_or(s.status = 'complete' and s.capped) as capped,
-            (array_agg(s.error order by s.version desc) filter (where s.status = 'failed'))[1] as error
-          from longtail.slice s
-          where s.filter_key = '' and s.aggregation_type = '' and s.status in ('complete', 'open', 'failed')
-          group by s.property_id, s.search_type, s.dataset, s.date
-        ), judged as (
-          select known.*, ${keyStatus(sql)} as status from known
-        )
-        select p.site_url as "siteUrl", j.search_type as "searchType", j.dataset as "dataset",
-          (count(*) filter (where j.capped))::int as "capped",
-          (count(*) filter (where j.status = 'failed' and j.error like 'shrunk:%'))::int as "shrunk"
-        from judged j join longtail.property p on p.id = j.property_id
-        group by p.site_url, j.search_type, j.dataset`;
-    });
-    const months = await readStatus(sql);
-    return { runs: [...runs], datasets: sumMonths(months, marked) };
+    return { runs: [...runs], datasets: sumMonths(await readStatus(sql)) };
   } catch (error) {
     throw await toldError(sql, error);
   }
 }
 
-type Marked = Pick<DatasetFigures, 'siteUrl' | 'searchType' | 'dataset' | 'capped' | 'shrunk'>;
+/** How the reason of a day begins whose refetch brought much less. */
+const SHRUNK = 'shrunk:';
 
-function sumMonths(months: readonly MonthStatus[], marked: readonly Marked[]): readonly DatasetFigures[] {
-  const keyOf = ({ siteUrl, searchType, dataset }: Omit<Marked, 'capped' | 'shrunk'>): string =>
+function sumMonths({ months, failed }: Status): readonly DatasetFigures[] {
+  const keyOf = ({ siteUrl, searchType, dataset }: Pick<MonthStatus, 'siteUrl' | 'searchType' | 'dataset'>) =>
     JSON.stringify([siteUrl, searchType, dataset]);
-  const marks = new Map(marked.map((mark) => [keyOf(mark), mark]));
+  const shrunk = Map.groupBy(
+    failed.filter(({ reason }) => reason.startsWith(SHRUNK)),
+    keyOf,
+  );
   return [...Map.groupBy(months, keyOf)].flatMap(([key, ofDataset]) => {
     const [first] = ofDataset;
     if (first === undefined) return [];
     const { siteUrl, searchType, dataset } = first;
     const sum = (of: (month: MonthStatus) => number): number =>
       ofDataset.reduce((total, month) => total + of(month), 0);
-    const { capped = 0, shrunk = 0 } = marks.get(key) ?? {};
     return {
       siteUrl,
       searchType,
@@ -139,8 +122,8 @@ function sumMonths(months: readonly MonthStatus[], marked: readonly Marked[]): r
         (newest, { last }) => (last !== null && (newest === null || last > newest) ? last : newest),
         null,
       ),
-      capped,
-      shrunk,
+      capped: sum((month) => month.capped),
+      shrunk: shrunk.get(key)?.length ?? 0,
     };
   });
 }

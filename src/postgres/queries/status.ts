@@ -1,7 +1,7 @@
 import type { Sql } from 'postgres';
 import type { Dataset, Day, SearchType } from '../../domain/slice.ts';
 import { toldError } from '../connection/told-error.ts';
-import { keyStatus } from './key-status.ts';
+import { COVERAGE } from '../schema/views.ts';
 
 /** What the tables hold of one property, search type, dataset and month, in days. */
 export interface MonthStatus {
@@ -20,55 +20,109 @@ export interface MonthStatus {
   readonly failed: number;
   /** Never fetched, though between the dataset's first day and its last, or the last that Google has published. */
   readonly missing: number;
-  /** Readable rows. */
+  /** Days with as many rows as Google gives at most: there were more. */
+  readonly capped: number;
+  /** Readable rows, their clicks and impressions. */
   readonly rows: number;
+  readonly clicks: number;
+  readonly impressions: number;
+  /** Clicks of the same days as Google counts them, hidden queries included. Null where no totals are known. */
+  readonly totalClicks: number | null;
+  /** Share of those clicks that the rows lack, 0 to 1. Null where there are none, and for search appearances. */
+  readonly hiddenShare: number | null;
+  /** Rows whose key was there already, left out. */
+  readonly duplicatesDropped: number;
   /** The first and last complete days. Null when there are none. */
   readonly first: Day | null;
   readonly last: Day | null;
 }
 
-/** Reads the status of one property or of all, newest month first. */
-export async function readStatus(sql: Sql, siteUrl?: string): Promise<MonthStatus[]> {
+/** A day that deserves a look. */
+export interface DayStatus {
+  readonly siteUrl: string;
+  readonly searchType: SearchType;
+  readonly dataset: Dataset;
+  readonly date: Day;
+}
+
+/** A day whose latest attempt failed. */
+export interface FailedDay extends DayStatus {
+  readonly reason: string;
+  /** Rows of an older version that are readable. Null: there is none. */
+  readonly rows: number | null;
+}
+
+/** A day with as many rows as Google gives at most. */
+export interface CappedDay extends DayStatus {
+  readonly rows: number;
+  /** See {@link MonthStatus.hiddenShare}. */
+  readonly hiddenShare: number | null;
+}
+
+export interface Status {
+  /** Newest month first. */
+  readonly months: readonly MonthStatus[];
+  /** Newest day first. */
+  readonly failed: readonly FailedDay[];
+  /** Newest day first. */
+  readonly capped: readonly CappedDay[];
+}
+
+/** Reads the status of one property or of all. It means by each word what the view `search_coverage` means. */
+export async function readStatus(sql: Sql, siteUrl?: string): Promise<Status> {
+  const ofSite = sql`(${siteUrl ?? null}::text is null or site_url = ${siteUrl ?? null}::text)`;
   try {
-    return await sql<MonthStatus[]>`
-      with known as (
-        select s.property_id, s.search_type, s.dataset, s.date,
-          max(s.version) filter (where s.status = 'complete') as complete,
-          max(s.version) filter (where s.status = 'open') as open,
-          max(s.version) filter (where s.status = 'failed') as failed,
-          bool_or(s.status = 'open' and s.second_look) as second_look,
-          coalesce(sum(s.rows) filter (where s.status = 'complete'), 0) as rows
-        from longtail.slice s join longtail.property p on p.id = s.property_id
-        where (${siteUrl ?? null}::text is null or p.site_url = ${siteUrl ?? null}::text)
-          and s.filter_key = '' and s.aggregation_type = '' and s.status in ('complete', 'open', 'failed')
-        group by s.property_id, s.search_type, s.dataset, s.date
-      ), judged as (
-        select *, ${keyStatus(sql)} as status
-        from known
-      ), spans as (
-        select j.property_id, j.search_type, j.dataset, min(j.date) as first,
-          greatest(max(j.date), max(c.last_published)) as last
-        from judged j left join longtail.calendar c using (property_id, search_type)
-        group by j.property_id, j.search_type, j.dataset
-      ), days as (
-        select s.property_id, s.search_type, s.dataset, day::date as date
-        from spans s, generate_series(s.first::timestamp, s.last::timestamp, interval '1 day') as day
-      )
-      select p.site_url as "siteUrl", d.search_type as "searchType", d.dataset as "dataset",
-        to_char(d.date, 'YYYY-MM') as "month",
-        (count(*) filter (where j.status = 'complete'))::int as "complete",
-        (count(*) filter (where j.status = 'complete' and j.rows = 0))::int as "empty",
-        (count(*) filter (where j.status = 'open'))::int as "open",
-        (count(*) filter (where j.status = 'failed'))::int as "failed",
-        (count(*) filter (where j.status is null))::int as "missing",
-        coalesce(sum(j.rows), 0)::float8 as "rows",
-        (min(d.date) filter (where j.complete is not null))::text as "first",
-        (max(d.date) filter (where j.complete is not null))::text as "last"
-      from days d join longtail.property p on p.id = d.property_id
-      left join judged j using (property_id, search_type, dataset, date)
-      group by p.site_url, d.search_type, d.dataset, to_char(d.date, 'YYYY-MM')
-      order by p.site_url, d.search_type, d.dataset, "month" desc`;
+    const [months, marked] = await Promise.all([
+      sql<MonthStatus[]>`
+        select site_url as "siteUrl", search_type as "searchType", dataset as "dataset",
+          to_char(date, 'YYYY-MM') as "month",
+          (count(*) filter (where status = 'complete'))::int as "complete",
+          (count(*) filter (where status = 'complete' and rows = 0))::int as "empty",
+          (count(*) filter (where status = 'open'))::int as "open",
+          (count(*) filter (where status = 'failed'))::int as "failed",
+          (count(*) filter (where status = 'missing'))::int as "missing",
+          (count(*) filter (where capped))::int as "capped",
+          coalesce(sum(rows), 0)::float8 as "rows", coalesce(sum(clicks), 0)::float8 as "clicks",
+          coalesce(sum(impressions), 0)::float8 as "impressions",
+          (sum(total_clicks) filter (where rows is not null))::float8 as "totalClicks",
+          case when sum(total_clicks) filter (where hidden_share is not null and rows is not null) > 0 then
+            greatest(0, 1 - sum(clicks) filter (where hidden_share is not null)
+              / sum(total_clicks) filter (where hidden_share is not null and rows is not null)) end::float8 as "hiddenShare",
+          coalesce(sum(duplicates_dropped), 0)::float8 as "duplicatesDropped",
+          (min(date) filter (where rows is not null))::text as "first",
+          (max(date) filter (where rows is not null))::text as "last"
+        from (${sql.unsafe(COVERAGE)}) c where ${ofSite}
+        group by site_url, search_type, dataset, to_char(date, 'YYYY-MM')
+        order by site_url, search_type, dataset, "month" desc`,
+      sql<(DayStatus & Pick<FailedDay, 'reason' | 'rows'> & MarkedDay)[]>`
+        select site_url as "siteUrl", search_type as "searchType", dataset as "dataset", date::text as "date",
+          status = 'failed' as "isFailed", capped as "isCapped", coalesce(reason, 'unknown') as "reason",
+          rows::float8 as "rows", hidden_share as "hiddenShare"
+        from (${sql.unsafe(COVERAGE)}) c where ${ofSite} and (status = 'failed' or capped)
+        order by site_url, date desc, search_type, dataset`,
+    ]);
+    const day = ({ siteUrl: site, searchType, dataset, date }: DayStatus): DayStatus => ({
+      siteUrl: site,
+      searchType,
+      dataset,
+      date,
+    });
+    return {
+      months: [...months],
+      failed: marked.flatMap((one) =>
+        one.isFailed ? [{ ...day(one), reason: one.reason, rows: one.rows }] : [],
+      ),
+      capped: marked.flatMap((one) =>
+        one.isCapped ? [{ ...day(one), rows: one.rows ?? 0, hiddenShare: one.hiddenShare }] : [],
+      ),
+    };
   } catch (error) {
     throw await toldError(sql, error);
   }
+}
+
+interface MarkedDay {
+  readonly isFailed: boolean;
+  readonly isCapped: boolean;
+  readonly hiddenShare: number | null;
 }

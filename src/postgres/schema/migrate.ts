@@ -7,6 +7,7 @@ import { connect, connectError, place } from '../connection/connect.ts';
 import { transaction } from '../connection/transaction.ts';
 import { isConnectionLoss } from '../driver/failure.ts';
 import { identifier } from '../driver/identifier.ts';
+import { needsTending, tendViews, VIEW_NAMES, type ViewNotice } from './made-views.ts';
 import { MIGRATIONS, type Migration } from './migrations.ts';
 import { readFacts, readState, refuse, type SchemaFacts, type SchemaState } from './schema-state.ts';
 
@@ -14,6 +15,8 @@ import { readFacts, readState, refuse, type SchemaFacts, type SchemaState } from
 export interface MigrationOutcome {
   /** Number of migrations applied: 0 when the schema was up to date. */
   readonly applied: number;
+  /** Views that are not as Longtail makes them. Left out where there are none. */
+  readonly notices?: readonly ViewNotice[];
 }
 
 /**
@@ -26,7 +29,8 @@ const LOCK_PAUSE_MS = 500;
 const STATEMENT_TIMEOUT_MS = 600_000;
 
 /**
- * Creates or updates the schema `longtail` and the view `public.search_analytics`, in one transaction: all or nothing.
+ * Creates or updates the schema `longtail` and the views in `public`, in one transaction: all or nothing. A view that was
+ * dropped is made again; one that somebody has changed, or whose name somebody else has, is left alone and named.
  * Safe to call from several processes at the same time, through a transaction pooler, and in a database with other Drizzle
  * migrations: Longtail's are recorded in `longtail.migrations`. Only the owner may read what it creates: privileges that
  * the database's defaults grant to others are revoked. `target` is a URL, or a postgres.js pool, which stays open.
@@ -55,7 +59,7 @@ async function migrateOn(sql: Sql, clock: Clock): Promise<MigrationOutcome> {
     const state = await readState(sql, facts);
     refuse(state, where);
     // Most calls find nothing to do and need no right to create anything.
-    if (!hasWork(facts, state)) return { applied: 0 };
+    if (missingIn(state).length === 0 && !(await needsTending(sql, facts))) return { applied: 0 };
     checkRights(facts, state, where);
   } catch (error) {
     throw migrationError(sql, error);
@@ -92,9 +96,11 @@ async function migrateIn(tx: TransactionSql, where: string): Promise<MigrationOu
       .unsafe(`insert into longtail.migrations (hash, created_at) values ('${hash}', ${moment})`)
       .simple();
   }
-  if (needsView(facts, state)) await makeView(tx, facts);
+  // Read again: there may have been no tables before.
+  const now = missing.length > 0 ? await readFacts(tx) : facts;
+  const notices = await tendViews(tx, now, missing.length > 0, where);
   await keepPrivate(tx, before);
-  return { applied: missing.length };
+  return { applied: missing.length, ...(notices.length > 0 ? { notices } : {}) };
 }
 
 /** Overrides settings of the role and the database for this transaction. Must run before any read. */
@@ -113,40 +119,19 @@ async function settle(tx: TransactionSql): Promise<void> {
     .simple();
 }
 
-function hasWork(facts: SchemaFacts, state: SchemaState): boolean {
-  return missingIn(state).length > 0 || (needsView(facts, state) && mayMakeView(facts));
-}
-
 function missingIn(state: SchemaState): readonly Migration[] {
   if (state.kind === 'empty') return MIGRATIONS;
   return state.kind === 'installed' ? state.missing : [];
 }
 
-/** The view may have been dropped, usually together with the schema `public`, which test and preview tools recreate. */
-function needsView(facts: SchemaFacts, state: SchemaState): boolean {
-  return state.kind === 'installed' && !facts.hasView && facts.named === null;
-}
+const NAMES = VIEW_NAMES.map((name) => `'${name}'`).join(', ');
 
-function mayMakeView({ tables, public: home }: SchemaFacts): boolean {
-  return tables?.isMine === true && home?.mayCreate === true;
-}
-
-/** Creates the view and its comments, as the migrations define them. */
-async function makeView(tx: TransactionSql, { serverVersion }: SchemaFacts): Promise<void> {
-  const ofView =
-    /^(create (or replace )?view|drop view( if exists)?|comment on (view|column)) "?public"?\."?search_analytics\b/i;
-  const statements = MIGRATIONS.flatMap((migration) => migration.statements);
-  for (const statement of statements.filter((text) => ofView.test(text))) await tx.unsafe(statement).simple();
-  if (serverVersion >= 150_000)
-    await tx.unsafe('alter view public.search_analytics set (security_invoker = true)').simple();
-}
-
-/** Object ids of everything in the schema, of the schema itself, and of the view. */
+/** Object ids of everything in the schema, of the schema itself, and of the views. */
 async function readOids(tx: TransactionSql): Promise<ReadonlySet<string>> {
   const rows = await tx
     .unsafe<Record<string, string>[]>(`
       select c.oid::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
-      where n.nspname = 'longtail' or (n.nspname, c.relname) = ('public', 'search_analytics')
+      where n.nspname = 'longtail' or (n.nspname = 'public' and c.relname in (${NAMES}))
       union all select oid::text from pg_namespace where nspname = 'longtail'`)
     .simple();
   return new Set(rows.flatMap((row) => Object.values(row)));
@@ -160,7 +145,7 @@ async function keepPrivate(tx: TransactionSql, before: ReadonlySet<string>): Pro
         select c.oid, c.relowner as owner, c.relacl as acl,
           case c.relkind when 'S' then 'sequence' else 'table' end || format(' %I.%I', n.nspname, c.relname) as name
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = 'longtail' or (n.nspname, c.relname) = ('public', 'search_analytics')
+        where n.nspname = 'longtail' or (n.nspname = 'public' and c.relname in (${NAMES}))
         union all
         select oid, nspowner, nspacl, 'schema longtail' from pg_namespace where nspname = 'longtail'
       )

@@ -263,4 +263,20 @@ BEGIN
 END $$;`,
     ],
   },
+  {
+    tag: '0006_views',
+    moment: 1795871000000,
+    hash: '80f3608e4942725743eb2d4eb60a02581fee9cd217a6142d778cf9e8ccf3b726',
+    statements: [
+      `-- The parts of a day, and what was dropped from it: in a database that has them already, nothing happens.
+ALTER TABLE longtail.slice ADD COLUMN IF NOT EXISTS part text DEFAULT '' NOT NULL;`,
+      `ALTER TABLE longtail.slice ADD COLUMN IF NOT EXISTS duplicates_dropped integer DEFAULT 0 NOT NULL;`,
+      `CREATE TABLE "longtail"."made_view" (
+	"name" text PRIMARY KEY NOT NULL,
+	"source" text NOT NULL,
+	"definition" text NOT NULL,
+	"server" integer NOT NULL
+);`,
+    ],
+  },
 ];

@@ -24,8 +24,6 @@ export interface SchemaFacts {
   readonly public: { readonly mayCreate: boolean } | null;
   /** What `public.search_analytics` is: `view` or another kind of object. Null: it does not exist. */
   readonly named: string | null;
-  /** Whether there is a view `search_analytics` of Longtail's rows in any schema: it may have been moved. */
-  readonly hasView: boolean;
 }
 
 /** What a database contains of Longtail. */
@@ -74,12 +72,7 @@ const FACTS = `
       select pg_catalog.json_build_object('mayCreate', pg_catalog.has_schema_privilege(oid, 'create'))
       from pg_catalog.pg_namespace where nspname = 'public'),
     'named', (select case relkind when 'v' then 'view' when 'm' then 'materialized view' when 'i' then 'index'
-      when 'S' then 'sequence' when 'c' then 'type' else 'table' end from contract),
-    'hasView', exists (
-      select from pg_catalog.pg_class v join pg_catalog.pg_rewrite w on w.ev_class = v.oid
-      join pg_catalog.pg_depend d on d.objid = w.oid
-      join relation f on f.oid = d.refobjid and f.relname = 'fact'
-      where v.relname = 'search_analytics' and v.relkind = 'v')
+      when 'S' then 'sequence' when 'c' then 'type' else 'table' end from contract)
   )::text as facts`;
 
 /** Reads the facts. Needs no rights beyond the catalogues. */

@@ -19,7 +19,7 @@ import {
 } from 'drizzle-orm/pg-core';
 import { SLICE_STATUSES } from '../../domain/slice-life.ts';
 
-/** All of Longtail's tables are in a separate schema. Only the view `search_analytics` is in `public`. */
+/** All of Longtail's tables are in a separate schema. Only views are in `public`: the contract, and those of `views.ts`. */
 export const longtail = pgSchema('longtail');
 
 /** Text exactly as Google sent it. Comparing by code point is faster than by a locale's rules, and the same on every server. */
@@ -83,6 +83,8 @@ export const slice = longtail.table(
     searchType: text('search_type').notNull(),
     dataset: text('dataset').notNull(),
     date: date('date').notNull(),
+    /** The filter that makes one piece of the day: `country=deu`. Empty: the day is asked for whole. */
+    part: text('part').notNull().default(''),
     /** Empty: no filter. */
     filterKey: text('filter_key').notNull().default(''),
     /** Empty: Google's default. */
@@ -95,6 +97,8 @@ export const slice = longtail.table(
     impressions: bigint('impressions', { mode: 'number' }).notNull().default(0),
     /** Rows whose key appeared earlier in this slice: a sign that as many other rows were missed. */
     duplicateRows: integer('duplicate_rows').notNull().default(0),
+    /** Rows that were left out because their key was there already. */
+    duplicatesDropped: integer('duplicates_dropped').notNull().default(0),
     /** Characters that PostgreSQL cannot store (U+0000, lone surrogates), replaced by U+FFFD. */
     replacedCharacters: integer('replaced_characters').notNull().default(0),
     /** Whether the slice has the maximum number of rows that Google returns for a day. */
@@ -266,6 +270,17 @@ export const lease = longtail.table(
     index('lease_holder').on(table.holder),
   ],
 );
+
+/** The views that Longtail has made, so that one that was changed is noticed: see `made-views.ts`. */
+export const madeView = longtail.table('made_view', {
+  name: text('name').primaryKey(),
+  /** Digest of the SQL that made it. Empty: a migration made it. */
+  source: text('source').notNull(),
+  /** Digest of its definition as the server writes it. */
+  definition: text('definition').notNull(),
+  /** Major version of that server. */
+  server: integer('server').notNull(),
+});
 
 /** The public contract: only rows of complete slices. */
 export const searchAnalytics = pgView('search_analytics', {

@@ -274,7 +274,11 @@ test('the status counts days by month, the missing ones up to what Google has pu
   unwrap(await current.store.failSlice(slice.id, 'x'));
   const calendar = { from: '2026-01-01', to: '2026-03-31', firstIncomplete: null, days: [] };
   unwrap(await current.store.commitCalendar('web', { ...calendar, lastPublished: '2026-03-06' }));
-  const common = { siteUrl: SITE, searchType: 'web', dataset: 'page+query' };
+  const common = {
+    ...{ siteUrl: SITE, searchType: 'web', dataset: 'page+query' },
+    ...{ capped: 0, totalClicks: null, hiddenShare: null, duplicatesDropped: 0 },
+    ...{ clicks: expect.any(Number), impressions: expect.any(Number) },
+  };
   const expected = [
     {
       ...common,
@@ -301,9 +305,12 @@ test('the status counts days by month, the missing ones up to what Google has pu
       last: '2026-02-27',
     },
   ];
-  expect(await readStatus(database.sql)).toEqual(expected);
-  expect(await readStatus(database.sql, SITE)).toEqual(expected);
-  expect(await readStatus(database.sql, 'sc-domain:other.com')).toEqual([]);
+  const { months, failed, capped } = await readStatus(database.sql);
+  expect(months).toEqual(expected);
+  expect(failed).toMatchObject([{ date: '2026-03-04', reason: 'x', rows: null }]);
+  expect(capped).toEqual([]);
+  expect((await readStatus(database.sql, SITE)).months).toEqual(expected);
+  expect((await readStatus(database.sql, 'sc-domain:other.com')).months).toEqual([]);
 });
 
 test('cleaning up leaves what readers see, stops when asked, and gives up what nobody has touched for a day', async () => {

@@ -27,6 +27,7 @@ const ALL = [
   'longtail.day_total',
   'longtail.fact',
   'longtail.lease',
+  'longtail.made_view',
   'longtail.migrations',
   'longtail.property',
   'longtail.quota_lease',
@@ -34,6 +35,12 @@ const ALL = [
   'longtail.slice',
   'longtail.slice_page',
   'public.search_analytics',
+  'public.search_coverage',
+  'public.search_page_lifetime',
+  'public.search_revisions',
+  'public.search_totals',
+  'public.searchdata_site_impression',
+  'public.searchdata_url_impression',
 ];
 
 test('makes the tables once', async () => {

@@ -9,6 +9,7 @@ import {
   brokenEntry,
   concurrencyEntry,
   fallbackEntry,
+  noticeEntry,
   progressEntry,
   quotaEntry,
   retryEntry,
@@ -263,6 +264,7 @@ export async function follow(
     sync.on('retry', (event) => log(retryEntry(event))),
     sync.on('concurrency', (event) => log(concurrencyEntry(event))),
     sync.on('fallback', (event) => log(fallbackEntry(event))),
+    sync.on('notice', (event) => log(noticeEntry(event))),
   ];
   try {
     return await sync.run({ signal: options.signal });
