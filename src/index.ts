@@ -8,9 +8,11 @@
  * const { status, rows } = await sync.run();
  */
 
+export type { DatasetName, NotServed } from './domain/dataset.ts';
 export { ERROR_CODES, type ErrorCode, LongtailError } from './domain/errors.ts';
+export type { Aggregation, Filter, FilterDimension, FilterOperator } from './domain/filter.ts';
 export type { QuotaKind } from './domain/quota-kind.ts';
-export type { Dataset, DatasetName, Day, SearchType, SliceFailure } from './domain/slice.ts';
+export type { Dataset, Day, SearchType, SliceFailure } from './domain/slice.ts';
 export type { ConcurrencyReason } from './machines/concurrency/context.ts';
 export type { HaltReason } from './machines/messages.ts';
 export type { BudgetRule } from './machines/rate-limiter/quota-window.ts';

@@ -1,6 +1,7 @@
 /** What is fetched. The same for the synchronisation and for everything that it is compared with. */
+import { dimensionsOf, parseDataset } from '../../src/domain/dataset.ts';
 import { addDays, FINAL_LAG_DAYS, pacificDay } from '../../src/domain/day.ts';
-import { type Day, dimensionsOf, parseDataset, type SearchType } from '../../src/domain/slice.ts';
+import type { Day, SearchType } from '../../src/domain/slice.ts';
 import type { EmulatorOptions } from '../../src/emulator/index.ts';
 
 export const SITE = 'sc-domain:example.com';

@@ -11,7 +11,9 @@
 import { fromCallback } from 'xstate';
 import type { CallPermit } from '../domain/call-permit.ts';
 import type { Clock } from '../domain/clock.ts';
-import { type Day, mustHaveRows } from '../domain/slice.ts';
+import { mustHaveRows } from '../domain/dataset.ts';
+import { EVERYTHING, isSelected, type Selection } from '../domain/filter.ts';
+import type { Day } from '../domain/slice.ts';
 import type { FetchBatchInput } from '../machines/batch-worker/batch-worker.ts';
 import { isTroubleOfTheCall } from '../machines/coordinator/trouble.ts';
 import type { CallEvent, CallOrder, CallOutcome, Fatal, Page, PageResult } from '../machines/messages.ts';
@@ -19,6 +21,7 @@ import type { Catalogue, CatalogueEntry, SliceEntry } from '../planning/catalogu
 import { noRows } from '../planning/seal.ts';
 import type { QueryAnswer } from '../search-console/answer/decode-rows.ts';
 import type { QuotaRefusal, Refusal } from '../search-console/answer/outcome.ts';
+import { refusesCombination, refusesSelection } from '../search-console/answer/refused-request.ts';
 import type { Auth } from '../search-console/auth/auth.ts';
 import type { Client, HttpCallEnd, PageOutcome } from '../search-console/request/call.ts';
 import { calendarQuery, sliceQuery } from '../search-console/request/query.ts';
@@ -32,7 +35,10 @@ import { createRefusals, type RefusalsOfCall } from './refusals.ts';
 export interface FetchBatchPorts {
   readonly client: Client;
   readonly auth: Auth;
-  readonly store: Pick<Store, 'openQueue' | 'commitCalendar' | 'failSlice' | 'recordLease' | 'settleLease'>;
+  readonly store: Pick<
+    Store,
+    'openQueue' | 'commitCalendar' | 'failSlice' | 'refuseSlice' | 'recordLease' | 'settleLease'
+  >;
   readonly clock: Clock;
   readonly catalogue: Catalogue;
   /** Google's spelling of the property's name. Without it, ours is used. */
@@ -41,6 +47,8 @@ export interface FetchBatchPorts {
   /** Whether this run may send requests. */
   readonly leases: CallPermit;
   readonly rowsPerPage: number;
+  /** What the run asks for. @default everything */
+  readonly selection?: Selection | undefined;
   /** Maximum time that an unanswered request can still be on its way. */
   readonly graceMs: number;
   /** Aborted when the whole run is over, whatever its state. */
@@ -75,6 +83,16 @@ export interface CallObservation {
 
 /** How many times in total a calendar is requested if it leaves out days known to have clicks. */
 const MAX_CONTRADICTIONS = 3;
+
+/** Whether hours of the day are not yet wholly counted. `firstIncomplete`: `2026-04-07T05:00:00-07:00`, in Pacific time. */
+const isStillCounted = (firstIncomplete: string | null, date: Day): boolean =>
+  firstIncomplete !== null && firstIncomplete.slice(0, date.length) <= date;
+
+const refusedSelection = (reason: string): Fatal => ({
+  code: 'BAD_OPTION',
+  reason: `Google refuses the filters or the aggregation: ${reason}`,
+  nextStep: 'Correct the filter (regular expressions are written in RE2’s syntax), then run again.',
+});
 
 function newest({ lastPublished }: Calendar, [first]: readonly DayTotal[]): Day | null {
   const other = first?.date ?? null;
@@ -315,7 +333,11 @@ class BatchCall {
     const named = listedName === undefined ? {} : { siteUrl: listedName };
     switch (entry.kind) {
       case 'slice':
-        return sliceQuery({ ...entry.slice, ...named }, { startRow, rowLimit: this.#ports.rowsPerPage });
+        return sliceQuery(
+          { ...entry.slice, ...named },
+          { startRow, rowLimit: this.#ports.rowsPerPage },
+          this.#ports.selection,
+        );
       case 'calendar':
         return calendarQuery({ ...entry, ...named });
       case 'probe':
@@ -345,7 +367,7 @@ class BatchCall {
       case 'invalid':
         // The server has read the request and answered.
         this.#good += 1;
-        return this.#failPage(pending, outcome.reason, true);
+        return this.#takeInvalid(pending, outcome.reason);
       case 'unauthorized':
         this.#stop ??= await this.#refused(token, outcome.reason);
         return;
@@ -355,6 +377,29 @@ class BatchCall {
         this.#forbidden.push({ pending, refusal: outcome });
         return;
     }
+  }
+
+  /** The server calls a request invalid: for its filters, for its search type and dataset, or for itself alone. */
+  async #takeInvalid(pending: PendingPage, reason: string): Promise<void> {
+    const { entry } = pending;
+    const { selection = EVERYTHING } = this.#ports;
+    if (entry.kind !== 'slice') return this.#failPage(pending, reason, true);
+    if (isSelected(selection) && refusesSelection(reason)) {
+      this.#stop ??= { kind: 'fatal', fatal: refusedSelection(reason) };
+      return;
+    }
+    if (!refusesCombination(reason)) return this.#failPage(pending, reason, true);
+    const { searchType, dataset } = entry.slice;
+    const refused = { searchType, dataset, reason };
+    this.#ports.catalogue.refuse(refused);
+    const noted = await this.#insist(() => this.#ports.store.refuseSlice(entry.slice.id, refused));
+    if (noted.kind !== 'ok') {
+      this.#stop ??= outcomeOf(noted);
+      return;
+    }
+    entry.notServed = reason;
+    // Neither complete nor failed: there is no such data.
+    this.#tell(pending, { kind: 'committed', rows: 0, next: { kind: 'notPublished' } });
   }
 
   /** If other pages of the call were answered, or this is the first refusal, it may be a temporary fault at Google. */
@@ -444,6 +489,8 @@ class BatchCall {
       return;
     }
     const { slice, day } = entry;
+    // Google says so with every page of the slice.
+    if (isStillCounted(answer.firstIncompleteHour, slice.date)) day.final = false;
     if (answer.rows.count === 0 && page.startRow === 0 && mustHaveRows(slice.dataset, day.clicks)) {
       // A contradictory answer does not count as good.
       this.#good -= 1;

@@ -8,17 +8,22 @@
  * In a small plan the calendars go out alone, and the coordinator asks for more when they are done. In a large plan it asks
  * immediately and gets speculative slices, so that no worker idles while a calendar is under way. When it asks again, the
  * answer waits for the calendars. No calendar ever depends on that answer.
+ *
+ * Datasets of two steps come last: their parts are known when the first steps are complete, so the coordinator asks for them
+ * when everything else is done.
  */
 
 import { fromCallback } from 'xstate';
 import type { Clock } from '../domain/clock.ts';
-import type { CoverageRange } from '../domain/coverage.ts';
+import type { Coverage, CoverageRange } from '../domain/coverage.ts';
+import { isTwoStep } from '../domain/dataset.ts';
 import type { Day, SearchType, SliceKey } from '../domain/slice.ts';
 import type { MorePlan, Page, PlanOrder, PlanReport } from '../machines/messages.ts';
 import { type CalendarEntry, type Catalogue, calendarId } from '../planning/catalogue.ts';
 import {
   isFinal,
   keyOf,
+  keysOf,
   mayBeEmpty,
   missingKeys,
   type Plan,
@@ -32,6 +37,7 @@ import {
   type SpeculativeSlice,
   settleSpeculativeSlices,
 } from '../planning/speculative-slices.ts';
+import { partsOfAll, wholeKeys } from '../planning/two-step.ts';
 import type { Store } from '../store/store.ts';
 import type { Answer, DatabaseFailure, OpenedSlice } from '../store/types.ts';
 import { outcomeOf } from './away.ts';
@@ -40,21 +46,35 @@ import { outcomeOf } from './away.ts';
 const CONTINUE_YOUNGER_THAN_MINUTES = 15;
 
 export interface LoadPlanPorts {
-  readonly store: Pick<Store, 'readCoverage' | 'sealEmptySlices' | 'openSlices' | 'settleSpeculative'>;
+  readonly store: Pick<
+    Store,
+    | 'readCoverage'
+    | 'readAppearances'
+    | 'readRefused'
+    | 'sealEmptySlices'
+    | 'openSlices'
+    | 'settleSpeculative'
+  >;
   readonly clock: Clock;
   readonly catalogue: Catalogue;
   readonly siteUrl: string;
   readonly range: CoverageRange;
   readonly today: Day;
+  /** The run has filters: a day with clicks may have no rows. */
+  readonly isSelective?: boolean;
   /** The workers that the run starts with. */
   readonly pool: Omit<SpeculationRules, 'today'>;
   /** Called once, when the plan is known. Must not throw. */
   readonly onPlanned: (plan: PlanSummary) => void;
+  /** Called when a day turns out to have more slices to fetch than planned, or fewer. Must not throw. */
+  readonly onReplanned?: (changes: ReadonlyMap<Day, number>) => void;
   readonly scope: AbortSignal;
   readonly background: (work: Promise<unknown>) => void;
 }
 
 export interface PlanSummary {
+  /** Number of keys in the range, those that the table has included. */
+  readonly planned: number;
   /** Keys to fetch. In a large plan some may already be done: speculative slices start before the plan is known. */
   readonly toFetch: readonly SliceKey[];
   /** Keys whose day Google has not published. */
@@ -130,7 +150,9 @@ type Stage =
       readonly begun: readonly SliceKey[];
       readonly calendars: Calendars;
     }
-  | { readonly kind: 'slices'; readonly left: readonly SliceKey[]; readonly calendars: Calendars };
+  | { readonly kind: 'slices'; readonly left: readonly SliceKey[]; readonly calendars: Calendars }
+  /** Everything but these keys of two steps has been supplied. */
+  | { readonly kind: 'secondSteps'; readonly keys: readonly SliceKey[]; readonly calendars: Calendars };
 
 /** Slices already open, for the first of the remaining keys. */
 interface OpenedKeys {
@@ -147,6 +169,11 @@ class PlanLoader {
   #entries: readonly CalendarEntry[] = [];
   /** Keys with a complete version, however old. */
   #held: ReadonlySet<string> = new Set();
+  /** What the table had when the run began, parts included. */
+  #coverage: readonly Coverage[] = [];
+  /** Missing keys of two steps. Their parts follow when everything else is done. */
+  #twoSteps: readonly SliceKey[] = [];
+  #planned = 0;
   /** Wakes the code that waits for the calendars. */
   #wake: () => void = () => undefined;
 
@@ -166,6 +193,8 @@ class PlanLoader {
         return this.#sealEmpty(this.#stage.plan, this.#stage.begun, this.#stage.calendars, count);
       case 'slices':
         return this.#openSlices(this.#stage.left, this.#stage.calendars, count);
+      case 'secondSteps':
+        return this.#beginSecondSteps(this.#stage.keys, this.#stage.calendars, count);
     }
   }
 
@@ -174,14 +203,25 @@ class PlanLoader {
     const { store, range, catalogue, siteUrl, today, pool, onPlanned } = this.#ports;
     const held = await store.readCoverage(range);
     if (held.kind !== 'ok') return { kind: 'failed', failure: held };
+    const appearances = await this.#readAppearances();
+    if (appearances.kind !== 'ok') return { kind: 'failed', failure: appearances };
+    const refused = await store.readRefused();
+    if (refused.kind !== 'ok') return { kind: 'failed', failure: refused };
+    for (const combination of refused.value) catalogue.refuse(combination);
+    this.#coverage = held.value;
     this.#held = new Set(held.value.filter(({ status }) => status === 'complete').map(keyOf));
-    const missing = missingKeys(range, held.value);
-    if (missing.length === 0) {
-      onPlanned({ toFetch: [], notPublished: [] });
+    const whole = wholeKeys(range, held.value, appearances.value);
+    const wanted = { ...range, refused: refused.value };
+    const all = missingKeys(wanted, whole);
+    this.#planned = keysOf(wanted).length;
+    if (all.length === 0) {
+      onPlanned({ planned: this.#planned, toFetch: [], notPublished: [] });
       return supply([], 'none');
     }
+    const missing = all.filter(({ dataset }) => !isTwoStep(dataset));
+    this.#twoSteps = all.filter(({ dataset }) => isTwoStep(dataset));
     this.#entries = range.searchTypes
-      .filter((type) => missing.some(({ searchType }) => searchType === type))
+      .filter((type) => all.some(({ searchType }) => searchType === type))
       .map((searchType) => ({
         kind: 'calendar',
         searchType,
@@ -253,7 +293,7 @@ class PlanLoader {
     const ahead =
       speculative.length === 0 ? [] : planByCalendar(untouched, calendars, this.#held).fetch.slice(0, count);
     const [settled, opened] = await Promise.all([
-      settleSpeculativeSlices(speculative, calendars, today, store),
+      settleSpeculativeSlices(speculative, calendars, today, store, this.#ports.isSelective !== true),
       ahead.length === 0 ? undefined : this.#open(ahead),
     ]);
     if (settled.kind !== 'ok') return { kind: 'failed', failure: settled };
@@ -293,16 +333,59 @@ class PlanLoader {
     first?: OpenedKeys,
   ): Promise<Step> {
     const { store, today, onPlanned } = this.#ports;
+    const heldInParts = new Set(
+      this.#coverage
+        .filter(({ part = '', status }) => part !== '' && status === 'complete')
+        .map(({ searchType, dataset, date }) => keyOf({ searchType, dataset, date })),
+    );
+    const twoSteps = planByCalendar(this.#twoSteps, calendars, heldInParts);
+    const empty = [...plan.empty, ...this.#heldPartsOf(twoSteps.empty)];
     for (const final of [true, false]) {
-      const keys = plan.empty.filter(
+      const keys = empty.filter(
         ({ searchType, date }) => isFinal(date, calendars.get(searchType), today) === final,
       );
       if (keys.length === 0) continue;
       const sealed = await store.sealEmptySlices(keys, { final });
       if (sealed.kind !== 'ok') return { kind: 'failed', failure: sealed };
     }
-    onPlanned({ toFetch: [...begun, ...plan.fetch], notPublished: plan.notPublished });
+    this.#twoSteps = twoSteps.fetch;
+    onPlanned({
+      planned: this.#planned,
+      toFetch: [...begun, ...plan.fetch, ...twoSteps.fetch],
+      notPublished: [...plan.notPublished, ...twoSteps.notPublished],
+    });
     return this.#openSlices(plan.fetch, calendars, count, first);
+  }
+
+  /** Complete parts of keys. A day that Google has no more data of keeps them, and is not fetched again. */
+  #heldPartsOf(keys: readonly SliceKey[]): readonly SliceKey[] {
+    const wanted = new Set(keys.map(keyOf));
+    return this.#coverage
+      .filter(({ part = '', status }) => part !== '' && status === 'complete')
+      .filter(({ searchType, dataset, date }) => wanted.has(keyOf({ searchType, dataset, date })));
+  }
+
+  async #readAppearances() {
+    const { store, range } = this.#ports;
+    if (!range.datasets.some(isTwoStep)) return { kind: 'ok', value: [] } as const;
+    return await store.readAppearances(range);
+  }
+
+  /** The first steps are done: the missing parts follow, like any other slices. */
+  async #beginSecondSteps(keys: readonly SliceKey[], calendars: Calendars, count: number): Promise<Step> {
+    const appearances = await this.#readAppearances();
+    if (appearances.kind !== 'ok') return { kind: 'failed', failure: appearances };
+    this.#twoSteps = [];
+    const parts = missingParts(partsOfAll(keys, appearances.value), this.#coverage);
+    this.#tellChanges(keys, parts);
+    return this.#openSlices(parts, calendars, count);
+  }
+
+  #tellChanges(gone: readonly SliceKey[], come: readonly SliceKey[]): void {
+    const changes = new Map<Day, number>();
+    for (const { date } of gone) changes.set(date, (changes.get(date) ?? 0) - 1);
+    for (const { date } of come) changes.set(date, (changes.get(date) ?? 0) + 1);
+    if (changes.size > 0) this.#ports.onReplanned?.(changes);
   }
 
   /** Supplies the next slices. The first of them may already be open. */
@@ -315,8 +398,16 @@ class PlanLoader {
     // Set before the call, so that the calendars are not read twice if the database is away.
     this.#stage = { kind: 'slices', left, calendars };
     if (first !== undefined) return this.#supplySlices(left, calendars, first);
+    const served = left.filter((key) => !this.#ports.catalogue.isRefused(key));
+    if (served.length < left.length) {
+      this.#tellChanges(
+        left.filter((key) => this.#ports.catalogue.isRefused(key)),
+        [],
+      );
+      return this.#openSlices(served, calendars, count);
+    }
     const keys = left.slice(0, count);
-    if (keys.length === 0) return supply([], 'none');
+    if (keys.length === 0) return supply([], this.#whatFollows([], calendars));
     const answer = await this.#open(keys);
     if (answer.kind !== 'ok') return { kind: 'failed', failure: answer };
     return this.#supplySlices(left, calendars, { keys: keys.length, slices: answer.value });
@@ -329,25 +420,45 @@ class PlanLoader {
   }
 
   #supplySlices(left: readonly SliceKey[], calendars: Calendars, { keys, slices }: OpenedKeys): Step {
-    const { catalogue, today } = this.#ports;
+    const { catalogue, today, isSelective = false } = this.#ports;
     for (const { slice } of slices) {
       const calendar = calendars.get(slice.searchType);
+      // Of a day's clicks, its parts and a selection may have none.
+      const knowsClicks = !isSelective && (slice.part ?? '') === '';
       catalogue.add(slice.id, {
         kind: 'slice',
         slice,
         day: {
           final: isFinal(slice.date, calendar, today),
           mayBeEmpty: mayBeEmpty(slice.date, calendar),
-          clicks: calendar?.days.get(slice.date) ?? 0,
+          clicks: knowsClicks ? (calendar?.days.get(slice.date) ?? 0) : 0,
         },
         rows: 0,
       });
     }
-    const rest = left.slice(keys);
-    this.#stage = { kind: 'slices', left: rest, calendars };
     return supply(
       slices.map(({ slice, startRow }) => firstPage(slice.id, startRow)),
-      rest.length === 0 ? 'none' : 'whenLow',
+      this.#whatFollows(left.slice(keys), calendars),
     );
   }
+
+  /** Moves on to the rest of the slices, then to the second steps. */
+  #whatFollows(left: readonly SliceKey[], calendars: Calendars): MorePlan {
+    if (left.length === 0 && this.#twoSteps.length > 0) {
+      this.#stage = { kind: 'secondSteps', keys: this.#twoSteps, calendars };
+      return 'whenQuiet';
+    }
+    this.#stage = { kind: 'slices', left, calendars };
+    return left.length === 0 ? 'none' : 'whenLow';
+  }
+}
+
+/** The parts without a complete, final slice of the range's refresh. */
+function missingParts(parts: readonly SliceKey[], held: readonly Coverage[]): readonly SliceKey[] {
+  const done = new Set(
+    held
+      .filter(({ status, final, beforeCutOff }) => status === 'complete' && final && !beforeCutOff)
+      .map(keyOf),
+  );
+  return parts.filter((part) => !done.has(keyOf(part)));
 }

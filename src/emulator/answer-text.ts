@@ -1,5 +1,6 @@
 import type { Day } from '../domain/slice.ts';
 import type { Table } from './dataset.ts';
+import { hoursOf } from './hours.ts';
 import type { QueryRequest } from './query-request.ts';
 
 /** One row as a caller reads it. `position` is missing where Google gives none, `keys` for totals. */
@@ -69,7 +70,7 @@ export function* answerText(
     const camel = hourly ? 'firstIncompleteHour' : 'firstIncompleteDate';
     const name =
       style.metadataNames === 'camel' ? camel : camel.replace(/[A-Z]/g, (l) => `_${l.toLowerCase()}`);
-    const value = JSON.stringify(firstIncompleteDay);
+    const value = JSON.stringify(hourly ? hoursOf(firstIncompleteDay)[0] : firstIncompleteDay);
     yield pretty ? `,\n  "metadata": {\n    "${name}": ${value}\n  }` : `,"metadata":{"${name}":${value}}`;
   }
   yield pretty ? '\n}\n' : '}';

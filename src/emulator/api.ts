@@ -3,6 +3,7 @@ import { withDefaults } from '../domain/options.ts';
 import type { Day } from '../domain/slice.ts';
 import {
   type ApiError,
+  badRequest,
   invalidArgument,
   noPermission,
   notFound,
@@ -59,6 +60,7 @@ export interface Property {
 
 const DEFAULT_ROWS_PER_DAY = 1_000;
 const DEFAULT_ROW_CAP = 50_000;
+const DEFAULT_HOURLY_DAYS = 10;
 /** Maximum requests whose repetitions are counted. Beyond it, counting starts again from zero. */
 const MAX_IDENTITIES = 200_000;
 
@@ -88,6 +90,7 @@ export class Api {
             rowsOn: site.rowsOn ?? options.rowsOn,
             firstDay: site.firstDay ?? options.firstDay,
             rowCap: options.rowCap ?? DEFAULT_ROW_CAP,
+            hourlyDays: options.hourlyDays ?? DEFAULT_HOURLY_DAYS,
             freshShare: options.freshShare ?? [0, 0.4, 0.8],
           },
           caches,
@@ -187,6 +190,8 @@ export class Api {
     if (property === undefined || property.permissionLevel === 'siteUnverifiedUser')
       return noPermission(siteUrl);
     if (query.kind === 'error') return query;
+    const refused = this.#options.refuses?.(query.searchType, query.dimensions);
+    if (refused !== undefined) return badRequest(refused);
     const tieSalt =
       this.#options.ties === 'perRequest'
         ? mix(mix(query.startRow, seenBefore), hashText(query.startDate))

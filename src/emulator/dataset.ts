@@ -15,6 +15,8 @@ export interface DatasetSettings extends PropertyShape {
   readonly firstDay: Day | undefined;
   /** Maximum rows per day that Google returns: those with the most clicks. */
   readonly rowCap: number;
+  /** How many days have data by hour, today included. */
+  readonly hourlyDays: number;
   /** Share of the final rows that are available at age 0, 1, 2 … days. */
   readonly freshShare: readonly number[];
 }
@@ -97,9 +99,10 @@ export class Dataset {
   }
 
   #daysOf(request: QueryRequest, today: Day): Day[] {
-    const { firstDay } = this.#settings;
+    const { firstDay, hourlyDays } = this.#settings;
+    const oldest = request.dataState === 'hourlyAll' ? addDays(today, 1 - hourlyDays) : oldestDayKept(today);
     const last = request.dataState === 'final' ? addDays(today, -FINAL_LAG_DAYS) : today;
-    const from = latest(oldestDayKept(today), request.startDate, firstDay ?? request.startDate);
+    const from = latest(oldest, request.startDate, firstDay ?? request.startDate);
     const days: Day[] = [];
     for (let day = from; day <= last && day <= request.endDate; day = addDays(day, 1)) days.push(day);
     return days;

@@ -21,7 +21,8 @@ export interface Filter {
 
 /**
  * Compiles a filter. Undefined: its regular expression is invalid. `contains` ignores case; `equals` is case-sensitive
- * for pages and queries. RE2's syntax is close enough to JavaScript's, except for leading flags: `(?i)`.
+ * for pages and queries. RE2's syntax is close enough to JavaScript's, except for leading flags, `(?i)`, and for what RE2
+ * refuses: looking ahead and behind, references to groups.
  */
 export function compileFilter(
   dimension: FilteredDimension,
@@ -57,7 +58,11 @@ function matcher(
   }
 }
 
+const NOT_IN_RE2 = /\\[1-9]|\\k<|\(\?(?:=|!|<=|<!|>)/;
+const QUOTED = /\\[^1-9k]|\[(?:\\.|[^\]\\])*\]/g;
+
 function fromRe2(expression: string): RegExp | undefined {
+  if (NOT_IN_RE2.test(expression.replaceAll(QUOTED, ''))) return undefined;
   const front = /^\(\?([ims]+)\)/.exec(expression);
   const source = (front === null ? expression : expression.slice(front[0].length))
     .replaceAll('(?P<', '(?<')

@@ -19,7 +19,6 @@ import { type TextPool, textPool } from './text-pool.ts';
 
 /** Maximum combinations of country, device and hour over which a day's row is split. */
 const MAX_PARTS = 6;
-const HOURS = 24;
 /** Maximum rows kept for one request. As at Google, a long range by page and query loses the rest. */
 const MAX_GROUPED_ROWS = 2_000_000;
 
@@ -38,6 +37,8 @@ export class Grouping {
   #sums: Groups;
   readonly #keySpace: number;
   readonly #dayCount: number;
+  /** For each day: the number of its first hour among all hours of the request, and of the one after its last. */
+  readonly #hoursFrom: readonly number[];
   readonly #byDate: boolean;
   readonly #byProperty: boolean;
   readonly #needsQuery: boolean;
@@ -60,6 +61,7 @@ export class Grouping {
     });
     this.#keySpace = keySpace;
     this.#dayCount = days.length;
+    this.#hoursFrom = has('hour') ? hoursFrom(days) : [];
     this.#byDate = has('date') || has('hour');
     this.#byProperty = request.aggregation === 'byProperty';
     const { filters } = request;
@@ -138,6 +140,11 @@ export class Grouping {
     }
   }
 
+  #hourOf(dayIndex: number, hash: number): number {
+    const from = this.#hoursFrom[dayIndex] ?? 0;
+    return from + (hash % Math.max(1, (this.#hoursFrom[dayIndex + 1] ?? from) - from));
+  }
+
   /** Splits a row over its countries, devices and hours. */
   #addParts(
     into: Groups,
@@ -168,10 +175,16 @@ export class Grouping {
         rowKey +
         country * (this.#radix.country ?? 0) +
         device * (this.#radix.device ?? 0) +
-        (dayIndex * HOURS + (mix(partHash, 3) % HOURS)) * (this.#radix.hour ?? 0);
+        this.#hourOf(dayIndex, mix(partHash, 3)) * (this.#radix.hour ?? 0);
       into.add(key, partClicks, shown, shown + cut(below, part, parts));
     }
   }
+}
+
+function hoursFrom(days: readonly Day[]): readonly number[] {
+  const from = [0];
+  for (const day of days) from.push((from.at(-1) ?? 0) + hoursOf(day).length);
+  return from;
 }
 
 function poolOf(dimension: ApiDimension, pool: Pool, days: readonly Day[]): TextPool {

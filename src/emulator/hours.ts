@@ -1,18 +1,36 @@
+import { addDays } from '../domain/day.ts';
 import type { Day } from '../domain/slice.ts';
 
-const OFFSET = new Intl.DateTimeFormat('en-US', {
+const HOUR_MS = 3_600_000;
+const PACIFIC = new Intl.DateTimeFormat('en-US', {
   timeZone: 'America/Los_Angeles',
+  hourCycle: 'h23',
+  hour: '2-digit',
   timeZoneName: 'longOffset',
 });
 
-/** The hours of a day in Pacific time, as Search Console writes them: `2026-05-01T13:00:00-07:00`. Always 24. */
+/** The hour's beginning as Search Console writes it, such as `13:00:00-07:00`. */
+function inPacificTime(instantMs: number): { readonly text: string; readonly offsetMs: number } {
+  const parts = new Map(PACIFIC.formatToParts(instantMs).map(({ type, value }) => [type, value]));
+  const offset = (parts.get('timeZoneName') ?? '').slice('GMT'.length);
+  const offsetMs = Number(offset.slice(0, 3)) * HOUR_MS;
+  return { text: `${parts.get('hour')}:00:00${offset}`, offsetMs };
+}
+
+/** The instant at which a day begins in Pacific time. Clocks change at two, so its offset is that of the evening before. */
+function beginningOf(day: Day): number {
+  const midnight = Date.parse(`${day}T00:00:00Z`);
+  return midnight - inPacificTime(midnight).offsetMs;
+}
+
+/**
+ * The hours of a day in Pacific time, as Search Console writes them: `2026-05-01T13:00:00-07:00`. Days on which the clocks
+ * change have 23 or 25.
+ */
 export function hoursOf(day: Day): string[] {
-  const noon = new Date(`${day}T20:00:00Z`);
-  const offset = OFFSET.formatToParts(noon)
-    .find((part) => part.type === 'timeZoneName')
-    ?.value.slice('GMT'.length);
+  const [from, to] = [beginningOf(day), beginningOf(addDays(day, 1))];
   return Array.from(
-    { length: 24 },
-    (_, hour) => `${day}T${String(hour).padStart(2, '0')}:00:00${offset ?? '-08:00'}`,
+    { length: (to - from) / HOUR_MS },
+    (_, hour) => `${day}T${inPacificTime(from + hour * HOUR_MS).text}`,
   );
 }

@@ -76,6 +76,15 @@ export interface EmulatorOptions {
 
   // The following options reproduce behaviour that users report but Google does not document.
 
+  /**
+   * The message of a 400 for a search type and dimensions that Google does not serve together, in addition to the documented
+   * ones. Undefined: it serves them. @default serves all others
+   */
+  readonly refuses?:
+    | ((searchType: SearchType, dimensions: readonly string[]) => string | undefined)
+    | undefined;
+  /** How many days have data by hour, today included; older ones have no rows. @default 10 */
+  readonly hourlyDays?: number | undefined;
   /** Maximum rows per day and search type. @default 50000 */
   readonly rowCap?: number | undefined;
   /** Share of the final rows that days of age 0, 1 and 2 have. @default [0, 0.4, 0.8] */

@@ -22,6 +22,7 @@ export type Aggregation = Exclude<(typeof AGGREGATIONS)[number], 'auto'>;
 
 export const MAX_ROW_LIMIT = 25_000;
 const DEFAULT_ROW_LIMIT = 1_000;
+const MAX_EXPRESSION = 4_096;
 const MAX_INT32 = 2_147_483_647;
 
 export interface QueryRequest {
@@ -195,6 +196,9 @@ function readFilters(groups: unknown): { readonly filters: readonly Filter[] } |
       const expression = fields.values.expression;
       if (typeof expression !== 'string')
         return invalidArgument(`Invalid value at '${place}.expression' (TYPE_STRING)`);
+      if (expression.length > MAX_EXPRESSION) {
+        return badRequest(`Filter expressions have at most ${MAX_EXPRESSION} characters.`);
+      }
       const filter = compileFilter(dimension, operator, expression);
       if (filter === undefined) return badRequest(`Invalid regular expression: '${expression}'.`);
       filters.push(filter);

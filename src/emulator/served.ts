@@ -1,5 +1,5 @@
+import { factsOf, parseDataset } from '../domain/dataset.ts';
 import { LongtailError } from '../domain/errors.ts';
-import { dimensionsOf, parseDataset } from '../domain/slice.ts';
 import { type AnswerRow, answerRows } from './answer-text.ts';
 import type { Api, Property } from './api.ts';
 import { type Digest, digestOf } from './digest.ts';
@@ -28,13 +28,14 @@ export async function servedRows(api: Api, siteUrl: string, body: unknown, nowMs
 export async function servedDigest(api: Api, query: URLSearchParams, nowMs: number): Promise<Digest> {
   const dataset = parseDataset(query.get('dataset') ?? '');
   if ('problem' in dataset) throw badRequest(dataset.problem);
+  const { dimensions, dataState } = factsOf(dataset.dataset);
   const date = query.get('date') ?? '';
   const { property, request } = readOrThrow(api, query.get('site') ?? '', {
     startDate: date,
     endDate: date,
-    dimensions: dimensionsOf(dataset.dataset),
+    dimensions,
     type: query.get('type') ?? 'web',
-    dataState: query.get('dataState') ?? 'final',
+    dataState: query.get('dataState') ?? (dataState === 'all' ? 'final' : dataState),
   });
   return digestOf(await allRows(api, property, request, nowMs));
 }

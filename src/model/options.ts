@@ -50,6 +50,8 @@ export interface ModelOptions {
   readonly calendar: boolean;
   /** With a calendar: number of slices supplied speculatively while it is under way. */
   readonly speculative: number;
+  /** Number of slices, the last ones, that the plan knows only when all before them have ended. */
+  readonly secondSteps: number;
   /** How often each rare event may happen on a path. Events not listed never happen. */
   readonly rare: Readonly<Partial<Record<RareKind, number>>>;
   /** Maximum number of rare events on a path. */
@@ -77,6 +79,7 @@ export const DEFAULT_OPTIONS: ModelOptions = {
   planChunk: 1,
   calendar: false,
   speculative: 0,
+  secondSteps: 0,
   rare: {},
   maxRare: 0,
   concurrencies: [1],

@@ -408,7 +408,7 @@ function answerPlan(turn: Turn, how: 'supplied' | 'databaseAway' | 'fatal'): voi
 
 function supply(turn: Turn): { readonly pages: readonly Page[]; readonly more: MorePlan } {
   const { plan } = turn.world;
-  const { speculative, planChunk } = turn.options;
+  const { speculative, planChunk, secondSteps } = turn.options;
   if (plan.stage === 'calendar') {
     turn.world.plan = { ...plan, stage: speculative > 0 ? 'speculative' : 'slices' };
     turn.world.database = askForCalendar(turn.world.database);
@@ -418,7 +418,8 @@ function supply(turn: Turn): { readonly pages: readonly Page[]; readonly more: M
     };
   }
   const isSpeculative = plan.stage === 'speculative';
-  const chosen = plan.left.slice(0, isSpeculative ? speculative : planChunk);
+  const first = Math.max(0, plan.left.length - secondSteps);
+  const chosen = plan.left.slice(0, isSpeculative ? speculative : Math.min(planChunk, first || planChunk));
   const left = plan.left.slice(chosen.length);
   turn.world.plan = { ...plan, stage: isSpeculative ? 'waiting' : 'slices', left };
   const pages = chosen.map((sliceId): Page => {
@@ -426,7 +427,9 @@ function supply(turn: Turn): { readonly pages: readonly Page[]; readonly more: M
     const startRow = turn.world.database[sliceId]?.committed ?? 0;
     return { sliceId, startRow, attempts: 0, callFailures: 0 };
   });
-  return { pages, more: left.length === 0 && !isSpeculative ? 'none' : 'whenLow' };
+  if (isSpeculative) return { pages, more: 'whenLow' };
+  const isFirstDone = first > 0 && left.length === secondSteps;
+  return { pages, more: left.length === 0 ? 'none' : isFirstDone ? 'whenQuiet' : 'whenLow' };
 }
 
 function endReaper(turn: Turn, workerId: string, how: 'done' | 'failed'): void {

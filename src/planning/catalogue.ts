@@ -3,7 +3,7 @@
  * entry is removed when its slice ends.
  */
 
-import type { Day, SearchType, Slice } from '../domain/slice.ts';
+import type { Day, SearchType, Slice, SliceKey } from '../domain/slice.ts';
 import type { Calendar } from '../store/types.ts';
 
 /** What is known of a day from the calendar. */
@@ -26,6 +26,8 @@ export interface SliceEntry {
   readonly isPlannedAgain?: Promise<boolean>;
   /** Rows committed so far by this run. */
   rows: number;
+  /** Why Google does not serve its dataset for its search type, once it has said so. */
+  notServed?: string;
 }
 
 /** The published days of one search type: one request over the range, grouped by date. */
@@ -61,15 +63,24 @@ export interface Catalogue {
   add(id: string, entry: CatalogueEntry): void;
   get(id: string): CatalogueEntry | undefined;
   remove(id: string): void;
+  /** Google refused this search type and dataset: no more slices of them are begun. */
+  refuse(key: Combination): void;
+  isRefused(key: Combination): boolean;
 }
+
+type Combination = Pick<SliceKey, 'searchType' | 'dataset'>;
 
 export const calendarId = (searchType: SearchType): string => `calendar:${searchType}`;
 
 export function createCatalogue(): Catalogue {
   const entries = new Map<string, CatalogueEntry>();
+  const refused = new Set<string>();
+  const nameOf = ({ searchType, dataset }: Combination): string => `${searchType} ${dataset}`;
   return {
     add: (id, entry) => void entries.set(id, entry),
     get: (id) => entries.get(id),
     remove: (id) => void entries.delete(id),
+    refuse: (key) => void refused.add(nameOf(key)),
+    isRefused: (key) => refused.has(nameOf(key)),
   };
 }

@@ -1,7 +1,8 @@
 /** What to fetch: pure decisions based on the requested range, the table's coverage, and Google's calendar. */
 import type { Coverage, CoverageRange } from '../domain/coverage.ts';
+import { isTwoStep, oldestDayOf, whyNotServed } from '../domain/dataset.ts';
 import { addDays, daysNewestFirst, FINAL_LAG_DAYS } from '../domain/day.ts';
-import { type Day, type SearchType, type SliceKey, whyNotServed } from '../domain/slice.ts';
+import type { Day, SearchType, SliceKey } from '../domain/slice.ts';
 
 /** One search type in Google's calendar: the published days with data, and the first day that may still change. */
 export interface PublishedDays {
@@ -27,16 +28,31 @@ export interface Plan {
   readonly notPublished: readonly SliceKey[];
 }
 
-export const keyOf = ({ searchType, dataset, date }: SliceKey): string => `${searchType} ${dataset} ${date}`;
+export const keyOf = ({ searchType, dataset, date, part = '' }: SliceKey): string =>
+  `${searchType} ${dataset} ${date}${part === '' ? '' : ` ${part}`}`;
 
-/** Every key of the range, newest day first, without combinations that Google does not serve. */
-export function keysOf({ from, to, searchTypes, datasets }: CoverageRange): SliceKey[] {
+/**
+ * Every key of the range, newest day first, without combinations that Google does not serve and days that it no longer has
+ * of a dataset. A day that is requested in parts is one key.
+ */
+export function keysOf({ from, to, searchTypes, datasets, today, refused = [] }: CoverageRange): SliceKey[] {
+  const combinations = searchTypes.flatMap((searchType) =>
+    datasets
+      .filter(
+        (dataset) =>
+          whyNotServed(searchType, dataset) === undefined &&
+          !refused.some((other) => other.searchType === searchType && other.dataset === dataset),
+      )
+      .map((dataset) => ({
+        searchType,
+        dataset,
+        oldest: (today === undefined ? null : oldestDayOf(dataset, today)) ?? from,
+      })),
+  );
   return daysNewestFirst(from, to).flatMap((date) =>
-    searchTypes.flatMap((searchType) =>
-      datasets
-        .filter((dataset) => whyNotServed(searchType, dataset) === undefined)
-        .map((dataset) => ({ searchType, dataset, date })),
-    ),
+    combinations
+      .filter(({ oldest }) => date >= oldest)
+      .map(({ searchType, dataset }) => ({ searchType, dataset, date })),
   );
 }
 
@@ -103,7 +119,10 @@ export function speculativeKeys(
   const most = Math.max(1, maxConcurrency - calendars) * batchSize;
   const newest = addDays(today, -SPECULATIVE_AGE_DAYS);
   return missing
-    .filter(({ searchType, date }) => searchType === SPECULATIVE_TYPE && date <= newest)
+    .filter(
+      ({ searchType, dataset, date }) =>
+        searchType === SPECULATIVE_TYPE && date <= newest && !isTwoStep(dataset),
+    )
     .slice(0, most);
 }
 

@@ -34,19 +34,21 @@ export function addSpeculative(
  * Slices that came back empty too early to be conclusive are left out: they are planned again as if never fetched.
  *
  * The days are updated first, then slices sealed before that are made final. A commit under way has either read its day
- * before, and the database waits for it, or it reads the updated day.
+ * before, and the database waits for it, or it reads the updated day. `knowsClicks`: whether the calendar's clicks must show in
+ * these slices.
  */
 export async function settleSpeculativeSlices(
   speculative: readonly SpeculativeSlice[],
   calendars: ReadonlyMap<SearchType, PublishedDays>,
   today: Day,
   store: Pick<Store, 'settleSpeculative'>,
+  knowsClicks: boolean,
 ): Promise<Answer<readonly SliceKey[]>> {
   if (speculative.length === 0) return { kind: 'ok', value: [] };
   for (const { key, day } of speculative) {
     const calendar = calendars.get(key.searchType);
     day.final = isFinal(key.date, calendar, today);
-    day.clicks = calendar?.days.get(key.date) ?? 0;
+    day.clicks = knowsClicks ? (calendar?.days.get(key.date) ?? 0) : 0;
     day.mayBeEmpty = mayBeEmpty(key.date, calendar);
   }
   const settled = await store.settleSpeculative(

@@ -5,7 +5,7 @@ import type { Answer, PageCommit, RunIdentity } from '../store/types.ts';
 import { CommitQueue } from './commit/commit-queue.ts';
 import { type HeapNudge, sharedHeapNudge } from './commit/heap-nudge.ts';
 import { settleSpeculative } from './commit/settle-speculative.ts';
-import { failSlice, openSlices, sealEmptySlices } from './commit/slices.ts';
+import { failSlice, openSlices, refuseSlice, sealEmptySlices } from './commit/slices.ts';
 import { answer } from './connection/answer.ts';
 import type { Database } from './connection/connect.ts';
 import { explain, probeWritable } from './connection/trouble.ts';
@@ -13,7 +13,7 @@ import { sharedCopyMemory } from './copy/copy-memory.ts';
 import { KeyHashes } from './duplicates/key-hashes.ts';
 import { readOpenLeases, recordLease, settleLease } from './locks/token-leases.ts';
 import { commitCalendar } from './queries/calendar.ts';
-import { readCoverage } from './queries/coverage.ts';
+import { readAppearances, readCoverage, readRefused } from './queries/coverage.ts';
 
 export interface StoreOptions {
   readonly lockTimeoutMs?: number;
@@ -61,6 +61,12 @@ export function createStore(
     sealEmptySlices: (keys, options) => ask(() => sealEmptySlices(sql, run, keys, options)),
     settleSpeculative: (keys) => ask(() => settleSpeculative(sql, run, keys)),
     readCoverage: (range) => ask(() => readCoverage(sql, run, range)),
+    readAppearances: (range) => ask(() => readAppearances(sql, run, range)),
+    readRefused: () => ask(() => readRefused(sql, run)),
+    refuseSlice(sliceId, refused) {
+      hashes.forget(sliceId);
+      return ask(() => refuseSlice(sql, run, sliceId, refused));
+    },
     commitCalendar: (searchType, calendar) => ask(() => commitCalendar(sql, run, searchType, calendar)),
     recordLease: (grant) => ask(() => recordLease(sql, run, grant)),
     settleLease: (settlement) => answer(() => settleLease(sql, run, settlement)),

@@ -17,14 +17,14 @@ import { counted, roughDuration } from './render.ts';
 
 /** The run's events as log entries. A `text` is shown even without a log. */
 
-export function sliceEntry({ searchType, dataset, date, status, rows, reason }: SliceEvent): LogEntry {
-  const fields = { type: searchType, dataset, date, rows, reason };
+export function sliceEntry({ searchType, dataset, date, part, status, rows, reason }: SliceEvent): LogEntry {
+  const fields = { type: searchType, dataset, date, part, rows, reason };
   if (status !== 'failed') return { level: 'info', name: `slice.${status}`, fields };
   return {
     level: 'warn',
     name: 'slice.failed',
     fields,
-    text: `${date} ${dataset} (${searchType}) failed: ${reason ?? 'no reason was given'}`,
+    text: `${date} ${dataset}${part === undefined ? '' : ` ${part}`} (${searchType}) failed: ${reason ?? 'no reason was given'}`,
   };
 }
 

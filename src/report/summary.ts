@@ -1,3 +1,4 @@
+import type { NotServed } from '../domain/dataset.ts';
 import { daysBetween } from '../domain/day.ts';
 import type { SliceFailure } from '../domain/slice.ts';
 import type { DryRun, Outcome, RunFigures } from '../sync/types.ts';
@@ -18,6 +19,7 @@ export interface Paint {
 export function summarise(outcome: Outcome, paint: Paint): string {
   const parts = [headline(outcome, paint), pairs(figures(outcome))];
   if (outcome.failures.length > 0) parts.push(failuresOf(outcome.failures, paint));
+  if (outcome.notServed.length > 0) parts.push(notServedWords(outcome.notServed));
   const next = nextStep(outcome);
   if (next !== '') parts.push(next);
   return parts.join('\n\n');
@@ -71,13 +73,28 @@ function failuresOf(failures: readonly SliceFailure[], paint: Paint): string {
     .map(([reason, slices = []]) => ({ reason, slices }))
     .sort((a, b) => b.slices.length - a.slices.length);
   const lines = groups.slice(0, FAILURE_GROUPS_SHOWN).map(({ reason, slices }) => {
-    const named = slices.slice(0, DATES_SHOWN).map(({ date, dataset }) => `${date} ${dataset}`);
+    const named = slices
+      .slice(0, DATES_SHOWN)
+      .map(({ date, dataset, part }) => `${date} ${dataset}${part === undefined ? '' : ` ${plain(part)}`}`);
     const more = slices.length > DATES_SHOWN ? `, and ${count(slices.length - DATES_SHOWN)} more` : '';
     return `  ${count(slices.length)} × ${plain(reason)}\n    ${paint.weak(named.join(', ') + more)}`;
   });
   const rest = groups.length - FAILURE_GROUPS_SHOWN;
   if (rest > 0) lines.push(`  and ${counted(rest, 'other reason')} (all of them: --json)`);
   return [`${counted(failures.length, 'slice')} failed:`, ...lines].join('\n');
+}
+
+/** One line for each reason: which combinations it concerns. */
+export function notServedWords(notServed: readonly NotServed[]): string {
+  const groups = Object.entries(Object.groupBy(notServed, ({ reason }) => reason));
+  const lines = groups.slice(0, FAILURE_GROUPS_SHOWN).map(([reason, combinations = []]) => {
+    const byType = Object.entries(Object.groupBy(combinations, ({ searchType }) => searchType));
+    const named = byType.map(([type, of = []]) => `${type}: ${of.map(({ dataset }) => dataset).join(', ')}`);
+    return `  ${plain(reason)}\n    ${named.join('; ')}`;
+  });
+  const rest = groups.length - FAILURE_GROUPS_SHOWN;
+  if (rest > 0) lines.push(`  and ${counted(rest, 'other reason')} (all of them: --json)`);
+  return ['Not served by Google, and left out:', ...lines].join('\n');
 }
 
 function nextStep(outcome: Outcome): string {
@@ -109,7 +126,7 @@ const WHEN = {
 
 /** The figures of a run that ended with an error. */
 export function brokenOff(
-  known: Pick<RunFigures, 'siteUrl' | 'from' | 'to' | 'durationMs' | 'peakRssBytes'>,
+  known: Pick<RunFigures, 'siteUrl' | 'from' | 'to' | 'durationMs' | 'peakRssBytes' | 'notServed'>,
   planned: number,
 ): JsonFigures {
   const slices = { planned, complete: 0, failed: 0, empty: 0 };
@@ -138,12 +155,14 @@ export function jsonOf(outcome: JsonFigures): string {
     durationMs,
     peakRssBytes,
     haltReason,
-    failures: outcome.failures.map(({ searchType, dataset, date, reason }) => ({
+    failures: outcome.failures.map(({ searchType, dataset, date, part, reason }) => ({
       dataset,
       date,
+      ...(part === undefined ? {} : { part }),
       // The contract has no field for the search type, and the dataset alone may be ambiguous.
       reason: searchType === 'web' ? reason : `${searchType}: ${reason}`,
     })),
+    notServed: outcome.notServed.map(({ searchType, dataset, reason }) => ({ searchType, dataset, reason })),
   });
 }
 

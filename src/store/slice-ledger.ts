@@ -1,4 +1,5 @@
-import type { Coverage, CoverageRange } from '../domain/coverage.ts';
+import type { Appearances, Coverage, CoverageRange } from '../domain/coverage.ts';
+import type { NotServed } from '../domain/dataset.ts';
 import type { SearchType, SliceKey } from '../domain/slice.ts';
 import type {
   Answer,
@@ -12,8 +13,17 @@ import type {
 
 /** The slices and how far each is: the progress of a run, without its rows. */
 export interface SliceLedger {
-  /** What the table has of these keys. Keys without an entry are missing. */
+  /** What the table has of these keys, of a day in parts one entry for each. Keys without an entry are missing. */
   readCoverage(range: CoverageRange): Promise<Answer<readonly Coverage[]>>;
+
+  /** The search appearances of the days of the range whose first step is complete, newest day first. */
+  readAppearances(range: CoverageRange): Promise<Answer<readonly Appearances[]>>;
+
+  /** The combinations that Google refused within the last 30 days. */
+  readRefused(): Promise<Answer<readonly NotServed[]>>;
+
+  /** Abandons an open slice because Google does not serve its combination, and notes that. */
+  refuseSlice(sliceId: string, refused: NotServed): Promise<Answer<null>>;
 
   /**
    * Opens a slice for each key, in the order of the keys. A slice left open by an earlier run is continued from its

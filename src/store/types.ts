@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../domain/errors.ts';
+import type { SelectionKey } from '../domain/filter.ts';
 import type { AfterPage } from '../domain/page-result.ts';
 import type { Day, Slice, SliceKey } from '../domain/slice.ts';
 import type { RowBlock } from '../rows/row-block.ts';
@@ -38,6 +39,8 @@ export interface RunIdentity {
   readonly epoch: string;
   /** The holder whose leases must exist when tokens are recorded. */
   readonly holder: string;
+  /** The selection that its slices belong to. Absent: everything. */
+  readonly selection?: SelectionKey;
 }
 
 export interface PageCommit {

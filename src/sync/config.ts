@@ -3,6 +3,15 @@
 import type { Sql } from 'postgres';
 import { z } from 'zod';
 import {
+  dimensionsOf,
+  hasQueries,
+  isTwoStep,
+  type NotServed,
+  notServedOf,
+  parseDatasets,
+  withFirstSteps,
+} from '../domain/dataset.ts';
+import {
   addDays,
   daysBetween,
   earlierDay,
@@ -11,10 +20,20 @@ import {
   laterDay,
   oldestDayKept,
 } from '../domain/day.ts';
+import {
+  AGGREGATIONS,
+  checkFilter,
+  type Filter,
+  isSelected,
+  type Selection,
+  type SelectionKey,
+  selectionKey,
+} from '../domain/filter.ts';
 import { normalName } from '../domain/property-name.ts';
 import { quoted } from '../domain/quoted.ts';
 import { mayBeSecret } from '../domain/secrets.ts';
-import { type Dataset, type Day, parseDataset, SEARCH_TYPES, type SearchType } from '../domain/slice.ts';
+import { type Dataset, type Day, SEARCH_TYPES, type SearchType } from '../domain/slice.ts';
+import { keysOf } from '../planning/plan.ts';
 import { isPool, whyNoDatabase } from '../postgres/connection/database-option.ts';
 import { surroundingsOf } from '../postgres/connection/surroundings.ts';
 import { parseDatabaseUrl } from '../postgres/driver/database-url.ts';
@@ -49,6 +68,9 @@ export interface Config extends Limits {
   readonly today: Day;
   readonly datasets: readonly Dataset[];
   readonly searchTypes: readonly SearchType[];
+  readonly selection: Selection;
+  /** Combinations of the two that Google does not serve. */
+  readonly notServed: readonly NotServed[];
   /** The initial level with `'auto'`. */
   readonly maxConcurrency: number;
   readonly autoConcurrency: AutoConcurrency | null;
@@ -190,31 +212,116 @@ function readRange(options: SyncOptions, days: number | undefined, today: Day): 
   return { from: laterDay(from, oldest), to: earlierDay(to, today) };
 }
 
-function readDatasets(names: unknown): Dataset[] {
+function readDatasets(given: unknown): readonly Dataset[] {
+  const names: unknown = given === 'all' ? ['all'] : given;
   if (!Array.isArray(names) || names.length === 0) {
     throw wrong('No dataset is given.', 'Name at least one, such as "page" or "page+query".');
   }
-  const datasets = names.map((name: unknown) => {
-    const parsed =
-      typeof name === 'string' ? parseDataset(name) : { problem: `${quoted(name)} is not a dataset’s name.` };
-    if ('problem' in parsed) throw wrong(parsed.problem, 'Datasets are named like "page" or "page+query".');
-    return parsed.dataset;
+  const texts = names.map((name: unknown) => {
+    if (typeof name === 'string') return name;
+    throw wrong(
+      `${quoted(name)} is not a dataset’s name.`,
+      'Datasets are named like "page" or "page+query".',
+    );
   });
-  return [...new Set(datasets)];
+  const parsed = parseDatasets(texts);
+  if ('problem' in parsed) throw wrong(parsed.problem, 'Datasets are named like "page" or "page+query".');
+  return parsed.datasets;
 }
 
-function readSearchTypes(names: unknown): SearchType[] {
+function readSearchTypes(given: unknown): SearchType[] {
+  const names: unknown = given === 'all' ? ['all'] : given;
   if (!Array.isArray(names) || names.length === 0) {
     throw wrong('No search type is given.', `Name at least one of ${SEARCH_TYPES.join(', ')}.`);
   }
-  const types = names.map((name: unknown) => {
+  const types = names.flatMap((name: unknown) => {
+    if (name === 'all') return [...SEARCH_TYPES];
     const type = SEARCH_TYPES.find((known) => known === name);
     if (type === undefined) {
       throw wrong(`${quoted(name)} is not a search type.`, `Use ${SEARCH_TYPES.join(', ')}.`);
     }
-    return type;
+    return [type];
   });
   return [...new Set(types)];
+}
+
+function readSelection({ filters = [], aggregation = 'auto' }: SyncOptions): Selection {
+  const known = AGGREGATIONS.find((one) => one === aggregation);
+  if (known === undefined) {
+    throw wrong(`${quoted(aggregation)} is not an aggregation.`, `Use one of ${AGGREGATIONS.join(', ')}.`);
+  }
+  if (!Array.isArray(filters)) throw wrong('filters is not a list.', FILTER_EXAMPLE);
+  const read = filters.map((filter: unknown): Filter => {
+    const [dimension, operator, expression] = ['dimension', 'operator', 'expression'].map((name): unknown =>
+      typeof filter === 'object' && filter !== null ? Reflect.get(filter, name) : undefined,
+    );
+    if (typeof dimension !== 'string' || typeof operator !== 'string' || typeof expression !== 'string') {
+      throw wrong('A filter is not { dimension, operator, expression }.', FILTER_EXAMPLE);
+    }
+    const checked = checkFilter({ dimension, operator, expression });
+    if ('problem' in checked) throw wrong(checked.problem, FILTER_EXAMPLE);
+    return checked.filter;
+  });
+  return { filters: read, aggregation: known };
+}
+
+const FILTER_EXAMPLE = "For example: { dimension: 'page', operator: 'contains', expression: '/blog/' }.";
+
+/** What is asked for, as far as Google serves it. The first steps of datasets in two steps are added. */
+function readAsked(
+  options: SyncOptions,
+): Pick<Config, 'datasets' | 'searchTypes' | 'selection' | 'notServed'> {
+  const named = readDatasets(options.datasets === undefined ? ['page', 'page+query'] : options.datasets);
+  const searchTypes = readSearchTypes(options.searchTypes === undefined ? ['web'] : options.searchTypes);
+  const selection = readSelection(options);
+  checkSelection(selection, named, searchTypes);
+  const datasets = withFirstSteps(named);
+  const notServed = notServedOf(searchTypes, datasets);
+  const [first] = notServed;
+  if (first !== undefined && notServed.length === searchTypes.length * datasets.length) {
+    throw wrong(
+      `Google serves none of these datasets for ${searchTypes.join(', ')}: ${first.reason}`,
+      'Choose other datasets or other types.',
+    );
+  }
+  return { datasets, searchTypes, selection, notServed };
+}
+
+/** Refuses what Google documents as impossible. */
+function checkSelection(
+  { filters, aggregation }: Selection,
+  datasets: readonly Dataset[],
+  searchTypes: readonly SearchType[],
+): void {
+  const filtered = new Set(filters.map(({ dimension }) => dimension));
+  const withoutQueries = searchTypes.find((type) => !hasQueries(type));
+  if (filtered.has('query') && withoutQueries !== undefined) {
+    throw wrong(
+      `Google has no queries for ${withoutQueries}, so they cannot be filtered.`,
+      'Leave out the filter or the type.',
+    );
+  }
+  const inParts = datasets.find(isTwoStep);
+  if (filtered.has('searchAppearance') && inParts !== undefined) {
+    throw wrong(
+      `The dataset ${inParts} is fetched by a filter for each search appearance, so they cannot be filtered too.`,
+      'Leave out the filter, or searchAppearance in the dataset.',
+    );
+  }
+  if (aggregation !== 'byProperty') return;
+  const byPage = datasets.find((dataset) => dimensionsOf(dataset).includes('page'));
+  if (byPage !== undefined || filtered.has('page')) {
+    throw wrong(
+      `Google does not aggregate by property what is ${byPage === undefined ? 'filtered' : 'grouped'} by page.`,
+      'Leave out byProperty, or name datasets without page and no filter on it.',
+    );
+  }
+  if (withoutQueries !== undefined) {
+    throw wrong(
+      `Google does not aggregate ${withoutQueries} by property.`,
+      'Leave out byProperty, or the type.',
+    );
+  }
 }
 
 /** Checks the types of the options that no schema covers, so that a run does not fail later. */
@@ -311,6 +418,13 @@ export function readConfig(options: SyncOptions, today: Day): Config {
   const siteUrl = checkSiteUrl(options.siteUrl);
   const { days, ...rest } = readOptions(numbers, options);
   const range = readRange(options, days, today);
+  const asked = readAsked(options);
+  if (keysOf({ ...range, ...asked, today }).length === 0) {
+    throw wrong(
+      `Google has nothing by hour of ${range.from} to ${range.to}: it keeps ten days.`,
+      'Choose later days, or datasets without hour.',
+    );
+  }
   return {
     ...rest,
     prepare: rest.prepare,
@@ -319,12 +433,16 @@ export function readConfig(options: SyncOptions, today: Day): Config {
     siteUrl,
     today,
     database: options.database,
-    datasets: readDatasets(options.datasets === undefined ? ['page', 'page+query'] : options.datasets),
-    searchTypes: readSearchTypes(options.searchTypes === undefined ? ['web'] : options.searchTypes),
+    ...asked,
     credentials: options.credentials,
     apiRoot: secureApiRoot(options.apiRoot ?? GOOGLE_API_ROOT, 'apiRoot'),
     tokenUrl: options.tokenUrl === undefined ? undefined : secureUrl(options.tokenUrl, 'tokenUrl').href,
   };
+}
+
+/** The selection as slices have it; nothing of it where everything is selected. */
+export function selectionIn({ selection }: Pick<Config, 'selection'>): { readonly selection?: SelectionKey } {
+  return isSelected(selection) ? { selection: selectionKey(selection) } : {};
 }
 
 /** The number of days in the range, both ends included. */

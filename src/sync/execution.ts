@@ -8,6 +8,7 @@ import { createLoadPlan, type PlanSummary } from '../actors/load-plan.ts';
 import { createProbeDatabase } from '../actors/probe-database.ts';
 import { createReapWorker } from '../actors/reap-worker.ts';
 import type { Clock } from '../domain/clock.ts';
+import { isSelective } from '../domain/filter.ts';
 import type { Day } from '../domain/slice.ts';
 import { within } from '../domain/wait.ts';
 import { batchWorkerMachine } from '../machines/batch-worker/batch-worker.ts';
@@ -18,7 +19,6 @@ import type { ControlEvent, Fatal, HaltReason } from '../machines/messages.ts';
 import { type Budgets, budgetsOf, withScopes } from '../machines/rate-limiter/quota-window.ts';
 import type { RateLimiterContext } from '../machines/rate-limiter/rate-limiter.ts';
 import { createCatalogue } from '../planning/catalogue.ts';
-import { keysOf } from '../planning/plan.ts';
 import { bothObservers, type ConcurrencyControl, startConcurrencyControl } from './concurrency.ts';
 import { type Config, daysIn, maxCalls } from './config.ts';
 import { actorClock } from './limiter.ts';
@@ -134,6 +134,7 @@ export function startExecution(
             calls,
             leases: resources.leases,
             rowsPerPage: config.rowsPerPage,
+            selection: config.selection,
             graceMs: resources.graceMs,
             scope: scope.signal,
             observer,
@@ -150,7 +151,9 @@ export function startExecution(
         range: config,
         today: config.today,
         pool: { maxConcurrency: config.maxConcurrency, batchSize: config.batchSize },
+        isSelective: isSelective(config.selection),
         onPlanned: (plan) => figures.planned(planFigures(config, plan)),
+        onReplanned: (changes) => figures.replanned(changes),
         scope: scope.signal,
         background,
       }),
@@ -306,7 +309,7 @@ function bugIn(error: unknown): Fatal {
 function planFigures(config: Config, plan: PlanSummary) {
   const openSlicesByDay = new Map<Day, number>();
   for (const { date } of plan.toFetch) openSlicesByDay.set(date, (openSlicesByDay.get(date) ?? 0) + 1);
-  const slicesPlanned = keysOf(config).length;
+  const slicesPlanned = plan.planned;
   return {
     slicesPlanned,
     slicesDone: slicesPlanned - plan.toFetch.length,

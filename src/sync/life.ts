@@ -29,7 +29,7 @@ import { analyze, cleanUp } from '../postgres/queries/cleanup.ts';
 import { readPropertyCoverage } from '../postgres/queries/coverage.ts';
 import { finishRun } from '../postgres/queries/run.ts';
 import { readOutcome } from '../postgres/queries/run-outcome.ts';
-import type { Config } from './config.ts';
+import { type Config, selectionIn } from './config.ts';
 import { type Execution, startExecution } from './execution.ts';
 import { guardInspect } from './guarded-inspect.ts';
 import { actorClock } from './limiter.ts';
@@ -62,7 +62,7 @@ const LAST_ANSWERS_MS = 3_000;
 const RETRY_DELAYS_MS = [250, 500, 1_000, 2_000, 4_000];
 
 /** The contents of the range, as in the outcome. */
-export type Held = Pick<RunFigures, 'slices' | 'rows' | 'failures'>;
+export type Held = Pick<RunFigures, 'slices' | 'rows' | 'failures' | 'notServed'>;
 
 /** The result of a dry run. */
 export interface Missing {
@@ -177,13 +177,15 @@ export function createLife({ purpose, config, options, clock, listeners, conclud
         if ((execution?.figures.counters.rows ?? 0) > 0 && !signal.aborted) await analyze(sql);
         return;
       case 'read': {
-        const { rows, failures, ...slices } = await readOutcome(sql, holdings.need('run'), config);
-        held = { slices: { planned, ...slices }, rows, failures };
+        const { rows, failures, refused, ...slices } = await readOutcome(sql, holdings.need('run'), config);
+        held = { slices, rows, failures, notServed: [...config.notServed, ...refused] };
         return;
       }
       case 'count': {
-        const found = await readPropertyCoverage(sql, config.siteUrl, config);
-        const keys = config.refresh ? keysOf(config) : missingKeys(config, found);
+        const { selection } = selectionIn(config);
+        const { held: found, refused } = await readPropertyCoverage(sql, config.siteUrl, config, selection);
+        const range = { ...config, refused };
+        const keys = config.refresh ? keysOf(range) : missingKeys(range, found);
         missing = {
           slices: keys.length,
           calendars: new Set(keys.map(({ searchType }) => searchType)).size,
@@ -230,7 +232,8 @@ export function createLife({ purpose, config, options, clock, listeners, conclud
     actor,
     holdings,
     execution: () => execution,
-    held: (figures) => (figures === 'range' ? held : undefined) ?? own.figures(planned),
+    held: (figures) =>
+      (figures === 'range' ? held : undefined) ?? { ...own.figures(planned), notServed: config.notServed },
     missing: () => missing,
     ended,
   };

@@ -15,7 +15,7 @@ const CALL_OUTCOMES = ['answered', 'aborted', 'failed', 'unauthorized', 'databas
 /** How a run ended, as the attribute `longtail.run.outcome`. */
 export const RUN_OUTCOMES = ['complete', 'completeWithFailures', 'halted', 'failed'] as const;
 /** How a slice ended, as the attribute `longtail.slice.outcome`. */
-const SLICE_OUTCOMES = ['complete', 'failed', 'notPublished'] as const;
+const SLICE_OUTCOMES = ['complete', 'failed', 'notPublished', 'notServed'] as const;
 const WORKER_STATES = [
   'idle',
   'busy',

@@ -113,16 +113,18 @@ function noteSliceEnd(sliceId: string, next: AfterPage, catalogue: Catalogue, wa
 }
 
 function tellSliceEnd(
-  { slice: { searchType, dataset, date }, rows }: SliceEntry,
+  { slice: { searchType, dataset, date, part = '' }, rows, notServed }: SliceEntry,
   next: AfterPage,
   watchers: Watchers,
 ): void {
   watchers.figures.sliceDone(date);
-  const slice = { searchType, dataset, date, rows };
+  const slice = { searchType, dataset, date, rows, ...(part === '' ? {} : { part }) };
   const told: SliceEvent =
-    next.kind === 'failed'
-      ? { ...slice, status: 'failed', reason: next.reason }
-      : { ...slice, status: next.kind === 'sealed' ? 'complete' : 'notPublished' };
+    notServed !== undefined
+      ? { ...slice, status: 'notServed', reason: notServed }
+      : next.kind === 'failed'
+        ? { ...slice, status: 'failed', reason: next.reason }
+        : { ...slice, status: next.kind === 'sealed' ? 'complete' : 'notPublished' };
   watchers.telemetry.sliceEnded(told.status);
   watchers.listeners.emit('slice', told);
 }

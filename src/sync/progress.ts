@@ -33,6 +33,8 @@ export interface ProgressTracker {
   readonly counters: Counters;
   /** Called once, when the plan is known. Slices that need no call count as done. */
   planned(plan: ProgressPlan): void;
+  /** After that: days have so many slices more to fetch, or fewer. */
+  replanned(changes: ReadonlyMap<Day, number>): void;
   /** A slice of this day is complete, failed or not published. */
   sliceDone(day: Day): void;
   snapshot(now: MachineFigures): Progress;
@@ -66,6 +68,17 @@ export function createProgress(clock: Clock): ProgressTracker {
       plan = next;
       openByDay = new Map(next.openSlicesByDay);
       for (const day of doneEarly.splice(0)) closeOne(day);
+    },
+    replanned(changes) {
+      if (plan === undefined) return;
+      let more = 0;
+      for (const [day, change] of changes) {
+        more += change;
+        const open = (openByDay.get(day) ?? 0) + change;
+        if (open > 0) openByDay.set(day, open);
+        else openByDay.delete(day);
+      }
+      plan = { ...plan, slicesPlanned: plan.slicesPlanned + more };
     },
     sliceDone(day) {
       doneByRun += 1;

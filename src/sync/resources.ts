@@ -24,7 +24,7 @@ import { createListedName } from '../search-console/listed-name.ts';
 import type { Client } from '../search-console/request/call.ts';
 import type { Store } from '../store/store.ts';
 import type { RunIdentity } from '../store/types.ts';
-import { type Config, MAX_CONCURRENCY, maxCalls, SPARE_CONNECTIONS } from './config.ts';
+import { type Config, MAX_CONCURRENCY, maxCalls, SPARE_CONNECTIONS, selectionIn } from './config.ts';
 import { Fallbacks } from './fallbacks.ts';
 import { type KeptLeases, takeLeases } from './leases.ts';
 import { createRateLimiter } from './limiter.ts';
@@ -251,7 +251,10 @@ export class Holdings {
   async #openRun(signal: AbortSignal): Promise<void> {
     const { sql } = this.need('database');
     const { from, to, searchTypes, datasets, refresh, acceptShrunk } = this.#config;
-    const parameters = { from, to, searchTypes, datasets, refresh, acceptShrunk };
+    const parameters = {
+      ...{ from, to, searchTypes, datasets, refresh, acceptShrunk },
+      ...selectionIn(this.#config),
+    };
     const { run } = await startRun(sql, this.need('leases'), parameters);
     if (signal.aborted) {
       // Otherwise the next run would record this one as crashed.

@@ -15,12 +15,16 @@ export function countOwnSlices(listeners: Listeners<SyncEvents>): OwnSlices {
   let empty = 0;
   let rows = 0;
   const stop = listeners.on('slice', (event) => {
-    const { searchType, dataset, date, reason = 'no reason was given' } = event;
+    const { searchType, dataset, date, part, reason = 'no reason was given' } = event;
     if (event.status === 'complete') {
-      complete += 1;
       rows += event.rows;
+      // A part of a day says nothing of the whole.
+      if (part !== undefined) return;
+      complete += 1;
       if (event.rows === 0) empty += 1;
-    } else if (event.status === 'failed') failures.push({ searchType, dataset, date, reason });
+    } else if (event.status === 'failed') {
+      failures.push({ searchType, dataset, date, ...(part === undefined ? {} : { part }), reason });
+    }
   });
   return {
     figures: (planned) => ({ slices: { planned, complete, failed: failures.length, empty }, rows, failures }),

@@ -287,6 +287,7 @@ function sliceAttributes(slice: SliceKey | undefined): Attributes {
     'longtail.slice.search_type': slice.searchType,
     'longtail.slice.dataset': slice.dataset,
     'longtail.slice.date': slice.date,
+    ...(slice.part === undefined || slice.part === '' ? {} : { 'longtail.slice.part': slice.part }),
   };
 }
 

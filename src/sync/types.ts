@@ -1,8 +1,10 @@
 import type { Sql } from 'postgres';
 import type { InspectionEvent, Observer } from 'xstate';
+import type { DatasetName, NotServed } from '../domain/dataset.ts';
 import type { ErrorCode } from '../domain/errors.ts';
+import type { Aggregation, Filter } from '../domain/filter.ts';
 import type { QuotaKind } from '../domain/quota-kind.ts';
-import type { Dataset, DatasetName, Day, SearchType, SliceFailure } from '../domain/slice.ts';
+import type { Dataset, Day, SearchType, SliceFailure } from '../domain/slice.ts';
 import type { ConcurrencyReason } from '../machines/concurrency/context.ts';
 import type { HaltReason } from '../machines/messages.ts';
 import type { BudgetRule } from '../machines/rate-limiter/quota-window.ts';
@@ -42,13 +44,28 @@ export interface SyncOptions {
   /** The newest N days that Google calls final, 1 to 500. Excludes `from` and `to`. */
   readonly days?: number | undefined;
   /**
-   * `date` (totals), `searchAppearance`, or any of `page`, `query`, `country`, `device` joined by `+`.
+   * `date` (totals), or any of `page`, `query`, `country`, `device`, `searchAppearance`, `hour` joined by `+`. With `hour`,
+   * Google has the last ten days only. `searchAppearance` beside others is fetched by a filter for each of its values, which
+   * `searchAppearance` alone names: that dataset is added. `'all'`: what Google serves for each type.
    * @default ['page', 'page+query']
    * @see https://developers.google.com/webmaster-tools/v1/searchanalytics/query
    */
-  readonly datasets?: readonly DatasetName[] | undefined;
+  readonly datasets?: readonly DatasetName[] | 'all' | undefined;
   /** @default ['web'] */
-  readonly searchTypes?: readonly SearchType[] | undefined;
+  readonly searchTypes?: readonly SearchType[] | 'all' | undefined;
+  /**
+   * Only rows for which all of these hold. Their slices are separate from those without filters, and shown by the view
+   * `search_analytics_filtered`. A filter on `query` leaves out the rare queries that Google hides.
+   * @default []
+   * @example [{ dimension: 'page', operator: 'contains', expression: '/blog/' }]
+   */
+  readonly filters?: readonly Filter[] | undefined;
+  /**
+   * How impressions are counted: `byPage`, for each page that a search showed, or `byProperty`, once. Slices with a value
+   * other than `auto` are separate from the rest, as with `filters`.
+   * @default 'auto'
+   */
+  readonly aggregation?: Aggregation | undefined;
   /**
    * Maximum concurrent HTTP calls, 1 to 64. `'auto'` starts at 3 and raises the level while throughput grows and less than
    * 80 % of the quota is used. It lowers the level after a refusal or a failed call. Each decision is a `concurrency` event.
@@ -196,6 +213,8 @@ export interface RunFigures {
   /** Peak resident set size of the process since it started. */
   readonly peakRssBytes: number;
   readonly failures: readonly SliceFailure[];
+  /** Combinations of type and dataset that Google does not serve. They are in none of the other figures. */
+  readonly notServed: readonly NotServed[];
 }
 
 /** How a run ended. `run` rejects only when its environment is broken, or for a bug. */
@@ -239,6 +258,7 @@ export interface Progress {
   readonly state: ProgressState;
   /** Slices that are complete, failed or not published. At most `slicesPlanned`. */
   readonly slicesDone: number;
+  /** Changes when it becomes known into how many parts days are divided. */
   readonly slicesPlanned: number;
   readonly daysDone: number;
   readonly daysPlanned: number;
@@ -268,7 +288,10 @@ export interface SliceEvent {
   readonly searchType: SearchType;
   readonly dataset: Dataset;
   readonly date: Day;
-  readonly status: 'complete' | 'failed' | 'notPublished';
+  /** The part of the day, such as `searchAppearance=VIDEO`. Absent: the whole day. */
+  readonly part?: string;
+  /** `notServed`: Google does not have this dataset for this search type. */
+  readonly status: 'complete' | 'failed' | 'notPublished' | 'notServed';
   readonly rows: number;
   readonly reason?: string;
 }

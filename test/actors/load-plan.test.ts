@@ -2,8 +2,9 @@ import { expect, it } from 'vitest';
 import { createActor, setup } from 'xstate';
 import { createLoadPlan, type LoadPlanPorts, type PlanSummary } from '../../src/actors/load-plan.ts';
 import { systemClock } from '../../src/domain/clock.ts';
-import type { CoverageRange } from '../../src/domain/coverage.ts';
-import { parseDataset, type SliceKey } from '../../src/domain/slice.ts';
+import type { Appearances, CoverageRange } from '../../src/domain/coverage.ts';
+import { parseDataset } from '../../src/domain/dataset.ts';
+import type { SliceKey } from '../../src/domain/slice.ts';
 import type { PlanOrder, PlanReport } from '../../src/machines/messages.ts';
 import { calendarId, createCatalogue } from '../../src/planning/catalogue.ts';
 import { keyOf, keysOf } from '../../src/planning/plan.ts';
@@ -11,7 +12,7 @@ import type { Answer } from '../../src/store/types.ts';
 
 const page = parseDataset('page');
 if ('problem' in page) throw new Error(page.problem);
-const range: CoverageRange = {
+const RANGE: CoverageRange = {
   from: '2026-01-01',
   to: '2026-01-20',
   searchTypes: ['web'],
@@ -26,7 +27,15 @@ type Ask = 'openSlices' | 'settleSpeculative' | 'sealEmptySlices';
 /** The plan's actor on a store that fails once where it is told to, and settles no sooner than it has opened so often. */
 function loader(
   failing: { readonly ask: Ask; readonly time: number } | undefined,
-  { settleAfterOpening = 0 } = {},
+  {
+    settleAfterOpening = 0,
+    range = RANGE,
+    appearances = [],
+  }: {
+    readonly settleAfterOpening?: number;
+    readonly range?: CoverageRange;
+    readonly appearances?: readonly Appearances[];
+  } = {},
 ) {
   const asks: Ask[] = [];
   const timesAsked = (ask: Ask): number => asks.filter((one) => one === ask).length;
@@ -43,9 +52,12 @@ function loader(
   });
   const catalogue = createCatalogue();
   const planned: PlanSummary[] = [];
+  const replanned: ReadonlyMap<string, number>[] = [];
   const ports: LoadPlanPorts = {
     store: {
       readCoverage: async () => ({ kind: 'ok', value: [] }),
+      readAppearances: async () => ({ kind: 'ok', value: appearances }),
+      readRefused: async () => ({ kind: 'ok', value: [] }),
       openSlices: (keys) => reply('openSlices', () => keys.map(asSlice)),
       // The newest of the speculative came back empty before that meant anything.
       settleSpeculative: (keys) => reply('settleSpeculative', () => keys.slice(0, 1)),
@@ -58,6 +70,7 @@ function loader(
     today: '2026-06-01',
     pool,
     onPlanned: (plan) => planned.push(plan),
+    onReplanned: (changes) => replanned.push(changes),
     scope: new AbortController().signal,
     background: (work) => void work.catch(() => undefined),
   };
@@ -105,11 +118,13 @@ function loader(
     };
     entry.onSettled();
   };
-  return { ask, asks, planned, tellCalendar, stop: () => actor.stop() };
+  return { ask, asks, catalogue, planned, replanned, tellCalendar, stop: () => actor.stop() };
 }
 
 const idsOf = (report: PlanReport): string[] =>
   report.type === 'plan.supplied' ? report.pages.map(({ sliceId }) => sliceId) : [];
+
+const range = RANGE;
 
 it.each([
   undefined,
@@ -151,6 +166,44 @@ it.each([
   expect(plan.asks.filter((ask) => ask === 'settleSpeculative')).toHaveLength(
     failing?.ask === 'settleSpeculative' ? 2 : 1,
   );
+});
+
+it('parts follow when their first steps are done, and a combination that is refused meanwhile does not', async () => {
+  const days = ['2026-01-20', '2026-01-19'];
+  const plan = loader(undefined, {
+    range: {
+      ...range,
+      from: '2026-01-19',
+      datasets: ['searchAppearance', 'page+searchAppearance', 'query+searchAppearance'],
+    },
+    appearances: days.map((date) => ({ searchType: 'web', date, values: ['A', 'B'] })),
+  });
+  try {
+    expect(await plan.ask(6)).toMatchObject({ more: 'whenQuiet' });
+    plan.tellCalendar();
+    const first = await plan.ask(6);
+    expect(first).toMatchObject({ more: 'whenQuiet' });
+    expect(idsOf(first)).toEqual(days.map((date) => `id of web searchAppearance ${date}`));
+    expect(plan.planned).toEqual([expect.objectContaining({ planned: 6, notPublished: [] })]);
+    expect(plan.planned[0]?.toFetch).toHaveLength(6);
+    plan.catalogue.refuse({ searchType: 'web', dataset: 'query+searchAppearance' });
+    const parts = await plan.ask(3);
+    expect(parts).toMatchObject({ more: 'whenLow' });
+    const rest = await plan.ask(3);
+    expect(rest).toMatchObject({ more: 'none' });
+    expect([...idsOf(parts), ...idsOf(rest)]).toEqual(
+      days.flatMap((date) =>
+        ['A', 'B'].map((value) => `id of web page+searchAppearance ${date} searchAppearance=${value}`),
+      ),
+    );
+    // Two keys become four parts each; then the refused ones go.
+    const sums = plan.replanned.map((changes) =>
+      [...changes.values()].reduce((sum, change) => sum + change, 0),
+    );
+    expect(sums).toEqual([8 - 4, -4]);
+  } finally {
+    plan.stop();
+  }
 });
 
 it('the slices that workers wait for are opened while speculative ones are settled', async () => {

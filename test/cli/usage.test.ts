@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { addDays, pacificDay } from '../../src/domain/day.ts';
 import { runHere } from './support/here.ts';
 import { STACK_TRACE, useLongtail } from './support/longtail.ts';
 
 const { run } = useLongtail();
 const SITE = ['--site', 'sc-domain:example.com'];
+const longAgo = addDays(pacificDay(Date.now()), -40);
 
 describe('help', () => {
   it.each([[[]], [['--help']], [['help']]])(
@@ -71,6 +73,50 @@ describe('wrong use ends with 2, in two lines', () => {
     ['too much at once', ['sync', ...SITE, '--max-concurrency', '65'], 'from 1 to 64'],
     ['too large a batch', ['sync', ...SITE, '--batch-size', '1001'], 'from 1 to 1,000'],
     ['an unknown dataset', ['sync', ...SITE, '--datasets', 'page,pages'], '"pages" is not a dataset'],
+    ['a dataset that was meant', ['sync', ...SITE, '--datasets', 'pages'], 'did you mean "page"?'],
+    [
+      'what a type has not',
+      ['sync', ...SITE, '--types', 'discover', '--datasets', 'page+query'],
+      'Google has no queries for Discover',
+    ],
+    ['hours of long ago', ['sync', ...SITE, '--datasets', 'hour', '--to', longAgo], 'it keeps ten days'],
+    ['a filter without an expression', ['sync', ...SITE, '--filter', 'page contains'], 'is not a filter'],
+    ['a filter on the date', ['sync', ...SITE, '--filter', 'date equals x'], 'cannot be filtered'],
+    [
+      'a filter on queries that are not there',
+      ['sync', ...SITE, '--types', 'all', '--filter', 'query contains x'],
+      'no queries for discover',
+    ],
+    ['an unknown aggregation', ['sync', ...SITE, '--aggregation', 'byCountry'], 'is not an aggregation'],
+    [
+      'pages by property',
+      ['sync', ...SITE, '--aggregation', 'byProperty'],
+      'does not aggregate by property what is grouped by page',
+    ],
+    [
+      'pages by property, by a filter',
+      [
+        'sync',
+        ...SITE,
+        '--datasets',
+        'query',
+        '--aggregation',
+        'byproperty',
+        '--filter',
+        'page includes /x/',
+      ],
+      'does not aggregate by property what is filtered by page',
+    ],
+    [
+      'Discover by property',
+      ['sync', ...SITE, '--types', 'discover', '--datasets', 'country', '--aggregation', 'byProperty'],
+      'does not aggregate discover by property',
+    ],
+    [
+      'a filter twice over',
+      ['sync', ...SITE, '--datasets', 'page+searchAppearance', '--filter', 'searchAppearance equals VIDEO'],
+      'cannot be filtered too',
+    ],
     ['no dataset', ['sync', ...SITE, '--datasets', ','], '--datasets names none'],
     ['an unknown type', ['sync', ...SITE, '--types', 'web,maps'], '"maps" is not a search type'],
     [

@@ -350,11 +350,38 @@ describe('which days there are', () => {
     expect(body.rows).toBeUndefined();
   });
 
-  it('gives hours, in Pacific time, that sum to the day', async () => {
-    const hours = await rowsOf(['hour'], { dataState: 'hourly_all' });
-    expect(hours).toHaveLength(24);
-    expect(hours.map((row) => row.keys?.[0]).sort()[13]).toBe(`${DAY}T13:00:00-07:00`);
-    expect(sum(hours)).toEqual(sum(await rowsOf([])));
+  it.each([
+    ['2026-05-06', 24, '2026-05-06T13:00:00-07:00'],
+    // Clocks go from two to three, and from two back to one.
+    ['2026-03-08', 23, '2026-03-08T03:00:00-07:00'],
+    ['2026-11-01', 25, '2026-11-01T01:00:00-08:00'],
+  ])('gives the hours of %s, in Pacific time, that sum to the day', async (day, count, one) => {
+    await using near = await startEmulator({ today: addDays(day, 5), rowsPerDay: 1_500 });
+    const range = { startDate: day, endDate: day };
+    const hours = await rowsOf(['hour'], { ...range, dataState: 'hourly_all' }, near);
+    const keys = hours.map((row) => row.keys?.[0] ?? '');
+    expect(keys).toHaveLength(count);
+    expect(keys).toContain(one);
+    const instants = keys.map((key) => Date.parse(key)).sort((a, b) => a - b);
+    expect(instants).toEqual(instants.map((_, hour) => (instants[0] ?? 0) + hour * 3_600_000));
+    expect(sum(hours)).toEqual(sum(await rowsOf([], range, near)));
+  });
+
+  it('has hours of ten days, and says which is the first that is not whole', async () => {
+    const ask = async (startDate: string, endDate: string, metadataNames: 'camel' | 'snake' = 'camel') => {
+      await using near = await startEmulator({ today: TODAY, rowsPerDay: 100, metadataNames });
+      const body = { startDate, endDate, dimensions: ['hour'], dataState: 'hourly_all', rowLimit: 25_000 };
+      return (await query(near, body)).body;
+    };
+    expect((await ask(addDays(TODAY, -10), addDays(TODAY, -10))).rows).toBeUndefined();
+    const oldest = await ask(addDays(TODAY, -9), addDays(TODAY, -9));
+    expect(oldest.rows?.length).toBeGreaterThan(10);
+    expect(oldest.metadata).toBeUndefined();
+    const hour = `${addDays(TODAY, -2)}T00:00:00-07:00`;
+    expect(await ask(addDays(TODAY, -4), TODAY)).toMatchObject({ metadata: { firstIncompleteHour: hour } });
+    expect(await ask(TODAY, TODAY, 'snake')).toMatchObject({
+      metadata: { first_incomplete_hour: `${TODAY}T00:00:00-07:00` },
+    });
   });
 
   it('follows today through a function', async () => {

@@ -3,6 +3,7 @@ import { type Emulator, startEmulator } from '../../src/emulator/index.ts';
 import { query, queryUrl, SITE, TODAY } from './support.ts';
 
 const OK = { startDate: '2026-05-01', endDate: '2026-05-01' };
+const FILTER = { dimension: 'query', operator: 'includingRegex' };
 const URL_SITE = 'https://www.example.com/';
 let emulator: Emulator;
 
@@ -53,6 +54,16 @@ describe('requests that are refused', () => {
       'cannot be grouped by query',
     ],
     ['date with hour', { ...OK, dataState: 'hourly_all', dimensions: ['date', 'hour'] }, 'date and hour'],
+    [
+      'what RE2 has not',
+      { ...OK, dimensionFilterGroups: [{ filters: [{ ...FILTER, expression: '(?!a)b' }] }] },
+      'regular expression',
+    ],
+    [
+      'an expression that is too long',
+      { ...OK, dimensionFilterGroups: [{ filters: [{ ...FILTER, expression: 'a'.repeat(4_097) }] }] },
+      '4096',
+    ],
     ['hour without hourly_all', { ...OK, dimensions: ['hour'] }, 'HOURLY_ALL'],
     ['a dimension twice', { ...OK, dimensions: ['page', 'PAGE'] }, 'same dimension more than once'],
     ['rowLimit 0', { ...OK, rowLimit: 0 }, 'rowLimit must be between 1 and 25000.'],

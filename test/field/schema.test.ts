@@ -178,7 +178,9 @@ describe('who may read', () => {
     const before = await sql`select * from search_analytics`;
     await migrate(database.url);
     expect(before).toHaveLength(1);
-    expect([...(await sql`select * from search_analytics`)]).toEqual([...before]);
+    expect([...(await sql`select * from search_analytics`)]).toEqual(
+      before.map((row) => ({ ...row, hour: null })),
+    );
   });
 
   test('a schema that its owner had prepared, with grants of his, keeps them', async () => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parseDataset } from '../../src/domain/slice.ts';
+import { parseDataset } from '../../src/domain/dataset.ts';
 import { startEmulator } from '../../src/emulator/index.ts';
 import { createSystemModel } from '../../src/model/index.ts';
 import { readConfig } from '../../src/sync/config.ts';
@@ -30,7 +30,7 @@ const sync = createSync({
   siteUrl: 'sc-domain:example.com',
   database: undefined, from: undefined, to: undefined, days: undefined,
   datasets: ['page', 'query+page', 'date', 'device+country+query+page', 'searchAppearance'],
-  searchTypes: settings.types,
+  searchTypes: settings.types, filters: undefined, aggregation: undefined,
   maxConcurrency: 'auto', autoConcurrency: { start: undefined, most: undefined, soakMs: undefined, slowStart: undefined },
   batchSize: undefined, rowsPerPage: undefined, requestsPerMinute: settings.qpm, extraBudgets: undefined,
   maxAttempts: undefined, refresh: undefined, acceptShrunk: undefined, wait: undefined, credentials: undefined, apiRoot: undefined,
@@ -44,9 +44,9 @@ export { migrate };
 
 // An editor offers these, and no dimension twice.
 type Offered<Name extends string> = [Extract<DatasetName, Name>] extends [never] ? false : true;
-export const offered: [true, true, true, true, false, false] = [] as unknown as [
+export const offered: [true, true, true, true, false, true, false] = [] as unknown as [
   Offered<'date'>, Offered<'page+query'>, Offered<'country+page'>, Offered<'query+device+page+country'>,
-  Offered<'page+page'>, Offered<'page+searchAppearance'>,
+  Offered<'page+page'>, Offered<'page+searchAppearance'>, Offered<'hour+date'>,
 ];
 // @ts-expect-error: Google has no such search type.
 createSync({ siteUrl: 'sc-domain:example.com', searchTypes: ['maps'] });
@@ -181,12 +181,12 @@ describe('undefined is the same as leaving an option out', () => {
 });
 
 it('every name that an editor offers is one that is understood', () => {
-  const dimensions = ['page', 'query', 'country', 'device'];
+  const dimensions = ['page', 'query', 'country', 'device', 'searchAppearance', 'hour'];
   const names = (used: readonly string[]): string[] =>
     dimensions
       .filter((name) => !used.includes(name))
       .flatMap((name) => [[...used, name].join('+'), ...names([...used, name])]);
   const all = names([]);
-  expect(all).toHaveLength(64);
+  expect(all).toHaveLength(1_956);
   for (const name of all) expect(parseDataset(name)).toHaveProperty('dataset');
 });

@@ -81,6 +81,20 @@ export const SMALL_SIZES: readonly Size[] = [
       concurrencies: [1, 3],
     },
   },
+  // The second slice is known when the first has ended.
+  {
+    name: 'sync 2×3, in two steps',
+    options: {
+      workers: 2,
+      slices: [2, 1],
+      maxAttempts: 1,
+      rare: { ...DISTURBANCES, ...CALLS, ...once('halt') },
+      maxRare: 1,
+      calendar: true,
+      secondSteps: 1,
+      concurrencies: [1, 3],
+    },
+  },
   {
     name: 'sync 1×2, two of everything rare',
     options: { workers: 1, slices: [2], rare: EVERYTHING, maxRare: 2, calendar: true, concurrencies: [2] },

@@ -24,7 +24,7 @@ describe('the exit code', () => {
 
 describe('the JSON object', () => {
   const FIELDS =
-    'status siteUrl from to slices rows apiCalls httpCalls retries quotaRefusals durationMs peakRssBytes haltReason failures';
+    'status siteUrl from to slices rows apiCalls httpCalls retries quotaRefusals durationMs peakRssBytes haltReason failures notServed';
 
   it.each([[COMPLETE], [WITH_FAILURES], [failed('FORBIDDEN')], [halted({ kind: 'quota', quota: 'daily' })]])(
     'has the fields of the contract and no others',

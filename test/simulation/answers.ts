@@ -45,7 +45,11 @@ export function writeError(kind: ErrorKind, chance: Chance, isHealed = false): W
       return { status, headers: {}, body };
     }
     case 'invalid':
-      return { status: 400, headers: {}, body: error(400, 'Cannot group by that.', 'invalidParameter') };
+      return {
+        status: 400,
+        headers: {},
+        body: error(400, 'Request contains an invalid argument.', 'invalidParameter'),
+      };
     case 'unauthorized':
       return { status: 401, headers: {}, body: error(401, 'Invalid Credentials', 'authError') };
     case 'wrongRows':

@@ -66,6 +66,12 @@ export class Database {
       sealEmptySlices: (keys, options) => ask(() => tables.sealEmptySlices(run, keys, options.final)),
       settleSpeculative: (keys) => ask(() => tables.settleSpeculative(run, keys)),
       readCoverage: (range) => ask(() => tables.readCoverage(run, range)),
+      readAppearances: (range) => ask(() => tables.readAppearances(range)),
+      readRefused: () => ask(() => tables.readRefused()),
+      refuseSlice(sliceId, refused) {
+        memory.forget(sliceId);
+        return ask(() => tables.refuseSlice(run, sliceId, refused));
+      },
       commitCalendar: (searchType, calendar) => ask(() => tables.commitCalendar(run, searchType, calendar)),
       recordLease: (grant) => ask(() => tables.leases.record(run, grant)),
       settleLease: (settlement) => ask(() => tables.leases.settle(run, settlement)),

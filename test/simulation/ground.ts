@@ -1,4 +1,5 @@
 /** All that a seed's processes stand on, and the checks that watch while they live. */
+import { isTwoStep } from '../../src/domain/dataset.ts';
 import { ROWS_THAT_MEAN_SOMETHING } from '../../src/planning/seal.ts';
 import type { Progress } from '../../src/sync/types.ts';
 import { Chance } from './chance.ts';
@@ -143,7 +144,10 @@ export class Ground {
     const { batchSize } = life.config;
     // Nothing is asked for while two rounds of full batches are held, and two are asked for at a time.
     const most = 4 * batchSize * life.maxConcurrency;
-    const pages = life.config.datasets.length * life.config.searchTypes.length * this.scenario.days;
+    const { datasets, searchTypes } = life.config;
+    // A day of two steps has at most a part for each row of its first.
+    const parts = datasets.some(isTwoStep) ? this.scenario.google.rows : 1;
+    const pages = datasets.length * searchTypes.length * this.scenario.days * Math.max(1, parts);
     const { slicesDone, slicesPlanned, pagesWaiting, pagesInFlight } = progress;
     const show = (): string => JSON.stringify(progress);
     judge.expect(slicesDone <= slicesPlanned, 'no more slices are done than planned', show);

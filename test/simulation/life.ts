@@ -3,6 +3,7 @@
  * the coordinator to the multipart reader is production's own.
  */
 
+import { whyNotServed } from '../../src/domain/dataset.ts';
 import { pacificDay } from '../../src/domain/day.ts';
 import { LongtailError } from '../../src/domain/errors.ts';
 import type { Ending } from '../../src/machines/coordinator/context.ts';
@@ -253,13 +254,21 @@ export class Life {
   }
 }
 
+/** A run that Google serves nothing of is refused. */
+function servedDatasets({ datasets, searchTypes }: Scenario): readonly string[] {
+  const isServed = searchTypes.some((type) =>
+    datasets.some((name) => whyNotServed(type, name) === undefined),
+  );
+  return isServed ? datasets : [...datasets, 'page'];
+}
+
 export function optionsOf(scenario: Scenario, refresh: boolean): SyncOptions {
   const today = pacificDay(scenario.startMs);
   const { burst, ...options } = scenario.options;
   return {
     siteUrl: SITE,
     ...daysBack(today, scenario.endsDaysAgo, scenario.days),
-    datasets: scenario.datasets,
+    datasets: servedDatasets(scenario),
     searchTypes: scenario.searchTypes,
     ...options,
     ...(burst === null ? {} : { extraBudgets: [{ scopeKind: 'site', ...burst }] }),

@@ -148,6 +148,12 @@ export const BUGS: Readonly<Record<string, Planted>> = {
 
 function emptied(step: CallStep): CallStep {
   if (step.kind !== 'answer' || step.outcome.kind !== 'retryable') return step;
-  const answer = { rows: rowBlock([]), firstIncompleteDate: null, responseAggregationType: null, bytes: 2 };
+  const answer = {
+    rows: rowBlock([]),
+    firstIncompleteDate: null,
+    firstIncompleteHour: null,
+    responseAggregationType: null,
+    bytes: 2,
+  };
   return { ...step, outcome: { kind: 'ok', answer } };
 }

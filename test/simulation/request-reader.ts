@@ -6,6 +6,8 @@ export interface AskedPage {
   readonly startDate: string;
   readonly endDate: string;
   readonly dimensions: readonly string[];
+  /** The search appearance that is filtered; empty: all. */
+  readonly appearance: string;
   readonly type: string;
   readonly rowLimit: number;
   readonly startRow: number;
@@ -54,10 +56,8 @@ function readPage(contentId: string, path: string, json: string): AskedPage {
   if (site === undefined) throw new Error(`the path ${path}`);
   const body: unknown = JSON.parse(json);
   if (typeof body !== 'object' || body === null) throw new Error('the body is no object');
-  const { startDate, endDate, dimensions, type, dataState, rowLimit, startRow } = body as Record<
-    string,
-    unknown
-  >;
+  const { startDate, endDate, dimensions, dimensionFilterGroups, type, dataState, rowLimit, startRow } =
+    body as Record<string, unknown>;
   if (
     typeof startDate !== 'string' ||
     typeof endDate !== 'string' ||
@@ -79,8 +79,19 @@ function readPage(contentId: string, path: string, json: string): AskedPage {
     startDate,
     endDate,
     dimensions: dimensions.map(String),
+    appearance: readAppearance(dimensionFilterGroups),
     type,
     rowLimit,
     startRow,
   };
+}
+
+function readAppearance(groups: unknown): string {
+  if (groups === undefined) return '';
+  const match =
+    /^\[\{"groupType":"and","filters":\[\{"dimension":"searchAppearance","operator":"equals","expression":("[^"]+")\}\]\}\]$/.exec(
+      JSON.stringify(groups),
+    );
+  if (match === null) throw new Error(`the filters ${JSON.stringify(groups)}`);
+  return String(JSON.parse(match[1] ?? '""'));
 }

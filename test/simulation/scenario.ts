@@ -257,7 +257,10 @@ export function drawScenario(seed: number): Scenario {
     startMs,
     endsDaysAgo,
     days,
-    datasets: chance.shuffled(DATASETS).slice(0, chance.pick([1, 1, 2, 3])),
+    datasets: [
+      ...chance.shuffled(DATASETS).slice(0, chance.pick([1, 1, 2, 3])),
+      ...(new Chance(seed, 'two steps').is(0.2) ? ['page+searchAppearance'] : []),
+    ],
     searchTypes: chance.shuffled(TYPES).slice(0, chance.pick([1, 1, 1, 2])),
     options: {
       maxConcurrency: chance.whole(1, 5),

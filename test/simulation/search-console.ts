@@ -3,14 +3,14 @@
  * was asked and what it said is kept, for the checks.
  */
 import { pacificDay } from '../../src/domain/day.ts';
-import { type Dataset, SEARCH_TYPES, type SearchType } from '../../src/domain/slice.ts';
+import { SEARCH_TYPES, type SearchType } from '../../src/domain/slice.ts';
 import { type WrittenPart, writeBatch, writeError, writePage } from './answers.ts';
 import { Chance, share } from './chance.ts';
 import type { Judge } from './judge.ts';
 import type { Process } from './process.ts';
 import { type AskedPage, readRequest, type SentRequest } from './request-reader.ts';
 import type { Fault, Scenario } from './scenario.ts';
-import { Truth } from './truth.ts';
+import { type TrueKey, Truth } from './truth.ts';
 import { describe, stamp } from './world.ts';
 
 export const SITE = 'sc-domain:example.com';
@@ -43,8 +43,12 @@ export interface Counts {
 }
 
 export const calendarKey = (searchType: string): string => `calendar ${searchType}`;
-export const keyName = (key: { searchType: string; dataset: string; date: string }): string =>
-  `${key.searchType} ${key.dataset} ${key.date}`;
+export const keyName = (key: {
+  searchType: string;
+  dataset: string;
+  date: string;
+  part?: string | undefined;
+}): string => [key.searchType, key.dataset, key.date, ...(key.part ? [key.part] : [])].join(' ');
 
 export class SearchConsole {
   readonly truth: Truth;
@@ -184,7 +188,8 @@ export class SearchConsole {
       this.counts.unauthorized += 1;
       return say('nothing', writeError('unauthorized', this.#chance));
     }
-    if (this.isInvalid(page)) return say('invalid', writeError('invalid', this.#chance));
+    if (!isCalendar(page) && this.isInvalid(keyIn(page)))
+      return say('invalid', writeError('invalid', this.#chance));
     // The same outage, told in each part.
     if (this.#isPeriod('outage', 4 * 60_000, nowMs)) return say('error', writeError('backend', this.#chance));
     if (this.#is('partError')) return say('error', writeError('backend', this.#chance));
@@ -193,11 +198,9 @@ export class SearchConsole {
   }
 
   /** A slice that Google will never serve; calendars it always does. */
-  isInvalid(page: Pick<AskedPage, 'dimensions' | 'startDate' | 'type'>): boolean {
+  isInvalid({ searchType, dataset, date }: Pick<TrueKey, 'searchType' | 'dataset' | 'date'>): boolean {
     const { seed, faults } = this.#scenario;
-    if (isCalendar(page)) return false;
-    const dataset = page.dimensions.join('+') || 'date';
-    return share(seed, 'invalid', page.type, dataset, page.startDate) < (faults.invalidSlice ?? 0);
+    return share(seed, 'invalid', searchType, dataset, date) < (faults.invalidSlice ?? 0);
   }
 
   #rows(page: AskedPage, nowMs: number): WrittenPart {
@@ -214,7 +217,7 @@ export class SearchConsole {
       }));
       return writePage(rows, this.truth.firstIncomplete(startDate, to, nowMs));
     }
-    const key = { searchType, dataset: datasetOf(page), date: startDate };
+    const key = keyIn(page);
     let rows = this.truth.rows(key, nowMs);
     if ((this.#scenario.faults.reorderedTies ?? 0) > 0 && !this.isHealed) {
       const order = new Map(this.#chance.shuffled(rows).map((row, place) => [row, place]));
@@ -251,9 +254,7 @@ export class SearchConsole {
   }
 
   #note(page: AskedPage, process: Process, atMs: number, said: Asked['said']): void {
-    const key = isCalendar(page)
-      ? calendarKey(page.type)
-      : keyName({ searchType: page.type, dataset: datasetOf(page), date: page.startDate });
+    const key = isCalendar(page) ? calendarKey(page.type) : keyName(keyIn(page));
     this.asked.push({ atMs, process, key, startRow: page.startRow, said });
     if (this.#judge.isTracing) {
       this.#judge.tell(`${stamp(atMs)}   ${process.name} asks for ${key} from row ${page.startRow}: ${said}`);
@@ -263,7 +264,16 @@ export class SearchConsole {
 }
 
 const isCalendar = ({ dimensions }: Pick<AskedPage, 'dimensions'>): boolean => dimensions[0] === 'date';
-const datasetOf = ({ dimensions }: AskedPage): Dataset => dimensions.join('+') || 'date';
+
+function keyIn({ type, dimensions, appearance, startDate: date }: AskedPage): TrueKey {
+  const key = { searchType: typeOf(type), date };
+  if (appearance === '') return { ...key, dataset: dimensions.join('+') || 'date' };
+  return {
+    ...key,
+    dataset: [...dimensions, 'searchAppearance'].join('+'),
+    part: `searchAppearance=${appearance}`,
+  };
+}
 
 function typeOf(text: string): SearchType {
   const found = SEARCH_TYPES.find((type) => type === text);

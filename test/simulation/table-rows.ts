@@ -50,7 +50,8 @@ export interface PlainPage extends Omit<PageCommit, 'rows'> {
 
 export type Next = Extract<CommitResult, { kind: 'committed' | 'alreadyCommitted' }>['next'];
 
-export const keyOf = ({ searchType, dataset, date }: SliceKey): string => `${searchType} ${dataset} ${date}`;
+export const keyOf = ({ searchType, dataset, date, part = '' }: SliceKey): string =>
+  `${searchType} ${dataset} ${date} ${part}`;
 export const compare = (one: string, other: string): number => (one < other ? -1 : one > other ? 1 : 0);
 
 export function sum<T>(items: readonly T[], of: (item: T) => number): number {

@@ -3,8 +3,9 @@
  * not. `store-contract.ts` holds it and PostgreSQL to the same behaviour.
  */
 
-import type { Coverage, CoverageRange } from '../../src/domain/coverage.ts';
-import { mustHaveRows, type SearchType, type Slice, type SliceKey } from '../../src/domain/slice.ts';
+import type { Appearances, Coverage, CoverageRange } from '../../src/domain/coverage.ts';
+import { mustHaveRows, type NotServed } from '../../src/domain/dataset.ts';
+import type { SearchType, Slice, SliceKey } from '../../src/domain/slice.ts';
 import { judge, NOT_PUBLISHED } from '../../src/planning/seal.ts';
 import type { PlainRow } from '../../src/rows/row-block.ts';
 import type {
@@ -39,7 +40,10 @@ const LEFT_OPEN = 'left open by an earlier run';
 const byNewestDay = (one: SliceKey, other: SliceKey): number =>
   -compare(one.date, other.date) ||
   compare(one.searchType, other.searchType) ||
-  compare(one.dataset, other.dataset);
+  compare(one.dataset, other.dataset) ||
+  compare(one.part ?? '', other.part ?? '');
+
+const partIn = ({ part = '' }: SliceKey): Pick<SliceKey, 'part'> => (part === '' ? {} : { part });
 
 /** One property's tables. `now` is the database's clock. */
 export class Tables {
@@ -50,6 +54,7 @@ export class Tables {
   /** The ledger and the rows, by slice. */
   readonly ledger = new Map<string, LedgerRow[]>();
   readonly facts = new Map<string, PlainRow[]>();
+  readonly refused = new Map<string, { readonly refused: NotServed; readonly atMs: number }>();
   readonly leases: LeaseTable;
   readonly runs: RunTable;
   readonly holders: LeaseRows;
@@ -268,6 +273,7 @@ export class Tables {
         searchType: key.searchType,
         dataset: key.dataset,
         date: key.date,
+        ...partIn(key),
         status,
         final: status === 'complete' && complete?.final === true,
         beforeCutOff:
@@ -279,6 +285,34 @@ export class Tables {
       });
     }
     return found.sort(byNewestDay);
+  }
+
+  readAppearances(range: CoverageRange): Appearances[] {
+    return [...this.slices.values()]
+      .filter(({ status, dataset }) => status === 'complete' && dataset === 'searchAppearance')
+      .filter((slice) => contains(range, slice))
+      .sort(byNewestDay)
+      .map(({ id, searchType, date }) => ({
+        searchType,
+        date,
+        values: [...new Set((this.facts.get(id) ?? []).map(({ keys }) => keys[0] ?? ''))].sort(compare),
+      }));
+  }
+
+  readRefused(): NotServed[] {
+    const since = this.#now() - 30 * 24 * HOUR_MS;
+    return [...this.refused.values()].filter(({ atMs }) => atMs > since).map(({ refused }) => refused);
+  }
+
+  refuseSlice(identity: RunIdentity, sliceId: string, refused: NotServed): null {
+    const run = this.runs.hold(identity);
+    this.refused.set(`${refused.searchType} ${refused.dataset}`, { refused, atMs: this.#now() });
+    const slice = this.slices.get(sliceId);
+    if (slice?.status === 'open' && slice.runId === run.id) {
+      slice.status = 'abandoned';
+      slice.error = refused.reason;
+    }
+    return null;
   }
 
   /** The version that readers see. */
@@ -326,13 +360,15 @@ export class Tables {
     return String(this.#ids);
   }
 
-  #open({ searchType, dataset, date }: SliceKey, runId: string, secondLook: boolean): SliceRow {
-    const version = (this.#versionsOf({ searchType, dataset, date }).at(-1)?.version ?? 0) + 1;
+  #open(key: SliceKey, runId: string, secondLook: boolean): SliceRow {
+    const { searchType, dataset, date } = key;
+    const version = (this.#versionsOf(key).at(-1)?.version ?? 0) + 1;
     const slice: SliceRow = {
       id: this.#id(),
       searchType,
       dataset,
       date,
+      ...partIn(key),
       version,
       status: 'open',
       rows: 0,
@@ -366,7 +402,8 @@ export class Tables {
     return pages;
   }
 
-  #sliceOf({ id, searchType, dataset, date }: SliceRow): Slice {
-    return { id, siteUrl: this.#siteUrl, searchType, dataset, date };
+  #sliceOf(slice: SliceRow): Slice {
+    const { id, searchType, dataset, date } = slice;
+    return { id, siteUrl: this.#siteUrl, searchType, dataset, date, ...partIn(slice) };
   }
 }

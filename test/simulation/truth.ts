@@ -2,8 +2,11 @@
  * What Google has: rows of any slice at any time, made from the seed alone, and the calendar that follows from them.
  * Days are published in order, change until they are final, and may lose rows afterwards.
  */
+
+import { mustHaveRows } from '../../src/domain/dataset.ts';
 import { addDays, pacificDay } from '../../src/domain/day.ts';
-import { type Day, dimensionsOf, mustHaveRows, type SearchType } from '../../src/domain/slice.ts';
+import { groupedBy } from '../../src/domain/part.ts';
+import type { Day, SearchType } from '../../src/domain/slice.ts';
 import { share } from './chance.ts';
 import type { Scenario } from './scenario.ts';
 
@@ -18,6 +21,7 @@ export interface TrueKey {
   readonly searchType: SearchType;
   readonly dataset: string;
   readonly date: Day;
+  readonly part?: string;
 }
 
 const HOUR_MS = 3_600_000;
@@ -67,9 +71,9 @@ export class Truth {
   }
 
   /** Whether Google loses rows of this slice some day, which it should not. */
-  isLost({ searchType, dataset, date }: TrueKey): boolean {
+  isLost(key: TrueKey): boolean {
     const { seed, faults } = this.#scenario;
-    return share(seed, 'lost', searchType, dataset, date) < (faults.lostDays ?? 0);
+    return share(seed, 'lost', key.searchType, nameOf(key), key.date) < (faults.lostDays ?? 0);
   }
 
   /** The rows, in the order of an answer; ties in the order in which they were made. */
@@ -79,7 +83,7 @@ export class Truth {
   }
 
   rowsOf(key: TrueKey, version: number): readonly TrueRow[] {
-    const name = `${key.searchType} ${key.dataset} ${key.date} ${version}`;
+    const name = `${key.searchType} ${nameOf(key)} ${key.date} ${version}`;
     const known = this.#made.get(name);
     if (known !== undefined) return known;
     const made = this.#make(key, version);
@@ -90,17 +94,17 @@ export class Truth {
   #make(key: TrueKey, version: number): readonly TrueRow[] {
     const { seed, google } = this.#scenario;
     const { searchType, dataset, date } = key;
-    const dimensions = dimensionsOf(dataset);
-    const wanted = Math.floor(share(seed, 'rows', searchType, dataset, date) * (google.rows + 1));
+    const dimensions = groupedBy({ dataset, part: key.part ?? '' });
+    const name = nameOf(key);
+    const wanted = Math.floor(share(seed, 'rows', searchType, name, date) * (google.rows + 1));
     const whole = dimensions.length === 0 ? 1 : wanted;
-    const kept =
-      version >= VERSIONS ? share(seed, 'kept', searchType, dataset, date) : (version + 1) / VERSIONS;
+    const kept = version >= VERSIONS ? share(seed, 'kept', searchType, name, date) : (version + 1) / VERSIONS;
     // A day with clicks has them somewhere: only queries and search appearances are hidden.
     const least = version < VERSIONS && mustHaveRows(dataset, google.rows) ? 1 : 0;
     const count =
       dimensions.length === 0 && version < VERSIONS ? 1 : Math.max(least, Math.floor(whole * kept));
     const rows = Array.from({ length: count }, (_, index) => {
-      const draw = share(seed, searchType, dataset, date, index, version);
+      const draw = share(seed, searchType, name, date, index, version);
       const clicks = Math.floor(draw * google.clicks);
       return {
         keys: dimensions.map((dimension) => `${dimension}-${index}-${date}`),
@@ -135,6 +139,9 @@ export class Truth {
     return null;
   }
 }
+
+/** What a dataset's rows are drawn by; a part's apart. */
+const nameOf = ({ dataset, part = '' }: TrueKey): string => (part === '' ? dataset : `${dataset} ${part}`);
 
 /** Midnight in California, near enough. */
 function endOf(date: Day): number {

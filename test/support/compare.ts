@@ -1,13 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { Sql } from 'postgres';
-import {
-  type Dataset,
-  type Day,
-  dimensionsOf,
-  type SearchType,
-  whyNotServed,
-} from '../../src/domain/slice.ts';
-import type { AnswerRow, Emulator } from '../../src/emulator/index.ts';
+import { factsOf, whyNotServed } from '../../src/domain/dataset.ts';
+import type { Dataset, Day, SearchType } from '../../src/domain/slice.ts';
+import type { AnswerRow, Emulator, Served } from '../../src/emulator/index.ts';
 
 /** Which slices are compared: all that the lists span. */
 export interface Compared {
@@ -39,7 +34,7 @@ export async function tableDigests(sql: Sql, siteUrl: string): Promise<Map<strin
       md5(string_agg(line, E'\n' order by line collate "C")) as hash
     from (
       select search_type, dataset, date, clicks, impressions, concat_ws(E'\x1f', page, query, country, device,
-        search_appearance, clicks, impressions, coalesce(position::text, '-')) as line
+        search_appearance, extract(epoch from hour)::bigint, clicks, impressions, coalesce(position::text, '-')) as line
       from search_analytics where site_url = ${siteUrl}
     ) lines group by search_type, dataset, date`;
   return new Map(
@@ -59,17 +54,57 @@ export async function servedDigest(
   return { ...totals, hash: hash.digest('hex') };
 }
 
-export function servedRows(
+/** A dataset of two steps as Google's documentation says how to get it: a question for each search appearance of the day. */
+export async function servedRows(
   emulator: Emulator,
   slice: { siteUrl: string; searchType: SearchType; dataset: Dataset; date: Day },
-) {
-  return emulator.served(slice.siteUrl, {
+): Promise<Served> {
+  const { dimensions, dataState, firstStep } = factsOf(slice.dataset);
+  const ask = (grouped: readonly string[], filters: readonly object[] = []): Promise<Served> =>
+    emulator.served(slice.siteUrl, {
+      startDate: slice.date,
+      endDate: slice.date,
+      dimensions: grouped,
+      type: slice.searchType,
+      dataState,
+      dimensionFilterGroups: [{ filters }],
+    });
+  if (firstStep === null) return withInstants(await ask(dimensions), dimensions);
+  const values = await emulator.served(slice.siteUrl, {
     startDate: slice.date,
     endDate: slice.date,
-    dimensions: dimensionsOf(slice.dataset),
+    dimensions: ['searchAppearance'],
     type: slice.searchType,
     dataState: 'all',
   });
+  const grouped = dimensions.filter((dimension) => dimension !== 'searchAppearance');
+  const rows: AnswerRow[] = [];
+  for (const value of values.rows.map(({ keys }) => keys[0] ?? '')) {
+    const filter = { dimension: 'searchAppearance', operator: 'equals', expression: value };
+    const part = await ask(grouped, [filter]);
+    const place = dimensions.indexOf('searchAppearance');
+    rows.push(...part.rows.map((row) => ({ ...row, keys: row.keys.toSpliced(place, 0, value) })));
+  }
+  const sum = (of: (row: AnswerRow) => number): number => rows.reduce((total, row) => total + of(row), 0);
+  const totals = {
+    rows: rows.length,
+    clicks: sum((row) => row.clicks),
+    impressions: sum((row) => row.impressions),
+  };
+  return withInstants({ rows, totals }, dimensions);
+}
+
+/** Hours as seconds since 1970: the table keeps instants. */
+function withInstants({ rows, totals }: Served, dimensions: readonly string[]): Served {
+  const place = dimensions.indexOf('hour');
+  if (place === -1) return { rows, totals };
+  return {
+    totals,
+    rows: rows.map((row) => ({
+      ...row,
+      keys: row.keys.with(place, String(Date.parse(row.keys[place] ?? '') / 1_000)),
+    })),
+  };
 }
 
 /** As {@link tableDigests} writes a row. PostgreSQL cannot store U+0000: U+FFFD stands for it. */

@@ -1,7 +1,8 @@
 import type { Sql } from 'postgres';
 import { expect } from 'vitest';
 import { systemClock } from '../../src/domain/clock.ts';
-import { dimensionsOf, type Slice, type SliceKey } from '../../src/domain/slice.ts';
+import { groupedBy } from '../../src/domain/part.ts';
+import type { Slice, SliceKey } from '../../src/domain/slice.ts';
 import { connect } from '../../src/postgres/connection/connect.ts';
 import { createLeaseTable, type PropertyGrant } from '../../src/postgres/locks/lease-book.ts';
 import { type RunParameters, startRun } from '../../src/postgres/queries/run.ts';
@@ -152,7 +153,7 @@ export function commit(
 ): Promise<CommitResult> {
   return queueOf(sink).commitPage({
     slice,
-    rows: rowBlock(rows, dimensionsOf(slice.dataset).length),
+    rows: rowBlock(rows, groupedBy(slice).length),
     startRow: options.startRow ?? 0,
     rowLimit: options.rowLimit ?? 10,
     day: { final: options.final ?? true, mayBeEmpty: options.mayBeEmpty ?? true },

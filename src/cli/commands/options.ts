@@ -1,10 +1,12 @@
 /** Parses the values of options. An error says in one line what is wrong, and in another what to write. */
 
 import { existsSync, statSync } from 'node:fs';
+import { oldestDayOf, parseDatasets } from '../../domain/dataset.ts';
 import { addDays, FINAL_LAG_DAYS, isDay, oldestDayKept } from '../../domain/day.ts';
 import { LongtailError } from '../../domain/errors.ts';
+import { AGGREGATIONS, type Aggregation, type Filter, parseFilter } from '../../domain/filter.ts';
 import { quoted } from '../../domain/quoted.ts';
-import { type Day, parseDataset, SEARCH_TYPES, type SearchType } from '../../domain/slice.ts';
+import { type Dataset, type Day, SEARCH_TYPES, type SearchType } from '../../domain/slice.ts';
 import { surroundings } from '../../postgres/connection/surroundings.ts';
 import { parseDatabaseUrl } from '../../postgres/driver/database-url.ts';
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../../report/log.ts';
@@ -63,28 +65,59 @@ export function readDay(option: string) {
   };
 }
 
-/** `page,query+page` → `['page', 'page+query']`. */
+/** `page,query+page` → `['page', 'page+query']` */
 export function readDatasets(text: string): readonly string[] {
-  const names = readList(text).map((name) => {
-    const parsed = parseDataset(name);
-    if ('problem' in parsed) throw usageError(parsed.problem, 'For example: --datasets page,page+query');
-    return parsed.dataset;
-  });
+  const names = readList(text);
+  const parsed = parseDatasets(names);
+  if ('problem' in parsed) throw usageError(parsed.problem, 'For example: --datasets page,page+query');
   if (names.length === 0)
     throw usageError('--datasets names none.', 'For example: --datasets page,page+query');
-  return [...new Set(names)];
+  return parsed.datasets;
 }
 
 export function readTypes(text: string): readonly SearchType[] {
-  const types = readList(text).map((name) => {
+  const types = readList(text).flatMap((name) => {
+    if (name.toLowerCase() === 'all') return [...SEARCH_TYPES];
     const type = SEARCH_TYPES.find((known) => known.toLowerCase() === name.toLowerCase());
     if (type === undefined) {
-      throw usageError(`${quoted(name)} is not a search type.`, `Use some of ${SEARCH_TYPES.join(', ')}.`);
+      throw usageError(
+        `${quoted(name)} is not a search type.`,
+        `Use some of ${SEARCH_TYPES.join(', ')}, or all.`,
+      );
     }
-    return type;
+    return [type];
   });
   if (types.length === 0) throw usageError('--types names none.', `Use some of ${SEARCH_TYPES.join(', ')}.`);
   return [...new Set(types)];
+}
+
+/** One of the filters; the option may be repeated. */
+export function readFilter(text: string, before: readonly Filter[] = []): readonly Filter[] {
+  const parsed = parseFilter(text);
+  if ('problem' in parsed) throw usageError(parsed.problem, "For example: --filter 'page includes /blog/'");
+  return [...before, parsed.filter];
+}
+
+export function readAggregation(text: string): Aggregation {
+  const known = AGGREGATIONS.find((one) => one.toLowerCase() === text.toLowerCase());
+  if (known !== undefined) return known;
+  throw usageError(`${quoted(text)} is not an aggregation.`, `Use one of ${AGGREGATIONS.join(', ')}.`);
+}
+
+/** What of a range by hour Google no longer has. Undefined: nothing. */
+export function noteOnHours({
+  from,
+  today,
+  datasets,
+}: {
+  readonly from: Day;
+  readonly today: Day;
+  readonly datasets: readonly Dataset[];
+}): string | undefined {
+  const oldest = datasets.map((dataset) => oldestDayOf(dataset, today)).find((day) => day !== null);
+  return oldest === undefined || oldest === null || oldest <= from
+    ? undefined
+    : `Google keeps ten days by hour: those datasets start at ${oldest}.`;
 }
 
 export function readLogLevel(text: string): LogLevel {

@@ -17,6 +17,8 @@ import { registerStatus } from './status/command.ts';
 import { registerSync } from './sync/command.ts';
 
 const MAX_MESSAGE_LENGTH = 200;
+/** The options of a command that may be repeated. */
+const SEVERAL: Readonly<Record<string, readonly string[]>> = { emulator: ['site'], sync: ['filter'] };
 
 const examples = (self: string): string => `
 Examples:
@@ -62,8 +64,7 @@ export function createProgram(session: Session): Command {
   registerHelp(program);
   for (const command of program.commands) {
     tellErrors(command, `${session.self} ${command.name()} --help`);
-    // The emulator serves as many properties as it is told.
-    refuseRepeatedOptions(command, session.self, command.name() === 'emulator' ? ['site'] : []);
+    refuseRepeatedOptions(command, session.self, SEVERAL[command.name()]);
   }
   return program;
 }

@@ -1,8 +1,8 @@
 import type { Buffer } from 'node:buffer';
 import type { Sql, TransactionSql } from 'postgres';
+import { mustHaveRows } from '../../domain/dataset.ts';
 import { errorFacts } from '../../domain/error-facts.ts';
 import type { PathChoice } from '../../domain/path-choice.ts';
-import { mustHaveRows } from '../../domain/slice.ts';
 import { SourceError, startCopy, UntoldRefusal } from '../../internals/copy-in.ts';
 import { judge, NOT_PUBLISHED, type SealVerdict } from '../../planning/seal.ts';
 import type { CommitResult, PageCommit, RunIdentity } from '../../store/types.ts';
@@ -64,7 +64,7 @@ export function readPage({ rows, ...page }: PageCommit, hashes: KeyHashes, arena
     count: rows.count,
     clicks: rows.clicks,
     impressions: rows.impressions,
-    text: encodeRows(page.slice.id, page.slice.dataset, rows, arena),
+    text: encodeRows(page.slice, rows, arena),
     keys: isWhole ? undefined : hashes.read(rows),
   };
 }

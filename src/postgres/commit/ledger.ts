@@ -132,7 +132,7 @@ export function insertPages(
     left join lateral (
       select c.id, c.rows, c.duplicate_rows, c.final from longtail.slice c
       where c.property_id = t.property_id and c.search_type = t.search_type
-        and c.dataset = t.dataset and c.date = t.date and c.filter_key = t.filter_key
+        and c.dataset = t.dataset and c.date = t.date and c.part = t.part and c.filter_key = t.filter_key
         and c.aggregation_type = t.aggregation_type and c.status = 'complete'
       offset 0
     ) previous on true`.execute();

@@ -4,6 +4,7 @@ import { NOT_PUBLISHED } from '../../planning/seal.ts';
 import type { RunIdentity, SettledKey } from '../../store/types.ts';
 import { transaction } from '../connection/transaction.ts';
 import { lockRunRow } from '../locks/lock-run-row.ts';
+import { isOfSelection } from '../queries/selection.ts';
 
 /** See {@link SliceLedger.settleSpeculative}. */
 export async function settleSpeculative(
@@ -13,15 +14,21 @@ export async function settleSpeculative(
 ): Promise<SliceKey[]> {
   if (keys.length === 0) return [];
   const json = JSON.stringify(
-    keys.map(({ searchType, dataset, date, final }) => ({ search_type: searchType, dataset, date, final })),
+    keys.map(({ searchType, dataset, date, part = '', final }) => ({
+      search_type: searchType,
+      dataset,
+      date,
+      part,
+      final,
+    })),
   );
   return await transaction(sql, async (tx) => {
     await lockRunRow(tx, run);
     const ours = tx`
       longtail.slice s join jsonb_to_recordset(${json}::text::jsonb)
-        as k(search_type text, dataset text, date date, final bool) using (search_type, dataset, date)
+        as k(search_type text, dataset text, date date, part text, final bool) using (search_type, dataset, date, part)
       where s.property_id = ${run.propertyId}::text::bigint and s.run_id = ${run.runId}::text::bigint
-        and s.filter_key = '' and s.aggregation_type = ''`;
+        and ${isOfSelection(tx, run)}`;
     // Waits for every commit that may have used the earlier knowledge. Newest first, like the commit of a refetch, which
     // holds its own lock while it changes the previous version. Any other order could deadlock.
     const locked = tx`select s.id from ${ours} order by s.id desc for no key update of s`.execute();

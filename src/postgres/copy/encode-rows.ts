@@ -1,12 +1,17 @@
 import { Buffer } from 'node:buffer';
-import { type Dataset, DIMENSIONS, dimensionsOf } from '../../domain/slice.ts';
+import { COLUMN_OF, DIMENSIONS, dimensionsOf } from '../../domain/dataset.ts';
+import { fixedBy, groupedBy } from '../../domain/part.ts';
+import type { Slice } from '../../domain/slice.ts';
 import { type RowBlock, strideOf } from '../../rows/row-block.ts';
 import { Unescaper } from '../../rows/unescape.ts';
 import type { CopyArena } from './copy-memory.ts';
 
 /** The columns of `longtail.fact` that {@link encodeRows} writes, in order. */
-export const FACT_COLUMNS =
-  'slice_id, page, query, country, device, search_appearance, clicks, impressions, position';
+export const FACT_COLUMNS = [
+  'slice_id',
+  ...DIMENSIONS.map((dimension) => COLUMN_OF[dimension]),
+  'clicks, impressions, position',
+].join(', ');
 
 /** Longer keys are copied by the runtime. For shorter ones a loop over a few words is cheaper than the call. */
 const LOOP_BYTES = 160;
@@ -24,7 +29,7 @@ ESCAPES[TAB] = 0x74;
 ESCAPES[LF] = 0x6e;
 ESCAPES[CR] = 0x72;
 /** `\N` and its tab, for a dimension that is not in the dataset. */
-const NULL_BYTES = 3;
+const NOTHING = Buffer.from('\\N\t', 'latin1');
 
 /** Where a page's rows are in the arena: whole lines in COPY's text format. */
 export interface EncodedRows {
@@ -39,18 +44,19 @@ export interface EncodedRows {
  * COPY unless they contain a backslash, and JSON numbers are valid in PostgreSQL.
  */
 export function encodeRows(
-  sliceId: string,
-  dataset: Dataset,
+  slice: Pick<Slice, 'id' | 'dataset' | 'part'>,
   block: RowBlock,
   arena: CopyArena,
 ): EncodedRows {
   const { count, keyCount, bytes, offsets, escaped } = block;
   if (count === 0) return { from: arena.end, to: arena.end, replacedCharacters: 0 };
-  const dimensions = dimensionsOf(dataset);
+  const dimensions = groupedBy(slice);
   /** For each of the fact's dimensions: its index in a row's keys, or -1. */
   const places = DIMENSIONS.map((dimension) => dimensions.indexOf(dimension));
-  const head = Buffer.from(`${sliceId}\t`, 'latin1');
-  arena.reserve(largestSize(block, head.length + places.length * NULL_BYTES));
+  const constants = constantsOf(slice);
+  const head = Buffer.from(`${slice.id}\t`, 'latin1');
+  const constantBytes = constants.reduce((sum, constant) => sum + constant.length, 0);
+  arena.reserve(largestSize(block, head.length + constantBytes));
   const out = arena.buffer;
   const from = arena.end;
   const source = new WordCopier(bytes, out);
@@ -66,10 +72,9 @@ export function encodeRows(
     for (let dimension = 0; dimension < places.length; dimension += 1) {
       const place = places[dimension] ?? -1;
       if (place === -1) {
-        out[end] = BACKSLASH;
-        out[end + 1] = 0x4e;
-        out[end + 2] = TAB;
-        end += NULL_BYTES;
+        const constant = constants[dimension] ?? NOTHING;
+        for (let index = 0; index < constant.length; index += 1) out[end + index] = constant[index] ?? 0;
+        end += constant.length;
         continue;
       }
       const at = base + 2 * place;
@@ -102,6 +107,20 @@ export function encodeRows(
   arena.end = end;
   return { from, to: end, replacedCharacters: texts.replacedCharacters };
 }
+
+/** For each of the fact's dimensions: what stands in all rows of the slice, unless the rows have it as a key. */
+function constantsOf(slice: Pick<Slice, 'dataset' | 'part'>): readonly Buffer[] {
+  const fixed = fixedBy(slice);
+  const ofDataset = dimensionsOf(slice.dataset);
+  return DIMENSIONS.map((dimension) => {
+    const value = fixed.find((one) => one.dimension === dimension)?.value;
+    if (value === undefined || !ofDataset.includes(dimension)) return NOTHING;
+    const text = value.replaceAll(/[\\\t\n\r]/g, (character) => `\\${ESCAPED[character]}`);
+    return Buffer.from(`${text.replaceAll('\0', '\ufffd')}\t`, 'utf8');
+  });
+}
+
+const ESCAPED: Readonly<Record<string, string>> = { '\\': '\\', '\t': 't', '\n': 'n', '\r': 'r' };
 
 /** An upper bound: no text is longer in COPY's format than in JSON. `aRow` bytes are added per row. */
 function largestSize({ count, keyCount, offsets }: RowBlock, aRow: number): number {

@@ -1,9 +1,11 @@
 import type { Sql } from 'postgres';
 import type { CoverageRange } from '../../domain/coverage.ts';
+import type { SelectionKey } from '../../domain/filter.ts';
 import type { RunIdentity } from '../../store/types.ts';
 import { one } from '../connection/answer.ts';
 import { toldError } from '../connection/told-error.ts';
 import { transaction } from '../connection/transaction.ts';
+import { selectionOf } from './selection.ts';
 
 /** What a run was asked to do. */
 export interface RunParameters extends CoverageRange {
@@ -11,6 +13,8 @@ export interface RunParameters extends CoverageRange {
   readonly refresh: boolean;
   /** Let an answer with fewer rows replace one with more (but never an empty one replace rows). */
   readonly acceptShrunk: boolean;
+  /** @default everything */
+  readonly selection?: SelectionKey;
   /** Any other options to store with the run. JSON. */
   readonly options?: Readonly<Record<string, unknown>>;
 }
@@ -40,14 +44,17 @@ export async function startRun(
   lock: Omit<RunIdentity, 'runId'>,
   parameters: RunParameters,
 ): Promise<StartedRun> {
-  const { from, to, searchTypes, datasets, refresh, acceptShrunk } = parameters;
-  const scope = JSON.stringify({ from, to, searchTypes, datasets });
+  const { from, to, searchTypes, datasets, refresh, acceptShrunk, selection } = parameters;
+  const { filterKey, aggregationType } = selectionOf({ ...(selection && { selection }) });
+  const scope = JSON.stringify({ from, to, searchTypes, datasets, selection });
   try {
     return await transaction(sql, async (tx) => {
       const unfinished = await tx<CutOff[]>`
         select refresh_cut_off::text as "at", refresh_scope::text as "scope" from longtail.run r
         where property_id = ${lock.propertyId}::text::bigint and refresh_cut_off > now() - interval '24 hours'
           and status in ('halted', 'failed', 'crashed')
+          and coalesce(refresh_scope -> 'selection' ->> 'filterKey', '') = ${filterKey}::text
+          and coalesce(refresh_scope -> 'selection' ->> 'aggregationType', '') = ${aggregationType}::text
           and (refresh_scope ->> 'from')::date <= ${refresh ? from : to}::text::date
           and (refresh_scope ->> 'to')::date >= ${refresh ? to : from}::text::date
           and (not ${refresh}::bool
@@ -59,7 +66,8 @@ export async function startRun(
               and d.status in ('complete', 'completeWithFailures')
               and d.from_date <= (r.refresh_scope ->> 'from')::date and d.to_date >= (r.refresh_scope ->> 'to')::date
               and d.parameters -> 'searchTypes' @> (r.refresh_scope -> 'searchTypes')
-              and d.parameters -> 'datasets' @> (r.refresh_scope -> 'datasets'))
+              and d.parameters -> 'datasets' @> (r.refresh_scope -> 'datasets')
+              and d.parameters -> 'selection' is not distinct from r.refresh_scope -> 'selection')
         order by refresh_cut_off desc, id desc limit 1`;
       const earlier = unfinished[0];
       const started = one(
@@ -80,6 +88,7 @@ export async function startRun(
           propertyId: lock.propertyId,
           epoch: lock.epoch,
           holder: lock.holder,
+          ...(selection === undefined ? {} : { selection }),
         },
         refreshCutOff: started.cutOff,
         continuesRefresh: earlier !== undefined,

@@ -1,4 +1,5 @@
 import type { TransactionSql } from 'postgres';
+import { COLUMN_OF, DIMENSIONS } from '../../domain/dataset.ts';
 import type { SliceStatus } from '../../domain/slice-life.ts';
 import { one } from '../connection/answer.ts';
 
@@ -59,9 +60,9 @@ export async function endSlice(
 export async function openRefetch(tx: TransactionSql, sliceId: string): Promise<string> {
   const rows = await tx<{ id: string }[]>`
     with next as (
-      insert into longtail.slice (property_id, search_type, dataset, date, filter_key, aggregation_type,
+      insert into longtail.slice (property_id, search_type, dataset, date, part, filter_key, aggregation_type,
         version, status, second_look, run_id)
-      select property_id, search_type, dataset, date, filter_key, aggregation_type,
+      select property_id, search_type, dataset, date, part, filter_key, aggregation_type,
         version + 1, 'open', true, run_id
       from longtail.slice where id = ${sliceId}::text::bigint
       returning id
@@ -82,10 +83,15 @@ export async function noteReplaced(
     where slice_id = ${page.slice.id}::text::bigint and segment = '' and start_row = ${page.startRow}::int`;
 }
 
+/** Of one slice; a dimension that is not in its dataset is null in all rows. */
+const KEY_COLUMNS = DIMENSIONS.map((dimension) => COLUMN_OF[dimension]).join(', ');
+
 /** Counts rows of the slice whose key occurs in another of its rows, by reading all rows. For a slice begun by another process. */
 export async function readDuplicates(tx: TransactionSql, sliceId: string): Promise<number> {
-  const rows = await tx<{ count: number }[]>`
-    select (count(*) - count(distinct (page, query, country, device, search_appearance)))::int as "count"
-    from longtail.fact where slice_id = ${sliceId}::text::bigint`;
+  const rows = await tx.unsafe<{ count: number }[]>(
+    `select (count(*) - count(distinct (${KEY_COLUMNS})))::int as "count"
+    from longtail.fact where slice_id = $1::text::bigint`,
+    [sliceId],
+  );
   return one(rows).count;
 }

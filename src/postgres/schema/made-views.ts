@@ -186,7 +186,7 @@ function changedNotice(name: string, where: string): ViewNotice {
 /** Creates a view and its comments, as the migrations define them. The view may have gone with the schema `public`. */
 async function remake(tx: TransactionSql, name: string, { serverVersion }: SchemaFacts): Promise<void> {
   const ofView = new RegExp(
-    `^(create (or replace )?view|drop view( if exists)?|comment on (view|column)) "?public"?\\."?${name}\\b`,
+    `^(create (or replace )?view|drop view( if exists)?|comment on (view|column)) "?public"?\\."?${name}\\b|^-- View ${name}\\b`,
     'i',
   );
   const statements = MIGRATIONS.flatMap((migration) => migration.statements);

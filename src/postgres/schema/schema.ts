@@ -83,7 +83,7 @@ export const slice = longtail.table(
     searchType: text('search_type').notNull(),
     dataset: text('dataset').notNull(),
     date: date('date').notNull(),
-    /** The filter that makes one piece of the day: `country=deu`. Empty: the day is asked for whole. */
+    /** The filter that makes one part of a day, such as `searchAppearance=VIDEO`. Empty: the day as a whole. */
     part: text('part').notNull().default(''),
     /** Empty: no filter. */
     filterKey: text('filter_key').notNull().default(''),
@@ -127,6 +127,7 @@ export const slice = longtail.table(
       table.searchType,
       table.dataset,
       table.date,
+      table.part,
       table.filterKey,
       table.aggregationType,
     ] as const;
@@ -189,6 +190,8 @@ export const fact = longtail.table(
     impressions: bigint('impressions', { mode: 'number' }).notNull(),
     /** Average position from Google. Null where Google gives none (Discover, Google News). */
     position: doublePrecision('position'),
+    /** The beginning of the hour. */
+    hour: instant('hour'),
   },
   (table) => [index('fact_slice').on(table.sliceId)],
 );
@@ -227,6 +230,22 @@ export const dayTotal = longtail.table(
     fetchedAt: instant('fetched_at').notNull(),
   },
   (table) => [primaryKey({ columns: [table.propertyId, table.searchType, table.date] })],
+);
+
+/** Search types and datasets that Google has refused to serve together. They are not asked for again for a while. */
+export const notServed = longtail.table(
+  'not_served',
+  {
+    propertyId: bigId('property_id')
+      .notNull()
+      .references(() => property.id),
+    searchType: text('search_type').notNull(),
+    dataset: text('dataset').notNull(),
+    /** In Google's words. */
+    reason: text('reason').notNull(),
+    refusedAt: instant('refused_at').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.propertyId, table.searchType, table.dataset] })],
 );
 
 /** Tokens taken from a budget, so that the run after a crash still counts them. */
@@ -298,14 +317,47 @@ export const searchAnalytics = pgView('search_analytics', {
   position: doublePrecision('position'),
   searchAppearance: text('search_appearance'),
   dataState: text('data_state'),
+  hour: instant('hour'),
 }).as(sql`
   select p.site_url, s.search_type, s.dataset, s.date,
     f.page, f.query, f.country, f.device, f.clicks, f.impressions,
     case when f.impressions = 0 then 0 else f.clicks::double precision / f.impressions end as ctr,
     f.position, f.search_appearance,
-    s.data_state
+    s.data_state, f.hour
   from longtail.fact f
   join longtail.slice s on s.id = f.slice_id
   join longtail.property p on p.id = s.property_id
   where s.status = 'complete' and s.filter_key = '' and s.aggregation_type = ''
+`);
+
+/** The rows of runs with filters or an aggregation of the user's own, with these two beside them. */
+export const searchAnalyticsFiltered = pgView('search_analytics_filtered', {
+  siteUrl: text('site_url'),
+  searchType: text('search_type'),
+  dataset: text('dataset'),
+  date: date('date'),
+  page: text('page'),
+  query: text('query'),
+  country: text('country'),
+  device: text('device'),
+  clicks: bigint('clicks', { mode: 'number' }),
+  impressions: bigint('impressions', { mode: 'number' }),
+  ctr: doublePrecision('ctr'),
+  position: doublePrecision('position'),
+  searchAppearance: text('search_appearance'),
+  dataState: text('data_state'),
+  hour: instant('hour'),
+  filter: text('filter'),
+  aggregation: text('aggregation'),
+}).as(sql`
+  select p.site_url, s.search_type, s.dataset, s.date,
+    f.page, f.query, f.country, f.device, f.clicks, f.impressions,
+    case when f.impressions = 0 then 0 else f.clicks::double precision / f.impressions end as ctr,
+    f.position, f.search_appearance,
+    s.data_state, f.hour,
+    s.filter_key as filter, s.aggregation_type as aggregation
+  from longtail.fact f
+  join longtail.slice s on s.id = f.slice_id
+  join longtail.property p on p.id = s.property_id
+  where s.status = 'complete' and (s.filter_key <> '' or s.aggregation_type <> '')
 `);

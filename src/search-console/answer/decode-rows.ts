@@ -10,6 +10,8 @@ export interface QueryAnswer {
   readonly rows: RowBlock;
   /** The first day that is not yet wholly counted; sent only when grouping by date. */
   readonly firstIncompleteDate: Day | null;
+  /** The first hour that is not yet wholly counted, such as `2026-04-07T05:00:00-07:00`; sent only for data by hour. */
+  readonly firstIncompleteHour: string | null;
   /** `byPage` or `byProperty`, or null when the server left it out. */
   readonly responseAggregationType: string | null;
   /** Size of the JSON, decompressed. */
@@ -62,6 +64,7 @@ const NO_ROWS = 'null';
 interface Envelope {
   readonly rows: unknown;
   readonly firstIncompleteDate: Day | null;
+  readonly firstIncompleteHour: string | null;
   readonly responseAggregationType: string | null;
 }
 
@@ -85,18 +88,28 @@ function readEnvelope(json: string, bytes: number): Envelope | { readonly proble
   ) {
     return { problem: 'The answer has a firstIncompleteDate that is not a day.' };
   }
+  const firstIncompleteHour = metadata.firstIncompleteHour ?? metadata.first_incomplete_hour ?? null;
+  if (
+    firstIncompleteHour !== null &&
+    !(typeof firstIncompleteHour === 'string' && isHour(firstIncompleteHour))
+  ) {
+    return { problem: 'The answer has a firstIncompleteHour that is not an hour.' };
+  }
   const aggregation = parsed.responseAggregationType;
   return {
     rows: parsed.rows,
     firstIncompleteDate,
+    firstIncompleteHour,
     responseAggregationType: typeof aggregation === 'string' ? aggregation : null,
   };
 }
 
 function answerOf(envelope: Envelope, rows: RowBlock, bytes: Buffer): QueryAnswer {
-  const { firstIncompleteDate, responseAggregationType } = envelope;
-  return { rows, firstIncompleteDate, responseAggregationType, bytes: bytes.length };
+  const { firstIncompleteDate, firstIncompleteHour, responseAggregationType } = envelope;
+  return { rows, firstIncompleteDate, firstIncompleteHour, responseAggregationType, bytes: bytes.length };
 }
+
+const isHour = (text: string): boolean => isDay(text.slice(0, 10)) && /^T\d{2}/.test(text.slice(10));
 
 /** Checks rows in place and fills in what may be absent, so that no second object a row is made. */
 function checkRows(rows: unknown[], keyCount: number): string | null {

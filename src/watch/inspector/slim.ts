@@ -102,8 +102,10 @@ function sliceWords(sliceId: string, nameOf: NameOf): string {
   const slice = nameOf(sliceId);
   // Calendars and probes have ids that are words.
   if (slice === undefined) return /^\d+$/.test(sliceId) ? `slice ${sliceId}` : sliceId;
-  const { dataset, date, searchType } = slice;
-  return searchType === 'web' ? `${dataset} ${date}` : `${searchType} ${dataset} ${date}`;
+  const { dataset, date, searchType, part = '' } = slice;
+  return [searchType === 'web' ? '' : searchType, dataset, date, part]
+    .filter((word) => word !== '')
+    .join(' ');
 }
 
 function pageWords({ sliceId, startRow }: PageLike, nameOf: NameOf): string {

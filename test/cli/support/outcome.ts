@@ -14,6 +14,7 @@ export const FIGURES: RunFigures = {
   durationMs: 41_000,
   peakRssBytes: 150_000_000,
   failures: [],
+  notServed: [],
 };
 
 export const COMPLETE: Outcome = { ...FIGURES, status: 'complete', haltReason: null };

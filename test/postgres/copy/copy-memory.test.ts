@@ -7,7 +7,7 @@ const MEGABYTE = 1024 * 1024;
 
 test('pages without rows take no memory: a slice that ends with one would hold a full page’s for it', () => {
   const arena = new CopyArena(new CopyMemory());
-  encodeRows('1', 'page+query', rowBlock([], 2), arena);
+  encodeRows({ id: '1', dataset: 'page+query' }, rowBlock([], 2), arena);
   expect(arena.buffer.length).toBe(0);
 });
 

@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { dimensionsOf } from '../../../src/domain/slice.ts';
+import { dimensionsOf } from '../../../src/domain/dataset.ts';
+import { partOf } from '../../../src/domain/part.ts';
+import { hoursOf } from '../../../src/emulator/hours.ts';
 import { startCopy } from '../../../src/internals/copy-in.ts';
 import { transaction } from '../../../src/postgres/connection/transaction.ts';
 import { CopyArena, CopyMemory } from '../../../src/postgres/copy/copy-memory.ts';
@@ -57,7 +59,7 @@ interface Stored {
 
 function encode(sliceId: string, dataset: string, rows: readonly PlainRow[]) {
   const arena = new CopyArena(new CopyMemory());
-  const encoded = encodeRows(sliceId, dataset, rowBlock(rows, dimensionsOf(dataset).length), arena);
+  const encoded = encodeRows({ id: sliceId, dataset }, rowBlock(rows, dimensionsOf(dataset).length), arena);
   return { ...encoded, bytes: arena.buffer.subarray(encoded.from, encoded.to) };
 }
 
@@ -147,9 +149,9 @@ test('chunks are never larger than the driver bears, and lose nothing, whatever 
 test('keys go to the columns of their dimensions, and the other columns are null', () => {
   const row = { keys: ['usa'], clicks: 1, impressions: 2, position: 3.5 };
   const line = encode('7', 'country', [row]).bytes.toString();
-  expect(line).toBe('7\t\\N\t\\N\tusa\t\\N\t\\N\t1\t2\t3.5\n');
+  expect(line).toBe('7\t\\N\t\\N\tusa\t\\N\t\\N\t\\N\t1\t2\t3.5\n');
   const totals = encode('7', 'date', [{ ...row, keys: [], position: null }]).bytes;
-  expect(totals.toString()).toBe('7\t\\N\t\\N\t\\N\t\\N\t\\N\t1\t2\t\\N\n');
+  expect(totals.toString()).toBe('7\t\\N\t\\N\t\\N\t\\N\t\\N\t\\N\t1\t2\t\\N\n');
 });
 
 test('an empty text is not null', async () => {
@@ -159,3 +161,65 @@ test('an empty text is not null', async () => {
   );
   expect(stored[0]).toMatchObject({ page: '', query: '' });
 });
+
+test('what a part fixes stands in its column, in every row, as it was written', async () => {
+  const value = 'A\\B\tC\nD=,%é';
+  const slice = {
+    id: '900001',
+    dataset: 'page+query+country',
+    part: partOf([
+      { dimension: 'country', value },
+      { dimension: 'device', value: 'MOBILE' },
+    ]),
+  };
+  const rows = [1, 2].map((clicks) => ({
+    keys: [`https://x/${clicks}`, 'q'],
+    clicks,
+    impressions: 9,
+    position: null,
+  }));
+  await write(slice, rows);
+  expect([
+    ...(await database.sql`select page, query, country, device, hour, clicks::int as clicks
+      from longtail.fact where slice_id = 900001 order by clicks`),
+  ]).toEqual(
+    rows.map(({ keys: [page, query], clicks }) => ({
+      page,
+      query,
+      country: value,
+      device: null,
+      hour: null,
+      clicks,
+    })),
+  );
+});
+
+test.each([
+  ['2026-03-08', 23],
+  ['2026-11-01', 25],
+])('the hours of %s are %i instants', async (date, count) => {
+  const id = date.replaceAll('-', '');
+  const rows = hoursOf(date).map((hour) => ({ keys: [hour], clicks: 1, impressions: 1, position: 1 }));
+  await write({ id, dataset: 'hour' }, rows);
+  const [found] = await database.sql<{ hours: number; days: number; span: number }[]>`
+    select count(distinct hour)::int as hours,
+      count(distinct (hour at time zone 'America/Los_Angeles')::date)::int as days,
+      (extract(epoch from max(hour) - min(hour)) / 3600)::int as span
+    from longtail.fact where slice_id = ${id}::text::bigint`;
+  expect(found).toEqual({ hours: count, days: 1, span: count - 1 });
+});
+
+async function write(
+  slice: { readonly id: string; readonly dataset: string; readonly part?: string },
+  rows: readonly PlainRow[],
+): Promise<void> {
+  const arena = new CopyArena(new CopyMemory());
+  const encoded = encodeRows(slice, rowBlock(rows), arena);
+  const bytes = arena.buffer.subarray(encoded.from, encoded.to);
+  await transaction(database.sql, (tx) =>
+    startCopy(tx, `copy longtail.fact (${FACT_COLUMNS}) from stdin`).send(
+      (maxBytes) => copyChunks(bytes, maxBytes),
+      () => tx`select 1`,
+    ),
+  );
+}

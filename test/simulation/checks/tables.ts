@@ -1,4 +1,6 @@
+import type { SliceKey } from '../../../src/domain/slice.ts';
 import { keysOf } from '../../../src/planning/plan.ts';
+import { partsOfAll } from '../../../src/planning/two-step.ts';
 import type { Ground } from '../ground.ts';
 import type { Life } from '../life.ts';
 import { type Asked, calendarKey, keyName } from '../search-console.ts';
@@ -11,10 +13,15 @@ export function checkTables(ground: Ground, life: Life): void {
   const { truth } = ground.server;
   const { from, searchTypes } = life.config;
   const last = new Map(searchTypes.map((type) => [type, truth.lastPublished(type, from, life.startedMs)]));
-  for (const key of keysOf(life.config)) {
+  for (const key of slicesOf(ground, life)) {
     checkKey(ground, life, key, last.get(key.searchType) ?? '');
     if (ground.judge.hasFailed) return;
   }
+}
+
+/** The keys of the range, those of two steps as parts: one for each value that the first step has in the table. */
+function slicesOf({ database }: Ground, { config }: Life): readonly SliceKey[] {
+  return partsOfAll(keysOf(config), database.tables.readAppearances(config));
 }
 
 /** The ledger has a page if and only if its rows are there; one version is complete and one open at most. */
@@ -148,8 +155,7 @@ function failureHasCause(
   { error }: SliceRow,
 ): boolean {
   const name = keyName(key);
-  const dimensions = key.dataset === 'date' ? [] : key.dataset.split('+');
-  if (server.isInvalid({ dimensions, startDate: key.date, type: key.searchType })) return true;
+  if (server.isInvalid(key)) return true;
   if (database.isPoison(key)) return true;
   if (error?.startsWith('shrunk') === true)
     return server.truth.isLost(key) || server.truth.publishedAt(key.date) > 0;
@@ -170,7 +176,7 @@ export function checkLeftOvers(ground: Ground, life: Life, asked: readonly Asked
       .at(-1);
     return database.tables.visible(key)?.final !== true || newest?.status === 'failed' || life.refresh;
   };
-  const missing = keysOf(life.config).filter(isMissing);
+  const missing = slicesOf(ground, life).filter(isMissing);
   const names = new Set(missing.flatMap((key) => [keyName(key), calendarKey(key.searchType)]));
   // A probe of Google asks for totals of the first type, whatever is missing.
   for (const searchType of missing.length > 0 ? life.config.searchTypes.slice(0, 1) : [])

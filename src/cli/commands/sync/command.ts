@@ -3,8 +3,10 @@ import { type Command, Option } from 'commander';
 import {
   concurrency,
   LIMITS,
+  readAggregation,
   readDatasets,
   readDay,
+  readFilter,
   readLogFormat,
   readLogLevel,
   readRoot,
@@ -32,6 +34,18 @@ Examples:
   $ ${self} sync --site https://www.example.com/ --days 28 --datasets page
   $ ${self} sync --site sc-domain:example.com --from 2026-01-01 --dry-run
 
+Datasets: with hour, Google has the last ten days. searchAppearance beside
+others is fetched by one request for each of its values. "all" means, as far as
+Google serves them for a type: date; page, query, country, device,
+searchAppearance, page+query, page+country, page+device, query+country,
+query+device, page+query+country+device; page and query with searchAppearance;
+hour, page+hour, query+hour.
+
+Filters: a dimension (page, query, country, device, searchAppearance), an
+operator (equals, notEquals, contains or includes, notContains or excludes,
+includingRegex or matches, excludingRegex), and the rest as it stands. Rows that
+are fetched by a filter or an aggregation are in search_analytics_filtered.
+
 A property is named as Search Console names it: a domain property
 "sc-domain:example.com", or a URL prefix "https://www.example.com/" with its
 last slash. They are two properties, each with its own data.`;
@@ -56,15 +70,25 @@ export function registerSync(program: Command, session: Session): void {
     .addOption(
       new Option(
         '--datasets <list>',
-        'what to group by: date, or some of page, query, country, device joined by +',
+        'what to group by: date, or some of page, query, country, device, searchAppearance, hour joined by +; or all',
       )
         .argParser(readDatasets)
         .default(['page', 'page+query'], 'page,page+query'),
     )
     .addOption(
-      new Option('--types <list>', 'web, image, video, news, discover, googleNews')
+      new Option('--types <list>', 'web, image, video, news, discover, googleNews; or all')
         .argParser(readTypes)
         .default(['web'], 'web'),
+    )
+    .option(
+      '--filter <condition>',
+      "only such rows, as 'page includes /blog/'; may be repeated, all must hold",
+      readFilter,
+    )
+    .option(
+      '--aggregation <how>',
+      'byPage or byProperty: how impressions are counted; auto leaves it to Google',
+      readAggregation,
     )
     .option('--refresh', 'fetch complete days again, too')
     .option('--wait', 'wait while another run has the property or the account, instead of ending with 75')

@@ -2,6 +2,7 @@
 
 import { pacificDay } from '../../../domain/day.ts';
 import { LongtailError } from '../../../domain/errors.ts';
+import type { Aggregation, Filter } from '../../../domain/filter.ts';
 import { peakRssBytes } from '../../../domain/peak-memory.ts';
 import type { SearchType } from '../../../domain/slice.ts';
 import { keysOf } from '../../../planning/plan.ts';
@@ -29,7 +30,7 @@ import { startTelemetry } from '../../process/otel.ts';
 import type { Output } from '../../terminal/output.ts';
 import { createProgressView } from '../../terminal/progress-view.ts';
 import { type CommandDatabase, namedDatabase, openDatabase } from '../database-place.ts';
-import { type AccessFlags, checkRange, type RangeFlags, readAccess } from '../options.ts';
+import { type AccessFlags, checkRange, noteOnHours, type RangeFlags, readAccess } from '../options.ts';
 import type { Session } from '../session.ts';
 
 /** The parsed options. Each is valid on its own. */
@@ -37,6 +38,8 @@ export interface SyncFlags extends RangeFlags, AccessFlags {
   readonly site?: string;
   readonly datasets: readonly string[];
   readonly types: readonly SearchType[];
+  readonly filter?: readonly Filter[];
+  readonly aggregation?: Aggregation;
   readonly maxConcurrency: number | 'auto';
   readonly batchSize: number;
   readonly qpm: number;
@@ -83,7 +86,7 @@ export async function runSync(flags: SyncFlags, session: Session): Promise<void>
   const subject: LogSubject = { site };
   if (flags.quiet === true) output.hush();
   if (flags.logFormat === 'json') output.speakJson(subject, clock.now);
-  if (note !== undefined) output.note(note);
+  for (const told of [note, noteOnHours(config)]) if (told !== undefined) output.note(told);
   const write = flags.logFormat === 'json' ? output.line : output.note;
   const log = createLog({ level, format: flags.logFormat, subject, clock, write });
   try {
@@ -91,10 +94,10 @@ export async function runSync(flags: SyncFlags, session: Session): Promise<void>
   } catch (error) {
     log(brokenEntry(error));
     if (json === true && flags.dryRun !== true) {
-      const { siteUrl, from, to } = config;
+      const { siteUrl, from, to, notServed } = config;
       const durationMs = clock.now() - startedAtMs;
       const figures = brokenOff(
-        { siteUrl, from, to, durationMs, peakRssBytes: peakRssBytes() },
+        { siteUrl, from, to, durationMs, peakRssBytes: peakRssBytes(), notServed },
         keysOf(config).length,
       );
       output.print(jsonOf(figures));
@@ -196,13 +199,14 @@ async function planOf(
 
 async function outcomeOf(
   sync: Sync,
-  { json, quiet }: SyncFlags,
+  { json, quiet, filter, aggregation = 'auto' }: SyncFlags,
   database: CommandDatabase,
   session: Session,
   { log, subject, bar }: Listening,
   signal: AbortSignal,
 ): Promise<() => void> {
   const { output } = session;
+  const isFiltered = filter !== undefined || aggregation !== 'auto';
   sync.on('started', ({ runId }) => {
     subject.run = runId;
   });
@@ -218,8 +222,9 @@ async function outcomeOf(
   }
   const colours = json === true ? output.noteColours : output.colours;
   const paint: Paint = { good: colours.green, bad: colours.red, weak: colours.dim };
+  const view = isFiltered ? 'search_analytics_filtered' : 'search_analytics';
   const words =
-    quiet === true ? undefined : `${summarise(outcome, paint)}\n\n${whereItIs(database, session.self)}`;
+    quiet === true ? undefined : `${summarise(outcome, paint)}\n\n${whereItIs(database, session.self, view)}`;
   return () => tellResult(words, result, output);
 }
 
@@ -229,6 +234,8 @@ function syncOptions(siteUrl: string, flags: SyncFlags, env: NodeJS.ProcessEnv):
     siteUrl,
     datasets: flags.datasets,
     searchTypes: flags.types,
+    ...(flags.filter === undefined ? {} : { filters: flags.filter }),
+    ...(flags.aggregation === undefined ? {} : { aggregation: flags.aggregation }),
     maxConcurrency: flags.maxConcurrency,
     batchSize: flags.batchSize,
     requestsPerMinute: flags.qpm,
@@ -285,11 +292,10 @@ function tellResult(words: string | undefined, json: string | undefined, output:
 }
 
 /** How to get at the rows. */
-export function whereItIs({ embedded }: CommandDatabase, self: string): string {
-  if (embedded === undefined)
-    return 'The rows are in the view search_analytics; filter one dataset, or sums double.';
+export function whereItIs({ embedded }: CommandDatabase, self: string, view = 'search_analytics'): string {
+  if (embedded === undefined) return `The rows are in the view ${view}; filter one dataset, or sums double.`;
   return [
-    `The rows are in the embedded PostgreSQL under ${embedded.directory}, in the view search_analytics.`,
+    `The rows are in the embedded PostgreSQL under ${embedded.directory}, in the view ${view}.`,
     `It runs while longtail does. To look into it: ${self} database`,
   ].join('\n');
 }
