@@ -12,6 +12,7 @@ export type { DatasetName, NotServed } from './domain/dataset.ts';
 export { ERROR_CODES, type ErrorCode, LongtailError } from './domain/errors.ts';
 export type { Aggregation, Filter, FilterDimension, FilterOperator } from './domain/filter.ts';
 export type { QuotaKind } from './domain/quota-kind.ts';
+export type { RowFigures, WhyNotAsked } from './domain/row-check.ts';
 export type { Dataset, Day, SearchType, SliceFailure } from './domain/slice.ts';
 export type { ConcurrencyReason } from './machines/concurrency/context.ts';
 export type { HaltReason } from './machines/messages.ts';
@@ -37,4 +38,18 @@ export type {
   SyncEvents,
   SyncOptions,
 } from './sync/types.ts';
+export type {
+  Difference,
+  SkippedKey,
+  UnansweredKey,
+  Verification,
+  VerificationEvents,
+  VerificationFigures,
+  VerificationOptions,
+  VerificationOutcome,
+  VerificationProgress,
+  VerificationState,
+  VerifiedKey,
+} from './sync/verification/types.ts';
+export { createVerification } from './sync/verification/verification.ts';
 export { createMetrics, type Metrics, type MetricsOptions } from './watch/metrics.ts';

@@ -8,6 +8,7 @@ import {
   quotaScopeMachine,
   rateLimiterMachine,
   runLifeMachine,
+  verificationMachine,
 } from '../../src/machines/index.ts';
 
 export interface Subject {
@@ -70,5 +71,13 @@ export const SUBJECTS: readonly Subject[] = [
     file: 'lease-keeper',
     purpose: 'Renews the leases of a run, and stops its calls when it is no longer sure of them.',
     source: 'src/machines/lease-keeper/lease-keeper.ts',
+  },
+  {
+    machine: verificationMachine,
+    name: 'Verification',
+    file: 'verification',
+    purpose:
+      'Asks Google for a sample of the table, key by key, and asks again before it reports a difference.',
+    source: 'src/machines/verification/verification.ts',
   },
 ];

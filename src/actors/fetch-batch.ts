@@ -411,7 +411,7 @@ class BatchCall {
   }
 
   #isForGood(refusal: Refused): boolean {
-    return !PASSING.has(refusal.code) || this.#refusals.refused();
+    return !isPassing(refusal) || this.#refusals.refused();
   }
 
   /** Stops using the database until the next retry. Resolves to false if the call is over. */
@@ -630,22 +630,24 @@ class BatchCall {
   }
 }
 
-type Refused = Extract<Refusal, { kind: 'forbidden' | 'fatal' }>;
+export type Refused = Extract<Refusal, { kind: 'forbidden' | 'fatal' }>;
 
 /** Refusals that Google may take back a moment later. */
 const PASSING: ReadonlySet<Refused['code']> = new Set(['FORBIDDEN', 'API_NOT_ENABLED', 'PROJECT_REFUSED']);
+
+export const isPassing = ({ code }: Refused): boolean => PASSING.has(code);
 
 function refusal({ quota, retryAfterMs, scopeKind }: QuotaRefusal): PageResult {
   return { kind: 'refused', quota, retryAfterMs, ...(scopeKind !== undefined && { scopeKind }) };
 }
 
-function fatalOf(refusal: Refused): Fatal {
+export function fatalOf(refusal: Refused): Fatal {
   const { code, reason } = refusal;
   const nextStep = refusal.kind === 'fatal' ? refusal.nextStep : undefined;
   return nextStep === undefined ? { code, reason } : { code, reason, nextStep };
 }
 
-function wasAnsweredAsAWhole(end: HttpCallEnd | undefined): boolean {
+export function wasAnsweredAsAWhole(end: HttpCallEnd | undefined): boolean {
   switch (end?.kind) {
     case 'quota':
     case 'unauthorized':

@@ -58,6 +58,8 @@ export const ERROR_CODES = [
   'INSECURE_ROOT',
   /** Google sent an answer that contradicts the API. Run again later; report it if it persists. */
   'UNEXPECTED_ANSWER',
+  /** The table has no complete and final day to verify. Run a synchronisation first, or name another range or dataset. */
+  'NOTHING_TO_VERIFY',
   /** A bug in Longtail. Report it with the output of `--log-level debug`. */
   'INTERNAL',
 ] as const;

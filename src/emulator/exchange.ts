@@ -5,6 +5,7 @@ import { AnswerWriter, type Cut, pause } from './answer-writer.ts';
 import type { Answer, Api, ReadCall } from './api.ts';
 import { type ApiError, apiError, NAMED_ERRORS, reasonPhrase } from './api-errors.ts';
 import { batchEnd, partEnd, partHead } from './batch.ts';
+import { withChangedRow } from './changed-row.ts';
 import type { EncodedAnswer, EncodedAnswers } from './encoded-answers.ts';
 import { type CallAction, faultError, type PartAction } from './faults.ts';
 import { mix } from './hash.ts';
@@ -136,6 +137,11 @@ async function writeBody(
   if (fault?.kind === 'garblePart') return writer.write('<html>502. That\u2019s an error.</html>');
   if (fault?.kind === 'noRows') return writer.write('{"responseAggregationType":"byPage"}');
   if (fault?.kind === 'cutPart') return writeCut(context, writer, call, fault.afterBytes);
+  if (fault?.kind === 'changeRow' && call.answer.kind === 'rows') {
+    let text = '';
+    for await (const piece of bodyText(context, call.answer, call.pretty)) text += piece;
+    return writer.write(jsonText(withChangedRow(text, call.answer.request.dimensions, fault), call.pretty));
+  }
   const error = errorOf(call);
   if (error !== undefined) return writer.write(jsonText(error.body, call.pretty));
   if (context.encoded !== undefined && call.answer.kind === 'rows') {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { LongtailError } from '../domain/errors.ts';
 import { type ApiError, apiError, NAMED_ERRORS, type NamedError } from './api-errors.ts';
+import { FILTERED_DIMENSIONS } from './filters.ts';
 import { fraction, hashText, mix } from './hash.ts';
 
 const count = z.int().min(1);
@@ -28,6 +29,17 @@ const partAction = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('emptyPart') }),
   z.strictObject({ kind: z.literal('cutPart'), afterBytes: atLeastZero }),
   z.strictObject({ kind: z.literal('noRows') }),
+  z.strictObject({
+    kind: z.literal('changeRow'),
+    key: z.partialRecord(z.enum(FILTERED_DIMENSIONS), z.string()),
+    to: z
+      .strictObject({
+        clicks: atLeastZero.optional(),
+        impressions: atLeastZero.optional(),
+        position: z.number().min(0).optional(),
+      })
+      .nullable(),
+  }),
   z.strictObject({ kind: z.literal('dropPart') }),
   z.strictObject({ kind: z.literal('doublePart') }),
   z.strictObject({ kind: z.literal('unknownId') }),
@@ -112,6 +124,7 @@ const faultsSchema = z.strictObject({ seed: z.int().optional(), rules: z.array(r
  * | `garblePart` | 200 with a body that is not JSON |
  * | `emptyPart` | 200 with an empty body |
  * | `noRows` | 200 with no rows, as on a day without data |
+ * | `changeRow` | the row with this `key`, such as `{page, query}`, has the figures in `to` (`clicks`, `impressions`, `position`); with `to: null` it is missing |
  * | `cutPart` | 200 with JSON that ends after `afterBytes` |
  * | `dropPart`, `doublePart` | in a batch: no answer for this call, or the same twice |
  * | `unknownId` | in a batch: the answer has an id that no call had |
@@ -274,6 +287,7 @@ function asPartAction(action: FaultRule['action']): PartAction | undefined {
     case 'emptyPart':
     case 'cutPart':
     case 'noRows':
+    case 'changeRow':
     case 'dropPart':
     case 'doublePart':
     case 'unknownId':

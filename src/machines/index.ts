@@ -1,7 +1,7 @@
 /**
  * The statecharts that run in production, to watch, draw or explore in tests. Provide their actors with
  * `machine.provide({ actors })`: `fetchBatch`, `loadPlan`, `probeDatabase`, `reapWorker`, `leaseBook`; `open`,
- * `execute`, `ask`, `closeAll`.
+ * `execute`, `ask`, `closeAll`; `drawSample`, `askGoogle`.
  */
 
 export type { AfterPage } from '../domain/page-result.ts';
@@ -84,3 +84,17 @@ export {
   type Wishes,
 } from './run-life/context.ts';
 export { type RunLifeActor, type RunLifeSnapshot, runLifeMachine } from './run-life/run-life.ts';
+export type {
+  AskEvent,
+  AskGoogleInput,
+  AskOrder,
+  Check,
+  CheckResult,
+  DrawEvent,
+  VerificationContext,
+  VerificationEmitted,
+  VerificationEnding,
+  VerificationEvent,
+  VerificationInput,
+} from './verification/context.ts';
+export { type VerificationSnapshot, verificationMachine } from './verification/verification.ts';

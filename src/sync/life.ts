@@ -94,7 +94,7 @@ export interface LifePorts {
 }
 
 /** The implementation of one life's actors. */
-interface LifeActors {
+export interface LifeActors {
   readonly open: (step: OpeningStep, signal: AbortSignal) => Promise<void>;
   readonly execute: CallbackLogicFunction<ExecutionOrder, AnyEventObject, Wishes>;
   readonly ask: (input: QuestionInput, signal: AbortSignal) => Promise<QuestionAnswer>;
@@ -200,6 +200,47 @@ export function createLife({ purpose, config, options, clock, listeners, conclud
     await holdings.close(input.withinMs, signal);
   };
 
+  const { actor, ended } = startLife({
+    purpose,
+    config,
+    clock,
+    inspect,
+    actors: {
+      open: (step, signal) => holdings.open(step, signal),
+      execute,
+      ask: (input, signal) => answered(ask(input, signal), () => holdings.need('database').sql),
+      closeAll,
+    },
+  });
+  const life: Life = {
+    actor,
+    holdings,
+    execution: () => execution,
+    held: (figures) =>
+      (figures === 'range' ? held : undefined) ?? { ...own.figures(planned), notServed: config.notServed },
+    missing: () => missing,
+    ended,
+  };
+  return life;
+}
+
+/** What a life consists of, whatever its work is. */
+export interface LifeParts {
+  readonly purpose: RunLifeInput['purpose'];
+  readonly config: Pick<Config, 'haltDeadlineMs' | 'wait'>;
+  readonly clock: Clock;
+  readonly inspect: SyncOptions['inspect'];
+  readonly actors: LifeActors;
+}
+
+/** Starts the machine of a life: it is `ready`. */
+export function startLife({
+  purpose,
+  config,
+  clock,
+  inspect,
+  actors,
+}: LifeParts): Pick<Life, 'actor' | 'ended'> {
   const actor = createActor(machine, {
     input: {
       purpose,
@@ -212,12 +253,7 @@ export function createLife({ purpose, config, options, clock, listeners, conclud
     clock: actorClock(clock),
     ...(inspect === undefined ? {} : { inspect }),
   });
-  lifeActors.set(actor.system, {
-    open: (step, signal) => holdings.open(step, signal),
-    execute,
-    ask: (input, signal) => answered(ask(input, signal), () => holdings.need('database').sql),
-    closeAll,
-  });
+  lifeActors.set(actor.system, actors);
   const ended = new Promise<LifeResult>((resolve, reject) => {
     actor.subscribe({
       next: (snapshot) => {
@@ -228,17 +264,8 @@ export function createLife({ purpose, config, options, clock, listeners, conclud
   });
   // Closed without having run: no caller awaits this promise.
   ended.catch(() => undefined);
-  const life: Life = {
-    actor,
-    holdings,
-    execution: () => execution,
-    held: (figures) =>
-      (figures === 'range' ? held : undefined) ?? { ...own.figures(planned), notServed: config.notServed },
-    missing: () => missing,
-    ended,
-  };
   actor.start();
-  return life;
+  return { actor, ended };
 }
 
 function carryOut(order: ExecutionOrder, execution: Execution): void {
@@ -258,7 +285,7 @@ function carryOut(order: ExecutionOrder, execution: Execution): void {
 }
 
 /** Turns a database error into a value. A bug remains a rejection. */
-async function answered(
+export async function answered(
   asking: Promise<void>,
   sql: () => Parameters<typeof toldError>[0],
 ): Promise<QuestionAnswer> {
@@ -281,7 +308,7 @@ function isAway(error: unknown): boolean {
 }
 
 /** The ending as stored in the run's row. */
-function endOf(ending: Ending): { readonly status: Ending['status']; readonly reason?: string } {
+export function endOf(ending: Ending): { readonly status: Ending['status']; readonly reason?: string } {
   switch (ending.status) {
     case 'complete':
     case 'completeWithFailures':

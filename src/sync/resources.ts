@@ -72,6 +72,18 @@ type Opened = { -readonly [Name in keyof Resources]?: Resources[Name] };
 /** Closes one resource. If that involves waiting, it takes at most `withinMs` milliseconds. */
 type Closer = (withinMs: number) => Promise<unknown> | unknown;
 
+/** Writes the row of a run, under the property's lease. */
+export type BeginRun = (sql: Database['sql'], lock: Omit<RunIdentity, 'runId'>) => Promise<RunIdentity>;
+
+function beginSync(config: Config): BeginRun {
+  const { from, to, searchTypes, datasets, refresh, acceptShrunk } = config;
+  const parameters = {
+    ...{ from, to, searchTypes, datasets, refresh, acceptShrunk },
+    ...selectionIn(config),
+  };
+  return async (sql, lock) => (await startRun(sql, lock, parameters)).run;
+}
+
 /** The open resources of a run or dry run. */
 export class Holdings {
   readonly #config: Config;
@@ -81,14 +93,22 @@ export class Holdings {
   readonly #opened: Opened = {};
   readonly #fallbacks = new Fallbacks();
   readonly #closers: Closer[] = [];
+  readonly #beginRun: BeginRun;
   /** The database to connect to. */
   #target: Config['database'];
 
-  constructor(config: Config, options: SyncOptions, clock: Clock, tell: (notice: NoticeEvent) => void) {
+  constructor(
+    config: Config,
+    options: SyncOptions,
+    clock: Clock,
+    tell: (notice: NoticeEvent) => void,
+    beginRun: BeginRun = beginSync(config),
+  ) {
     this.#config = config;
     this.#options = options;
     this.#clock = clock;
     this.#tell = tell;
+    this.#beginRun = beginRun;
     this.#target = config.database;
   }
 
@@ -250,12 +270,7 @@ export class Holdings {
 
   async #openRun(signal: AbortSignal): Promise<void> {
     const { sql } = this.need('database');
-    const { from, to, searchTypes, datasets, refresh, acceptShrunk } = this.#config;
-    const parameters = {
-      ...{ from, to, searchTypes, datasets, refresh, acceptShrunk },
-      ...selectionIn(this.#config),
-    };
-    const { run } = await startRun(sql, this.need('leases'), parameters);
+    const run = await this.#beginRun(sql, this.need('leases'));
     if (signal.aborted) {
       // Otherwise the next run would record this one as crashed.
       await finishRun(sql, run, { status: 'halted', reason: 'halted while it began' });

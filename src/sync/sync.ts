@@ -4,13 +4,13 @@ import { type Clock, systemClock } from '../domain/clock.ts';
 import { pacificDay } from '../domain/day.ts';
 import { LongtailError } from '../domain/errors.ts';
 import { peakRssBytes } from '../domain/peak-memory.ts';
-import { wordsOf } from '../domain/words.ts';
 import type { Ending } from '../machines/coordinator/context.ts';
 import type { HaltReason } from '../machines/messages.ts';
-import type { LifeResult, RunLifeEvent } from '../machines/run-life/context.ts';
+import type { LifeResult } from '../machines/run-life/context.ts';
 import { keysOf } from '../planning/plan.ts';
 import { type Config, MAX_CONCURRENCY, readConfig } from './config.ts';
 import { createLife, errorOf, type Life, type Missing } from './life.ts';
+import { following, inOneLine, tell } from './life-commands.ts';
 import { createListeners } from './listeners.ts';
 import { explainFatal } from './next-steps.ts';
 import { createTelemetry } from './telemetry.ts';
@@ -192,24 +192,6 @@ class PropertySync implements Sync {
   }
 }
 
-/** Commands after the actor has stopped are ignored: XState would warn on the host's console. */
-function tell({ actor }: Life, event: RunLifeEvent): void {
-  if (actor.getSnapshot().status === 'active') actor.send(event);
-}
-
-/** Starts a life; aborting the signal halts it. */
-async function following(signal: AbortSignal | undefined, life: Life): Promise<LifeResult> {
-  const wish = (): HaltReason => ({ kind: 'asked', reason: abortReason(signal) });
-  const onAbort = (): void => tell(life, { type: 'halt', reason: wish() });
-  tell(life, { type: 'start', halt: signal?.aborted === true ? wish() : undefined });
-  signal?.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await life.ended;
-  } finally {
-    signal?.removeEventListener('abort', onAbort);
-  }
-}
-
 function outcomeOf(ending: Ending, figures: RunFigures, serviceAccountEmail: string | undefined): Outcome {
   switch (ending.status) {
     case 'complete':
@@ -225,22 +207,4 @@ function outcomeOf(ending: Ending, figures: RunFigures, serviceAccountEmail: str
         failure: explainFatal(ending.fatal, { siteUrl: figures.siteUrl, serviceAccountEmail }),
       };
   }
-}
-
-function abortReason(signal: AbortSignal | undefined): string {
-  const reason: unknown = signal?.reason;
-  // The default reason of `abort()` says nothing.
-  const isBare = reason instanceof Error && reason.name === 'AbortError';
-  return reason === undefined || isBare ? 'the signal was aborted' : inOneLine(reason);
-}
-
-const MAX_REASON_LENGTH = 300;
-
-/** Makes a host's reason fit for the database: short, one line, valid text. */
-function inOneLine(reason: unknown): string {
-  const words = wordsOf(reason)
-    .toWellFormed()
-    .replace(/[\s\p{Cc}]+/gu, ' ')
-    .trim();
-  return words.slice(0, MAX_REASON_LENGTH).toWellFormed() || 'asked';
 }

@@ -62,6 +62,33 @@ describe('faults of one call', () => {
     expect((await query(server, DAY)).status).toBe(200);
   });
 
+  it('one row is changed or left out wherever it is served, alone and in a batch, by filter and among others', async () => {
+    const server = await start([]);
+    const answer = await query(server, DAY);
+    const rowsOf = (body: unknown): { keys: string[]; clicks: number; position: number; ctr: number }[] =>
+      (body as { rows?: { keys: string[]; clicks: number; position: number; ctr: number }[] }).rows ?? [];
+    const [first, second, ...others] = rowsOf(answer.body);
+    const [page = '', query_ = ''] = second?.keys ?? [];
+    const match = { dimensions: 'page+query' };
+    const key = { page, query: query_ };
+    server.setFaults({
+      rules: [{ match, action: { kind: 'changeRow', key, to: { clicks: 0, position: 9.5 } } }],
+    });
+    const changed = { ...second, clicks: 0, ctr: 0, position: 9.5 };
+    expect(rowsOf((await query(server, DAY)).body)).toEqual([first, changed, ...others]);
+    const filters = [
+      { dimension: 'page', expression: page },
+      { dimension: 'query', expression: query_ },
+    ];
+    const filtered = { ...DAY, dimensionFilterGroups: [{ filters }] };
+    const { parts } = await batch(server, [filtered, { ...DAY, dimensions: ['page'] }]);
+    expect(rowsOf(JSON.parse(parts[0]?.body ?? ''))).toEqual([changed]);
+    expect(parts[1]?.body).not.toContain('9.5}');
+    server.setFaults({ rules: [{ match, action: { kind: 'changeRow', key, to: null } }] });
+    expect(rowsOf((await query(server, DAY)).body)).toEqual([first, ...others]);
+    expect((await query(server, filtered)).body).toEqual({ responseAggregationType: 'byPage' });
+  });
+
   it('an error without a message, one of one’s own, and Retry-After', async () => {
     const server = await start([
       { match: { part: 0 }, action: { kind: 'error', error: 'nullMessage' } },

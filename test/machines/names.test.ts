@@ -11,6 +11,7 @@ import { coordinatorMachine } from '../../src/machines/coordinator/coordinator.t
 import { leaseKeeperMachine } from '../../src/machines/lease-keeper/lease-keeper.ts';
 import { rateLimiterMachine } from '../../src/machines/rate-limiter/rate-limiter.ts';
 import { runLifeMachine } from '../../src/machines/run-life/run-life.ts';
+import { verificationMachine } from '../../src/machines/verification/verification.ts';
 import { importsOf } from '../support/imports.ts';
 
 const MACHINES: readonly (readonly [string, AnyStateMachine])[] = [
@@ -20,6 +21,7 @@ const MACHINES: readonly (readonly [string, AnyStateMachine])[] = [
   ['lease keeper', leaseKeeperMachine],
   ['concurrency controller', concurrencyControllerMachine],
   ['run life', runLifeMachine],
+  ['verification', verificationMachine],
 ];
 
 interface Names {

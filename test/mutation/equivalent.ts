@@ -10,4 +10,5 @@ export const EQUIVALENT: Readonly<Record<MachineName, Readonly<Record<string, st
   'lease keeper': {},
   coordinator: {},
   'run life': {},
+  verification: {},
 };

@@ -6,6 +6,7 @@ import { coordinatorMachine } from '../../src/machines/coordinator/coordinator.t
 import { leaseKeeperMachine } from '../../src/machines/lease-keeper/lease-keeper.ts';
 import { rateLimiterMachine } from '../../src/machines/rate-limiter/rate-limiter.ts';
 import { runLifeMachine } from '../../src/machines/run-life/run-life.ts';
+import { verificationMachine } from '../../src/machines/verification/verification.ts';
 import { createSheets, type MachineName, recordText } from '../machines/tables/sheets.ts';
 import { actionsWithout, watchedActions } from './action-mutants.ts';
 import { chartMutants, type Definition, definitionOf, type Kind } from './chart-mutants.ts';
@@ -27,6 +28,7 @@ export const MACHINES: Readonly<Record<MachineName, AnyStateMachine>> = {
   'lease keeper': leaseKeeperMachine,
   coordinator: coordinatorMachine,
   'run life': runLifeMachine,
+  verification: verificationMachine,
 };
 
 /** No step of ours takes so many: a machine with a fault may go round in a circle, and is to say so. */

@@ -21,6 +21,7 @@ const MODEL_OF: Readonly<Record<MachineName, ModelName | undefined>> = {
   'lease keeper': 'leases',
   coordinator: 'system',
   'run life': undefined,
+  verification: undefined,
 };
 
 interface Outcome {

@@ -38,6 +38,7 @@ const OWN: Readonly<Record<MachineName, readonly Tests[]>> = {
     ['paths', ['test/machines/coordinator/coordinator.paths.test.ts']],
   ],
   'run life': [['paths', ['test/machines/run-life/run-life.test.ts']]],
+  verification: [['paths', ['verification.paths.test.ts']]],
 };
 
 /** What is left of the tests of machines, when those by paths have been asked. */

@@ -15,6 +15,7 @@ import type { Credentials } from '../../search-console/auth/credentials.ts';
 import { unreadableFile } from '../../search-console/auth/credentials-file.ts';
 import { secureUrl } from '../../search-console/request/root.ts';
 import { checkSiteUrl, MAX_CONCURRENCY } from '../../sync/config.ts';
+import { MAX_SAMPLE, MAX_SEED } from '../../sync/verification/config.ts';
 import { usageError } from '../process/errors.ts';
 
 export const LIMITS = {
@@ -22,6 +23,8 @@ export const LIMITS = {
   batchSize: [1, 1_000],
   qpm: [1, 40_000],
   days: [1, 500],
+  sample: [1, MAX_SAMPLE],
+  seed: [0, MAX_SEED],
 } as const;
 
 /** Returns a parser for the whole number of an option: `--qpm 1200`. */
@@ -73,6 +76,19 @@ export function readDatasets(text: string): readonly string[] {
   if (names.length === 0)
     throw usageError('--datasets names none.', 'For example: --datasets page,page+query');
   return parsed.datasets;
+}
+
+/** One dataset's name: `query+page` → `page+query`. */
+export function readDataset(text: string): Dataset {
+  const [dataset, ...more] = readDatasets(text);
+  if (dataset !== undefined && more.length === 0) return dataset;
+  throw usageError('--dataset names more than one.', 'For example: --dataset page+query');
+}
+
+export function readType(text: string): SearchType {
+  const [type, ...more] = readTypes(text);
+  if (type !== undefined && more.length === 0) return type;
+  throw usageError('--type names more than one.', 'For example: --type web');
 }
 
 export function readTypes(text: string): readonly SearchType[] {

@@ -15,6 +15,7 @@ import { refuseRepeatedOptions } from './single-options.ts';
 import { registerSites } from './sites/command.ts';
 import { registerStatus } from './status/command.ts';
 import { registerSync } from './sync/command.ts';
+import { registerVerify } from './verify/command.ts';
 
 const MAX_MESSAGE_LENGTH = 200;
 /** The options of a command that may be repeated. */
@@ -58,6 +59,7 @@ export function createProgram(session: Session): Command {
   registerSites(program, session);
   registerStatus(program, session);
   registerIndex(program, session);
+  registerVerify(program, session);
   registerMetrics(program, session);
   registerEmulator(program);
   registerDatabase(program, session);

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../../domain/errors.ts';
 import type { Outcome } from '../../sync/types.ts';
+import type { VerificationOutcome } from '../../sync/verification/types.ts';
 
 /** Exit codes of the process. A public contract: never renumber. */
 export const EXIT = {
@@ -24,6 +25,7 @@ const USAGE_ERRORS: readonly ErrorCode[] = [
   'POOL_TOO_SMALL',
   'DATABASE_NOT_UTF8',
   'DATABASE_TOO_OLD',
+  'NOTHING_TO_VERIFY',
 ];
 
 /** Another run is active: run again later. */
@@ -44,14 +46,34 @@ export function exitCodeOfOutcome(outcome: Outcome): ExitCode {
     case 'failed':
       return exitCodeOfError(outcome.failure.code);
     case 'halted':
-      switch (outcome.haltReason.kind) {
-        case 'asked':
-          return EXIT.interrupted;
-        case 'quota':
-          return EXIT.quota;
-        case 'callFailures':
-        case 'databaseAway':
-          return EXIT.failed;
-      }
+      return exitCodeOfHalt(outcome.haltReason);
+  }
+}
+
+/** One that found a difference fails, as a test would. */
+export function exitCodeOfVerification(outcome: VerificationOutcome): ExitCode {
+  switch (outcome.status) {
+    case 'equal':
+      return EXIT.complete;
+    case 'different':
+      return EXIT.failed;
+    case 'incomplete':
+      return EXIT.sliceFailures;
+    case 'failed':
+      return exitCodeOfError(outcome.failure.code);
+    case 'halted':
+      return exitCodeOfHalt(outcome.haltReason);
+  }
+}
+
+function exitCodeOfHalt({ kind }: Extract<Outcome, { status: 'halted' }>['haltReason']): ExitCode {
+  switch (kind) {
+    case 'asked':
+      return EXIT.interrupted;
+    case 'quota':
+      return EXIT.quota;
+    case 'callFailures':
+    case 'databaseAway':
+      return EXIT.failed;
   }
 }

@@ -11,6 +11,7 @@ import { leaseKeeperMachine } from '../../../src/machines/lease-keeper/lease-kee
 import type { ControlEvent, GrantEvent, LimiterEvent, WorkerReport } from '../../../src/machines/messages.ts';
 import { rateLimiterMachine } from '../../../src/machines/rate-limiter/rate-limiter.ts';
 import { runLifeMachine } from '../../../src/machines/run-life/run-life.ts';
+import { verificationMachine } from '../../../src/machines/verification/verification.ts';
 import { createBystander } from '../support/refs.ts';
 import * as worker from './batch-worker.ts';
 import { TABLE as WORKER_TABLE } from './batch-worker-table.ts';
@@ -25,6 +26,8 @@ import { TABLE as LIMITER_TABLE } from './rate-limiter-table.ts';
 import * as life from './run-life.ts';
 import { TABLE as LIFE_TABLE, VARIANTS as LIFE_VARIANTS } from './run-life-table.ts';
 import { type Answer, answerOf, beginningOf, type Expected, stateOf } from './table.ts';
+import * as verification from './verification.ts';
+import { TABLE as VERIFICATION_TABLE } from './verification-table.ts';
 
 export const MACHINE_NAMES = [
   'batch worker',
@@ -33,6 +36,7 @@ export const MACHINE_NAMES = [
   'lease keeper',
   'coordinator',
   'run life',
+  'verification',
 ] as const;
 export type MachineName = (typeof MACHINE_NAMES)[number];
 
@@ -161,6 +165,14 @@ export function createSheets(): Readonly<Record<MachineName, Sheet>> {
       },
       life.CASES,
       { ...LIFE_TABLE, ...LIFE_VARIANTS },
+    ),
+    verification: sheetOf(
+      'verification',
+      verificationMachine,
+      verification.inputFor(toLimiter.ref),
+      () => verification.fixture(verification.inputFor(toLimiter.ref)),
+      verification.CASES,
+      VERIFICATION_TABLE,
     ),
   };
 }
