@@ -1,9 +1,3 @@
-<<<<<<< HEAD
-=======
--- What was dropped from a slice: in a database that has the column already, nothing happens.
-ALTER TABLE longtail.slice ADD COLUMN IF NOT EXISTS duplicates_dropped integer DEFAULT 0 NOT NULL;
---> statement-breakpoint
->>>>>>> w/views
 CREATE TABLE "longtail"."made_view" (
 	"name" text PRIMARY KEY NOT NULL,
 	"source" text NOT NULL,

@@ -33,6 +33,7 @@ export type {
   RetryEvent,
   RunFigures,
   SliceEvent,
+  StartedEvent,
   Sync,
   SyncEvents,
   SyncOptions,
@@ -51,3 +52,4 @@ export type {
   VerifiedKey,
 } from './sync/verification/types.ts';
 export { createVerification } from './sync/verification/verification.ts';
+export { createMetrics, type Metrics, type MetricsOptions } from './watch/metrics.ts';

@@ -33,6 +33,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'embedded-postgres',
     'actors',
   ],
+  watch: ['domain', 'machines', 'postgres', 'sync'],
   report: ['domain', 'machines', 'sync'],
   emulator: ['domain'],
   cli: [
@@ -42,11 +43,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'postgres',
     'embedded-postgres',
     'sync',
+    'watch',
     'report',
     'emulator',
   ],
   // The library's entry: names that hosts import, and nothing else.
-  'index.ts': ['domain', 'machines', 'search-console', 'sync'],
+  'index.ts': ['domain', 'machines', 'search-console', 'sync', 'watch'],
 };
 
 const areaOf = (path: string): string => path.split('/')[0] ?? path;

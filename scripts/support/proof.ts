@@ -70,6 +70,8 @@ export async function startEmulatorProcess(...args: readonly string[]) {
 
 export interface SyncRun {
   readonly child: ChildProcess;
+  /** What came on standard error so far. */
+  readonly said: () => string;
   /** The exit code, and the object that `--json` prints. */
   readonly ended: Promise<{ readonly code: number | null; readonly outcome: Outcome | undefined }>;
 }
@@ -99,17 +101,19 @@ export function startSync(
       ...['--database-url', target.databaseUrl, '--api-root', target.apiRoot, ...args],
     ],
     {
-      stdio: ['ignore', 'pipe', 'ignore'],
+      stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: process.env.PATH, LONGTAIL_ACCESS_TOKEN: 'a-token' },
     },
   );
   let text = '';
   child.stdout.setEncoding('utf8').on('data', (piece: string) => (text += piece));
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (piece: string) => (said += piece));
   const ended = once(child, 'close').then(([code]) => {
     const last = text.trim().split('\n').at(-1) ?? '';
     return { code, outcome: last === '' ? undefined : JSON.parse(last) };
   });
-  return { child, ended };
+  return { child, ended, said: () => said };
 }
 
 export async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {

@@ -38,6 +38,7 @@ export {
 } from './coordinator/context.ts';
 export { type CoordinatorSnapshot, coordinatorMachine } from './coordinator/coordinator.ts';
 export type { Assignment, DelayedGroup, Queues, WorkerSlot, WorkerStatus } from './coordinator/dispatch.ts';
+export { DESCRIPTIONS, type MachineDescription } from './descriptions.ts';
 export {
   isKept,
   type LeaseKeeperContext,

@@ -18,18 +18,33 @@ export interface LogEntry {
 
 export type Log = (entry: LogEntry) => void;
 
+/** How the lines of a log look: words for people, or one JSON object each. */
+export const LOG_FORMATS = ['text', 'json'] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
+/** What a log is about, on every line of JSON. */
+export interface LogSubject {
+  readonly site: string;
+  /** The run's id in the database, once there is one. */
+  run?: string;
+}
+
 interface LogOptions {
   /** Undefined: no log. */
   readonly level: LogLevel | undefined;
+  /** @default 'text' */
+  readonly format?: LogFormat | undefined;
+  /** For JSON. */
+  readonly subject?: LogSubject | undefined;
   readonly clock: Clock;
   readonly write: (line: string) => void;
 }
 
 /**
  * With a level: one line an event, `2026-01-31T12:00:00.000Z warn slice.failed date=2026-01-30 reason="…"`, each name and
- * value once. Without: the sentences of what matters alone.
+ * value once; as JSON, see {@link jsonLine}. Without: the sentences of what matters alone.
  */
-export function createLog({ level, clock, write }: LogOptions): Log {
+export function createLog({ level, format, subject, clock, write }: LogOptions): Log {
   if (level === undefined) {
     return ({ text }) => {
       if (text !== undefined) write(plain(text));
@@ -38,8 +53,23 @@ export function createLog({ level, clock, write }: LogOptions): Log {
   const max = LOG_LEVELS.indexOf(level);
   return (entry) => {
     if (LOG_LEVELS.indexOf(entry.level) > max) return;
+    if (format === 'json') {
+      write(jsonLine(clock.now(), entry, subject));
+      return;
+    }
     write(`${new Date(clock.now()).toISOString()} ${entry.level} ${entry.name}${formatFields(entry.fields)}`);
   };
+}
+
+/** One event as JSON: `time`, `level`, `event`, `message` if there is one, the subject, then the event's own fields. */
+export function jsonLine(
+  timeMs: number,
+  { level, name, text, fields }: LogEntry,
+  subject: LogSubject | undefined,
+): string {
+  const time = new Date(timeMs).toISOString();
+  const own = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+  return JSON.stringify({ time, level, event: name, ...subject, message: text, ...own });
 }
 
 function formatFields(fields: LogFields): string {

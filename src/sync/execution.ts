@@ -16,13 +16,15 @@ import { type Ending, PROBE } from '../machines/coordinator/context.ts';
 import { coordinatorMachine } from '../machines/coordinator/coordinator.ts';
 import { countWaiting } from '../machines/coordinator/dispatch.ts';
 import type { ControlEvent, Fatal, HaltReason } from '../machines/messages.ts';
-import { type Budgets, budgetsOf } from '../machines/rate-limiter/quota-window.ts';
+import { type Budgets, budgetsOf, withScopes } from '../machines/rate-limiter/quota-window.ts';
+import type { RateLimiterContext } from '../machines/rate-limiter/rate-limiter.ts';
 import { createCatalogue } from '../planning/catalogue.ts';
 import { createSliceEnds } from '../planning/end-of-slice.ts';
 import { bothObservers, type ConcurrencyControl, startConcurrencyControl } from './concurrency.ts';
 import { type Config, daysIn, maxCalls } from './config.ts';
 import { actorClock } from './limiter.ts';
 import type { Listeners } from './listeners.ts';
+import type { GaugeReading } from './metrics.ts';
 import {
   noteConcurrency,
   noteCoordinator,
@@ -36,6 +38,7 @@ import {
 import { createProgress, type ProgressTracker } from './progress.ts';
 import { progressState } from './progress-state.ts';
 import type { Resources } from './resources.ts';
+import { type NameSlice, nameSlicesOf } from './slice-names.ts';
 import type { Progress, SyncEvents, SyncOptions } from './types.ts';
 
 const RETRY_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
@@ -112,10 +115,14 @@ export function startExecution(
     void work.finally(() => leftBehind.delete(work)).catch(() => undefined);
   };
 
+  const nameSlice: NameSlice = (sliceId) => {
+    const entry = catalogue.get(sliceId);
+    return entry?.kind === 'slice' ? entry.slice : undefined;
+  };
   const watchers = { figures, listeners, telemetry };
   const ends = createSliceEnds(config.endOfSlice, (slice) => noteShortPage(slice, watchers));
   let control: ConcurrencyControl | undefined;
-  const observer = bothObservers(observeCalls(figures, telemetry), () => control?.observer);
+  const observer = bothObservers(observeCalls(figures, telemetry, nameSlice), () => control?.observer);
   const machine = machines.coordinator.provide({
     actors: {
       batchWorker: machines.batchWorker.provide({
@@ -184,6 +191,8 @@ export function startExecution(
     ...(inspect === undefined ? {} : { inspect }),
   });
 
+  nameSlicesOf(coordinator.system, nameSlice);
+
   /** Commands after the coordinator has stopped are ignored: XState would warn on the host's console. */
   const tell = (event: ControlEvent): void => {
     if (coordinator.getSnapshot().status === 'active') coordinator.send(event);
@@ -238,8 +247,9 @@ export function startExecution(
       maxConcurrency: config.maxConcurrency,
       batchSize: config.batchSize,
     },
-    () => gauges(coordinator, limiter.actor.getSnapshot().context.budgets, scopes, figures),
+    () => gauges(progress(), coordinator, limiter.actor.getSnapshot().context, scopes),
   );
+  listeners.emit('started', { siteUrl: config.siteUrl, runId: run.runId });
   if (config.autoConcurrency !== null) {
     const ref: CoordinatorRef = coordinator;
     control = startConcurrencyControl({
@@ -334,19 +344,21 @@ function fullestBudget(budgets: Budgets, scopes: readonly string[]) {
 }
 
 function gauges(
+  progress: Progress,
   coordinator: CoordinatorRef,
-  budgets: Budgets,
+  { budgets, input }: RateLimiterContext,
   scopes: readonly string[],
-  figures: ProgressTracker,
-) {
-  const snapshot = coordinator.getSnapshot();
+): GaugeReading {
   const workers: Record<string, number> = {};
-  for (const { status } of snapshot.context.workers) workers[status] = (workers[status] ?? 0) + 1;
+  for (const { status } of coordinator.getSnapshot().context.workers) {
+    workers[status] = (workers[status] ?? 0) + 1;
+  }
   return {
-    pagesWaiting: machineFigures(snapshot).pagesWaiting,
-    pagesInFlight: figures.counters.pagesInFlight,
+    ...progress,
     workers,
-    budgets: budgetsOf(budgets, scopes),
+    // Of scopes that nothing counts against at the moment, too.
+    budgets: budgetsOf(withScopes(budgets, input.rules, scopes), scopes),
+    memoryBytes: process.memoryUsage.rss(),
   };
 }
 

@@ -9,6 +9,7 @@ import type { RateLimiterEmitted } from '../machines/rate-limiter/rate-limiter.t
 import type { Catalogue, SliceEntry } from '../planning/catalogue.ts';
 import type { Listeners } from './listeners.ts';
 import type { ProgressTracker } from './progress.ts';
+import type { NameSlice } from './slice-names.ts';
 import type { Telemetry } from './telemetry.ts';
 import type {
   ConcurrencyEvent,
@@ -20,10 +21,14 @@ import type {
 } from './types.ts';
 
 /** Counts and traces calls and their pages. */
-export function observeCalls(figures: ProgressTracker, telemetry: Telemetry): CallObserver {
+export function observeCalls(
+  figures: ProgressTracker,
+  telemetry: Telemetry,
+  nameOf: NameSlice,
+): CallObserver {
   return {
     callStarted(input) {
-      const span = telemetry.callStarted(input);
+      const span = telemetry.callStarted(input, nameOf);
       let inFlight = 0;
       return {
         sent(pages) {
@@ -115,7 +120,10 @@ function tellSliceEnd(
 ): void {
   watchers.figures.sliceDone(date);
   const slice = { searchType, dataset, date, rows: given, ...(part === '' ? {} : { part }) };
-  const tell = (event: SliceEvent): void => watchers.listeners.emit('slice', event);
+  const tell = (event: SliceEvent): void => {
+    watchers.telemetry.sliceEnded(event.status);
+    watchers.listeners.emit('slice', event);
+  };
   if (notServed !== undefined) tell({ ...slice, status: 'notServed', reason: notServed });
   else if (next.kind === 'failed') tell({ ...slice, status: 'failed', reason: next.reason });
   else if (next.kind !== 'sealed') tell({ ...slice, status: 'notPublished' });

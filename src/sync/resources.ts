@@ -285,7 +285,7 @@ export class Holdings {
 
   async #openBudgets(signal: AbortSignal): Promise<void> {
     const clock = this.#clock;
-    const { siteUrl, apiRoot } = this.#config;
+    const { siteUrl, apiRoot, haltDeadlineMs } = this.#config;
     const { userScope, projectScope, quotaProjectId } = this.need('auth').identity;
     const scopes = scopesOf(this.#config, userScope, projectScope);
     await recoverLeases(this.need('store'), this.need('limiter'), scopes, GRACE_MS);
@@ -298,7 +298,7 @@ export class Holdings {
       firstByteTimeoutMs: FIRST_BYTE_TIMEOUT_MS,
     });
     this.#fallbacks.note('gunzip', transport.gunzipPath);
-    const telemetry = createTelemetry(siteUrl, clock);
+    const telemetry = createTelemetry(siteUrl, clock, haltDeadlineMs);
     this.#closers.push(() => transport.close());
     this.#closers.push(() => telemetry.close());
     const access = { transport, clock, apiRoot, quotaProjectId };

@@ -13,6 +13,7 @@ import { createLife, errorOf, type Life, type Missing } from './life.ts';
 import { following, inOneLine, tell } from './life-commands.ts';
 import { createListeners } from './listeners.ts';
 import { explainFatal } from './next-steps.ts';
+import { createTelemetry } from './telemetry.ts';
 import type { DryRun, Outcome, RunFigures, Sync, SyncEvents, SyncOptions } from './types.ts';
 
 /**
@@ -141,8 +142,12 @@ class PropertySync implements Sync {
 
   /** Builds the outcome and reports it to telemetry before that closes. */
   #conclude(life: Life, { ending, figures, fault }: LifeResult): void {
-    const { telemetry, auth } = life.holdings.opened;
-    if (fault !== undefined) telemetry?.runThrew(errorOf(fault));
+    const { auth } = life.holdings.opened;
+    const { siteUrl, from, to } = this.#config;
+    // A run that did not get as far as its telemetry is one that ended, too.
+    const telemetry = life.holdings.opened.telemetry ?? createTelemetry(siteUrl, this.#clock);
+    const durationMs = this.#clock.now() - this.#startedAt;
+    if (fault !== undefined) telemetry.runThrew(errorOf(fault), durationMs);
     if (fault !== undefined || ending === undefined) return;
     const counters = life.execution()?.figures.counters;
     const {
@@ -153,7 +158,6 @@ class PropertySync implements Sync {
       shortPages = 0,
       rows = 0,
     } = counters ?? {};
-    const { siteUrl, from, to } = this.#config;
     const all: RunFigures = {
       siteUrl,
       from,
@@ -164,13 +168,14 @@ class PropertySync implements Sync {
       retries,
       quotaRefusals,
       shortPages,
-      durationMs: this.#clock.now() - this.#startedAt,
+      durationMs,
       peakRssBytes: peakRssBytes(),
     };
     const outcome = outcomeOf(ending, all, auth?.identity.serviceAccountEmail);
     this.#outcome = outcome;
-    telemetry?.runEnded({
+    telemetry.runEnded({
       status: outcome.status,
+      durationMs,
       ...('failure' in outcome ? { reason: outcome.failure.message } : {}),
       rows,
       apiCalls,

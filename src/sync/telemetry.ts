@@ -6,11 +6,19 @@
  */
 import { type Attributes, context, metrics, type Span, SpanStatusCode, trace } from '@opentelemetry/api';
 import { type Clock, systemClock } from '../domain/clock.ts';
+import type { SliceKey } from '../domain/slice.ts';
+import { VERSION } from '../domain/version.ts';
 import type { FetchBatchInput } from '../machines/batch-worker/batch-worker.ts';
 import type { CallOutcome, PageResult } from '../machines/messages.ts';
 import { scopeKindOf } from '../machines/rate-limiter/quota-window.ts';
-import { createInstruments, type GaugeReading, observeGauges } from './metrics.ts';
-import type { ConcurrencyEvent, FallbackEvent, QuotaEvent, RetryEvent } from './types.ts';
+import {
+  createInstruments,
+  type GaugeReading,
+  observeGauges,
+  type RUN_OUTCOMES,
+  startAtZero,
+} from './metrics.ts';
+import type { ConcurrencyEvent, FallbackEvent, QuotaEvent, RetryEvent, SliceEvent } from './types.ts';
 
 /** The instrumentation scope of spans and metrics. */
 const SCOPE = 'longtail';
@@ -26,7 +34,8 @@ export interface RunStart {
 }
 
 export interface RunEnd {
-  readonly status: 'complete' | 'completeWithFailures' | 'halted' | 'failed';
+  readonly status: (typeof RUN_OUTCOMES)[number];
+  readonly durationMs: number;
   /** Why it was halted or failed, in one line. */
   readonly reason?: string;
   readonly rows: number;
@@ -50,8 +59,10 @@ export interface CallTelemetry {
 export interface Telemetry {
   /** `read` is called at every collection of metrics from now until {@link Telemetry.close}. */
   runStarted(run: RunStart, read: () => GaugeReading): void;
-  /** A call begins, with its tokens granted. */
-  callStarted(call: FetchBatchInput): CallTelemetry;
+  /** A call begins, with its tokens granted. `nameOf` says what a page's slice is; undefined for calendars and probes. */
+  callStarted(call: FetchBatchInput, nameOf?: (sliceId: string) => SliceKey | undefined): CallTelemetry;
+  /** A slice will not be asked for any more in this run. */
+  sliceEnded(outcome: SliceEvent['status']): void;
   retried(retry: RetryEvent): void;
   quota(event: QuotaEvent): void;
   /** A change of the concurrency level, or a decision to keep it. */
@@ -61,17 +72,24 @@ export interface Telemetry {
   /** A halt was requested. Only the first call counts; the duration ends with the run. */
   haltStarted(reason: string): void;
   runEnded(end: RunEnd): void;
-  /** The run ended with an exception. Called instead of `runEnded`. */
-  runThrew(error: unknown): void;
+  /** The run ended with an exception, after this time in milliseconds. Called instead of `runEnded`. */
+  runThrew(error: unknown, durationMs: number): void;
   /** Ends the gauges. Reads them a last time, for the next collection. */
   close(): void;
 }
 
-/** @param siteUrl the property, on every span and metric as `longtail.property`. */
-export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Telemetry {
-  const tracer = trace.getTracer(SCOPE);
+/**
+ * @param siteUrl the property, on every span and metric as `longtail.property`.
+ * @param haltDeadlineMs how long a halt may take, in milliseconds.
+ */
+export function createTelemetry(
+  siteUrl: string,
+  clock: Clock = systemClock,
+  haltDeadlineMs = Number.POSITIVE_INFINITY,
+): Telemetry {
+  const tracer = trace.getTracer(SCOPE, VERSION);
   const property: Attributes = { 'longtail.property': siteUrl };
-  const meter = metrics.getMeter(SCOPE);
+  const meter = metrics.getMeter(SCOPE, VERSION);
   const instruments = createInstruments(meter);
   let run: Span | undefined;
   let haltStartedMs: number | undefined;
@@ -80,11 +98,17 @@ export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Te
   const note = (event: string, attributes: Attributes): void => {
     if (run?.isRecording() === true) run.addEvent(event, attributes);
   };
-  const endRun = (): void => {
+  const endRun = (outcome: RunEnd['status'], durationMs: number): void => {
     run?.end();
     run = undefined;
+    const ended = { ...property, 'longtail.run.outcome': outcome };
+    instruments.runs.add(1, ended);
+    instruments.runDuration.record(durationMs / 1_000, ended);
+    if (outcome === 'complete') instruments.lastSuccess.record(clock.now() / 1_000, property);
     if (haltStartedMs === undefined) return;
-    instruments.haltDuration.record((clock.now() - haltStartedMs) / 1000, property);
+    const haltMs = clock.now() - haltStartedMs;
+    instruments.haltDuration.record(haltMs / 1_000, property);
+    if (haltMs > haltDeadlineMs) instruments.lateHalts.add(1, property);
     haltStartedMs = undefined;
   };
 
@@ -102,10 +126,14 @@ export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Te
           'longtail.batch_size': start.batchSize,
         },
       });
+      startAtZero(instruments, property);
       removeGauges?.();
       removeGauges = observeGauges(meter, property, read);
     },
     callStarted: startCall,
+    sliceEnded(outcome) {
+      instruments.slices.add(1, { ...property, 'longtail.slice.outcome': outcome });
+    },
     retried(retry) {
       const { kind, ...rest } = retry;
       const count = retry.kind === 'pages' ? retry.pages : 1;
@@ -118,8 +146,9 @@ export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Te
       const what = quota === undefined ? {} : { 'longtail.quota.kind': quota };
       // Only the kind: the scope's id may be an account name.
       const where = scope === undefined ? {} : { 'longtail.quota.scope': scopeKindOf(scope) };
-      if (kind === 'approaching') instruments.approaching.add(1, { ...property, ...where });
-      if (kind === 'refused') instruments.refused.add(1, { ...property, ...what });
+      if (kind === 'approaching') instruments.approaches.add(1, { ...property, ...where });
+      if (kind === 'refused') instruments.refusals.add(1, { ...property, ...what });
+      if (kind === 'cooling') instruments.coolings.add(1, { ...property, ...what });
       note(`longtail.quota.${kind}`, { ...named('longtail.quota', measures), ...what, ...where });
     },
     concurrency({ from, to, reason, detail }) {
@@ -145,11 +174,11 @@ export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Te
         ...(end.reason === undefined ? {} : { 'longtail.reason': end.reason }),
       });
       if (end.status === 'failed') run?.setStatus(failure(end.reason ?? 'failed'));
-      endRun();
+      endRun(end.status, end.durationMs);
     },
-    runThrew(error) {
+    runThrew(error, durationMs) {
       if (run !== undefined) noteException(run, error);
-      endRun();
+      endRun('failed', durationMs);
     },
     close() {
       removeGauges?.();
@@ -157,7 +186,10 @@ export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Te
     },
   };
 
-  function startCall(call: FetchBatchInput): CallTelemetry {
+  function startCall(
+    call: FetchBatchInput,
+    nameOf: (sliceId: string) => SliceKey | undefined = () => undefined,
+  ): CallTelemetry {
     const startedMs = clock.now();
     const parent = run === undefined ? context.active() : trace.setSpan(context.active(), run);
     const span = tracer.startSpan(
@@ -172,13 +204,27 @@ export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Te
       },
       parent,
     );
+    // Read now: a slice that has ended is known to nobody any more.
+    const names = new Map<string, Attributes>();
+    if (span.isRecording()) {
+      for (const { sliceId } of call.pages) names.set(sliceId, sliceAttributes(nameOf(sliceId)));
+      span.setAttributes(rangeOf(call.pages.map(({ sliceId }) => nameOf(sliceId))));
+    }
     return {
-      sent: () => {
+      sent(pages) {
+        instruments.requests.add(pages, property);
         span.addEvent('longtail.sent');
       },
       page(sliceId, startRow, result, commitMs) {
-        const page = { 'longtail.slice.id': sliceId, 'longtail.page.start_row': startRow };
-        if (result.kind === 'committed') instruments.pageRows.record(result.rows, property);
+        const page = {
+          'longtail.slice.id': sliceId,
+          'longtail.page.start_row': startRow,
+          ...names.get(sliceId),
+        };
+        if (result.kind === 'committed') {
+          instruments.pageRows.record(result.rows, property);
+          instruments.rows.add(result.rows, property);
+        }
         if (!span.isRecording()) return;
         if (result.kind !== 'committed') {
           const { kind, ...rest } = result;
@@ -208,13 +254,12 @@ export function createTelemetry(siteUrl: string, clock: Clock = systemClock): Te
       },
       ended(outcome) {
         const reason = reasonOf(outcome);
-        span.setAttribute('longtail.batch.outcome', outcome.kind);
+        const attributes = { ...property, 'longtail.call.outcome': outcome.kind };
+        span.setAttributes(attributes);
         if (reason !== undefined) span.setStatus(failure(reason));
         span.end();
-        instruments.batchDuration.record((clock.now() - startedMs) / 1000, {
-          ...property,
-          'longtail.batch.outcome': outcome.kind,
-        });
+        instruments.calls.add(1, attributes);
+        instruments.callDuration.record((clock.now() - startedMs) / 1_000, attributes);
       },
     };
   }
@@ -233,6 +278,31 @@ function reasonOf(outcome: CallOutcome): string | undefined {
     case 'fatal':
       return outcome.fatal.reason;
   }
+}
+
+/** What a slice is, in words instead of its id. */
+function sliceAttributes(slice: SliceKey | undefined): Attributes {
+  if (slice === undefined) return {};
+  return {
+    'longtail.slice.search_type': slice.searchType,
+    'longtail.slice.dataset': slice.dataset,
+    'longtail.slice.date': slice.date,
+    ...(slice.part === undefined || slice.part === '' ? {} : { 'longtail.slice.part': slice.part }),
+  };
+}
+
+/** The datasets of a call's slices, and their first and last day. */
+function rangeOf(slices: readonly (SliceKey | undefined)[]): Attributes {
+  const known = slices.filter((slice) => slice !== undefined);
+  const dates = known.map(({ date }) => date).sort();
+  const [first] = dates;
+  const last = dates.at(-1);
+  if (first === undefined || last === undefined) return {};
+  return {
+    'longtail.datasets': [...new Set(known.map(({ dataset }) => dataset))].sort(),
+    'longtail.from': first,
+    'longtail.to': last,
+  };
 }
 
 const failure = (message: string) => ({ code: SpanStatusCode.ERROR, message });

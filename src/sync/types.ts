@@ -255,15 +255,18 @@ export type Outcome = RunFigures &
  * - `halting`: the run is ending and assigns no more pages. Every run passes through it, a complete one too.
  * - `ended`: nothing is in flight. The outcome follows.
  */
-export type ProgressState =
-  | 'planning'
-  | 'fetching'
-  | 'waitingForGoogle'
-  | 'waitingForDatabase'
-  | 'pausing'
-  | 'paused'
-  | 'halting'
-  | 'ended';
+export type ProgressState = (typeof PROGRESS_STATES)[number];
+
+export const PROGRESS_STATES = [
+  'planning',
+  'fetching',
+  'waitingForGoogle',
+  'waitingForDatabase',
+  'pausing',
+  'paused',
+  'halting',
+  'ended',
+] as const;
 
 /** Figures of a run in progress. Emitted at most about ten times per second, from the time the plan is being loaded. */
 export interface Progress {
@@ -333,6 +336,14 @@ export type RetryEvent =
    */
   | ({ readonly kind: 'shortPage' } & SliceKey);
 
+export const RETRY_KINDS = [
+  'pages',
+  'call',
+  'database',
+  'google',
+  'worker',
+] as const satisfies readonly RetryEvent['kind'][];
+
 /** `asked`: by `setConcurrency`. `from` equals `to` when `'auto'` decides to keep the level. */
 export interface ConcurrencyEvent {
   readonly from: number;
@@ -340,6 +351,13 @@ export interface ConcurrencyEvent {
   readonly reason: ConcurrencyReason | 'asked';
   /** The error that caused the decision, if any. */
   readonly detail?: string;
+}
+
+/** The run has its row in `longtail.run` and begins to plan. */
+export interface StartedEvent {
+  readonly siteUrl: string;
+  /** The run's id in `longtail.run`, as text. */
+  readonly runId: string;
 }
 
 /** Something to know about the database that keeps no run from its work. */
@@ -365,6 +383,7 @@ export interface FallbackEvent {
 }
 
 export interface SyncEvents {
+  readonly started: StartedEvent;
   readonly progress: Progress;
   readonly slice: SliceEvent;
   readonly quota: QuotaEvent;

@@ -1,6 +1,7 @@
 // @module-tag long
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { wantedSignals } from '../../src/cli/process/otel.ts';
+import { resourceAttributes, resourceDetectors, wantedSignals } from '../../src/cli/process/otel.ts';
+import { VERSION } from '../../src/domain/version.ts';
 import { freePort } from '../../src/embedded-postgres/cluster.ts';
 import { type Emulator, startEmulator } from '../../src/emulator/index.ts';
 import { type TestDatabase, testDatabase } from '../support/postgres.ts';
@@ -10,11 +11,29 @@ import { type OtlpReceiver, startOtlpReceiver } from './support/otlp-receiver.ts
 const SITE = 'sc-domain:example.com';
 const TOKEN = 'a-token-that-must-not-be-seen';
 const METRICS = [
-  'longtail.queue.size',
-  'longtail.pages.in_flight',
-  'longtail.batch.duration',
+  'longtail.call.duration.seconds',
+  'longtail.calls',
+  'longtail.concurrency',
+  'longtail.halt.overruns',
+  'longtail.last_success.timestamp.seconds',
+  'longtail.memory.bytes',
   'longtail.page.rows',
+  'longtail.pages.in_flight',
+  'longtail.pages.waiting',
+  'longtail.quota.approaches',
+  'longtail.quota.coolings',
+  'longtail.quota.limit',
+  'longtail.quota.refusals',
   'longtail.quota.used',
+  'longtail.requests',
+  'longtail.retries',
+  'longtail.rows',
+  'longtail.run.duration.seconds',
+  'longtail.run.state',
+  'longtail.runs',
+  'longtail.slices',
+  'longtail.slices.done',
+  'longtail.slices.planned',
   'longtail.workers',
 ];
 
@@ -62,7 +81,7 @@ describe('to an OTLP receiver', () => {
       expect(batch).toMatchObject({ traceId: whole?.traceId, parentId: whole?.id });
       expect(batch.attributes).toMatchObject({
         'longtail.property': SITE,
-        'longtail.batch.outcome': 'answered',
+        'longtail.call.outcome': 'answered',
       });
     }
     const commits = spansNamed('longtail.page.commit').filter(
@@ -70,6 +89,19 @@ describe('to an OTLP receiver', () => {
     );
     // What is behind the first short page of each dataset among them.
     expect(commits).toHaveLength(10);
+    const named = commits.map(({ attributes }) => ({
+      type: attributes['longtail.slice.search_type'],
+      dataset: attributes['longtail.slice.dataset'],
+      date: attributes['longtail.slice.date'],
+    }));
+    const dates = [...new Set(named.map(({ date }) => date))];
+    expect(dates).toHaveLength(4);
+    for (const date of dates) {
+      expect(date).toMatch(/^\d{4}-\d{2}-\d{2}$/);
+      for (const dataset of ['page', 'page+query'])
+        expect(named).toContainEqual({ type: 'web', dataset, date });
+    }
+    expect(whole?.resource).toMatchObject({ 'service.name': 'longtail', 'service.version': VERSION });
     const ids = new Set(batches.map(({ id }) => id));
     for (const commit of commits) expect(ids).toContain(commit.parentId);
     const rows = commits.map(({ attributes }) => Number(attributes['longtail.page.rows']));
@@ -88,13 +120,47 @@ describe('to an OTLP receiver', () => {
       for (const { attributes } of points(name)) expect(attributes['longtail.property']).toBe(SITE);
     }
     expect(points('longtail.page.rows').reduce((sum, point) => sum + point.sum, 0)).toBe(outcome.rows);
-    expect(points('longtail.batch.duration').reduce((sum, point) => sum + point.count, 0)).toBe(
-      outcome.httpCalls,
-    );
+    const total = (name: string, attribute?: string, value?: string) =>
+      points(name)
+        .filter(({ attributes }) => attribute === undefined || attributes[attribute] === value)
+        .reduce((sum, point) => sum + (Number.isNaN(point.value) ? point.count : point.value), 0);
+    expect(total('longtail.call.duration.seconds')).toBe(outcome.httpCalls);
+    expect(total('longtail.calls', 'longtail.call.outcome', 'answered')).toBe(outcome.httpCalls);
+    expect(total('longtail.calls', 'longtail.call.outcome', 'failed')).toBe(0);
+    expect(total('longtail.requests')).toBe(outcome.apiCalls);
+    expect(total('longtail.rows')).toBe(outcome.rows);
+    expect(total('longtail.slices', 'longtail.slice.outcome', 'complete')).toBe(8);
+    expect(total('longtail.slices.planned')).toBe(8);
+    expect(total('longtail.slices.done')).toBe(8);
+    expect(total('longtail.runs', 'longtail.run.outcome', 'complete')).toBe(1);
+    expect(total('longtail.runs')).toBe(1);
+    expect(total('longtail.last_success.timestamp.seconds')).toBeGreaterThan(1_700_000_000);
+    expect(total('longtail.memory.bytes')).toBeGreaterThan(10_000_000);
+    // From 0, before the first of its kind.
+    for (const name of ['longtail.quota.refusals', 'longtail.quota.coolings'])
+      expect(points(name).map(({ attributes, value }) => [attributes['longtail.quota.kind'], value])).toEqual(
+        [
+          ['qps', 0],
+          ['load', 0],
+          ['daily', 0],
+        ],
+      );
     expect(points('longtail.quota.used')).toContainEqual(
       expect.objectContaining({
         value: outcome.apiCalls,
-        attributes: expect.objectContaining({ 'longtail.quota.scope': 'site', 'longtail.quota.kind': 'qps' }),
+        attributes: expect.objectContaining({
+          'longtail.quota.scope': 'site',
+          'longtail.quota.window': '60s',
+        }),
+      }),
+    );
+    expect(points('longtail.quota.limit')).toContainEqual(
+      expect.objectContaining({
+        value: 1_200,
+        attributes: expect.objectContaining({
+          'longtail.quota.scope': 'site',
+          'longtail.quota.window': '60s',
+        }),
       }),
     );
   });
@@ -119,7 +185,7 @@ describe('to an OTLP receiver', () => {
       name: 'longtail.retry',
       attributes: expect.objectContaining({ 'longtail.retry.kind': 'pages', 'longtail.retry.pages': 1 }),
     });
-    expect(points('longtail.retries')).toEqual([
+    expect(points('longtail.retries').filter(({ value }) => value > 0)).toEqual([
       expect.objectContaining({
         value: 1,
         attributes: { 'longtail.property': SITE, 'longtail.retry.kind': 'pages' },
@@ -130,7 +196,7 @@ describe('to an OTLP receiver', () => {
   it('goes a quota’s refusal, and the run that it halts', async () => {
     emulator.setQuotas({ perDay: 3 });
     expect((await run([...ARGUMENTS, '--batch-size', '2'], toReceiver())).code).toBe(75);
-    const refused = points('longtail.quota.refused');
+    const refused = points('longtail.quota.refusals').filter(({ value }) => value > 0);
     expect(refused.length).toBeGreaterThan(0);
     for (const { attributes } of refused) {
       expect(attributes).toEqual({ 'longtail.property': SITE, 'longtail.quota.kind': 'daily' });
@@ -151,9 +217,10 @@ describe('to an OTLP receiver', () => {
       events: expect.arrayContaining([expect.objectContaining({ name: 'longtail.halt' })]),
     });
     expect(
-      spansNamed('longtail.batch').map(({ attributes }) => attributes['longtail.batch.outcome']),
+      spansNamed('longtail.batch').map(({ attributes }) => attributes['longtail.call.outcome']),
     ).toContain('aborted');
-    expect(points('longtail.halt.duration').map(({ count }) => count)).toEqual([1]);
+    expect(points('longtail.halt.duration.seconds').map(({ count }) => count)).toEqual([1]);
+    expect(points('longtail.halt.overruns').map(({ value }) => value)).toEqual([0]);
   });
 
   it('goes a failed run as an error', async () => {
@@ -177,7 +244,11 @@ it('Prometheus reads the gauges of a run under way', async () => {
   const answer = await fetch(`http://127.0.0.1:${port}/metrics`);
   const text = await answer.text();
   expect(text).toMatch(/^longtail_pages_in_flight\{.*longtail_property="sc-domain:example.com".*\} 2$/m);
-  expect(text).toMatch(/^longtail_queue_size\{.*\} \d+$/m);
+  expect(text).toMatch(/^longtail_pages_waiting\{.*\} \d+$/m);
+  expect(text).toMatch(/^longtail_quota_refusals_total\{.*longtail_quota_kind="qps".*\} 0$/m);
+  expect(text).toMatch(/^longtail_call_duration_seconds_bucket\{.*le="0\.05".*\} \d+$/m);
+  expect(text).toMatch(/^longtail_quota_limit\{.*longtail_quota_scope="site".*\} 1200$/m);
+  expect(text).toMatch(/^longtail_run_state\{.*longtail_run_state="fetching".*\} 1$/m);
   expect(text).toMatch(/^longtail_workers\{.*longtail_worker_state="busy".*\} 1$/m);
   running.child.kill('SIGINT');
   expect((await running.finished).code).toBe(130);
@@ -221,4 +292,21 @@ describe('the variables', () => {
     [{ OTEL_TRACES_EXPORTER: 'console' }, true, false],
     [{ OTEL_EXPORTER_OTLP_ENDPOINT: '' }, false, false],
   ])('%j', (env, traces, metrics) => expect(wantedSignals(env)).toEqual({ traces, metrics }));
+});
+
+describe('the resource', () => {
+  it.each<[Record<string, string>, string, string]>([
+    [{}, `service.version=${VERSION}`, 'env,host,os,serviceinstance'],
+    [{ OTEL_RESOURCE_ATTRIBUTES: 'a=b' }, `a=b,service.version=${VERSION}`, 'env,host,os,serviceinstance'],
+    [{ OTEL_RESOURCE_ATTRIBUTES: 'service.version=7' }, 'service.version=7', 'env,host,os,serviceinstance'],
+    [
+      { OTEL_NODE_RESOURCE_DETECTORS: 'os,process', OTEL_RESOURCE_ATTRIBUTES: 'a=b' },
+      `service.version=${VERSION}`,
+      'env,os',
+    ],
+    [{ OTEL_NODE_RESOURCE_DETECTORS: 'none' }, `service.version=${VERSION}`, 'env'],
+  ])('%j', (env, attributes, detectors) => {
+    expect(resourceAttributes(env)).toBe(attributes);
+    expect(resourceDetectors(env)).toBe(detectors);
+  });
 });

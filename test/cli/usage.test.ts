@@ -21,7 +21,7 @@ describe('help', () => {
     },
   );
 
-  it.each(['demo', 'sync', 'sites', 'status', 'emulator', 'database'])(
+  it.each(['demo', 'sync', 'sites', 'status', 'metrics', 'emulator', 'database'])(
     'longtail %s --help',
     async (command) => {
       const { code, stdout } = await runHere([command, '--help']);

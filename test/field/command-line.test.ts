@@ -71,7 +71,7 @@ describe('an option that is given twice', () => {
 });
 
 describe('at 80 columns', () => {
-  it.each(['', 'demo', 'sync', 'sites', 'status', 'emulator', 'database'])(
+  it.each(['', 'demo', 'sync', 'sites', 'status', 'metrics', 'emulator', 'database'])(
     'longtail %s --help needs no more',
     async (command) => {
       const { code, stdout } = await runHere([...(command === '' ? [] : [command]), '--help']);

@@ -37,9 +37,10 @@ describe('without an SDK', () => {
     telemetry.quota({ kind: 'approaching', scope: 'site:x', used: 8, limit: 10 });
     telemetry.concurrency({ from: 3, to: 4, reason: 'slowStart' });
     telemetry.haltStarted('asked');
-    telemetry.runEnded({ status: 'halted', rows: 3, apiCalls: 1, httpCalls: 1 });
+    telemetry.sliceEnded('complete');
+    telemetry.runEnded({ status: 'halted', durationMs: 5, rows: 3, apiCalls: 1, httpCalls: 1 });
     unasked.ended({ kind: 'aborted' });
-    telemetry.runThrew(new Error('late'));
+    telemetry.runThrew(new Error('late'), 5);
   });
 
   it('closing reads the gauges once, and survives that they cannot be read', () => {

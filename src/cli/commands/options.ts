@@ -10,7 +10,7 @@ import { type Dataset, type Day, SEARCH_TYPES, type SearchType } from '../../dom
 import { ENDS_OF_SLICE, type EndOfSlice } from '../../planning/end-of-slice.ts';
 import { surroundings } from '../../postgres/connection/surroundings.ts';
 import { parseDatabaseUrl } from '../../postgres/driver/database-url.ts';
-import { LOG_LEVELS, type LogLevel } from '../../report/log.ts';
+import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../../report/log.ts';
 import { count } from '../../report/render.ts';
 import type { Credentials } from '../../search-console/auth/credentials.ts';
 import { unreadableFile } from '../../search-console/auth/credentials-file.ts';
@@ -150,6 +150,12 @@ export function readEndOfSlice(text: string): EndOfSlice {
     `--end-of-slice ${quoted(text)} is not a way to end a slice.`,
     `Use one of ${ENDS_OF_SLICE.join(', ')}.`,
   );
+}
+
+export function readLogFormat(text: string): LogFormat {
+  const format = LOG_FORMATS.find((known) => known === text.toLowerCase());
+  if (format !== undefined) return format;
+  throw usageError(`${quoted(text)} is not a log format.`, `Use one of ${LOG_FORMATS.join(', ')}.`);
 }
 
 /** Returns a parser for a URL that tokens or credentials are sent to. */

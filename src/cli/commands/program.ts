@@ -1,11 +1,15 @@
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { mayBeSecret } from '../../domain/secrets.ts';
+import { VERSION } from '../../domain/version.ts';
 import { plain } from '../../report/render.ts';
 import { registerDatabase } from './database/command.ts';
 import { registerDemo } from './demo/command.ts';
 import { registerEmulator } from './emulator/command.ts';
+
 import { registerIndex } from './index/command.ts';
+
+import { registerMetrics } from './metrics/command.ts';
+
 import type { Session } from './session.ts';
 import { refuseRepeatedOptions } from './single-options.ts';
 import { registerSites } from './sites/command.ts';
@@ -37,7 +41,7 @@ export function createProgram(session: Session): Command {
   const { output } = session;
   const program = new Command('longtail')
     .description('Copies a site’s whole Google Search Console history into your own PostgreSQL.')
-    .version(readVersion(), '-V, --version', 'print the version')
+    .version(VERSION, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print help')
     .helpCommand(false)
     .usage('<command> [options]')
@@ -56,6 +60,7 @@ export function createProgram(session: Session): Command {
   registerStatus(program, session);
   registerVerify(program, session);
   registerIndex(program, session);
+  registerMetrics(program, session);
   registerEmulator(program);
   registerDatabase(program, session);
   registerHelp(program);
@@ -105,11 +110,4 @@ function withoutTypedSecrets(text: string): string {
     if (name !== undefined) return `'${name}'`;
     return mayBeSecret(typed) ? '(not shown: it may be a secret)' : whole;
   });
-}
-
-function readVersion(): string {
-  // src/cli/commands and dist/cli/commands are three folders below it.
-  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
-  const { version } = JSON.parse(text) as { readonly version: string };
-  return version;
 }

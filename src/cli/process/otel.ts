@@ -5,6 +5,7 @@
 import { inspect } from 'node:util';
 import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api';
 import type { NodeSDKConfiguration } from '@opentelemetry/sdk-node';
+import { VERSION } from '../../domain/version.ts';
 import { variable } from '../commands/options.ts';
 import type { Session } from '../commands/session.ts';
 import type { Output } from '../terminal/output.ts';
@@ -51,7 +52,8 @@ export async function startTelemetry({ env, output, clock, beforeExit }: Session
     ...(metrics ? {} : { metricReaders: [] }),
     logRecordProcessors: [],
   };
-  // The SDK reads it only from `process.env`. This process belongs to the command, so changing it is safe.
+  // The SDK reads them only from `process.env`. This process belongs to the command, so changing it is safe.
+  process.env.OTEL_RESOURCE_ATTRIBUTES = resourceAttributes(env);
   process.env.OTEL_NODE_RESOURCE_DETECTORS = resourceDetectors(env);
   logThrough(output, env);
   const sdk = new module.NodeSDK(configuration);
@@ -84,11 +86,25 @@ export async function startTelemetry({ env, output, clock, beforeExit }: Session
  * the password of a database.
  */
 export function resourceDetectors(env: NodeJS.ProcessEnv): string {
-  const requested = (variable(env, 'OTEL_NODE_RESOURCE_DETECTORS') ?? 'all')
+  // `env` reads what `resourceAttributes` makes, this package's version among it.
+  return [...new Set(['env', ...askedDetectors(env)])].filter((name) => name !== 'process').join(',');
+}
+
+function askedDetectors(env: NodeJS.ProcessEnv): readonly string[] {
+  const asked = (variable(env, 'OTEL_NODE_RESOURCE_DETECTORS') ?? 'all')
     .split(',')
     .map((name) => name.trim());
-  const names = requested.includes('all') ? ['env', 'host', 'os', 'serviceinstance'] : requested;
-  return names.filter((name) => name !== 'process').join(',') || 'none';
+  return asked.includes('all')
+    ? ['env', 'host', 'os', 'serviceinstance']
+    : asked.filter((name) => name !== 'none');
+}
+
+/** What the user says about this service, and the version if they do not. */
+export function resourceAttributes(env: NodeJS.ProcessEnv): string {
+  const isAsked = askedDetectors(env).includes('env');
+  const given = isAsked ? variable(env, 'OTEL_RESOURCE_ATTRIBUTES') : undefined;
+  if (given === undefined) return `service.version=${VERSION}`;
+  return /(^|,)\s*service\.version\s*=/.test(given) ? given : `${given},service.version=${VERSION}`;
 }
 
 /** Sends the SDK's log to the output. By itself it goes to the console: past the redactor, and into the lines of a result. */

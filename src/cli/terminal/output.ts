@@ -1,5 +1,7 @@
 import type { WriteStream } from 'node:tty';
+import { stripVTControlCharacters } from 'node:util';
 import pc from 'picocolors';
+import { jsonLine, type LogLevel, type LogSubject } from '../../report/log.ts';
 import { displayWidth, plain, wrapped } from '../../report/render.ts';
 import type { Redactor } from './redact.ts';
 
@@ -14,6 +16,12 @@ export interface Output {
   print(text: string): void;
   /** Something to know, on standard error, above the live lines. */
   note(text: string): void;
+  /** A line of a log, on standard error, as it stands. */
+  line(text: string): void;
+  /** From now on standard error carries JSON alone: notes and errors are lines of a log, too. */
+  speakJson(subject: LogSubject, now: () => number): void;
+  /** From now on nothing but errors and results is said. */
+  hush(): void;
   /** An error and its next step, on standard error. */
   error(message: string, ...more: readonly string[]): void;
   /** Replaces the live lines at the foot of the terminal. Without a terminal, nothing. An empty list removes them. */
@@ -59,7 +67,12 @@ export function createOutput({ stdout, stderr, env, redactor }: OutputOptions): 
     return lines.map((line) => wrapped(line, columns())).join('\n');
   };
 
-  const note = (text: string): void => write(stderr, `${withoutLive()}${inLines(text)}\n${withLive()}`);
+  let manner: 'words' | 'errorsAlone' | ((level: LogLevel, name: string, text: string) => string) = 'words';
+  const line = (text: string): void => write(stderr, `${withoutLive()}${text}\n${withLive()}`);
+  const note = (text: string): void => {
+    if (manner === 'errorsAlone') return;
+    line(manner === 'words' ? inLines(text) : manner('info', 'note', text));
+  };
   const noteColours = pc.createColors(hasColours(stderr, env));
 
   return {
@@ -70,10 +83,21 @@ export function createOutput({ stdout, stderr, env, redactor }: OutputOptions): 
       write(stderr, withLive());
     },
     note,
-    error: (message, ...more) =>
-      note([`${noteColours.red('longtail:')} ${plain(message)}`, ...more.map(plain)].join('\n')),
+    line,
+    speakJson(subject, now) {
+      manner = (level, name, text) =>
+        jsonLine(now(), { level, name, text: stripVTControlCharacters(text), fields: {} }, subject);
+    },
+    hush() {
+      manner = 'errorsAlone';
+    },
+    error(message, ...more) {
+      if (typeof manner === 'function') return line(manner('error', 'error', [message, ...more].join(' ')));
+      const lines = [`${noteColours.red('longtail:')} ${plain(message)}`, ...more.map(plain)];
+      line(inLines(lines.join('\n')));
+    },
     live(lines) {
-      if (!isTerminal) return;
+      if (!isTerminal || manner !== 'words') return;
       const before = withoutLive();
       // A line that wraps would take two rows, and the next removal would leave one of them.
       shown = lines.filter((line) => displayWidth(line) < columns());

@@ -16,6 +16,7 @@
 
 import { assign, enqueueActions, type SnapshotFrom, setup } from 'xstate';
 import type { QuotaKind } from '../../domain/quota-kind.ts';
+import { THRESHOLDS } from '../../domain/thresholds.ts';
 import type { GrantEvent, LimiterEvent, Recipient } from '../messages.ts';
 import { Lookup } from './lookup.ts';
 import { CALM, isForgettable, nextCondition, type Patience, type ScopeCondition } from './quota-scope.ts';
@@ -125,7 +126,7 @@ export type RateLimiterEmitted =
     };
 
 /** Share of a budget at which `quota.approaching` is emitted. */
-export const APPROACHING = 0.8;
+export const APPROACHING = THRESHOLDS.quotaShare;
 
 const isApproached = (budget: Budget): boolean => budget.spent >= budget.limit * APPROACHING;
 

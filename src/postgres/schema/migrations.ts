@@ -383,14 +383,9 @@ WHERE s.id = o.id AND o.duplicates_dropped > 0;`,
   {
     tag: '0006_views',
     moment: 1795871000000,
-    hash: '077aee58f4d80fcd40522fb3b8b3099e58185ab5db6c19dd6ce994901d16a7d0',
+    hash: '966338dfc41f892eaa080a3f5fe83c177ab7c77f2317479c427681b5ebed3faf',
     statements: [
-      `<<<<<<< HEAD
-=======
--- What was dropped from a slice: in a database that has the column already, nothing happens.
-ALTER TABLE longtail.slice ADD COLUMN IF NOT EXISTS duplicates_dropped integer DEFAULT 0 NOT NULL;`,
-      `>>>>>>> w/views
-CREATE TABLE "longtail"."made_view" (
+      `CREATE TABLE "longtail"."made_view" (
 	"name" text PRIMARY KEY NOT NULL,
 	"source" text NOT NULL,
 	"definition" text NOT NULL,

@@ -57,6 +57,7 @@ export interface Span {
   /** 2 is an error. */
   readonly statusCode: number;
   readonly service: unknown;
+  readonly resource: Attributes;
 }
 export interface Point {
   readonly attributes: Attributes;
@@ -107,7 +108,8 @@ async function readJson(request: IncomingMessage): Promise<OtlpBody> {
 
 function* spansOf({ resourceSpans = [] }: OtlpBody): Generator<Span> {
   for (const { resource, scopeSpans } of resourceSpans) {
-    const service = attributesOf(resource?.attributes)['service.name'];
+    const ofResource = attributesOf(resource?.attributes);
+    const service = ofResource['service.name'];
     for (const span of scopeSpans.flatMap((scope) => scope.spans)) {
       yield {
         traceId: span.traceId,
@@ -121,6 +123,7 @@ function* spansOf({ resourceSpans = [] }: OtlpBody): Generator<Span> {
         })),
         statusCode: span.status?.code ?? 0,
         service,
+        resource: ofResource,
       };
     }
   }

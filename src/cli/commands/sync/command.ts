@@ -8,6 +8,7 @@ import {
   readDay,
   readEndOfSlice,
   readFilter,
+  readLogFormat,
   readLogLevel,
   readRoot,
   readSite,
@@ -123,6 +124,14 @@ export function registerSync(program: Command, session: Session): void {
       '--log-level <level>',
       'log lines in place of the progress bar: error, warn, info, debug, trace',
       readLogLevel,
+    )
+    .option('--log-format <format>', 'text, or json: one object a line, with site and run id', readLogFormat)
+    .option('--quiet', 'say nothing but errors; with --json also the result')
+    .addOption(
+      new Option(
+        '--inspect [port]',
+        'let Stately’s inspector watch the machines, by a WebSocket on this machine; any free port',
+      ).argParser(wholeNumber('--inspect', [0, 65_535])),
     )
     .addHelpText('after', help(session.self))
     .action(async (flags: SyncFlags) => {

@@ -18,7 +18,7 @@ import {
   sliceEntry,
   stateEntry,
 } from '../../../report/events.ts';
-import { createLog, type Log, type LogLevel } from '../../../report/log.ts';
+import { createLog, type Log, type LogFormat, type LogLevel, type LogSubject } from '../../../report/log.ts';
 import { brokenOff, describeDryRun, jsonOf, type Paint, summarise } from '../../../report/summary.ts';
 import { createAuth } from '../../../search-console/auth/auth.ts';
 import { proxyFor } from '../../../search-console/http/proxy-settings.ts';
@@ -52,6 +52,10 @@ export interface SyncFlags extends RangeFlags, AccessFlags {
   readonly dryRun?: boolean;
   readonly json?: boolean;
   readonly logLevel?: LogLevel;
+  readonly logFormat?: LogFormat;
+  readonly quiet?: boolean;
+  /** A port, or true for any. */
+  readonly inspect?: number | true;
 }
 
 /** Closing is short after a signal. */
@@ -69,6 +73,10 @@ export async function runSync(flags: SyncFlags, session: Session): Promise<void>
       `For example: --site sc-domain:example.com (${session.self} sites lists yours).`,
     );
   }
+  const level = flags.logLevel ?? (flags.logFormat === undefined ? undefined : 'info');
+  if (flags.quiet === true && level !== undefined) {
+    throw usageError('--quiet does not go together with a log.', 'Leave out --log-level and --log-format.');
+  }
   const startedAtMs = clock.now();
   const today = pacificDay(startedAtMs);
   const note = checkRange(flags, today);
@@ -77,10 +85,14 @@ export async function runSync(flags: SyncFlags, session: Session): Promise<void>
   const config = readConfig(options, today);
   namedDatabase(flags.databaseUrl, env);
   if (flags.dryRun !== true) proxyFor(new URL(config.apiRoot), env);
+  const subject: LogSubject = { site };
+  if (flags.quiet === true) output.hush();
+  if (flags.logFormat === 'json') output.speakJson(subject, clock.now);
   for (const told of [note, noteOnHours(config)]) if (told !== undefined) output.note(told);
-  const log = createLog({ level: flags.logLevel, clock, write: output.note });
+  const write = flags.logFormat === 'json' ? output.line : output.note;
+  const log = createLog({ level, format: flags.logFormat, subject, clock, write });
   try {
-    await openAndRun(flags, options, session, log);
+    await openAndRun(flags, options, session, { log, subject, bar: level === undefined });
   } catch (error) {
     log(brokenEntry(error));
     if (json === true && flags.dryRun !== true) {
@@ -96,7 +108,21 @@ export async function runSync(flags: SyncFlags, session: Session): Promise<void>
   }
 }
 
-async function openAndRun(flags: SyncFlags, options: SyncOptions, session: Session, log: Log): Promise<void> {
+/** Where a run's events go. */
+interface Listening {
+  readonly log: Log;
+  /** Gets the run's id. */
+  readonly subject: LogSubject;
+  /** Whether the progress is shown, too. */
+  readonly bar: boolean;
+}
+
+async function openAndRun(
+  flags: SyncFlags,
+  options: SyncOptions,
+  session: Session,
+  listening: Listening,
+): Promise<void> {
   const { signal, asked } = session.catchSignals();
   // Credentials are the most frequent problem, so they are checked before anything is set up. A dry run needs none.
   const { credentials, tokenUrl } = options;
@@ -112,33 +138,60 @@ async function openAndRun(flags: SyncFlags, options: SyncOptions, session: Sessi
   // Halted before anything began; the server that is still starting ends with this process.
   if (database === undefined) return session.endWith(EXIT.interrupted);
   const telemetry = await startTelemetry(session);
-  const sync = createSync({ ...options, database: database.url, nudgeHeap: true });
+  const inspector = await startInspector(flags, session.output);
+  const inspect = inspector?.inspect;
+  const sync = createSync({
+    ...options,
+    database: database.url,
+    nudgeHeap: true,
+    ...(inspect === undefined ? {} : { inspect }),
+  });
   let tell: () => void;
   try {
     tell =
       flags.dryRun === true
         ? await planOf(sync, flags, session, signal)
-        : await outcomeOf(sync, flags, database, session, log, signal);
+        : await outcomeOf(sync, flags, database, session, listening, signal);
   } finally {
     // Exports the gauges for the last time, before they are gone.
     await telemetry.end(signal.aborted ? INTERRUPTED_CLOSE_MS : TELEMETRY_MS);
     await sync.close();
+    await inspector?.close();
     await database.close({ waitMs: signal.aborted ? INTERRUPTED_CLOSE_MS : CLOSE_MS });
   }
   // The result comes last on standard output, after all messages from closing.
   tell();
 }
 
+/** Opens what `--inspect` asks for, and says where. */
+async function startInspector({ inspect, quiet }: SyncFlags, output: Output) {
+  if (inspect === undefined) return undefined;
+  const { createInspector, serveInspector } = await import('../../../watch/inspector/index.ts');
+  const inspector = createInspector();
+  const bridge = await serveInspector(inspector, { port: inspect === true ? 0 : inspect });
+  const say = quiet === true ? output.line : output.note;
+  say(`The machines can be watched at ${bridge.url}`);
+  return {
+    inspect: inspector.inspect,
+    close: async () => {
+      await bridge.close();
+      inspector.close();
+    },
+  };
+}
+
 async function planOf(
   sync: Sync,
-  { json, qpm }: SyncFlags,
+  { json, qpm, quiet }: SyncFlags,
   session: Session,
   signal: AbortSignal,
 ): Promise<() => void> {
   try {
     const plan = await sync.dryRun({ signal });
-    return () =>
-      tellResult(describeDryRun(plan, qpm), json === true ? JSON.stringify(plan) : undefined, session.output);
+    const result = json === true ? JSON.stringify(plan) : undefined;
+    // A dry run without its plan would say nothing at all.
+    const words = quiet === true && json === true ? undefined : describeDryRun(plan, qpm);
+    return () => tellResult(words, result, session.output);
   } catch (error) {
     if (!(error instanceof LongtailError) || error.code !== 'HALTED') throw error;
     session.endWith(EXIT.interrupted);
@@ -148,15 +201,18 @@ async function planOf(
 
 async function outcomeOf(
   sync: Sync,
-  { json, logLevel, filter, aggregation = 'auto' }: SyncFlags,
+  { json, quiet, filter, aggregation = 'auto' }: SyncFlags,
   database: CommandDatabase,
   session: Session,
-  log: Log,
+  { log, subject, bar }: Listening,
   signal: AbortSignal,
 ): Promise<() => void> {
   const { output } = session;
   const isFiltered = filter !== undefined || aggregation !== 'auto';
-  const outcome = await follow(sync, session, log, { signal, bar: logLevel === undefined });
+  sync.on('started', ({ runId }) => {
+    subject.run = runId;
+  });
+  const outcome = await follow(sync, session, log, { signal, bar });
   session.endWith(exitCodeOfOutcome(outcome));
   const result = json === true ? jsonOf(outcome) : undefined;
   if (outcome.status === 'failed') {
@@ -169,7 +225,8 @@ async function outcomeOf(
   const colours = json === true ? output.noteColours : output.colours;
   const paint: Paint = { good: colours.green, bad: colours.red, weak: colours.dim };
   const view = isFiltered ? 'search_analytics_filtered' : 'search_analytics';
-  const words = `${summarise(outcome, paint)}\n\n${whereItIs(database, session.self, view)}`;
+  const words =
+    quiet === true ? undefined : `${summarise(outcome, paint)}\n\n${whereItIs(database, session.self, view)}`;
   return () => tellResult(words, result, output);
 }
 
@@ -228,12 +285,12 @@ export async function follow(
 }
 
 /** Prints the result. With `--json`, the text goes to standard error, for people, and the JSON is the result. */
-function tellResult(words: string, json: string | undefined, output: Output): void {
+function tellResult(words: string | undefined, json: string | undefined, output: Output): void {
   if (json === undefined) {
-    output.print(words);
+    if (words !== undefined) output.print(words);
     return;
   }
-  output.note(words);
+  if (words !== undefined) output.note(words);
   output.print(json);
 }
 
