@@ -126,7 +126,7 @@ const faultsSchema = z.strictObject({ seed: z.int().optional(), rules: z.array(r
  * | `emptyPart` | 200 with an empty body |
  * | `noRows` | 200 with no rows, as on a day without data |
  * | `changeRow` | the row with this `key`, such as `{page, query}`, has the figures in `to` (`clicks`, `impressions`, `position`); with `to: null` it is missing |
- * | `shortPage` | at most `rows` rows, though more were requested and exist; the next page goes on behind them |
+ * | `shortPage` | at most `rows` rows, though more were requested and exist; the next page begins behind them |
  * | `cutPart` | 200 with JSON that ends after `afterBytes` |
  * | `dropPart`, `doublePart` | in a batch: no answer for this call, or the same twice |
  * | `unknownId` | in a batch: the answer has an id that no call had |

@@ -52,7 +52,7 @@ export function quotaEntry(event: QuotaEvent): LogEntry {
       const limit = counted(event.limit, 'request');
       return {
         ...entry,
-        text: `Google’s real limit is lower than the one given: going on with ${limit} per minute.`,
+        text: `Google’s real limit is lower than the one given: continuing with ${limit} per minute.`,
       };
     }
     case 'raised':

@@ -63,7 +63,7 @@ function figures(outcome: RunFigures): (readonly [string, string])[] {
   const trouble = [
     counted(retries, 'retry', 'retries'),
     quotaRefusals > 0
-      ? counted(quotaRefusals, 'refusal for want of quota', 'refusals for want of quota')
+      ? counted(quotaRefusals, 'refusal because of the quota', 'refusals because of the quota')
       : '',
   ];
   const calls =
@@ -122,12 +122,12 @@ function nextStep(outcome: Outcome): string {
     case 'halted':
       switch (outcome.haltReason.kind) {
         case 'asked':
-          return 'Run the same command again: it goes on where it stopped.';
+          return 'Run the same command again: it resumes where it stopped.';
         case 'callFailures':
         case 'databaseAway':
-          return 'When that is mended, run the same command again: it goes on where it stopped.';
+          return 'When that is fixed, run the same command again: it resumes where it stopped.';
         case 'quota':
-          return `Run the same command again ${WHEN[outcome.haltReason.quota]}: it goes on where it stopped.`;
+          return `Run the same command again ${WHEN[outcome.haltReason.quota]}: it resumes where it stopped.`;
       }
   }
 }

@@ -52,7 +52,7 @@ function figures(outcome: VerificationFigures): (readonly [string, string])[] {
   const refusals = outcome.quotaRefusals;
   const requests = [
     `${count(outcome.apiCalls)} in ${counted(outcome.httpCalls, 'call')}`,
-    refusals > 0 ? counted(refusals, 'refusal for want of quota', 'refusals for want of quota') : '',
+    refusals > 0 ? counted(refusals, 'refusal because of the quota', 'refusals because of the quota') : '',
   ];
   return [
     ['Drawn from', `${counted(population.rows, 'row')} of ${counted(population.slices, 'final slice')}`],

@@ -175,10 +175,7 @@ function checkUrlPrefix(siteUrl: string): void {
   if (url === null) throw wrong(`${quoted(siteUrl)} is not a URL.`, PROPERTY_FORMS);
   const prefix = siteUrl.replace(/[?#].*$/s, '').replace(/\/*$/, '/');
   if (/[?#]/.test(siteUrl)) {
-    throw wrong(
-      `${quoted(siteUrl)} goes on after the path, and no property does.`,
-      `Did you mean ${quoted(prefix)}?`,
-    );
+    throw wrong(`${quoted(siteUrl)} has more text after the path.`, `Did you mean ${quoted(prefix)}?`);
   }
   if (!siteUrl.endsWith('/')) {
     throw wrong(

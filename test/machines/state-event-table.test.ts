@@ -2,7 +2,7 @@
  * Every state × every event of the machines. The tables are `Record`s over the machines' own types: a new state or
  * event does not compile until somebody has said what is to happen. What the machines keep in mind of each event, and what
  * they do where something else is known, is written down beside the tables (`tables/records`), with a seal for what messages
- * hold: read the difference before you renew it (`vitest run -u`).
+ * hold: read the difference before you renew it (`vitest run FILE --update`).
  */
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test, vi } from 'vitest';
