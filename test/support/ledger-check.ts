@@ -43,7 +43,7 @@ export async function ledgerProblems(sql: Sql): Promise<string[]> {
     union all
     select format('slice %s of %s shows a key %s times', f.slice_id, min(s.date), count(*))
     from longtail.fact f join longtail.slice s on s.id = f.slice_id and s.status = 'complete'
-    group by f.slice_id, f.page, f.query, f.country, f.device, f.search_appearance having count(*) > 1
+    group by f.slice_id, f.page, f.query, f.country, f.device, f.search_appearance, f.hour having count(*) > 1
     union all
     select format('facts or pages of slice %s, which does not exist', c.slice_id)
     from compared c where not exists (select from longtail.slice s where s.id = c.slice_id)`;
