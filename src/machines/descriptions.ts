@@ -303,6 +303,53 @@ const leaseKeeper: MachineDescription = {
   actors: { leaseBook: 'Asks the database to renew.' },
 };
 
+const verification: MachineDescription = {
+  purpose: 'Draws keys from the table, asks Google for each of them, and counts what differs.',
+  states: {
+    drawing: 'The sample is drawn from the table.',
+    awaitingTokens: 'Waits for the rate limiter’s tokens.',
+    asking: 'A call is under way.',
+    'asking.answering': 'Answers are compared with the table’s rows.',
+    'asking.aborting': 'The call was aborted; its end is awaited.',
+    backingOff: 'The call failed; waits before the next one.',
+    waitingForDatabase: 'The database does not answer; waits before the next attempt.',
+    halting: 'Nothing more is asked; tokens that are on their way are returned.',
+    complete: 'Every key has its result.',
+    halted: 'Stopped early; keys are left that were not asked.',
+    failed: 'Stopped by an error that no retry can fix.',
+  },
+  events: {
+    'sample.drawn': 'The keys to ask Google for.',
+    'sample.failed': 'The sample could not be drawn.',
+    'tokens.granted': 'As many requests may be sent.',
+    'tokens.denied': 'No request may be sent for a long time.',
+    'call.settled': 'Requests were answered or are lost; their tokens begin to age.',
+    'call.unsent': 'Tokens whose requests were never sent.',
+    'call.check': 'The result of one key.',
+    'call.ended': 'The call is over.',
+    halt: 'The verification shall end.',
+    fail: 'An error outside of the machines ends the verification.',
+  },
+  guards: {
+    isDrawn: 'The sample was drawn before.',
+    isEmpty: 'There is nothing to ask.',
+    isMyGrant: 'The tokens are for the current request.',
+    isMyDenial: 'The denial is for the current request.',
+    isFatal: 'The error cannot be fixed by a retry.',
+    isAway: 'The database did not answer.',
+    isTooLongAway: 'The database has not answered too many times in a row.',
+    callFailed: 'The call as a whole brought nothing.',
+    failedTooOften: 'Too many calls in a row brought nothing.',
+    isDone: 'Every key has its result.',
+    isHalted: 'A halt ends the verification.',
+    hasFailed: 'An error ends the verification.',
+  },
+  actors: {
+    drawSample: 'Draws the keys from the table.',
+    askGoogle: 'One HTTP call, and the comparison of its answers.',
+  },
+};
+
 /** By the machine’s id. */
 export const DESCRIPTIONS: Readonly<Record<string, MachineDescription>> = {
   runLife,
@@ -312,4 +359,5 @@ export const DESCRIPTIONS: Readonly<Record<string, MachineDescription>> = {
   quotaScope,
   concurrencyController,
   leaseKeeper,
+  verification,
 };
