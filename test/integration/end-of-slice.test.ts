@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { createSync } from '../../src/sync/sync.ts';
 import type { RetryEvent, SyncOptions } from '../../src/sync/types.ts';
+import { startHostileApi } from '../bad-input/support/hostile-api.ts';
 import { differences } from '../support/compare.ts';
 import { ledgerProblems } from '../support/ledger-check.ts';
 import { type TestDatabase, testDatabase } from '../support/postgres.ts';
@@ -126,4 +127,28 @@ test('where no page is short before the end, one request a dataset is the price'
   );
   // Of totals there is one row a day, and nothing to look behind.
   expect(await sync.run()).toMatchObject({ status: 'complete', apiCalls: 12 + 1 + 2, shortPages: 0 });
+});
+
+test('a server that ignores startRow: what it repeats ends the slice', async () => {
+  const [day = ''] = days;
+  await using api = await startHostileApi({ lastDay: day });
+  await using sync = createSync({
+    siteUrl: SITE,
+    database: database.url,
+    apiRoot: api.url,
+    credentials: { accessToken: 'a-token' },
+    from: day,
+    to: day,
+    datasets: ['page', 'query'],
+    endOfSlice: 'empty',
+  });
+  const outcome = await sync.run();
+  expect(outcome).toMatchObject({ status: 'complete', slices: { complete: 2, failed: 0 }, shortPages: 0 });
+  // Each page and its repetition, in two looks; the calendar.
+  expect(outcome.apiCalls).toBe(2 * 2 * 2 + 1);
+  const [held] = await database.sql<{ rows: number; keys: number }[]>`
+    select count(*)::int as rows, count(distinct (dataset, page, query))::int as keys from search_analytics`;
+  expect(held?.rows).toBeGreaterThan(0);
+  expect(held?.keys).toBe(held?.rows);
+  expect(await ledgerProblems(database.sql)).toEqual([]);
 });

@@ -4,7 +4,13 @@ import { errorFacts } from '../../domain/error-facts.ts';
 import type { AfterPage } from '../../domain/page-result.ts';
 import type { PathChoice } from '../../domain/path-choice.ts';
 import { SourceError, startCopy, UntoldRefusal } from '../../internals/copy-in.ts';
-import { judge, NOT_PUBLISHED, type SealVerdict, whyNotEmpty } from '../../planning/seal.ts';
+import {
+  judge,
+  NOT_PUBLISHED,
+  ROWS_GIVEN_AT_MOST,
+  type SealVerdict,
+  whyNotEmpty,
+} from '../../planning/seal.ts';
 import type { CommitResult, CommittedPage, PageCommit, RunIdentity } from '../../store/types.ts';
 import { FENCED_OFF, Refusal } from '../connection/answer.ts';
 import { transaction } from '../connection/transaction.ts';
@@ -17,9 +23,11 @@ import type { PageKeys } from '../duplicates/packed-keys.ts';
 import {
   type Completion,
   completeSlices,
+  countKeys,
   dropDuplicates,
   endSlice,
   keepPrevious,
+  markLast,
   noteReplaced,
   openRefetch,
 } from '../queries/slice-rows.ts';
@@ -183,13 +191,14 @@ async function write(
     from === to ? undefined : startCopy(tx, `copy longtail.fact (${FACT_COLUMNS}) from stdin`, onCopyPath);
 
   const [, , found] = await Promise.all([timeout, locked, inserted]);
-  const entries = new Map(found.map((entry) => [entry.sliceId, entry]));
+  const entries = new Map<string, LedgerEntry>(found.map((entry) => [entry.sliceId, entry]));
   if (found.some(({ isOurs, isOpen, isNew }) => !isOurs || !isOpen || !isNew)) {
     await copy?.cancel();
     throw found.every(({ isOurs }) => isOurs) ? new NothingToWrite() : new Refusal(FENCED_OFF);
   }
 
   const finish = async (): Promise<readonly Written[]> => {
+    for (const page of pages) await endRepetition(tx, page, entries);
     const after = await seal(tx, run, pages, entries, hashes);
     // If the rows were refused, COMMIT would roll back without an error.
     if (after.every(({ kind }) => kind === 'page')) await tx.unsafe('select 1');
@@ -200,6 +209,24 @@ async function write(
   };
   if (copy === undefined) return await finish();
   return await copy.send((maxBytes) => copyChunks(arena.subarray(from, to), maxBytes), finish);
+}
+
+/**
+ * A server that ignores `startRow` never returns an empty page. Where only an empty page ends the slice, or no more rows
+ * can follow, a page whose keys are all known ends it as well.
+ */
+async function endRepetition(
+  tx: TransactionSql,
+  { slice, startRow, count }: ReadPage,
+  entries: Map<string, LedgerEntry>,
+): Promise<void> {
+  const entry = entries.get(slice.id);
+  if (entry === undefined || entry.hasLast || count === 0 || startRow === 0) return;
+  if (!entry.afterShort && startRow < ROWS_GIVEN_AT_MOST) return;
+  const isAtTheEnd = startRow + count === entry.rows && entry.contiguousRows === entry.rows;
+  if (!isAtTheEnd || (await countKeys(tx, slice.id)) > startRow) return;
+  await markLast(tx, slice.id, startRow);
+  entries.set(slice.id, { ...entry, hasLast: true, afterShort: false });
 }
 
 /** Seals the slices that are complete now. Returns what follows each page, in order. */

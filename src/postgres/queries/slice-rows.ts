@@ -104,6 +104,21 @@ export async function noteReplaced(
 /** Of one slice; a dimension that is not in its dataset is null in all rows. */
 const KEY_COLUMNS = DIMENSIONS.map((dimension) => COLUMN_OF[dimension]).join(', ');
 
+/** Counts the different keys of the slice, by reading all its rows. */
+export async function countKeys(tx: TransactionSql, sliceId: string): Promise<number> {
+  const key = tx.unsafe(KEY_COLUMNS);
+  const rows = await tx<{ count: number }[]>`
+    select count(distinct (${key}))::int as "count" from longtail.fact where slice_id = ${sliceId}::text::bigint`;
+  return one(rows).count;
+}
+
+/** Marks a page of the ledger as its slice's last. */
+export async function markLast(tx: TransactionSql, sliceId: string, startRow: number): Promise<void> {
+  await tx`
+    update longtail.slice_page set last = true, short = false
+    where slice_id = ${sliceId}::text::bigint and segment = '' and start_row = ${startRow}::int`;
+}
+
 /**
  * Leaves each key of the slice in one row, by reading all its rows, and enters in the ledger what was dropped, so that
  * it stays the sum of the rows. Returns how many rows were dropped. Called only when duplicates are suspected.
