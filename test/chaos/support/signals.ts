@@ -66,7 +66,8 @@ export const PHASES: readonly Phase[] = [
     stage: {},
     args: ['--qpm', '5'],
     codes: [130],
-    reach: (stage) => until(async () => (await stage.shown()) >= 4, 'all tokens are used'),
+    reach: (stage) =>
+      until(async () => (await stage.emulator.counters()).apiCalls >= 5, 'all tokens are used'),
   },
   {
     name: 'it backs off',
