@@ -217,7 +217,7 @@ describe('a part that is odd, and no fault: it holds', () => {
     ['a key of control characters', rows(row({ keys: ['\u0000\u0001\u001b[31m\u007f\t\n\\N\\.'] })), 1],
     ['half a surrogate pair', '{"rows":[{"keys":["\\ud83d"],"clicks":1,"impressions":1}]}', 1],
     ['an empty key', rows(row({ keys: [''] })), 1],
-    ['the same key again and again', rows(...Array.from({ length: 50 }, () => row())), 50],
+    ['the same key again and again', rows(...Array.from({ length: 50 }, () => row())), 1],
     ['fields that nobody knows', rows(row({ constructor: 1, __proto__: 2, extra: { deep: [1] } })), 1],
     [
       'a count written as 1.0 and 1e1',

@@ -22,6 +22,8 @@ const TABLES = [
   'calendar',
   'quota_lease',
   'lease',
+  'made_view',
+  'not_served',
 ];
 
 test('these are all of our tables', async () => {

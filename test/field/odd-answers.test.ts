@@ -206,12 +206,12 @@ describe('an error of the API’s that comes with 200', () => {
 
   test('is one: what is wrong with a request fails its slice, with the reason', async () => {
     const { outcome } = await runBehind(
-      withError({ code: 400, message: 'No such dimension.', errors: [{ reason: 'invalidParameter' }] }),
+      withError({ code: 400, message: 'Invalid value.', errors: [{ reason: 'invalidParameter' }] }),
       // One at a time: the calendar is the first request, and is answered.
       { batchSize: 1, maxConcurrency: 1 },
     );
     expect(outcome).toMatchObject({ status: 'completeWithFailures', slices: { failed: 20 } });
-    expect(outcome.failures[0]?.reason).toBe('HTTP 400 invalidParameter: No such dimension.');
+    expect(outcome.failures[0]?.reason).toBe('HTTP 400 invalidParameter: Invalid value.');
   });
 });
 

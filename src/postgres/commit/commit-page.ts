@@ -61,21 +61,22 @@ export interface ReadPage extends Omit<PageCommit, 'rows'> {
   readonly clicks: number;
   readonly impressions: number;
   readonly text: EncodedRows;
-  /** Only for a slice of several pages. */
+  /** Undefined: the slice cannot have a key twice. */
   readonly keys: PageKeys | undefined;
 }
 
 /** Encodes a page's rows synchronously: the next answer overwrites the memory they are in. */
 export function readPage({ rows, ...page }: PageCommit, hashes: KeyHashes, arena: CopyArena): ReadPage {
-  // A page that is a whole slice shares keys with no other page.
-  const isWhole = page.startRow === 0 && rows.count < page.rowLimit && page.end !== 'empty';
+  // A page of one row has each key once, and is most often all that there is.
+  const isOneRow =
+    page.startRow === 0 && rows.count <= 1 && rows.count < page.rowLimit && page.end !== 'empty';
   return {
     ...page,
     count: rows.count,
     clicks: rows.clicks,
     impressions: rows.impressions,
     text: encodeRows(page.slice, rows, arena),
-    keys: isWhole ? undefined : hashes.read(rows),
+    keys: isOneRow ? undefined : hashes.read(rows),
   };
 }
 

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Sql, TransactionSql } from 'postgres';
+import { errorFacts } from '../../domain/error-facts.ts';
 import { identifier } from '../driver/identifier.ts';
 import { MIGRATIONS } from './migrations.ts';
 import type { SchemaFacts } from './schema-state.ts';
@@ -86,9 +87,28 @@ const KEPT = `
     'name', name, 'source', source, 'definition', definition, 'server', server)), '[]')::text as kept
   from longtail.made_view`;
 
+/**
+ * To write out a view's definition, PostgreSQL locks the tables that it reads. A run that begins must not wait for another
+ * session's lock on them. Then the views are looked at another time.
+ */
+const LOCKED = `
+  select pg_catalog.json_build_array(exists (
+    select from pg_catalog.pg_locks l
+    join pg_catalog.pg_class c on c.oid = l.relation join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'longtail' and l.mode = 'AccessExclusiveLock'
+      and l.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())))::text as locked`;
+/** In case the lock comes in between. */
+const FOUND_QUICKLY = `
+  with patience as materialized (select pg_catalog.set_config('lock_timeout', '1', true) as set)
+  select all_views.found from patience cross join lateral (${FOUND} and patience.set is not null) all_views`;
+
 /** Reads what is to be done. Reads the record, so the caller has the rights of the tables' owner. */
-async function readCare(sql: Pick<Sql, 'unsafe'>, { serverVersion }: SchemaFacts): Promise<readonly Care[]> {
-  const found = await readJson<Found>(sql, FOUND);
+async function readCare(
+  sql: Pick<Sql, 'unsafe'>,
+  { serverVersion }: SchemaFacts,
+  query: string,
+): Promise<readonly Care[]> {
+  const found = await readJson<Found>(sql, query);
   const kept = await readJson<Kept>(sql, KEPT);
   const server = majorOf(serverVersion);
   const definitions = new Map(VIEWS.map((view) => [view.name, view]));
@@ -112,11 +132,19 @@ async function readCare(sql: Pick<Sql, 'unsafe'>, { serverVersion }: SchemaFacts
   });
 }
 
+const LOCK_NOT_AVAILABLE = '55P03';
+
 /** Whether {@link tendViews} has anything to do or to say. Without the owner's rights, it has not. */
 export async function needsTending(sql: Pick<Sql, 'unsafe'>, facts: SchemaFacts): Promise<boolean> {
   if (facts.tables?.isMine !== true) return false;
-  const care = await readCare(sql, facts);
-  return care.some(({ kind }) => kind !== 'none');
+  if (await readJson<true>(sql, LOCKED).then(([isLocked]) => isLocked === true)) return false;
+  try {
+    const care = await readCare(sql, facts, FOUND_QUICKLY);
+    return care.some(({ kind }) => kind !== 'none');
+  } catch (error) {
+    if (errorFacts(error).code === LOCK_NOT_AVAILABLE) return false;
+    throw error;
+  }
 }
 
 /**
@@ -131,7 +159,7 @@ export async function tendViews(
 ): Promise<readonly ViewNotice[]> {
   const notices: ViewNotice[] = [];
   const lacking: string[] = [];
-  for (const care of await readCare(tx, facts)) {
+  for (const care of await readCare(tx, facts, FOUND)) {
     switch (care.kind) {
       case 'remake':
         if (facts.public?.mayCreate !== true) lacking.push(care.name);
