@@ -58,7 +58,8 @@ describe.each([
     expect(await running).toMatchObject({ status: 'complete', slices: { complete: 80, failed: 0 } });
     expect(askedAgain(emulator)).toEqual([]);
     await expectWhole(database.sql, emulator, datasets, days);
-  });
+    // A pooler may lose a query without a word. It is given up when no byte has moved for 75 seconds.
+  }, 240_000);
 });
 
 describe('the very first statement of a transaction is cancelled, through a pooler', () => {
