@@ -41,25 +41,31 @@ describe.each([
   ['cancels every statement', 'pg_cancel_backend', 200],
   ['ends every session', 'pg_terminate_backend', 400],
 ])('a watchdog that %s of ours', (_, what, everyMs) => {
-  test.each(['directly', 'through a transaction pooler'])('%s: nothing is asked for twice', async (way) => {
-    await using database = await testDatabase();
-    await migrate(database.url);
-    await using pooler = await startFakePooler(database.url);
-    const url = way === 'directly' ? database.url : pooler.url;
-    await using emulator = await emulate({ rowsPerDay: 100, latencyMs: 40 });
-    await using sync = createSync(options(url, emulator, days, { datasets, batchSize: 1, rowsPerPage: 60 }));
-    const watched = watch(sync);
-    const running = sync.run();
-    await until(() => watched.slices() >= 1, 'a slice');
-    const watchdog = everySoOften(database, what, everyMs);
-    await new Promise((resolve) => setTimeout(resolve, 5_000));
-    await watchdog.stop();
-    expect(watchdog.hits()).toBeGreaterThan(2);
-    expect(await running).toMatchObject({ status: 'complete', slices: { complete: 80, failed: 0 } });
-    expect(askedAgain(emulator)).toEqual([]);
-    await expectWhole(database.sql, emulator, datasets, days);
-    // A pooler may lose a query without a word. It is given up when no byte has moved for 75 seconds.
-  }, 240_000);
+  test.each(['directly', 'through a transaction pooler'])(
+    '%s: nothing is asked for twice',
+    async (way) => {
+      await using database = await testDatabase();
+      await migrate(database.url);
+      await using pooler = await startFakePooler(database.url);
+      const url = way === 'directly' ? database.url : pooler.url;
+      await using emulator = await emulate({ rowsPerDay: 100, latencyMs: 40 });
+      await using sync = createSync(
+        options(url, emulator, days, { datasets, batchSize: 1, rowsPerPage: 60 }),
+      );
+      const watched = watch(sync);
+      const running = sync.run();
+      await until(() => watched.slices() >= 1, 'a slice');
+      const watchdog = everySoOften(database, what, everyMs);
+      await new Promise((resolve) => setTimeout(resolve, 5_000));
+      await watchdog.stop();
+      expect(watchdog.hits()).toBeGreaterThan(2);
+      expect(await running).toMatchObject({ status: 'complete', slices: { complete: 80, failed: 0 } });
+      expect(askedAgain(emulator)).toEqual([]);
+      await expectWhole(database.sql, emulator, datasets, days);
+      // A pooler may lose a query without a word. It is given up when no byte has moved for 75 seconds.
+    },
+    240_000,
+  );
 });
 
 describe('the very first statement of a transaction is cancelled, through a pooler', () => {
