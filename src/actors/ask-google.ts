@@ -16,15 +16,9 @@ import type { Auth } from '../search-console/auth/auth.ts';
 import type { Client, HttpCallEnd, PageOutcome } from '../search-console/request/call.ts';
 import { keyQuery } from '../search-console/request/key-query.ts';
 import type { TokenLedger } from '../store/token-ledger.ts';
-import { outcomeOf } from './away.ts';
 import type { CallRegistry } from './call-registry.ts';
-import {
-  fatalOf,
-  isPassing,
-  type ListedNameAccess,
-  type Refused,
-  wasAnsweredAsAWhole,
-} from './fetch-batch.ts';
+import { CallTokens } from './call-tokens.ts';
+import { fatalOf, isPassing, type ListedNameAccess, type Refused } from './fetch-batch.ts';
 import { createRefusals, type RefusalsOfCall } from './refusals.ts';
 
 export interface AskGooglePorts {
@@ -78,7 +72,6 @@ export function createAskGoogle(ports: AskGooglePorts) {
 interface Pending {
   readonly id: string;
   readonly entry: CheckEntry;
-  isSettled: boolean;
 }
 
 class CheckCall {
@@ -87,12 +80,12 @@ class CheckCall {
   readonly #refusals: RefusalsOfCall;
   readonly #signal: AbortSignal;
   readonly #report: (event: AskEvent) => void;
+  readonly #tokens: CallTokens;
   readonly #pending: readonly Pending[];
   /** Checks without a good answer. Whether they are to blame is decided at the end of the call. */
   readonly #troubled: { readonly pending: Pending; readonly reason: string }[] = [];
   readonly #refused: Refused[] = [];
   #good = 0;
-  #isSent = false;
   /** Why the call ended before its answer did. */
   #stop: CallOutcome | undefined;
 
@@ -108,42 +101,24 @@ class CheckCall {
     this.#refusals = refusals;
     this.#signal = signal;
     this.#report = report;
-    this.#pending = input.checks.map(({ id }) => ({ id, entry: ports.checks.get(id), isSettled: false }));
+    const { leaseId, scopes, checks } = input;
+    this.#tokens = new CallTokens(ports, { leaseId, scopes, count: checks.length }, signal, report);
+    this.#pending = input.checks.map(({ id }) => ({ id, entry: ports.checks.get(id) }));
   }
 
   async run(): Promise<CallOutcome> {
-    const { store, auth, leases } = this.#ports;
-    const { leaseId, scopes } = this.#input;
-    const token = await auth.token();
-    if (token.kind === 'failed') {
-      const { code, reason, nextStep } = token;
-      return this.#unsent({ kind: 'fatal', fatal: { code, reason, nextStep } });
-    }
-    if (token.kind === 'unavailable') return this.#unsent({ kind: 'failed', reason: token.reason });
-    if (!(await leases.whenKept(this.#signal))) return this.#unsent({ kind: 'aborted' });
-    // The last step before the first byte is sent: a run that dies counts for the next one.
-    const leased = await store.recordLease({ leaseId, scopes, tokens: this.#pending.length });
-    if (leased.kind !== 'ok') return this.#unsent(outcomeOf(leased));
-    // The process may have been frozen for a long time between any two steps.
-    while (!leases.mayCall()) {
-      if (!(await leases.whenKept(this.#signal))) return this.#unsent({ kind: 'aborted' });
-    }
-    if (this.#signal.aborted) return this.#unsent({ kind: 'aborted' });
-    const end = await this.#ask(token.token);
-    this.#settleRest(end);
+    const start = await this.#tokens.begin();
+    if (start.kind === 'over') return start.outcome;
+    const { accessToken } = start;
+    const end = await this.#ask(accessToken);
+    this.#tokens.settleRest(end);
     this.#judgeRefused();
-    return this.#stop ?? this.#judgeTroubled(end) ?? (await this.#outcomeOf(end, token.token));
+    return this.#stop ?? this.#judgeTroubled(end) ?? (await this.#outcomeOf(end, accessToken));
   }
 
   /** A bug: no token may stay unsettled. */
   broke(error: unknown): CallOutcome {
-    const open = this.#openTokens();
-    if (open > 0 && !this.#isSent) this.#report({ type: 'call.unsent', tokens: open });
-    else if (open > 0) {
-      this.#report({ type: 'call.settled', tokens: open, accepted: 0, graceMs: this.#ports.graceMs });
-    }
-    const reason = error instanceof Error ? error.message : String(error);
-    return { kind: 'fatal', fatal: { code: 'INTERNAL', reason } };
+    return this.#tokens.broke(error);
   }
 
   async #ask(accessToken: string): Promise<HttpCallEnd | undefined> {
@@ -156,11 +131,11 @@ class CheckCall {
     for await (const step of steps) {
       switch (step.kind) {
         case 'sent':
-          this.#isSent = true;
+          this.#tokens.sent();
           this.#ports.onSent(this.#pending.length);
           break;
         case 'head':
-          this.#settle(this.#pending[step.index], step.status === 200);
+          this.#tokens.settle(step.index, step.status === 200);
           break;
         case 'answer':
           await this.#takeAnswer(this.#pending[step.index], step.outcome, accessToken);
@@ -197,7 +172,7 @@ class CheckCall {
         this.#fail(pending, outcome.reason, true);
         return;
       case 'unauthorized':
-        this.#stop ??= await this.#unauthorized(token, outcome.reason);
+        this.#stop ??= await this.#tokens.unauthorized(token, outcome.reason);
         return;
       case 'forbidden':
       case 'fatal':
@@ -264,7 +239,7 @@ class CheckCall {
       case 'failed':
         return { kind: 'failed', reason: end.reason };
       case 'unauthorized':
-        return this.#unauthorized(token, end.reason);
+        return this.#tokens.unauthorized(token, end.reason);
       case 'forbidden':
       case 'fatal':
         if (!this.#isForGood(end)) return { kind: 'failed', reason: end.reason };
@@ -279,50 +254,7 @@ class CheckCall {
     }
   }
 
-  async #unauthorized(token: string, reason: string): Promise<CallOutcome> {
-    const verdict = await this.#ports.auth.refused(token);
-    return verdict === 'retry'
-      ? { kind: 'unauthorized' }
-      : { kind: 'fatal', fatal: { code: 'UNAUTHORIZED', reason } };
-  }
-
   #tell({ id }: Pending, result: CheckResult): void {
     this.#report({ type: 'call.check', checkId: id, result });
-  }
-
-  #openTokens(): number {
-    return this.#pending.filter(({ isSettled }) => !isSettled).length;
-  }
-
-  #settle(pending: Pending | undefined, isAccepted: boolean): void {
-    if (pending === undefined || pending.isSettled) return;
-    pending.isSettled = true;
-    this.#report({ type: 'call.settled', tokens: 1, accepted: isAccepted ? 1 : 0, graceMs: 0 });
-  }
-
-  /** Nothing was sent: all tokens are returned. */
-  #unsent(outcome: CallOutcome): CallOutcome {
-    this.#report({ type: 'call.unsent', tokens: this.#pending.length });
-    this.#recordSettlement(0, 0, this.#pending.length);
-    return outcome;
-  }
-
-  /** Settles tokens without an answer, as if a request that may be on its way arrived at the last possible moment. */
-  #settleRest(end: HttpCallEnd | undefined): void {
-    const open = this.#openTokens();
-    const neverLeft =
-      !this.#isSent ||
-      (end !== undefined && (end.kind === 'failed' || end.kind === 'aborted') && !end.mayHaveArrived);
-    const graceMs = open === 0 || neverLeft || wasAnsweredAsAWhole(end) ? 0 : this.#ports.graceMs;
-    if (open > 0 && neverLeft) this.#report({ type: 'call.unsent', tokens: open });
-    else if (open > 0) this.#report({ type: 'call.settled', tokens: open, accepted: 0, graceMs });
-    const returned = neverLeft ? open : 0;
-    this.#recordSettlement(this.#pending.length - returned, graceMs, returned);
-  }
-
-  /** The call does not wait for this: a lease that is never settled only counts for longer. */
-  #recordSettlement(settled: number, graceMs: number, returned: number): void {
-    const { leaseId } = this.#input;
-    this.#ports.background(this.#ports.store.settleLease({ leaseId, settled, graceMs, returned }));
   }
 }

@@ -30,6 +30,7 @@ import type { Store } from '../store/store.ts';
 import type { Answer, Calendar, CommittedPage, DatabaseAway, DayTotal } from '../store/types.ts';
 import { awayOf, outcomeOf } from './away.ts';
 import type { CallRegistry } from './call-registry.ts';
+import { CallTokens } from './call-tokens.ts';
 import { readCalendar } from './read-calendar.ts';
 import { createRefusals, type RefusalsOfCall } from './refusals.ts';
 
@@ -178,7 +179,6 @@ interface Troubled {
 interface PendingPage {
   readonly page: Page;
   readonly entry: CatalogueEntry;
-  settled: boolean;
 }
 
 /**
@@ -208,13 +208,13 @@ class BatchCall {
   readonly #patience: Patience;
   readonly #report: Report;
   readonly #observation: CallObservation;
+  readonly #tokens: CallTokens;
   #pages: readonly PendingPage[] = [];
   readonly #queue: ReturnType<Store['openQueue']>;
   /** Pages being written to the database, oldest first. */
   readonly #commits: { readonly bytes: number; readonly done: Promise<void> }[] = [];
   /** Why the call ended before its answer did. */
   #stop: CallOutcome | undefined;
-  #sent = false;
   /** Pages without a good answer. Whether a page itself is to blame is decided at the end of the call. */
   readonly #troubled: Troubled[] = [];
   /** Pages refused for missing permission. The refusal may be temporary or final. */
@@ -237,55 +237,34 @@ class BatchCall {
     this.#patience = patience;
     this.#report = report;
     this.#observation = observation;
+    const { leaseId, scopes, pages } = input;
+    this.#tokens = new CallTokens(ports, { leaseId, scopes, count: pages.length }, signal, report);
     this.#queue = ports.store.openQueue(signal, (away) => this.#stall(away));
   }
 
   async run(): Promise<CallOutcome> {
-    const { store, auth, catalogue, leases } = this.#ports;
-    const { leaseId, scopes, pages } = this.#input;
-    this.#pages = pages.map((page) => {
+    const { catalogue } = this.#ports;
+    this.#pages = this.#input.pages.map((page) => {
       const entry = catalogue.get(page.sliceId);
       if (entry === undefined) throw new Error(`slice ${page.sliceId} is not in the catalogue`);
-      return { page, entry, settled: false };
+      return { page, entry };
     });
-    const token = await auth.token();
-    if (token.kind === 'failed') {
-      const { code, reason, nextStep } = token;
-      return this.#unsent({ kind: 'fatal', fatal: { code, reason, nextStep } });
-    }
-    if (token.kind === 'unavailable') return this.#unsent({ kind: 'failed', reason: token.reason });
-    if (!(await leases.whenKept(this.#signal))) return this.#unsent({ kind: 'aborted' });
-    // The last step before the first byte is sent. It makes a run that dies count for the next one, and a run that lost
-    // its property or account finds out here.
-    const leased = await store.recordLease({ leaseId, scopes, tokens: this.#pages.length });
-    if (leased.kind !== 'ok') return this.#unsent(outcomeOf(leased));
-    const turn = this.#ports.nextTurn?.();
-    if (turn !== undefined) await turn;
-    // The process may have been frozen for a long time between any two steps.
-    while (!leases.mayCall()) {
-      if (!(await leases.whenKept(this.#signal))) return this.#unsent({ kind: 'aborted' });
-    }
-    if (this.#signal.aborted) return this.#unsent({ kind: 'aborted' });
-
-    const end = await this.#fetch(token.token);
+    const start = await this.#tokens.begin(() => this.#ports.nextTurn?.());
+    if (start.kind === 'over') return start.outcome;
+    const { accessToken } = start;
+    const end = await this.#fetch(accessToken);
     await this.#committed(0);
-    this.#settleRest(end);
+    this.#tokens.settleRest(end);
     this.#judgeForbidden();
     if (this.#stop !== undefined) return this.#stop;
     const trouble = await this.#judgeTroubled(end);
-    return this.#stop ?? trouble ?? (await this.#outcomeOf(end, token.token));
+    return this.#stop ?? trouble ?? (await this.#outcomeOf(end, accessToken));
   }
 
   /** A bug: the call must stop, and no token may stay unsettled. */
   async broke(error: unknown): Promise<CallOutcome> {
     await Promise.allSettled(this.#commits.map(({ done }) => done));
-    const open = this.#input.pages.length - this.#pages.filter(({ settled }) => settled).length;
-    if (open > 0 && !this.#sent) this.#report({ type: 'call.unsent', tokens: open });
-    else if (open > 0) {
-      this.#report({ type: 'call.settled', tokens: open, accepted: 0, graceMs: this.#ports.graceMs });
-    }
-    const reason = error instanceof Error ? error.message : String(error);
-    return { kind: 'fatal', fatal: { code: 'INTERNAL', reason } };
+    return this.#tokens.broke(error);
   }
 
   /**
@@ -330,11 +309,11 @@ class BatchCall {
       }
       switch (step.kind) {
         case 'sent':
-          this.#sent = true;
+          this.#tokens.sent();
           this.#observation.sent(this.#pages.length);
           break;
         case 'head':
-          this.#settle(this.#pages[step.index], step.status === 200);
+          this.#tokens.settle(step.index, step.status === 200);
           break;
         case 'answer':
           await this.#takeAnswer(this.#pages[step.index], step.outcome, accessToken);
@@ -388,7 +367,7 @@ class BatchCall {
         this.#good += 1;
         return this.#takeInvalid(pending, outcome.reason);
       case 'unauthorized':
-        this.#stop ??= await this.#refused(token, outcome.reason);
+        this.#stop ??= await this.#tokens.unauthorized(token, outcome.reason);
         return;
       case 'forbidden':
       case 'fatal':
@@ -596,47 +575,6 @@ class BatchCall {
     this.#report({ type: 'call.page', sliceId, startRow, result });
   }
 
-  #settle(pending: PendingPage | undefined, accepted: boolean): void {
-    if (pending === undefined || pending.settled) return;
-    pending.settled = true;
-    this.#report({ type: 'call.settled', tokens: 1, accepted: accepted ? 1 : 0, graceMs: 0 });
-  }
-
-  /** Nothing was sent: all tokens are returned immediately. */
-  #unsent(outcome: CallOutcome): CallOutcome {
-    this.#report({ type: 'call.unsent', tokens: this.#pages.length });
-    this.#recordSettlement(0, 0, this.#pages.length);
-    return outcome;
-  }
-
-  /**
-   * Settles tokens without an answer. A request that may still be on its way settles as if it arrived at the last
-   * possible moment. One that certainly was not sent is returned.
-   */
-  #settleRest(end: HttpCallEnd | undefined): void {
-    const open = this.#pages.filter(({ settled }) => !settled).length;
-    const neverLeft =
-      !this.#sent ||
-      (end !== undefined && (end.kind === 'failed' || end.kind === 'aborted') && !end.mayHaveArrived);
-    if (open > 0 && neverLeft) this.#report({ type: 'call.unsent', tokens: open });
-    else if (open > 0) {
-      const graceMs = wasAnsweredAsAWhole(end) ? 0 : this.#ports.graceMs;
-      this.#report({ type: 'call.settled', tokens: open, accepted: 0, graceMs });
-    }
-    const returned = neverLeft ? open : 0;
-    const graceMs = open > 0 && !neverLeft && !wasAnsweredAsAWhole(end) ? this.#ports.graceMs : 0;
-    this.#recordSettlement(this.#pages.length - returned, graceMs, returned);
-  }
-
-  /**
-   * The call does not wait for this. If a lease is never settled, the next run counts it as settled when it finds it,
-   * which is later.
-   */
-  #recordSettlement(settled: number, graceMs: number, returned: number): void {
-    const { leaseId } = this.#input;
-    this.#ports.background(this.#ports.store.settleLease({ leaseId, settled, graceMs, returned }));
-  }
-
   async #outcomeOf(end: HttpCallEnd | undefined, token: string): Promise<CallOutcome> {
     if (end === undefined) return { kind: 'failed', reason: 'the call stopped without reporting its end' };
     switch (end.kind) {
@@ -646,7 +584,7 @@ class BatchCall {
       case 'failed':
         return { kind: 'failed', reason: end.reason };
       case 'unauthorized':
-        return this.#refused(token, end.reason);
+        return this.#tokens.unauthorized(token, end.reason);
       case 'forbidden':
       case 'fatal':
         if (!this.#isForGood(end)) return { kind: 'failed', reason: end.reason };
@@ -657,14 +595,6 @@ class BatchCall {
         }
         return { kind: 'answered' };
     }
-  }
-
-  /** A 401: the token is renewed once. If the new one is refused too, the error is fatal. */
-  async #refused(token: string, reason: string): Promise<CallOutcome> {
-    const verdict = await this.#ports.auth.refused(token);
-    return verdict === 'retry'
-      ? { kind: 'unauthorized' }
-      : { kind: 'fatal', fatal: { code: 'UNAUTHORIZED', reason } };
   }
 }
 
@@ -683,16 +613,4 @@ export function fatalOf(refusal: Refused): Fatal {
   const { code, reason } = refusal;
   const nextStep = refusal.kind === 'fatal' ? refusal.nextStep : undefined;
   return nextStep === undefined ? { code, reason } : { code, reason, nextStep };
-}
-
-export function wasAnsweredAsAWhole(end: HttpCallEnd | undefined): boolean {
-  switch (end?.kind) {
-    case 'quota':
-    case 'unauthorized':
-    case 'forbidden':
-    case 'fatal':
-      return true;
-    default:
-      return false;
-  }
 }

@@ -1,16 +1,8 @@
+import type { FilterOperator } from '../domain/filter.ts';
 import type { TextPool } from './text-pool.ts';
 
 export const FILTERED_DIMENSIONS = ['query', 'page', 'country', 'device', 'searchAppearance'] as const;
 export type FilteredDimension = (typeof FILTERED_DIMENSIONS)[number];
-export const FILTER_OPERATORS = [
-  'equals',
-  'notEquals',
-  'contains',
-  'notContains',
-  'includingRegex',
-  'excludingRegex',
-] as const;
-export type FilterOperator = (typeof FILTER_OPERATORS)[number];
 
 export interface Filter {
   readonly dimension: FilteredDimension;

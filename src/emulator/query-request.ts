@@ -1,7 +1,8 @@
 import { isDay } from '../domain/day.ts';
+import { FILTER_OPERATORS } from '../domain/filter.ts';
 import { type Day, SEARCH_TYPES, type SearchType } from '../domain/slice.ts';
 import { type ApiError, badRequest, invalidArgument } from './api-errors.ts';
-import { compileFilter, FILTER_OPERATORS, FILTERED_DIMENSIONS, type Filter } from './filters.ts';
+import { compileFilter, FILTERED_DIMENSIONS, type Filter } from './filters.ts';
 
 /** `searchAnalytics.query`: parses and validates the request's body as Google does. */
 

@@ -310,8 +310,8 @@ export const madeView = longtail.table('made_view', {
   server: integer('server').notNull(),
 });
 
-/** The public contract: only rows of complete slices. */
-export const searchAnalytics = pgView('search_analytics', {
+/** Columns of the views with rows. A function, because a column belongs to one view. */
+const rowColumns = () => ({
   siteUrl: text('site_url'),
   searchType: text('search_type'),
   dataset: text('dataset'),
@@ -327,7 +327,10 @@ export const searchAnalytics = pgView('search_analytics', {
   searchAppearance: text('search_appearance'),
   dataState: text('data_state'),
   hour: instant('hour'),
-}).as(sql`
+});
+
+/** The public contract: only rows of complete slices. */
+export const searchAnalytics = pgView('search_analytics', rowColumns()).as(sql`
   select p.site_url, s.search_type, s.dataset, s.date,
     f.page, f.query, f.country, f.device, f.clicks, f.impressions,
     case when f.impressions = 0 then 0 else f.clicks::double precision / f.impressions end as ctr,
@@ -341,21 +344,7 @@ export const searchAnalytics = pgView('search_analytics', {
 
 /** The rows of runs with filters or an aggregation of the user's own, with these two beside them. */
 export const searchAnalyticsFiltered = pgView('search_analytics_filtered', {
-  siteUrl: text('site_url'),
-  searchType: text('search_type'),
-  dataset: text('dataset'),
-  date: date('date'),
-  page: text('page'),
-  query: text('query'),
-  country: text('country'),
-  device: text('device'),
-  clicks: bigint('clicks', { mode: 'number' }),
-  impressions: bigint('impressions', { mode: 'number' }),
-  ctr: doublePrecision('ctr'),
-  position: doublePrecision('position'),
-  searchAppearance: text('search_appearance'),
-  dataState: text('data_state'),
-  hour: instant('hour'),
+  ...rowColumns(),
   filter: text('filter'),
   aggregation: text('aggregation'),
 }).as(sql`
